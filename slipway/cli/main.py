@@ -1,0 +1,58 @@
+"""The ``slipway`` command: each sub-command's module is imported only when it is asked for."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+
+import click
+
+# command → (module below slipway.cli, one line of help). The module holds a click command of the same name
+# (`get` is `get_command` where the plain name would shadow a builtin).
+COMMANDS: dict[str, tuple[str, str]] = {
+    "up": ("platform", "Start the platform on this machine."),
+    "down": ("platform", "Stop the platform, in reverse order."),
+    "status": ("platform", "Show each process and each SeldonDeployment."),
+    "apply": ("objects", "Apply manifests: files, folders or kustomizations."),
+    "get": ("objects", "List objects of a kind, or show one."),
+    "describe": ("objects", "Show one object with its conditions and events."),
+    "logs": ("objects", "Print a Pod's logs."),
+    "delete": ("objects", "Delete objects."),
+    "image": ("images", "Build and list local images."),
+    "model": ("models", "Register, list and pull model versions."),
+}
+
+
+class LazyGroup(click.Group):
+    """A group that imports a command's module on first use, so that `slipway --help` stays fast."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
+        if cmd_name not in COMMANDS:
+            return None
+        module = importlib.import_module(f"slipway.cli.{COMMANDS[cmd_name][0]}")
+        command: click.Command = getattr(module, f"{cmd_name}_command")
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, text) for name, (_, text) in COMMANDS.items()])
+
+
+@click.command(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="slipway")
+def main() -> None:
+    """Take a Darknet model from a notebook to a canary.
+
+    \b
+    Examples:
+      slipway up
+      slipway apply -k seldon/overlays/canary
+      slipway get sdep
+    """
+
+
+if __name__ == "__main__":
+    sys.exit(main())

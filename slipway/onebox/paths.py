@@ -1,0 +1,81 @@
+"""Where one machine keeps its state: every path under SLIPWAY_HOME is built here and nowhere else."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True)
+class Paths:
+    """The folders and files of one platform.
+
+    ``home`` is absolute. Sockets live outside it, in a short folder of the user's own, because a Unix socket path
+    may not exceed 107 bytes and a long home would break PostgreSQL's.
+    """
+
+    home: Path
+
+    @classmethod
+    def from_env(cls) -> Paths:
+        """``SLIPWAY_HOME``, or ``.slipway`` in the current folder."""
+        return cls(Path(os.environ.get("SLIPWAY_HOME", ".slipway")).absolute())
+
+    @property
+    def sockets(self) -> Path:
+        digest = hashlib.sha256(str(self.home).encode()).hexdigest()[:10]
+        return Path(tempfile.gettempdir()) / f"slipway-{os.getuid()}-{digest}"
+
+    @property
+    def secrets(self) -> Path:  # one file per secret, mode 0600, folder 0700
+        return self.home / "secrets"
+
+    @property
+    def kubeconfig(self) -> Path:
+        return self.home / "kubeconfig"
+
+    @property
+    def api_database(self) -> Path:
+        return self.home / "api" / "objects.sqlite"
+
+    @property
+    def run(self) -> Path:  # one JSON file per platform process: pid and start time
+        return self.home / "run"
+
+    @property
+    def logs(self) -> Path:  # one file per platform process
+        return self.home / "logs"
+
+    @property
+    def pods(self) -> Path:
+        return self.home / "pods"
+
+    def pod(self, namespace: str, name: str, uid: str) -> Path:
+        return self.pods / f"{namespace}_{name}_{uid}"
+
+    def container_log(self, namespace: str, name: str, uid: str, *, container: str, restart: int) -> Path:
+        """One line of output per line: ``<RFC 3339 time> stdout|stderr F <text>``."""
+        return self.pod(namespace, name, uid) / "logs" / container / f"{restart}.log"
+
+    @property
+    def images(self) -> Path:
+        return self.home / "images"
+
+    @property
+    def environments(self) -> Path:  # Python environments of images, one per lock digest
+        return self.home / "environments"
+
+    @property
+    def model_cache(self) -> Path:  # content-addressed, one folder per model digest
+        return self.home / "model-cache"
+
+    @property
+    def mesh(self) -> Path:
+        return self.home / "mesh"
+
+    def data(self, service: str) -> Path:
+        """The data folder of a real part: ``postgres``, ``s3``, ``mlflow``."""
+        return self.home / "data" / service
