@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -32,7 +32,7 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
 
 
 @pytest.fixture
-def golden(request: pytest.FixtureRequest) -> Iterator[Callable[[str, str], None]]:
+def golden(request: pytest.FixtureRequest) -> Callable[[str, str], None]:
     """``golden(name, text)`` compares ``text`` with ``golden/<name>`` beside the test file, or rewrites it."""
     folder = Path(request.path).parent / "golden"
     update: bool = request.config.getoption("--update-golden")
@@ -45,4 +45,4 @@ def golden(request: pytest.FixtureRequest) -> Iterator[Callable[[str, str], None
         assert path.exists(), f"{path} does not exist: run with --update-golden and read the diff"
         assert text == path.read_text(), f"{path} differs: run with --update-golden and read the diff"
 
-    yield compare
+    return compare
