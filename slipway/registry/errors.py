@@ -1,0 +1,34 @@
+"""What can go wrong between us and the registry.
+
+RegistryError
+├── RegistryUnavailable   temporary: no answer, 5xx, 429
+├── RegistryRefused       permanent: 401, 403
+├── ModelNotFound         permanent: no such model, version or alias
+└── InvalidModelUri       permanent: the URI does not read as one
+"""
+
+from __future__ import annotations
+
+
+class RegistryError(Exception):
+    """Base of all; ``retry_after_s`` is None where trying again cannot help."""
+
+    retry_after_s: float | None = None
+
+
+class RegistryUnavailable(RegistryError):
+    """The registry did not answer, or said to come back."""
+
+    retry_after_s = 5.0
+
+
+class RegistryRefused(RegistryError):
+    """The registry knows us not: wrong login or no right."""
+
+
+class ModelNotFound(RegistryError):
+    """No such registered model, version or alias."""
+
+
+class InvalidModelUri(RegistryError):
+    """Not one of ``models:/name@alias``, ``models:/name/3``."""
