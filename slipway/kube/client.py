@@ -1,0 +1,382 @@
+"""A thin asynchronous Kubernetes client: one method per verb, errors by reason, everything bounded."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Literal, Self
+
+import aiohttp
+
+from slipway.kube.errors import Unavailable, error_of
+from slipway.kube.kinds import POD, Kind, kind_of
+from slipway.kube.kubeconfig import Access, load_access
+
+CONNECT_TIMEOUT_S = 5.0
+REQUEST_TIMEOUT_S = 30.0
+WATCH_TIMEOUT_S = 300
+"""Asked of the server: a watch ends after this and is begun again."""
+WATCH_IDLE_S = 150.0
+"""Servers send a bookmark about every minute: silence for longer is a dead connection."""
+MAX_BODY_BYTES = 64 * 1024 * 1024
+"""One answer: a full page of a list."""
+MAX_LINE_BYTES = 8 * 1024 * 1024
+"""One watch event: an object (3 MiB at most) and its envelope."""
+LIST_PAGE = 500
+MAX_CONNECTIONS = 256
+"""Per client; each watch holds one."""
+LOG_CHUNK_BYTES = 64 * 1024
+
+PatchType = Literal["merge", "json", "strategic", "apply"]
+PATCH_CONTENT_TYPES: Mapping[str, str] = {
+    "merge": "application/merge-patch+json",
+    "json": "application/json-patch+json",
+    "strategic": "application/strategic-merge-patch+json",
+    "apply": "application/apply-patch+yaml",
+}
+Propagation = Literal["Background", "Foreground", "Orphan"]
+Object = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class ObjectList:
+    """One list: the objects, each with its ``apiVersion`` and ``kind``, and where a watch goes on from."""
+
+    items: tuple[Object, ...]
+    resource_version: str
+
+
+@dataclass(frozen=True)
+class WatchEvent:
+    """``type`` is ADDED, MODIFIED, DELETED or BOOKMARK; an ERROR event is raised instead."""
+
+    type: str
+    object: Object
+
+
+class Kube:
+    """A connection pool to one API server. Use as ``async with Kube.from_kubeconfig() as kube``."""
+
+    def __init__(self, access: Access, *, user_agent: str = "slipway") -> None:
+        self.access = access
+        self._user_agent = user_agent
+        self._session: aiohttp.ClientSession | None = None
+
+    @classmethod
+    def from_kubeconfig(
+        cls, path: str | Path | None = None, context: str | None = None, *, user_agent: str = "slipway"
+    ) -> Self:
+        """``user_agent`` names the writer in ``managedFields`` where a request gives no field manager."""
+        return cls(load_access(path, context=context), user_agent=user_agent)
+
+    async def __aenter__(self) -> Self:
+        context = self.access.ssl_context()
+        self._session = aiohttp.ClientSession(
+            base_url=self.access.server,
+            connector=aiohttp.TCPConnector(limit=MAX_CONNECTIONS, ssl=context or True),
+            timeout=aiohttp.ClientTimeout(total=REQUEST_TIMEOUT_S, sock_connect=CONNECT_TIMEOUT_S),
+            headers={"User-Agent": self._user_agent, "Accept": "application/json"},
+            read_bufsize=LOG_CHUNK_BYTES,
+        )
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._session is not None:
+            await self._session.close()
+            self._session = None
+
+    async def get(
+        self, kind: Kind, name: str, *, namespace: str | None = None, subresource: str | None = None
+    ) -> Object:
+        return await self.request("GET", kind.path(namespace=namespace, name=name, subresource=subresource))
+
+    async def list(
+        self,
+        kind: Kind,
+        *,
+        namespace: str | None = None,
+        label_selector: str | None = None,
+        field_selector: str | None = None,
+    ) -> ObjectList:
+        """All objects, over all namespaces where none is given; read in pages."""
+        query = _query(labelSelector=label_selector, fieldSelector=field_selector, limit=LIST_PAGE)
+        items: list[Object] = []
+        while True:
+            page = await self.request("GET", kind.path(namespace=namespace), query=query)
+            items += [{**item, "apiVersion": kind.api_version, "kind": kind.kind} for item in page.get("items") or ()]
+            meta = page.get("metadata") or {}
+            if not meta.get("continue"):
+                return ObjectList(tuple(items), str(meta.get("resourceVersion") or ""))
+            query = {**query, "continue": meta["continue"]}
+
+    async def create(
+        self,
+        obj: Mapping[str, Any],
+        *,
+        kind: Kind | None = None,
+        namespace: str | None = None,
+        field_manager: str | None = None,
+        dry_run: bool = False,
+    ) -> Object:
+        """Raises AlreadyExists, Invalid, NotFound (the namespace)."""
+        target = kind or kind_of(obj)
+        path = target.path(namespace=_namespace(target, obj, namespace, self.access.namespace))
+        query = _query(fieldManager=field_manager, dryRun="All" if dry_run else None)
+        return await self.request("POST", path, body=obj, query=query)
+
+    async def replace(
+        self,
+        obj: Mapping[str, Any],
+        *,
+        kind: Kind | None = None,
+        namespace: str | None = None,
+        subresource: str | None = None,
+        field_manager: str | None = None,
+    ) -> Object:
+        """Write the whole object; Conflict where its ``resourceVersion`` is not the current one."""
+        target = kind or kind_of(obj)
+        path = target.path(
+            namespace=_namespace(target, obj, namespace, self.access.namespace),
+            name=obj["metadata"]["name"],
+            subresource=subresource,
+        )
+        return await self.request("PUT", path, body=obj, query=_query(fieldManager=field_manager))
+
+    async def patch(
+        self,
+        kind: Kind,
+        name: str,
+        body: Mapping[str, Any] | Sequence[Mapping[str, Any]],
+        *,
+        type: PatchType,  # noqa: A002  - the API's own word
+        namespace: str | None = None,
+        subresource: str | None = None,
+        field_manager: str | None = None,
+        force: bool = False,
+        dry_run: bool = False,
+    ) -> Object:
+        """``force`` belongs to ``type="apply"`` only: take over fields that another manager owns."""
+        return await self.request(
+            "PATCH",
+            kind.path(namespace=namespace, name=name, subresource=subresource),
+            body=body,
+            query=_query(
+                fieldManager=field_manager, force="true" if force else None, dryRun="All" if dry_run else None
+            ),
+            headers={"Content-Type": PATCH_CONTENT_TYPES[type]},
+        )
+
+    async def apply(
+        self,
+        obj: Mapping[str, Any],
+        *,
+        field_manager: str,
+        kind: Kind | None = None,
+        namespace: str | None = None,
+        force: bool = True,
+        subresource: str | None = None,
+        dry_run: bool = False,
+    ) -> Object:
+        """Server-side apply of a whole object: creates it, or changes what ``field_manager`` owns."""
+        target = kind or kind_of(obj)
+        return await self.patch(
+            target,
+            obj["metadata"]["name"],
+            obj,
+            type="apply",
+            namespace=_namespace(target, obj, namespace, self.access.namespace),
+            subresource=subresource,
+            field_manager=field_manager,
+            force=force,
+            dry_run=dry_run,
+        )
+
+    async def delete(
+        self,
+        kind: Kind,
+        name: str,
+        *,
+        namespace: str | None = None,
+        propagation: Propagation | None = None,
+        grace_period_s: int | None = None,
+        uid: str | None = None,
+    ) -> Object:
+        """The Status, or the object where it lives on for a while; with ``uid``, Conflict if it is another one."""
+        options: Object = {"apiVersion": "v1", "kind": "DeleteOptions"}
+        if propagation:
+            options["propagationPolicy"] = propagation
+        if grace_period_s is not None:
+            options["gracePeriodSeconds"] = grace_period_s
+        if uid:
+            options["preconditions"] = {"uid": uid}
+        return await self.request("DELETE", kind.path(namespace=namespace, name=name), body=options)
+
+    async def watch(
+        self,
+        kind: Kind,
+        *,
+        resource_version: str,
+        namespace: str | None = None,
+        label_selector: str | None = None,
+        field_selector: str | None = None,
+        timeout_s: int = WATCH_TIMEOUT_S,
+    ) -> AsyncIterator[WatchEvent]:
+        """Events after ``resource_version`` until the server ends the stream. Raises Expired, Unavailable, ApiError."""
+        query = _query(
+            watch="true",
+            allowWatchBookmarks="true",
+            resourceVersion=resource_version,
+            labelSelector=label_selector,
+            fieldSelector=field_selector,
+            timeoutSeconds=timeout_s,
+        )
+        timeout = aiohttp.ClientTimeout(total=timeout_s + 30, sock_connect=CONNECT_TIMEOUT_S, sock_read=WATCH_IDLE_S)
+        async with self._response("GET", kind.path(namespace=namespace), query=query, timeout=timeout) as response:
+            async for line in _lines(response):
+                event = _parse(line)
+                if event.get("type") == "ERROR":
+                    raise error_of(event.get("object") or {})
+                yield WatchEvent(str(event["type"]), event["object"])
+
+    async def logs(
+        self,
+        name: str,
+        *,
+        namespace: str,
+        container: str | None = None,
+        follow: bool = False,
+        previous: bool = False,
+        timestamps: bool = False,
+        tail_lines: int | None = None,
+        since_s: int | None = None,
+    ) -> AsyncIterator[bytes]:
+        """A Pod's log in chunks; with ``follow`` until the container ends or the caller stops reading."""
+        query = _query(
+            container=container,
+            follow="true" if follow else None,
+            previous="true" if previous else None,
+            timestamps="true" if timestamps else None,
+            tailLines=tail_lines,
+            sinceSeconds=since_s,
+        )
+        timeout = aiohttp.ClientTimeout(total=None if follow else REQUEST_TIMEOUT_S, sock_connect=CONNECT_TIMEOUT_S)
+        path = POD.path(namespace=namespace, name=name, subresource="log")
+        async with self._response("GET", path, query=query, timeout=timeout) as response:
+            async for chunk in response.content.iter_chunked(LOG_CHUNK_BYTES):
+                yield chunk
+
+    async def request(
+        self,
+        method: str,
+        path: str,
+        *,
+        body: object = None,
+        query: Mapping[str, str] | None = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> Object:
+        """One JSON exchange with any path of the API (discovery, Tables): the decoded answer."""
+        async with self._response(method, path, body=body, query=query, headers=headers) as response:
+            return _parse(await _bounded(response))
+
+    @asynccontextmanager
+    async def _response(
+        self,
+        method: str,
+        path: str,
+        *,
+        body: object = None,
+        query: Mapping[str, str] | None = None,
+        headers: Mapping[str, str] | None = None,
+        timeout: aiohttp.ClientTimeout | None = None,  # noqa: ASYNC109  - handed to aiohttp, which enforces it
+    ) -> AsyncIterator[aiohttp.ClientResponse]:
+        if self._session is None:
+            raise RuntimeError("Kube is used outside of `async with`")
+        options: dict[str, Any] = {} if timeout is None else {"timeout": timeout}
+        try:
+            async with self._session.request(
+                method,
+                path,
+                params=query,
+                data=None if body is None else json.dumps(body).encode(),
+                headers={"Content-Type": "application/json", **self._authorization(), **(headers or {})},
+                server_hostname=self.access.server_name,
+                **options,
+            ) as response:
+                if response.status >= 400:
+                    raise await _error(response)
+                yield response
+        except (TimeoutError, aiohttp.ClientError, ConnectionError) as exc:
+            raise Unavailable(f"{method} {self.access.server}{path}: {exc or type(exc).__name__}") from exc
+
+    def _authorization(self) -> dict[str, str]:
+        if token := self.access.bearer():
+            return {"Authorization": f"Bearer {token}"}
+        if self.access.username:
+            return {"Authorization": aiohttp.BasicAuth(self.access.username, self.access.password or "").encode()}
+        return {}
+
+
+def _namespace(kind: Kind, obj: Mapping[str, Any], given: str | None, default: str) -> str | None:
+    if not kind.namespaced:
+        return None
+    return given or (obj.get("metadata") or {}).get("namespace") or default
+
+
+def _query(**values: str | int | None) -> dict[str, str]:
+    return {key: str(value) for key, value in values.items() if value is not None}
+
+
+async def _bounded(response: aiohttp.ClientResponse) -> bytes:
+    chunks: list[bytes] = []
+    size = 0
+    async for chunk in response.content.iter_any():
+        size += len(chunk)
+        if size > MAX_BODY_BYTES:
+            raise Unavailable(f"{response.url.path}: the answer is longer than {MAX_BODY_BYTES} bytes")
+        chunks.append(chunk)
+    return b"".join(chunks)
+
+
+async def _lines(response: aiohttp.ClientResponse) -> AsyncIterator[bytes]:
+    """The lines of a stream without the per-line limit of aiohttp's reader, but with ours."""
+    rest = bytearray()
+    async for chunk in response.content.iter_any():
+        rest += chunk
+        if b"\n" in chunk:
+            *whole, tail = bytes(rest).split(b"\n")
+            for line in whole:
+                if line:
+                    yield line
+            rest = bytearray(tail)
+        if len(rest) > MAX_LINE_BYTES:
+            raise Unavailable(f"{response.url.path}: a watch event is longer than {MAX_LINE_BYTES} bytes")
+
+
+def _parse(text: bytes) -> Object:
+    try:
+        parsed = json.loads(text)
+    except ValueError as exc:
+        raise Unavailable(f"the API answered something that is not JSON: {text[:120]!r}") from exc
+    if not isinstance(parsed, dict):
+        raise Unavailable(f"the API answered something that is not an object: {text[:120]!r}")
+    return parsed
+
+
+async def _error(response: aiohttp.ClientResponse) -> Exception:
+    text = await _bounded(response)
+    try:
+        status = json.loads(text)
+    except ValueError:
+        status = None
+    if isinstance(status, dict) and status.get("kind") == "Status":
+        return error_of({"code": response.status, **status})
+    message = f"{response.method} {response.url.path}: HTTP {response.status} {text[:200].decode(errors='replace')}"
+    if response.status >= 500:
+        return Unavailable(message)
+    return error_of({"code": response.status, "message": message, "status": "Failure"})

@@ -1,0 +1,112 @@
+"""What can go wrong when talking to a Kubernetes API.
+
+KubeError
+  ConfigError          the kubeconfig: which file, which entry, what would be right
+  Temporary            worth a retry, after ``retry_after_s`` where the server said so
+    Unavailable        no answer: connection refused, reset, timed out, 5xx without a Status
+    TooManyRequests    429
+  ApiError             the API answered with a Status
+    BadRequest 400, Unauthorized 401, Forbidden 403, NotFound 404, AlreadyExists and Conflict 409, Expired 410,
+    Invalid 422, TooManyRequests 429
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+
+class KubeError(Exception):
+    """Any failure of this package."""
+
+
+class ConfigError(KubeError):
+    """The kubeconfig cannot be used."""
+
+
+class Temporary(KubeError):
+    """The same request may succeed later; ``retry_after_s`` is the server's wish, or None."""
+
+    retry_after_s: float | None = None
+
+
+class Unavailable(Temporary):
+    """The API gave no usable answer."""
+
+
+class ApiError(KubeError):
+    """The API refused: ``status`` is the Kubernetes ``Status`` object as a dict."""
+
+    def __init__(self, status: Mapping[str, Any]) -> None:
+        super().__init__(str(status.get("message") or status.get("reason") or status))
+        self.status = dict(status)
+
+    @property
+    def code(self) -> int:
+        return int(self.status.get("code") or 0)
+
+    @property
+    def reason(self) -> str:
+        return str(self.status.get("reason") or "")
+
+    @property
+    def causes(self) -> tuple[Mapping[str, str], ...]:
+        """Each with ``field``, ``message`` and ``reason``; empty where the server gave none."""
+        return tuple((self.status.get("details") or {}).get("causes") or ())
+
+
+class BadRequest(ApiError):
+    pass
+
+
+class Unauthorized(ApiError):
+    pass
+
+
+class Forbidden(ApiError):
+    pass
+
+
+class NotFound(ApiError):
+    pass
+
+
+class AlreadyExists(ApiError):
+    pass
+
+
+class Conflict(ApiError):
+    """The object changed meanwhile, or another field manager owns a field of an apply."""
+
+
+class Expired(ApiError):
+    """410: the resource version is too old, list again."""
+
+
+class Invalid(ApiError):
+    """422: the object breaks its schema or a rule; see ``causes``."""
+
+
+class TooManyRequests(ApiError, Temporary):
+    def __init__(self, status: Mapping[str, Any]) -> None:
+        super().__init__(status)
+        self.retry_after_s = float((status.get("details") or {}).get("retryAfterSeconds") or 1)
+
+
+_BY_CODE: dict[int, type[ApiError]] = {
+    400: BadRequest,
+    401: Unauthorized,
+    403: Forbidden,
+    404: NotFound,
+    409: Conflict,
+    410: Expired,
+    422: Invalid,
+    429: TooManyRequests,
+}
+
+
+def error_of(status: Mapping[str, Any]) -> ApiError:
+    """The error for a ``Status`` object."""
+    if status.get("reason") == "AlreadyExists":
+        return AlreadyExists(status)
+    return _BY_CODE.get(int(status.get("code") or 0), ApiError)(status)
