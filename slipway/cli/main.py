@@ -44,7 +44,7 @@ class LazyGroup(click.Group):
 @click.command(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(package_name="slipway")
 def main() -> None:
-    """Take a Darknet model from a notebook to a canary.
+    r"""Take a Darknet model from a notebook to a canary.
 
     \b
     Examples:

@@ -55,16 +55,17 @@ class ModelCache:
         return incoming
 
     def store(self, incoming: Path, digest: str, *, origin: dict[str, Any]) -> Path:
-        """Move a verified folder to its place, read-only. A folder that is there already stays."""
+        """Move a verified folder to its place, read-only, over one that may be there already."""
         for path in incoming.rglob("*"):
             if path.is_file():
                 path.chmod(0o444)
         self._write(self._origin_path(digest), origin)
         folder = self.folder(digest)
-        if folder.exists():
-            shutil.rmtree(incoming)
-        else:
-            incoming.rename(folder)
+        if folder.exists():  # Pods hold hard links to its files, not the folder
+            old = incoming.with_name(f"{incoming.name}-old")
+            folder.rename(old)
+            shutil.rmtree(old)
+        incoming.rename(folder)
         return folder
 
     def drop(self, digest: str) -> None:

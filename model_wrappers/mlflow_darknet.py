@@ -1,0 +1,214 @@
+"""The MLflow flavour ``darknet``: a cfg, its weights and its names as one versioned model.
+
+The layout follows MLflow's flavour convention (``save_model``, ``log_model``, ``load_model``, ``_load_pyfunc``). Beside
+MLflow's own files the folder holds ``SHA256SUMS``, in the format of coreutils' sha256sum, over every other file.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from model_wrappers import darknet, photo
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from mlflow.models.model import ModelInfo
+
+FLAVOR_NAME = "darknet"
+SUMS_NAME = "SHA256SUMS"
+DIGEST_TAG = "slipway.digest"
+DATA_FOLDER = "data"
+ONNX_NAME = "model.onnx"
+
+
+def get_default_pip_requirements() -> list[str]:
+    """What a process needs to run the pyfunc form."""
+    from importlib.metadata import version
+
+    return [f"{name}=={version(name)}" for name in ("numpy", "onnxruntime", "opencv-python-headless")]
+
+
+def save_model(
+    path: str | Path,
+    *,
+    cfg: Path,
+    weights: Path,
+    names: Path,
+    mlflow_model: Any = None,
+    input_example: Any = None,
+    licence: str = "",
+    metadata: Mapping[str, Any] | None = None,
+) -> None:
+    """Check the three files against each other, compile them and write one MLflow model folder at ``path``.
+
+    Raises the library's errors, which name file, expected and found, before anything is written.
+    """
+    from mlflow.models import Model
+    from mlflow.models.utils import _save_example
+    from mlflow.utils.environment import _mlflow_conda_env, _PythonEnv
+
+    summary = darknet.check(cfg, weights, names)
+    graph = darknet.compile_onnx(cfg, weights)
+    folder = Path(path)
+    data = folder / DATA_FOLDER
+    data.mkdir(parents=True)
+    for source in (cfg, weights, names):
+        shutil.copyfile(source, data / source.name)
+    (data / ONNX_NAME).write_bytes(graph)
+
+    model = mlflow_model if mlflow_model is not None else Model()
+    model.signature = signature()
+    if metadata:
+        model.metadata = dict(metadata)
+    if input_example is not None:
+        _save_example(model, input_example, str(folder))
+    model.add_flavor(
+        "python_function",
+        loader_module=__name__,
+        data=DATA_FOLDER,
+        python_version=_PythonEnv.current().python,
+        env={"conda": "conda.yaml", "virtualenv": "python_env.yaml"},
+    )
+    model.add_flavor(
+        FLAVOR_NAME,
+        cfg=f"{DATA_FOLDER}/{cfg.name}",
+        weights=f"{DATA_FOLDER}/{weights.name}",
+        names=f"{DATA_FOLDER}/{names.name}",
+        onnx=f"{DATA_FOLDER}/{ONNX_NAME}",
+        input_width=summary.width,
+        input_height=summary.height,
+        classes=summary.classes,
+        licence=licence,
+    )
+    model.save(str(folder / "MLmodel"))
+    _write_environment(folder, _mlflow_conda_env, _PythonEnv)
+    (folder / SUMS_NAME).write_text(sums_of_folder(folder))
+
+
+def _write_environment(folder: Path, conda_env: Any, python_env: Any) -> None:
+    requirements = get_default_pip_requirements()
+    conda_env(path=str(folder / "conda.yaml"), additional_pip_deps=requirements, install_mlflow=True)
+    (folder / "requirements.txt").write_text("".join(f"{line}\n" for line in ["mlflow", *requirements]))
+    python_env.current().to_yaml(str(folder / "python_env.yaml"))
+
+
+def signature() -> Any:
+    """One photo a row in; its detections, as in the served reply, out."""
+    from mlflow.models import ModelSignature
+    from mlflow.types import ColSpec, DataType, Schema
+    from mlflow.types.schema import Array, Object, Property
+
+    box = Object([Property(side, DataType.double) for side in ("x_min", "y_min", "x_max", "y_max")])
+    detection = Object(
+        [
+            Property("label", DataType.string),
+            Property("class_id", DataType.long),
+            Property("confidence", DataType.double),
+            Property("box", box),
+        ]
+    )
+    return ModelSignature(
+        inputs=Schema([ColSpec(DataType.binary, "image")]),
+        outputs=Schema([ColSpec(Array(detection), "detections")]),
+    )
+
+
+def sums_of_folder(folder: Path) -> str:
+    """SHA256SUMS: ``<hex digest>  <relative path>`` a line, sorted by path, every file but itself."""
+    files = sorted(
+        path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file() and path.name != SUMS_NAME
+    )
+    return "".join(f"{hashlib.sha256((folder / name).read_bytes()).hexdigest()}  {name}\n" for name in files)
+
+
+def log_model(
+    *,
+    cfg: Path,
+    weights: Path,
+    names: Path,
+    name: str = "model",
+    registered_model_name: str | None = None,
+    input_example: Any = None,
+    licence: str = "",
+    tags: Mapping[str, str] | None = None,
+    metadata: Mapping[str, Any] | None = None,
+) -> ModelInfo:
+    """Log the model to the current MLflow run (or to none) and, with a registered name, register a version.
+
+    The version is tagged with its digest and with each file's SHA-256 before this returns.
+    """
+    import sys
+
+    from mlflow.models import Model
+
+    info = Model.log(
+        artifact_path=None,
+        name=name,
+        flavor=sys.modules[__name__],
+        registered_model_name=registered_model_name,
+        cfg=Path(cfg),
+        weights=Path(weights),
+        names=Path(names),
+        input_example=input_example,
+        licence=licence,
+        metadata=dict(metadata) if metadata else None,
+    )
+    if registered_model_name and info.registered_model_version is not None:
+        tag_version(registered_model_name, str(info.registered_model_version), {**(tags or {}), "licence": licence})
+    return info
+
+
+def tag_version(name: str, version: str, tags: Mapping[str, str]) -> str:
+    """Read a version's SHA256SUMS back from the artifact store and store its digest, and ``tags``, as version tags.
+
+    Returns the digest, ``sha256:<hex>``.
+    """
+    import tempfile
+
+    import mlflow
+
+    client = mlflow.MlflowClient()
+    source = client.get_model_version_download_uri(name, version)
+    with tempfile.TemporaryDirectory() as folder:
+        path = mlflow.artifacts.download_artifacts(f"{source.rstrip('/')}/{SUMS_NAME}", dst_path=folder)
+        sums = Path(path).read_bytes()
+    digest = f"sha256:{hashlib.sha256(sums).hexdigest()}"
+    files = dict(reversed(line.split("  ", 1)) for line in sums.decode().splitlines())
+    stored = {f"sha256.{Path(file).name}": value for file, value in files.items() if file.startswith(f"{DATA_FOLDER}/")}
+    for key, value in {**stored, **tags, DIGEST_TAG: digest}.items():  # the digest last: it says the rest is there
+        if value:
+            client.set_model_version_tag(name, version, key, value)
+    return digest
+
+
+def load_model(model_uri: str) -> darknet.Detector:
+    """The detector of a ``models:/``, ``runs:/`` or local model."""
+    import mlflow
+
+    return darknet.Detector(darknet.load_model_folder(Path(mlflow.artifacts.download_artifacts(model_uri))))
+
+
+def _load_pyfunc(path: str) -> PhotoModel:
+    return PhotoModel(darknet.Detector(darknet.load_model_folder(Path(path).parent)))
+
+
+class PhotoModel:
+    """What ``mlflow models serve`` and ``predict`` call: a table of photos → a table of detections."""
+
+    def __init__(self, detector: darknet.Detector) -> None:
+        self.detector = detector
+
+    def predict(self, model_input: pd.DataFrame, params: Mapping[str, Any] | None = None) -> pd.DataFrame:  # noqa: ARG002
+        """``model_input``: column ``image``, an encoded photo a row as bytes or base64 text."""
+        import pandas as pd
+
+        return pd.DataFrame({"detections": [self._detections(value) for value in model_input["image"]]})
+
+    def _detections(self, value: bytes | str) -> list[dict[str, Any]]:
+        encoded = base64.b64decode(value, validate=True) if isinstance(value, str) else bytes(value)
+        return [detection.to_json() for detection in self.detector.detect(photo.decode(encoded))]

@@ -1,0 +1,179 @@
+"""``slipway model``: versions in the registry, public models by digest."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import click
+
+from slipway.onebox.paths import Paths
+from slipway.onebox.services.credentials import load_model_credentials
+
+
+@click.group("model")
+def model_command() -> None:
+    r"""Register, list and pull model versions.
+
+    \b
+    Examples:
+      slipway model register yolo --cfg yolov3.cfg --weights yolov3.weights --names coco.names --alias champion
+      slipway model list
+      slipway model alias yolo champion 3
+      slipway model pull yolov3-tiny
+    """
+
+
+def _client() -> Any:
+    """MLflow's client, logged in with this platform's credentials unless the environment names another server."""
+    if not os.environ.get("MLFLOW_TRACKING_URI"):
+        os.environ.update(load_model_credentials(Paths.from_env()))
+    os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "true")
+    import mlflow  # seconds to import: only the commands that need it pay
+
+    return mlflow.MlflowClient()
+
+
+@model_command.command()
+@click.argument("name")
+@click.option("--cfg", required=True, type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.option("--weights", required=True, type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.option("--names", required=True, type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.option("--alias", multiple=True, help="Point this alias at the new version; may be repeated.")
+@click.option("--licence", default="", help="Licence of the weights, e.g. Apache-2.0.")
+@click.option("--tag", "tags", multiple=True, metavar="KEY=VALUE", help="A tag of the version; may be repeated.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+def register(
+    name: str,
+    cfg: Path,
+    weights: Path,
+    names: Path,
+    alias: tuple[str, ...],
+    licence: str,
+    tags: tuple[str, ...],
+    as_json: bool,
+) -> None:
+    """Check a cfg, weights and names against each other and register them as a new version of NAME."""
+    from model_wrappers import darknet
+
+    try:
+        summary = darknet.check(cfg, weights, names)
+    except darknet.DarknetError as exc:
+        raise click.ClickException(str(exc)) from exc
+    pairs = dict(_pair(tag) for tag in tags)
+    client = _client()
+    from model_wrappers import mlflow_darknet
+
+    if not as_json:
+        click.echo(f"{cfg.name}: {summary.width}x{summary.height}, {summary.classes} classes, strict load passed")
+    info = mlflow_darknet.log_model(
+        cfg=cfg, weights=weights, names=names, name=name, registered_model_name=name, licence=licence, tags=pairs
+    )
+    version = str(info.registered_model_version)
+    for each in alias:
+        client.set_registered_model_alias(name, each, version)
+    digest = client.get_model_version(name, version).tags[mlflow_darknet.DIGEST_TAG]
+    if as_json:
+        click.echo(json.dumps({"name": name, "version": version, "digest": digest, "aliases": list(alias)}))
+    else:
+        click.echo(f"registered models:/{name}/{version}  {digest}" + "".join(f"  @{each}" for each in alias))
+
+
+def _pair(tag: str) -> tuple[str, str]:
+    key, separator, value = tag.partition("=")
+    if not separator or not key:
+        raise click.BadParameter(f"{tag!r}: write KEY=VALUE", param_hint="--tag")
+    return key, value
+
+
+@model_command.command("list")
+@click.option("--json", "as_json", is_flag=True, help="Print a JSON array.")
+def list_models(as_json: bool) -> None:
+    """List every registered model with its versions and aliases."""
+    client = _client()
+    rows = [
+        {
+            "name": model.name,
+            "versions": sorted(int(v.version) for v in client.search_model_versions(f"name='{model.name}'")),
+            "aliases": dict(model.aliases),
+        }
+        for model in client.search_registered_models()
+    ]
+    if as_json:
+        click.echo(json.dumps(rows))
+        return
+    click.echo(f"{'NAME':<24}{'VERSIONS':<16}ALIASES")
+    for row in rows:
+        versions = ",".join(map(str, row["versions"]))
+        click.echo(f"{row['name']:<24}{versions:<16}{', '.join(f'{a}→{v}' for a, v in row['aliases'].items())}")
+
+
+@model_command.command()
+@click.argument("name")
+@click.option("--json", "as_json", is_flag=True, help="Print a JSON array.")
+def show(name: str, as_json: bool) -> None:
+    """Show every version of NAME: digest, aliases, tags."""
+    versions = _client().search_model_versions(f"name='{name}'")
+    if not versions:
+        raise click.ClickException(f"{name}: no such registered model (slipway model list shows them)")
+    rows = [
+        {"version": str(v.version), "aliases": list(v.aliases), "tags": dict(v.tags), "source": v.source}
+        for v in sorted(versions, key=lambda v: int(v.version))
+    ]
+    if as_json:
+        click.echo(json.dumps(rows))
+        return
+    for row in rows:
+        aliases = "".join(f"  @{alias}" for alias in row["aliases"])
+        click.echo(f"models:/{name}/{row['version']}{aliases}")
+        for key, value in sorted(row["tags"].items()):
+            click.echo(f"  {key:<28}{value}")
+
+
+@model_command.command()
+@click.argument("name")
+@click.argument("alias")
+@click.argument("version")
+def alias(name: str, alias: str, version: str) -> None:
+    """Point ALIAS of NAME at VERSION."""
+    from mlflow.exceptions import MlflowException
+
+    client = _client()
+    try:
+        before = dict(client.get_registered_model(name).aliases).get(alias)
+        client.set_registered_model_alias(name, alias, version)
+    except MlflowException as exc:
+        raise click.ClickException(f"{name}: {exc.message}") from exc
+    click.echo(f"models:/{name}@{alias}  {before or 'none'} → {version}")
+
+
+@model_command.command()
+@click.argument("name", required=False)
+@click.option("--to", "folder", type=click.Path(path_type=Path), help="Where the files go; default models/NAME.")
+@click.option("--from", "mirror", help="Another address for the folder that holds the files.")
+def pull(name: str | None, folder: Path | None, mirror: str | None) -> None:
+    """Download a public model whose digests are known, or list them without a NAME."""
+    from slipway.storage import catalog, download
+
+    entries = catalog.load_catalog()
+    if name is None:
+        for entry in entries.values():
+            click.echo(entry.name)
+            for file in entry.files:
+                click.echo(f"  {file.name:<30}{file.size_bytes:>12,}  sha256:{file.sha256}\n    {file.urls[0]}")
+        return
+    if name not in entries:
+        raise click.ClickException(
+            f"{name}: no digest is known for it, so it is not pulled (slipway model pull lists those that are known)"
+        )
+    target = folder or Path("models") / name
+    for file in entries[name].files:
+        urls = [f"{mirror.rstrip('/')}/{file.name}"] if mirror else list(file.urls)
+        with click.progressbar(length=file.size_bytes, label=f"{file.name:<28}") as bar:
+            try:
+                download.download(file, urls, target / file.name, progress=lambda done, bar=bar: bar.update(done))
+            except download.DownloadError as exc:
+                raise click.ClickException(str(exc)) from exc
+    click.echo(f"{target}: every file has its digest")
