@@ -1,0 +1,122 @@
+"""``slipway image``: build, list, delete and prune the local images of this machine."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import NoReturn
+
+import click
+
+from slipway.onebox.images.build import build
+from slipway.onebox.images.errors import ImageError
+from slipway.onebox.images.store import Store, Tagged
+from slipway.onebox.paths import Paths
+
+NONE = "-"
+
+
+@click.group(name="image")
+def image_command() -> None:
+    """Build and list local images.
+
+    \b
+    Examples:
+      slipway image build slipway/yolo-detector:0.1.0
+      slipway image build me/my-model:2 images/my-model
+      slipway image list
+    """
+
+
+@image_command.command(name="build")
+@click.argument("name_tag", metavar="NAME:TAG")
+@click.argument("folder", required=False, type=click.Path(exists=True, file_okay=False, path_type=Path))
+@click.option("--quiet", "-q", is_flag=True, help="Print the digest only.")
+def build_command(name_tag: str, folder: Path | None, *, quiet: bool) -> None:
+    """Snapshot the sources of an image.yaml and move NAME:TAG to the result.
+
+    FOLDER holds the image.yaml; without it, the folder below images/ whose image.yaml has this NAME.
+    What runs keeps the digest it was created with.
+
+    \b
+    Examples:
+      slipway image build slipway/yolo-detector:0.1.0
+      slipway image build me/my-model:2 ~/my-model
+    """
+    try:
+        digest = build(
+            name_tag,
+            paths=Paths.from_env(),
+            folder=folder,
+            progress=lambda line: None if quiet else click.echo(line, err=True),
+        )
+    except ImageError as exc:
+        _fail(exc)
+    click.echo(digest)
+
+
+@image_command.command(name="list")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON for scripts.")
+def list_command(*, as_json: bool) -> None:
+    """List tags with their digest, size, age and the Pods that run them.
+
+    A digest without a tag is shown with the tag `-`: its tag moved on, or was deleted.
+    """
+    rows = Store(Paths.from_env()).rows()
+    if as_json:
+        click.echo(
+            json.dumps([{**asdict(row.image), "tag": row.tag, "pods": list(row.pods)} for row in rows], indent=2)
+        )
+        return
+    header = ("NAME", "TAG", "DIGEST", "SIZE", "CREATED", "PODS")
+    _print_table([header, *(_cells(row) for row in rows)])
+
+
+@image_command.command(name="delete")
+@click.argument("name_tag", metavar="NAME:TAG")
+def delete_command(name_tag: str) -> None:
+    """Remove a tag. Its digest stays until `slipway image prune`.
+
+    \b
+    Example:
+      slipway image delete slipway/yolo-detector:0.1.0
+    """
+    try:
+        Store(Paths.from_env()).untag(name_tag)
+    except ImageError as exc:
+        _fail(exc)
+    click.echo(f"untagged {name_tag}")
+
+
+@image_command.command(name="prune")
+def prune_command() -> None:
+    """Remove images that neither a tag nor a Pod refers to, and their Python environments."""
+    gone = Store(Paths.from_env()).prune()
+    for image in gone:
+        click.echo(f"removed {image.name} {image.digest}")
+    click.echo(f"{len(gone)} images removed")
+
+
+def _cells(row: Tagged) -> tuple[str, ...]:
+    return (
+        row.name,
+        row.tag or NONE,
+        row.image.digest.removeprefix("sha256:")[:12],
+        f"{row.image.size_bytes / 1024:.0f} KiB",
+        row.image.created,
+        ", ".join(row.pods) or NONE,
+    )
+
+
+def _print_table(rows: Sequence[tuple[str, ...]]) -> None:
+    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
+    for row in rows:
+        click.echo("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
+
+
+def _fail(error: ImageError) -> NoReturn:
+    click.echo(f"error: {error}", err=True)
+    sys.exit(1)
