@@ -1,0 +1,52 @@
+"""Reads a request's body, never more of it than the limit and never for longer than the time-out."""
+
+from __future__ import annotations
+
+import asyncio
+
+from aiohttp import web
+from aiohttp.http_exceptions import HttpProcessingError
+
+from slipway.contract.limits import MAX_BODY_BYTES
+from slipway.serving.admission import Ticket
+from slipway.serving.errors import PAYLOAD_TOO_LARGE, REQUEST_TIMEOUT, ServingError
+from slipway.serving.limits import BODY_READ_TIMEOUT_S
+
+
+async def read_body(
+    request: web.Request,
+    ticket: Ticket,
+    *,
+    limit_bytes: int = MAX_BODY_BYTES,
+    timeout_s: float = BODY_READ_TIMEOUT_S,
+) -> bytes:
+    """The whole body, inflated if the client compressed it.
+
+    Raises ServingError: 413 as soon as the announced or the received size is above ``limit_bytes``, 408 when it takes
+    longer than ``timeout_s``, 429 when the process holds too many bytes, 400 when it ends early or is broken.
+    """
+    if (request.content_length or 0) > limit_bytes:
+        raise payload_too_large(limit_bytes)
+    chunks: list[bytes] = []
+    size = 0
+    try:
+        async with asyncio.timeout(timeout_s):
+            async for chunk in request.content.iter_any():
+                size += len(chunk)
+                if size > limit_bytes:
+                    raise payload_too_large(limit_bytes)
+                ticket.hold(len(chunk))
+                chunks.append(chunk)
+    except TimeoutError as exc:
+        info = f"the body did not arrive within {timeout_s:g} s ({size} bytes did)"
+        raise ServingError(info, status_code=408, reason=REQUEST_TIMEOUT) from exc
+    except (web.RequestPayloadError, HttpProcessingError) as exc:
+        raise ServingError("the body is incomplete, or its chunks or its compression are broken") from exc
+    return chunks[0] if len(chunks) == 1 else b"".join(chunks)
+
+
+def payload_too_large(limit_bytes: int = MAX_BODY_BYTES) -> ServingError:
+    """The one answer to a body above the limit."""
+    return ServingError(
+        f"the request body is larger than {limit_bytes} bytes", status_code=413, reason=PAYLOAD_TOO_LARGE
+    )

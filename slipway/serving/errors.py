@@ -1,0 +1,78 @@
+"""What went wrong, as status, machine code and sentence; both wires render it from here."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import grpc
+
+BAD_DATA = "MICROSERVICE_BAD_DATA"
+INTERNAL = "MICROSERVICE_INTERNAL_ERROR"
+PAYLOAD_TOO_LARGE = "PAYLOAD_TOO_LARGE"
+REQUEST_TIMEOUT = "REQUEST_TIMEOUT"
+OVERLOADED = "OVERLOADED"
+NOT_FOUND = "NOT_FOUND"
+METHOD_NOT_ALLOWED = "METHOD_NOT_ALLOWED"
+
+MAX_INFO_CHARS = 4096
+"""An error's sentence is cut here: a component may put its whole input into an exception's text."""
+
+
+@dataclass(frozen=True)
+class Failure:
+    """One error as a client sees it."""
+
+    status_code: int
+    reason: str
+    info: str
+
+
+class ServingError(Exception):
+    """An error that says itself what the client gets; the default is the client's own mistake."""
+
+    def __init__(self, info: str, *, status_code: int = 400, reason: str = BAD_DATA) -> None:
+        super().__init__(info)
+        self.status_code = status_code
+        self.reason = reason
+
+
+def failure_of(error: BaseException) -> Failure:
+    """Any exception as a Failure: its ``status_code`` and ``reason`` attributes count, whatever its class.
+
+    ``status_code`` must be an error status (400 to 599); without one the answer is 500.
+    ``message`` is read before ``str()``: Seldon's own exception class keeps its text there.
+    """
+    status_code = getattr(error, "status_code", None)
+    if isinstance(status_code, bool) or not isinstance(status_code, int) or not 400 <= status_code <= 599:
+        status_code = 500
+    reason = getattr(error, "reason", None)
+    if not isinstance(reason, str) or not reason:
+        reason = INTERNAL if status_code >= 500 else BAD_DATA
+    message = getattr(error, "message", None)
+    info = message if isinstance(message, str) and message else str(error) or type(error).__name__
+    return Failure(status_code, _token(reason), info[:MAX_INFO_CHARS])
+
+
+def _token(reason: str) -> str:
+    """A reason that fits into a header: printable ASCII, one word."""
+    return "".join(letter if letter.isascii() and letter.isprintable() else "_" for letter in reason[:64])
+
+
+def grpc_status(status_code: int) -> grpc.StatusCode:
+    """The gRPC status of an HTTP error status."""
+    if status_code in (413, 429):
+        return grpc.StatusCode.RESOURCE_EXHAUSTED
+    if status_code == 503:
+        return grpc.StatusCode.UNAVAILABLE
+    if status_code == 504:
+        return grpc.StatusCode.DEADLINE_EXCEEDED
+    if 400 <= status_code < 500:
+        return grpc.StatusCode.INVALID_ARGUMENT
+    return grpc.StatusCode.INTERNAL
+
+
+def failure_of_http(status_code: int, text: str) -> Failure:
+    """The Failure of an answer that the HTTP layer itself gives (unknown path, wrong method)."""
+    reasons = {404: NOT_FOUND, 405: METHOD_NOT_ALLOWED, 408: REQUEST_TIMEOUT, 413: PAYLOAD_TOO_LARGE}
+    fallback = BAD_DATA if status_code < 500 else INTERNAL
+    return Failure(status_code, reasons.get(status_code, fallback), text)

@@ -1,0 +1,50 @@
+"""JSON bodies: bytes to Python and back, with a bound on the nesting."""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import Any
+
+from slipway.serving.errors import ServingError
+from slipway.serving.limits import MAX_JSON_DEPTH
+
+_ESCAPE = re.compile(rb"\\.", re.DOTALL)
+_STRING = re.compile(rb'"[^"]*"')
+_NOT_STRUCTURE = bytes(sorted(set(range(256)) - set(b'"[]{}')))
+_STEP = {ord("["): 1, ord("{"): 1, ord("]"): -1, ord("}"): -1}
+
+
+def json_depth(body: bytes) -> int:
+    """How deep the arrays and objects of valid JSON nest (of anything else: some number)."""
+    if body.count(b"[") + body.count(b"{") <= MAX_JSON_DEPTH:
+        return body.count(b"[") + body.count(b"{")  # an upper bound is enough below the limit
+    if b"\\" in body:
+        body = _ESCAPE.sub(b"", body)
+    brackets = _STRING.sub(b"", body.translate(None, _NOT_STRUCTURE))
+    depth = deepest = 0
+    for bracket in brackets:
+        depth += _STEP.get(bracket, 0)
+        deepest = max(depth, deepest)
+    return deepest
+
+
+def parse_json(body: bytes | str, *, what: str = "the body") -> Any:
+    """The value of a UTF-8 JSON text; NaN and Infinity are taken, as Seldon's clients send them.
+
+    Raises ServingError 400 for anything that is no JSON, nests deeper than MAX_JSON_DEPTH or has absurd numbers.
+    """
+    raw = body.encode() if isinstance(body, str) else body
+    if json_depth(raw) > MAX_JSON_DEPTH:
+        raise ServingError(f"{what} nests deeper than {MAX_JSON_DEPTH} levels")
+    try:
+        return json.loads(raw.decode("utf-8-sig"))
+    except UnicodeDecodeError as exc:
+        raise ServingError(f"{what} is not JSON: not UTF-8 at byte {exc.start}") from exc
+    except (ValueError, RecursionError) as exc:
+        raise ServingError(f"{what} is not JSON: {exc}") from exc
+
+
+def dump_json(value: Any) -> bytes:
+    """Compact JSON; NaN and infinities stay bare words, as Seldon's wrapper writes them."""
+    return json.dumps(value, separators=(",", ":")).encode()

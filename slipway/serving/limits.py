@@ -1,0 +1,53 @@
+"""Every bound of the two servers, in one place; bodies and messages follow the one body limit of the contract."""
+
+from __future__ import annotations
+
+from slipway.contract.limits import MAX_BODY_BYTES
+
+MAX_IN_FLIGHT = 256
+"""Requests read, queued or computing in one process; one more is answered 429 or RESOURCE_EXHAUSTED."""
+
+MAX_IN_FLIGHT_BYTES = 16 * MAX_BODY_BYTES
+"""Bytes of the bodies of those requests together."""
+
+MAX_CONNECTIONS = 2048
+"""REST connections of one port; a further one is closed when it is accepted."""
+
+MAX_CONCURRENT_RPCS = 256
+"""gRPC calls of one process, health checks included; gRPC itself answers RESOURCE_EXHAUSTED above it."""
+
+ACCEPT_BACKLOG = 512
+"""Connections that the kernel holds for us before they are accepted."""
+
+HEADER_LINE_BYTES = 16 * 1024
+"""Longest request line and longest header field; a longer one is answered 400."""
+
+METADATA_BYTES = 16 * 1024
+"""gRPC's counterpart: all metadata of one call."""
+
+BODY_READ_TIMEOUT_S = 30.0
+"""From the end of the headers to the last byte of the body; a slower client is answered 408."""
+
+IDLE_TIMEOUT_S = 75.0
+"""A kept connection without a request, also one that never sent its first; above Envoy's and the executor's pools."""
+
+LINGERING_S = 2.0
+"""How long the rest of a refused body is read and dropped, so that the client sees the answer and not a reset."""
+
+DRAIN_S = 0.5
+"""After SIGTERM: not ready, still serving, so that callers learn it before the ports close."""
+
+GRACE_S = 15.0
+"""After the drain: time for the work under way; what is left then is cancelled."""
+
+MAX_JSON_DEPTH = 100
+"""Nesting of a JSON body; deeper is answered 400 (protobuf's own limit is 100 messages)."""
+
+MAX_FORM_PARTS = 32
+"""Fields of one form or multipart body."""
+
+MAX_PART_HEADER_BYTES = 4 * 1024
+"""Headers of one part of a multipart body."""
+
+MAX_SERIES = 10_000
+"""Time series that a component's own metrics may open; further ones are counted and dropped."""

@@ -1,0 +1,100 @@
+"""An aiohttp application with the answers that every REST surface of ours shares: errors as JSON, CORS, draining."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any
+
+from aiohttp import hdrs, web
+
+from slipway.contract.headers import REASON
+from slipway.contract.limits import MAX_BODY_BYTES
+from slipway.serving.errors import Failure, ServingError, failure_of, failure_of_http
+from slipway.serving.json_body import dump_json
+from slipway.serving.lifecycle import Lifecycle
+from slipway.serving.messages import JSON
+
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+RenderError = Callable[[Failure], Mapping[str, Any]]
+
+logger = logging.getLogger(__name__)
+
+
+def application(
+    *, lifecycle: Lifecycle, render_error: RenderError, cors_origin: str | None = None, cors_headers: str = ""
+) -> web.Application:
+    """An application whose every error is ``render_error``'s JSON; ``cors_origin`` None echoes the request's Origin."""
+
+    @web.middleware
+    async def answer(request: web.Request, handler: Handler) -> web.StreamResponse:
+        try:
+            response = _preflight(request) or await handler(request)
+        except web.HTTPException as exc:
+            response = _http_answer(exc, request, render_error)
+        except Exception as exc:  # noqa: BLE001 - whatever a handler raises becomes an answer
+            response = error_response(_logged(exc, request), render_error)
+        _add_cors(request, response, cors_origin, cors_headers)
+        if lifecycle.is_draining:
+            response.force_close()
+        return response
+
+    return web.Application(middlewares=[answer], client_max_size=MAX_BODY_BYTES)
+
+
+def error_response(failure: Failure, render_error: RenderError) -> web.Response:
+    """The failure as a REST answer, its machine code in a header too."""
+    return web.Response(
+        status=failure.status_code,
+        body=dump_json(render_error(failure)),
+        content_type=JSON,
+        headers={REASON: failure.reason},
+    )
+
+
+def _logged(error: Exception, request: web.Request) -> Failure:
+    failure = failure_of(error)
+    if isinstance(error, ServingError) or failure.status_code < 500:
+        logger.info("%s %s: %d %s: %s", request.method, request.path, *_fields(failure))
+    else:
+        logger.error("%s %s: %d %s: %s", request.method, request.path, *_fields(failure), exc_info=error)
+    return failure
+
+
+def _fields(failure: Failure) -> tuple[int, str, str]:
+    return failure.status_code, failure.reason, failure.info
+
+
+def _http_answer(error: web.HTTPException, request: web.Request, render_error: RenderError) -> web.StreamResponse:
+    """Refusals of aiohttp itself (404, 405, 413, …) in our form; redirects and the like as they are."""
+    if error.status < 400:
+        return web.Response(status=error.status, headers=error.headers)
+    info = f"{request.method} {request.path[:200]}: {error.reason}"
+    response = error_response(failure_of_http(error.status, info), render_error)
+    if hdrs.ALLOW in error.headers:
+        response.headers[hdrs.ALLOW] = error.headers[hdrs.ALLOW]
+    return response
+
+
+def _preflight(request: web.Request) -> web.Response | None:
+    """OPTIONS on a path that exists: 200, empty; the match says 405 when only the method was wrong."""
+    error = request.match_info.http_exception
+    if request.method != hdrs.METH_OPTIONS or not isinstance(error, web.HTTPMethodNotAllowed):
+        return None
+    return web.Response(headers={hdrs.ALLOW: ", ".join(sorted({*error.allowed_methods, hdrs.METH_OPTIONS}))})
+
+
+def _add_cors(request: web.Request, response: web.StreamResponse, origin: str | None, headers: str) -> None:
+    if response.prepared:
+        return
+    asked_by = request.headers.get(hdrs.ORIGIN)
+    response.headers.setdefault(hdrs.ACCESS_CONTROL_ALLOW_ORIGIN, origin or asked_by or "*")
+    if origin is None and asked_by:
+        response.headers.setdefault(hdrs.VARY, hdrs.ORIGIN)
+    if request.method == hdrs.METH_OPTIONS:
+        asked_for = headers or request.headers.get(hdrs.ACCESS_CONTROL_REQUEST_HEADERS, "")
+        methods = request.headers.get(hdrs.ACCESS_CONTROL_REQUEST_METHOD, "")
+        if asked_for:
+            response.headers[hdrs.ACCESS_CONTROL_ALLOW_HEADERS] = asked_for
+        if methods:
+            response.headers[hdrs.ACCESS_CONTROL_ALLOW_METHODS] = methods

@@ -1,0 +1,213 @@
+"""Runs REST applications and one gRPC server in one process: bind, serve, drain on SIGTERM, stop."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import socket
+from collections.abc import Coroutine, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Self
+
+import grpc
+import uvloop
+from aiohttp import web
+from aiohttp.http_exceptions import HttpProcessingError
+from grpc_health.v1 import health, health_pb2, health_pb2_grpc
+from grpc_reflection.v1alpha import reflection
+
+from slipway.contract.limits import MAX_BODY_BYTES
+from slipway.serving import limits
+from slipway.serving.lifecycle import Lifecycle, Shutdown
+
+POD_IP = "SLIPWAY_POD_IP"
+
+logger = logging.getLogger(__name__)
+http_logger = logging.getLogger("slipway.serving.http")
+
+
+def _is_ours(record: logging.LogRecord) -> bool:
+    """Broken requests are answered with 4xx, not logged with a traceback: their number is up to the client."""
+    error = record.exc_info[1] if record.exc_info else None
+    return not isinstance(error, (web.RequestPayloadError, HttpProcessingError))
+
+
+http_logger.addFilter(_is_ours)
+
+
+class BindError(Exception):
+    """A port could not be bound; the text names it."""
+
+
+@dataclass(frozen=True)
+class Rest:
+    """One REST application and its port (0: any free one)."""
+
+    app: web.Application
+    port: int
+
+
+@dataclass(frozen=True)
+class Grpc:
+    """The gRPC half: handlers, the full names of their services (for reflection and health), its port."""
+
+    handlers: Sequence[grpc.GenericRpcHandler]
+    services: Sequence[str]
+    port: int
+    max_message_bytes: int = MAX_BODY_BYTES
+    interceptors: Sequence[Any] = field(default_factory=tuple)
+
+
+def bind_host(environment: Mapping[str, str]) -> str:
+    """The Pod's own address where the runner gives one, else every address."""
+    return environment.get(POD_IP) or "0.0.0.0"
+
+
+def run(main: Coroutine[Any, Any, int]) -> int:
+    """Run a server's coroutine on uvloop; its result is the exit code."""
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        return runner.run(main)
+
+
+class Servers:
+    """Servers that listen. ``start`` binds all ports or none; ``serve`` returns when the process should end."""
+
+    def __init__(self, lifecycle: Lifecycle, shutdown: Shutdown) -> None:
+        self.lifecycle = lifecycle
+        self.shutdown = shutdown
+        self.rest_ports: list[int] = []
+        self.grpc_port: int | None = None
+        self._listeners: list[asyncio.Server] = []
+        self._runners: list[web.AppRunner] = []
+        self._grpc: grpc.aio.Server | None = None
+        self._health = health.aio.HealthServicer()
+
+    @classmethod
+    async def start(
+        cls,
+        *,
+        rest: Sequence[Rest],
+        grpc_half: Grpc | None,
+        lifecycle: Lifecycle,
+        host: str,
+        shutdown: Shutdown | None = None,
+        reuse_port: bool = False,
+        access_log: bool = False,
+    ) -> Self:
+        """Bind and accept. Raises BindError, with nothing left listening, when a port is taken."""
+        servers = cls(lifecycle, shutdown or Shutdown())
+        try:
+            for one in rest:
+                await servers._start_rest(one, host, reuse_port=reuse_port, access_log=access_log)
+            if grpc_half is not None:
+                await servers._start_grpc(grpc_half, host, reuse_port=reuse_port)
+        except BaseException:
+            await servers.stop(0)
+            raise
+        lifecycle.is_ready = True
+        return servers
+
+    async def _start_rest(self, rest: Rest, host: str, *, reuse_port: bool, access_log: bool) -> None:
+        runner = web.AppRunner(
+            rest.app,
+            logger=http_logger,
+            access_log=logging.getLogger("aiohttp.access") if access_log else None,
+            keepalive_timeout=limits.IDLE_TIMEOUT_S,
+            lingering_time=limits.LINGERING_S,
+            max_line_size=limits.HEADER_LINE_BYTES,
+            max_field_size=limits.HEADER_LINE_BYTES,
+            shutdown_timeout=self.shutdown.grace_s,
+        )
+        await runner.setup()
+        self._runners.append(runner)
+        sock = _bound_socket(host, rest.port, reuse_port=reuse_port)
+        server = runner.server
+        if server is None:  # pragma: no cover - setup() made it
+            raise RuntimeError("the application runner has no server")
+
+        def accept() -> asyncio.Protocol:
+            return _Refusal() if len(server.connections) >= limits.MAX_CONNECTIONS else server()
+
+        loop = asyncio.get_running_loop()
+        self._listeners.append(await loop.create_server(accept, sock=sock, backlog=limits.ACCEPT_BACKLOG))
+        self.rest_ports.append(sock.getsockname()[1])
+
+    async def _start_grpc(self, half: Grpc, host: str, *, reuse_port: bool) -> None:
+        server = grpc.aio.server(
+            interceptors=tuple(half.interceptors),
+            options=_grpc_options(half.max_message_bytes, reuse_port=reuse_port),
+            maximum_concurrent_rpcs=limits.MAX_CONCURRENT_RPCS,
+        )
+        server.add_generic_rpc_handlers(tuple(half.handlers))
+        health_pb2_grpc.add_HealthServicer_to_server(self._health, server)
+        for name in half.services:
+            await self._health.set(name, health_pb2.HealthCheckResponse.SERVING)
+        reflection.enable_server_reflection((*half.services, health.SERVICE_NAME, reflection.SERVICE_NAME), server)
+        try:
+            port = server.add_insecure_port(_address(host, half.port))
+        except RuntimeError as exc:
+            raise BindError(f"gRPC port {_address(host, half.port)} cannot be bound: is it in use?") from exc
+        self._grpc = server
+        self.grpc_port = port
+        await server.start()
+
+    async def serve(self) -> int:
+        """Serve until SIGTERM or SIGINT, then drain and stop; the exit code."""
+        await self.lifecycle.stop_asked.wait()
+        logger.info("draining for %g s, then up to %g s for work under way", *self._patience())
+        self.lifecycle.start_draining()
+        await self._health.enter_graceful_shutdown()
+        await asyncio.sleep(self.shutdown.drain_s)
+        await self.stop(self.shutdown.grace_s)
+        return 0
+
+    def _patience(self) -> tuple[float, float]:
+        return self.shutdown.drain_s, self.shutdown.grace_s
+
+    async def stop(self, grace_s: float) -> None:
+        """Close the ports, then wait up to ``grace_s`` for the work under way; what is left is cancelled."""
+        self.lifecycle.start_draining()
+        for listener in self._listeners:
+            listener.close()
+        stops: list[Coroutine[Any, Any, Any]] = [runner.cleanup() for runner in self._runners]
+        if self._grpc is not None:
+            stops.append(self._grpc.stop(grace_s))
+        await asyncio.gather(*stops)
+
+
+class _Refusal(asyncio.Protocol):
+    """A connection above the limit: closed at once."""
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        logger.warning("connection closed: %d are open, the limit", limits.MAX_CONNECTIONS)
+        transport.close()
+
+
+def _bound_socket(host: str, port: int, *, reuse_port: bool) -> socket.socket:
+    sock = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET, socket.SOCK_STREAM)
+    try:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if reuse_port:
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        sock.bind((host, port))
+    except OSError as exc:
+        sock.close()
+        raise BindError(f"port {_address(host, port)} cannot be bound: {os.strerror(exc.errno or 0)}") from exc
+    sock.setblocking(False)
+    return sock
+
+
+def _address(host: str, port: int) -> str:
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+def _grpc_options(max_message_bytes: int, *, reuse_port: bool) -> list[tuple[str, int]]:
+    return [
+        ("grpc.so_reuseport", int(reuse_port)),  # on by default: a second server on a taken port would go unnoticed
+        ("grpc.max_receive_message_length", max_message_bytes),
+        ("grpc.max_send_message_length", max_message_bytes),
+        ("grpc.max_metadata_size", limits.METADATA_BYTES),
+        ("grpc.absolute_max_metadata_size", limits.METADATA_BYTES),
+        ("grpc.max_connection_idle_ms", int(limits.IDLE_TIMEOUT_S * 1000)),
+    ]
