@@ -1,0 +1,104 @@
+"""A model folder as a detector: photo in, detections out."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from model_wrappers.darknet.boxes import Box, Detection, to_corners, to_photo
+from model_wrappers.darknet.cfg import load_network
+from model_wrappers.darknet.check import compile_onnx
+from model_wrappers.darknet.cpu import engine_threads
+from model_wrappers.darknet.decode import decode
+from model_wrappers.darknet.engines import DEFAULT_ENGINE, Engine, open_engine
+from model_wrappers.darknet.errors import EngineError, InputError
+from model_wrappers.darknet.folder import ModelFolder, load_model_folder
+from model_wrappers.darknet.layers import Head
+from model_wrappers.darknet.letterbox import Pixels, Size, check_pixels, letterbox
+from model_wrappers.darknet.names import load_names
+from model_wrappers.darknet.nms import NMS_KINDS, Nms, suppress
+from model_wrappers.darknet.provenance import CFG_KEY, WEIGHTS_KEY, file_sha256
+
+
+class Detector:
+    """One loaded model. Calls may come from several threads.
+
+    Args:
+        folder: a ``ModelFolder``, or the path of one.
+        confidence: a class of a box counts above it (0 to 1).
+        iou: NMS drops boxes that overlap a better one by more (0 to 1).
+        nms: ``sort`` per class, or ``obj`` once over all classes.
+        engine: a name of ``engines.ENGINES``.
+        clip: corners end at the photo's border and boxes wholly outside are dropped; False gives them as computed.
+        threads: of the engine; None is ``cpu.engine_threads()``.
+    """
+
+    def __init__(
+        self,
+        folder: ModelFolder | Path,
+        *,
+        confidence: float = 0.25,
+        iou: float = 0.45,
+        nms: Nms = "sort",
+        engine: str = DEFAULT_ENGINE,
+        clip: bool = True,
+        threads: int | None = None,
+    ) -> None:
+        self.confidence = _share("confidence", confidence)
+        self.iou = _share("iou", iou)
+        self.nms = _nms(nms)
+        self.clip = clip
+        files = folder if isinstance(folder, ModelFolder) else load_model_folder(folder)
+        network = load_network(files.cfg_path)
+        self.input = Size(network.input.width, network.input.height)
+        self.names = load_names(files.names_path, network.classes)
+        self._heads: list[Head] = [layer.op for layer in network.heads if isinstance(layer.op, Head)]
+        self._engine = _open(files, engine, threads or engine_threads())
+        self._engine.run(np.zeros((1, self.input.height, self.input.width, 3), np.uint8))  # the first run allocates
+
+    def detect(self, rgb: Pixels) -> list[Detection]:
+        """uint8 [H, W, 3] RGB photo → detections in its pixels, most confident first."""
+        check_pixels(rgb)
+        return self.detect_letterboxed(letterbox(rgb, self.input), Size(rgb.shape[1], rgb.shape[0]))
+
+    def detect_letterboxed(self, pixels: Pixels, photo: Size) -> list[Detection]:
+        """Pixels that ``letterbox`` made for this network of a photo of size ``photo`` → as ``detect``."""
+        check_pixels(pixels)
+        if (pixels.shape[1], pixels.shape[0]) != self.input:
+            raise InputError(f"pixels are {pixels.shape[1]}x{pixels.shape[0]}, the network's input is {self.input}")
+        outputs = [output[0] for output in self._engine.run(pixels[None])]
+        candidates = decode(self._heads, outputs, self.input, self.confidence)
+        candidates = candidates._replace(centres=to_photo(candidates.centres, photo, self.input))
+        kept = suppress(candidates, threshold=self.iou, kind=self.nms)
+        corners = to_corners(candidates.centres[kept.box], photo, clip=self.clip)
+        found = zip(kept.class_id.tolist(), kept.confidence.tolist(), corners.tolist(), strict=True)
+        detections = [Detection(self.names[class_id], class_id, score, Box(*box)) for class_id, score, box in found]
+        return [one for one in detections if not self.clip or _has_area(one.box)]
+
+
+def _open(files: ModelFolder, engine: str, threads: int) -> Engine:
+    if files.onnx_path is None:
+        return open_engine(engine, compile_onnx(files.cfg_path, files.weights_path), threads=threads)
+    opened = open_engine(engine, files.onnx_path, threads=threads)
+    for key, path in ((CFG_KEY, files.cfg_path), (WEIGHTS_KEY, files.weights_path)):
+        found, expected = opened.metadata.get(key, "nothing"), file_sha256(path)
+        if found != expected:
+            raise EngineError(f"{files.onnx_path}: made of {key} {found}, but {path} is {expected}: compile it again")
+    return opened
+
+
+def _has_area(box: Box) -> bool:
+    return box.x_max > box.x_min and box.y_max > box.y_min
+
+
+def _share(name: str, value: float) -> float:
+    if not 0 <= value <= 1:
+        raise ValueError(f"{name}={value}: a number from 0 to 1 is expected")
+    return float(value)
+
+
+def _nms(kind: str) -> Nms:
+    if kind not in NMS_KINDS:
+        raise ValueError(f"nms={kind!r} is not one of {', '.join(NMS_KINDS)}")
+    return "obj" if kind == "obj" else "sort"

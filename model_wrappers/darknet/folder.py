@@ -1,0 +1,83 @@
+"""Model folders: which file is the cfg, the weights, the names, and the compiled graph."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from model_wrappers.darknet.errors import ModelFolderError
+
+MLMODEL = "MLmodel"
+FLAVOUR = "darknet"
+ONNX_NAME = "model.onnx"
+MAX_MLMODEL_BYTES = 1 << 20
+
+
+@dataclass(frozen=True)
+class ModelFolder:
+    """The files of one model; ``onnx_path`` is None where the graph is compiled at load."""
+
+    cfg_path: Path
+    weights_path: Path
+    names_path: Path
+    onnx_path: Path | None = None
+
+
+def load_model_folder(path: Path) -> ModelFolder:
+    """Find the files of a plain folder (one *.cfg, *.weights, *.names, perhaps model.onnx) or of an MLflow model.
+
+    Raises:
+        ModelFolderError: a file is missing, or there are two of a kind.
+    """
+    if not path.is_dir():
+        raise ModelFolderError(str(path), "is no folder")
+    if (path / MLMODEL).is_file():
+        return _from_mlmodel(path)
+    cfg, weights, names = (_only(path, suffix) for suffix in (".cfg", ".weights", ".names"))
+    onnx = path / ONNX_NAME
+    return ModelFolder(cfg, weights, names, onnx if onnx.is_file() else None)
+
+
+def _only(path: Path, suffix: str) -> Path:
+    found = sorted(file for file in path.iterdir() if file.suffix == suffix and file.is_file())
+    if len(found) != 1:
+        names = ", ".join(file.name for file in found) or "none"
+        raise ModelFolderError(str(path), f"exactly one *{suffix} file is expected, found {names}")
+    return found[0]
+
+
+def _from_mlmodel(path: Path) -> ModelFolder:
+    flavour = _flavour(path / MLMODEL)
+    files = {key: _inside(path, key, flavour[key]) for key in ("cfg", "weights", "names", "onnx") if flavour.get(key)}
+    missing = [key for key in ("cfg", "weights", "names") if key not in files]
+    if missing:
+        raise ModelFolderError(str(path / MLMODEL), f"flavour '{FLAVOUR}' has no {', '.join(missing)}")
+    return ModelFolder(files["cfg"], files["weights"], files["names"], files.get("onnx"))
+
+
+def _flavour(path: Path) -> dict[str, Any]:
+    if path.stat().st_size > MAX_MLMODEL_BYTES:
+        raise ModelFolderError(str(path), f"is larger than {MAX_MLMODEL_BYTES} bytes")
+    try:
+        document = yaml.safe_load(path.read_text())
+    except (yaml.YAMLError, UnicodeDecodeError) as exc:
+        raise ModelFolderError(str(path), f"is not YAML: {exc}") from exc
+    flavours = document.get("flavors") if isinstance(document, dict) else None
+    flavour = flavours.get(FLAVOUR) if isinstance(flavours, dict) else None
+    if not isinstance(flavour, dict):
+        known = ", ".join(flavours) if isinstance(flavours, dict) else "none"
+        raise ModelFolderError(str(path), f"has no flavour '{FLAVOUR}' (flavours: {known})")
+    return flavour
+
+
+def _inside(folder: Path, key: str, value: object) -> Path:
+    relative = Path(str(value))
+    if relative.is_absolute() or ".." in relative.parts:
+        raise ModelFolderError(str(folder / MLMODEL), f"{key}: {value!r} leaves the model folder")
+    file = folder / relative
+    if not file.is_file():
+        raise ModelFolderError(str(folder / MLMODEL), f"{key}: {value!r} is not in the folder")
+    return file

@@ -1,0 +1,109 @@
+"""A photo scaled into the network's input with grey bars, by pjreddie's ``letterbox_image`` and ``resize_image``.
+
+Bilinear with the corners of both pictures on each other: column c of the result lies at c * (W - 1) / (w - 1) of the
+photo. Weights are float32 as in Darknet, including its last row, which its own rounding can darken.
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from model_wrappers.darknet.errors import InputError
+
+Pixels = npt.NDArray[np.uint8]
+
+GREY = 128  # round(255 * 0.5)
+GEOMETRY_CACHE = 64  # distinct photo sizes whose weights are kept: about 20 KiB each
+
+
+class Size(NamedTuple):
+    """Pixels across and down."""
+
+    width: int
+    height: int
+
+    def __str__(self) -> str:
+        return f"{self.width}x{self.height}"
+
+
+class Placement(NamedTuple):
+    """Where the scaled photo lies inside the network's input."""
+
+    width: int
+    height: int
+    left: int
+    top: int
+
+
+class _Axis(NamedTuple):
+    """For each place along one axis: two source places and the weight of each (float32)."""
+
+    first: npt.NDArray[np.intp]
+    second: npt.NDArray[np.intp]
+    first_weight: npt.NDArray[np.float32]
+    second_weight: npt.NDArray[np.float32]
+
+
+def place(photo: Size, net: Size) -> Placement:
+    """Size and corner of a letterboxed photo; integer divisions as in Darknet, never below one pixel."""
+    if np.float32(net.width) / np.float32(photo.width) < np.float32(net.height) / np.float32(photo.height):
+        width, height = net.width, max(1, photo.height * net.width // photo.width)
+    else:
+        width, height = max(1, photo.width * net.height // photo.height), net.height
+    return Placement(width, height, (net.width - width) // 2, (net.height - height) // 2)
+
+
+def letterbox(rgb: Pixels, net: Size) -> Pixels:
+    """uint8 [H, W, 3] → uint8 [net.height, net.width, 3]. Raises ``InputError`` for another type or shape."""
+    check_pixels(rgb)
+    photo = Size(rgb.shape[1], rgb.shape[0])
+    placement = place(photo, net)
+    boxed = np.full((net.height, net.width, 3), GREY, np.uint8)
+    rows = slice(placement.top, placement.top + placement.height)
+    columns = slice(placement.left, placement.left + placement.width)
+    boxed[rows, columns] = resize(rgb, Size(placement.width, placement.height))
+    return boxed
+
+
+def resize(rgb: Pixels, size: Size) -> Pixels:
+    """Darknet's bilinear rule, rounded to grey levels."""
+    if (rgb.shape[1], rgb.shape[0]) == size:
+        return rgb
+    across = _axis(rgb.shape[1], size.width, darken_last=False)
+    down = _axis(rgb.shape[0], size.height, darken_last=True)
+    mixed = _mix(rgb[down.first], rgb[down.second], down, axis=0)
+    mixed = _mix(mixed[:, across.first], mixed[:, across.second], across, axis=1)
+    return np.rint(mixed, out=mixed).astype(np.uint8)
+
+
+def check_pixels(rgb: npt.NDArray[np.generic]) -> None:
+    """Refuse anything but uint8 [H, W, 3] with at least one pixel."""
+    if rgb.dtype != np.uint8 or rgb.ndim != 3 or rgb.shape[2] != 3 or rgb.size == 0:
+        raise InputError(f"uint8 [height, width, 3] is expected, found {rgb.dtype} {list(rgb.shape)}")
+
+
+def _mix(
+    first: npt.NDArray[np.generic], second: npt.NDArray[np.generic], weights: _Axis, *, axis: int
+) -> npt.NDArray[np.float32]:
+    shape = (-1, 1, 1) if axis == 0 else (1, -1, 1)
+    mixed: npt.NDArray[np.float32] = first * weights.first_weight.reshape(shape)
+    mixed += second * weights.second_weight.reshape(shape)
+    return mixed
+
+
+@lru_cache(maxsize=GEOMETRY_CACHE)
+def _axis(source: int, target: int, *, darken_last: bool) -> _Axis:
+    """``resize_image``: the last column copies its source; the last row keeps only its first weight."""
+    scale = np.float32(source - 1) / np.float32(target - 1) if target > 1 else np.float32(0)
+    position = np.arange(target, dtype=np.float32) * scale
+    first = position.astype(np.intp)
+    second_weight = position - first.astype(np.float32)
+    first_weight = np.float32(1) - second_weight
+    second_weight[-1] = 0
+    if not darken_last or source == 1 or target == 1:
+        first[-1], first_weight[-1] = source - 1 if target > 1 else 0, 1
+    return _Axis(first, np.minimum(first + 1, source - 1), first_weight, second_weight)

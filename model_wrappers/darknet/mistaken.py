@@ -1,0 +1,34 @@
+"""What a file is when it is not what its name says: the usual accidents of downloads, named."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+HEAD_BYTES = 512
+
+_BINARY = (
+    (b"PK\x03\x04", "a ZIP archive (a PyTorch checkpoint is one)"),
+    (b"\x1f\x8b", "a gzip archive: unpack it first"),
+    (b"\x89PNG", "a PNG picture"),
+    (b"\xff\xd8\xff", "a JPEG picture"),
+    (b"\x80\x02", "a Python pickle"),
+    (b"\x89HDF", "an HDF5 file (Keras weights?)"),
+)
+
+
+def mistaken_for(data: bytes, wanted: Literal["cfg", "weights", "names"]) -> str:
+    """A sentence that names what ``data`` (the file, or its first bytes) is instead of ``wanted``; empty if unknown."""
+    head = data[:HEAD_BYTES]
+    start = head.lstrip(b"\xef\xbb\xbf \t\r\n").lower()
+    if start.startswith((b"<!doctype", b"<html", b"<?xml", b"<head")):
+        return f"is an HTML page, not Darknet {wanted}: the download answered with a web page"
+    if start.startswith(b"version https://git-lfs"):
+        return f"is a Git LFS pointer, not Darknet {wanted}: run `git lfs pull`"
+    for magic, what in _BINARY:
+        if head.startswith(magic):
+            return f"is {what}, not Darknet {wanted}"
+    if wanted != "cfg" and start.startswith((b"[net", b"[network")):
+        return f"is a cfg, not {wanted}: are the files swapped?"
+    if wanted != "weights" and b"\x00" in head:
+        return f"is binary, not Darknet {wanted}: is it swapped with the weights?"
+    return ""

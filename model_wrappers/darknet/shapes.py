@@ -1,0 +1,131 @@
+"""Shapes of each layer from those of its sources, by pjreddie's integer arithmetic."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import singledispatch
+
+from model_wrappers.darknet.errors import CfgError
+from model_wrappers.darknet.layers import (
+    Convolutional,
+    Head,
+    Layer,
+    MaxPool,
+    Op,
+    Region,
+    Reorg,
+    Route,
+    Shape,
+    Shortcut,
+    Upsample,
+    Yolo,
+)
+from model_wrappers.darknet.sections import Section
+
+MAX_ELEMENTS = 1 << 28  # one activation tensor: 1 GiB of float32
+BOX_ENTRIES = 5  # x, y, width, height, objectness
+
+
+def output_shape(op: Op, sources: Sequence[Shape], section: Section) -> Shape:
+    """Shape that ``op`` makes of ``sources``; errors name the layer of ``section``."""
+    shape = _shape(op, sources, section)
+    if min(shape) < 1:
+        raise section.error(f"nothing is left of its input {sources[0]}: the output would be {shape}")
+    if shape.elements > MAX_ELEMENTS:
+        raise section.error(f"the output {shape} has {shape.elements} elements: at most {MAX_ELEMENTS} are possible")
+    return shape
+
+
+def check_heads(path: str, layers: Sequence[Layer]) -> None:
+    """A detector has one head or more, of one kind, all with the same classes."""
+    heads = [layer for layer in layers if isinstance(layer.op, Head)]
+    if not heads:
+        raise CfgError(path, 0, "has no [yolo] or [region] layer: not a detector")
+    first = heads[0]
+    for layer in heads[1:]:
+        if layer.op.classes != first.op.classes:  # type: ignore[union-attr]  # both are heads
+            raise CfgError(
+                path,
+                layer.line,
+                f"layer {layer.index} [{layer.kind}]: classes={layer.op.classes}, "  # type: ignore[union-attr]
+                f"but layer {first.index} has classes={first.op.classes}",  # type: ignore[union-attr]
+            )
+
+
+@singledispatch
+def _shape(op: Op, sources: Sequence[Shape], section: Section) -> Shape:  # noqa: ARG001  - dropout is the rest
+    return sources[0]
+
+
+@_shape.register
+def _(op: Convolutional, sources: Sequence[Shape], section: Section) -> Shape:
+    source = sources[0]
+    if source.channels % op.groups or op.filters % op.groups:
+        raise section.error(f"groups={op.groups} divides not both {source.channels} channels and filters={op.filters}")
+    rows = (source.height + 2 * op.padding - op.size) // op.stride + 1
+    columns = (source.width + 2 * op.padding - op.size) // op.stride + 1
+    return Shape(op.filters, rows, columns)
+
+
+@_shape.register
+def _(op: MaxPool, sources: Sequence[Shape], section: Section) -> Shape:  # noqa: ARG001
+    source = sources[0]
+    rows = (source.height + op.padding - op.size) // op.stride + 1
+    columns = (source.width + op.padding - op.size) // op.stride + 1
+    return Shape(source.channels, rows, columns)
+
+
+@_shape.register
+def _(op: Upsample, sources: Sequence[Shape], section: Section) -> Shape:  # noqa: ARG001
+    source = sources[0]
+    return Shape(source.channels, source.height * op.stride, source.width * op.stride)
+
+
+@_shape.register
+def _(op: Route, sources: Sequence[Shape], section: Section) -> Shape:
+    first = sources[0]
+    for source in sources:
+        if source[1:] != first[1:]:
+            raise section.error(f"joins {first} and {source}: width and height must be equal", "layers")
+        if source.channels % op.groups:
+            raise section.error(f"groups={op.groups} does not divide {source.channels} channels", "groups")
+    return Shape(sum(source.channels // op.groups for source in sources), first.height, first.width)
+
+
+@_shape.register
+def _(op: Shortcut, sources: Sequence[Shape], section: Section) -> Shape:  # noqa: ARG001
+    if sources[0] != sources[1]:
+        raise section.error(f"adds {sources[1]} to {sources[0]}: both must have one shape", "from")
+    return sources[0]
+
+
+@_shape.register
+def _(op: Reorg, sources: Sequence[Shape], section: Section) -> Shape:
+    source, square = sources[0], op.stride * op.stride
+    if source.channels % square:
+        raise section.error(f"stride={op.stride} needs channels divisible by {square}: found {source.channels}", "stride")
+    if op.reverse:
+        return Shape(source.channels // square, source.height * op.stride, source.width * op.stride)
+    if source.height % op.stride or source.width % op.stride:
+        raise section.error(f"stride={op.stride} does not divide the input {source}", "stride")
+    return Shape(source.channels * square, source.height // op.stride, source.width // op.stride)
+
+
+@_shape.register
+def _(op: Yolo, sources: Sequence[Shape], section: Section) -> Shape:
+    return _head_shape(op, sources[0], section)
+
+
+@_shape.register
+def _(op: Region, sources: Sequence[Shape], section: Section) -> Shape:
+    return _head_shape(op, sources[0], section)
+
+
+def _head_shape(op: Head, source: Shape, section: Section) -> Shape:
+    expected = len(op.anchors) * (op.classes + BOX_ENTRIES)
+    if source.channels != expected:
+        raise section.error(
+            f"{len(op.anchors)} anchors of {op.classes} classes need {expected} channels: "
+            f"the layer before gives {source.channels} (its filters= must be {expected})"
+        )
+    return source
