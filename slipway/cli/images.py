@@ -28,7 +28,7 @@ def image_command() -> None:
       slipway image build slipway/yolo-detector:0.1.0
       slipway image build me/my-model:2 images/my-model
       slipway image list
-    """
+    """  # noqa: D301  - click reads the backspace character
 
 
 @image_command.command(name="build")
@@ -45,7 +45,7 @@ def build_command(name_tag: str, folder: Path | None, *, quiet: bool) -> None:
     Examples:
       slipway image build slipway/yolo-detector:0.1.0
       slipway image build me/my-model:2 ~/my-model
-    """
+    """  # noqa: D301  - click reads the backspace character
     try:
         digest = build(
             name_tag,
@@ -83,7 +83,7 @@ def delete_command(name_tag: str) -> None:
     \b
     Example:
       slipway image delete slipway/yolo-detector:0.1.0
-    """
+    """  # noqa: D301  - click reads the backspace character
     try:
         Store(Paths.from_env()).untag(name_tag)
     except ImageError as exc:

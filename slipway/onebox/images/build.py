@@ -46,8 +46,8 @@ def build(
         raise ImageError(f"{spec.folder}: its image.yaml says `name: {spec.name}`, not {reference.name}")
     snapshot = take_snapshot(spec, roots=(repository, PLATFORM_ROOT))
     store = Store(paths)
-    ensure_environment(paths.environments / snapshot.lock_digest, lock=snapshot.lock, progress=progress)
     with exclusive(store.exclusive()):
+        ensure_environment(paths.environments / snapshot.lock_digest, lock=snapshot.lock, progress=progress)
         if store.find(snapshot.digest) is None:
             progress(f"copying {len(snapshot.files)} files")
             _write(snapshot, store)

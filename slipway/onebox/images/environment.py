@@ -19,7 +19,7 @@ Progress = Callable[[str], None]
 
 
 def ensure_environment(folder: Path, *, lock: str, progress: Progress) -> None:
-    """Make ``folder`` unless it is there. Safe to call from several processes at once.
+    """Make ``folder`` unless it is there. The caller holds the store's lock.
 
     The environment is made beside its place and renamed, so a folder of that name is always whole. Raises
     EnvironmentFailed with uv's last lines.
@@ -27,14 +27,11 @@ def ensure_environment(folder: Path, *, lock: str, progress: Progress) -> None:
     if (folder / "bin" / "python").exists():
         return
     folder.parent.mkdir(parents=True, exist_ok=True)
-    with exclusive(folder.with_name(f"{folder.name}.lock")):
-        if (folder / "bin" / "python").exists():  # another process was first
-            return
-        unfinished = folder.with_name(f"{folder.name}.tmp")
-        shutil.rmtree(unfinished, ignore_errors=True)
-        progress(f"installing the Python environment {folder.name[:12]} (once per lock file)")
-        _make(unfinished, lock=lock)
-        unfinished.rename(folder)
+    unfinished = folder.with_name(f"{folder.name}.tmp")
+    shutil.rmtree(unfinished, ignore_errors=True)
+    progress(f"installing the Python environment {folder.name[:12]} (once per lock file)")
+    _make(unfinished, lock=lock)
+    unfinished.rename(folder)
 
 
 def _make(folder: Path, *, lock: str) -> None:

@@ -58,7 +58,7 @@ def load_image_spec(folder: Path) -> ImageSpec:
 def parse_image_spec(loaded: object, *, folder: Path) -> ImageSpec:
     """Raises ValueError (or InvalidReference) that starts with the key at fault."""
     if not isinstance(loaded, dict):
-        raise ValueError("expected a mapping with the key `name`")
+        raise ValueError("expected a mapping with the key `name`")  # noqa: TRY004  - one error kind
     if unknown := sorted(map(str, loaded.keys() - KEYS)):
         raise ValueError(f"unknown keys {unknown}; known: {', '.join(sorted(KEYS))}")
     class_name = _class_name(loaded.get("class"))

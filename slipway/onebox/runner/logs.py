@@ -1,0 +1,91 @@
+"""What containers print → log files, through named pipes that neither side has to reopen.
+
+A container holds its pipe for reading and writing, so it never gets SIGPIPE: when the runner dies it writes on into the
+pipe's buffer, and the next runner reads from there.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import fcntl
+import os
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+
+MAX_LOG_BYTES = 10 * 1024 * 1024
+"""One file; a full one becomes ``<name>.1``, and the one before that goes."""
+MAX_LINE_BYTES = 64 * 1024
+"""A longer line is cut into several."""
+PIPE_BYTES = 256 * 1024
+"""What a container can print while no runner reads."""
+READ_BYTES = 64 * 1024
+F_SETPIPE_SZ = 1031
+
+
+class LogFile:
+    """Appends ``<RFC 3339 time> stdout|stderr F <text>`` lines."""
+
+    def __init__(self, path: Path, *, clock: Callable[[], datetime] = lambda: datetime.now(UTC)) -> None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        self.path = path
+        self._clock = clock
+        self._stream = path.open("ab", buffering=0)
+        self._size = self._stream.tell()
+
+    def write(self, stream: str, lines: list[bytes]) -> None:
+        stamp = self._clock().strftime("%Y-%m-%dT%H:%M:%S.%f000Z")
+        text = b"".join(f"{stamp} {stream} F ".encode() + line + b"\n" for line in lines)
+        if self._size and self._size + len(text) > MAX_LOG_BYTES:
+            self._stream.close()
+            self.path.replace(self.path.with_name(self.path.name + ".1"))
+            self._stream = self.path.open("ab", buffering=0)
+            self._size = 0
+        self._stream.write(text)
+        self._size += len(text)
+
+    def close(self) -> None:
+        self._stream.close()
+
+
+class PipeReader:
+    """Reads one pipe into a log for as long as the container lives."""
+
+    def __init__(self, path: Path, *, stream: str, log: LogFile) -> None:
+        self.path = path
+        self._stream = stream
+        self._log = log
+        self._rest = b""
+        with contextlib.suppress(FileExistsError):
+            os.mkfifo(path, 0o600)
+        self._fd = os.open(path, os.O_RDWR | os.O_NONBLOCK | os.O_CLOEXEC)
+        with contextlib.suppress(PermissionError):  # the user's allowance of pipe memory is spent: 64 KiB then
+            fcntl.fcntl(self._fd, F_SETPIPE_SZ, PIPE_BYTES)
+        asyncio.get_running_loop().add_reader(self._fd, self._read)
+
+    def writer(self) -> int:
+        """A descriptor for the container; the caller closes its copy once the container has it."""
+        return os.open(self.path, os.O_RDWR | os.O_CLOEXEC)
+
+    def close(self) -> None:
+        """Take what is left, then forget the pipe."""
+        while self._read():
+            pass
+        if self._rest:
+            self._log.write(self._stream, [self._rest])
+        asyncio.get_running_loop().remove_reader(self._fd)
+        os.close(self._fd)
+
+    def _read(self) -> bool:
+        try:
+            chunk = os.read(self._fd, READ_BYTES)
+        except BlockingIOError:
+            return False
+        *lines, self._rest = (self._rest + chunk).split(b"\n")
+        while len(self._rest) > MAX_LINE_BYTES:
+            lines.append(self._rest[:MAX_LINE_BYTES])
+            self._rest = self._rest[MAX_LINE_BYTES:]
+        if lines:
+            self._log.write(self._stream, lines)
+        return True

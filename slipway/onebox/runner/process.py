@@ -1,0 +1,192 @@
+"""Processes of containers: the only module that starts any.
+
+Each is the leader of its own session and group, outlives the runner, and is known by pid **and** start time, so that a
+reused pid is never taken for it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from slipway.onebox.runner.placement import Placement
+
+SANDBOX = Path(__file__).with_name("sandbox.py")
+SESSION, START_TIME = 3, 19
+"""Places in proc_pid_stat(5), counted from 0 after the command."""
+KILLED = 128 + signal.SIGKILL
+
+
+@dataclass(frozen=True)
+class Command:
+    """What a container runs."""
+
+    argv: tuple[str, ...]
+    env: Mapping[str, str]
+    cwd: Path
+    placement: Placement
+    skeletons: tuple[Path, ...] = ()  # one folder per overlay
+    keep: tuple[Path, ...] = ()  # folders that must stay writable although an overlay covers them
+
+
+@dataclass(frozen=True)
+class Identity:
+    """One process for ever: ``start_ticks`` is the kernel's start time, in clock ticks since boot."""
+
+    pid: int
+    start_ticks: int
+
+
+class Process:
+    """A running container. ``popen`` is None for one that an earlier runner started."""
+
+    def __init__(self, identity: Identity, pidfd: int, popen: subprocess.Popen[bytes] | None) -> None:
+        self.identity = identity
+        self._pidfd = pidfd
+        self._popen = popen
+        self._ended = False
+
+    async def wait(self) -> int | None:
+        """The exit code (128 + n for a signal); None where only the parent, a runner that is gone, could know it.
+
+        What is left of the group is killed: a container ends with its first process.
+        """
+        loop = asyncio.get_running_loop()
+        ended = loop.create_future()
+        loop.add_reader(self._pidfd, _resolve, ended)
+        try:
+            await ended
+        finally:
+            loop.remove_reader(self._pidfd)
+        self.signal_group(signal.SIGKILL)  # before reaping: until then the group's number cannot be reused
+        self._ended = True
+        os.close(self._pidfd)
+        if self._popen is None:
+            return None
+        code = self._popen.wait()
+        return 128 - code if code < 0 else code
+
+    def signal_group(self, number: signal.Signals) -> None:
+        """To every process of the group; nothing happens where the container has ended."""
+        if self._ended or not (self._popen is not None or _is_ours(self.identity)):
+            return
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self.identity.pid, number)
+
+
+def spawn(command: Command, *, stdout: int, stderr: int) -> Process:
+    """Start it. Raises OSError and ValueError (a NUL in a word or variable)."""
+    plan = os.memfd_create("plan", os.MFD_CLOEXEC)
+    try:
+        os.write(plan, json.dumps(_plan(command)).encode(errors="surrogateescape"))
+        os.lseek(plan, 0, os.SEEK_SET)
+        popen = subprocess.Popen(
+            [sys.executable, "-I", "-S", str(SANDBOX), str(plan)],
+            env=dict(command.env),
+            cwd="/",
+            stdin=subprocess.DEVNULL,
+            stdout=stdout,
+            stderr=stderr,
+            start_new_session=True,
+            pass_fds=[plan],
+        )
+    finally:
+        os.close(plan)
+    stat = _stat(popen.pid)
+    if stat is None:
+        raise OSError(f"process {popen.pid} is not in /proc")
+    return Process(Identity(popen.pid, stat), os.pidfd_open(popen.pid), popen)
+
+
+def adopt(identity: Identity) -> Process | None:
+    """The living process that an earlier runner started; None where it has ended."""
+    try:
+        pidfd = os.pidfd_open(identity.pid)
+    except ProcessLookupError:
+        return None
+    if not is_same(identity):  # checked after the descriptor is held: no reuse can slip in between
+        os.close(pidfd)
+        return None
+    return Process(identity, pidfd, None)
+
+
+def is_same(identity: Identity) -> bool:
+    return _stat(identity.pid) == identity.start_ticks
+
+
+async def run_to_end(command: Command, *, timeout_s: float) -> int | None:
+    """Exit code of a short command (a probe or a hook); None where it took longer and was killed."""
+    process = spawn(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    waiting = asyncio.create_task(process.wait())
+    try:
+        return await asyncio.wait_for(asyncio.shield(waiting), timeout_s)
+    except TimeoutError:
+        return None
+    finally:
+        process.signal_group(signal.SIGKILL)
+        await waiting
+
+
+def session_members(pid: int) -> list[int]:
+    """The processes of the session that ``pid`` leads, found in /proc."""
+    return [
+        int(entry.name)
+        for entry in Path("/proc").iterdir()
+        if entry.name.isdigit() and _session(int(entry.name)) == pid
+    ]
+
+
+def _resolve(future: asyncio.Future[None]) -> None:
+    if not future.done():
+        future.set_result(None)
+
+
+def _plan(command: Command) -> dict[str, Any]:
+    placement = command.placement
+    return {
+        "argv": list(command.argv),
+        "cwd": str(command.cwd),
+        "keep": [str(path) for path in command.keep],
+        "overlays": [
+            {"ancestor": overlay.ancestor, "skeleton": str(skeleton)}
+            for overlay, skeleton in zip(placement.overlays, command.skeletons, strict=True)
+        ],
+        "binds": [
+            {"source": str(bind.source), "target": bind.target, "read_only": bind.is_read_only}
+            for bind in placement.binds
+        ],
+    }
+
+
+def _fields(pid: int) -> Sequence[str]:
+    """The fields of /proc/PID/stat after the command, which may itself hold spaces and brackets."""
+    try:
+        text = Path(f"/proc/{pid}/stat").read_text()
+    except (FileNotFoundError, ProcessLookupError):
+        return ()
+    return text.rpartition(")")[2].split()
+
+
+def _stat(pid: int) -> int | None:
+    fields = _fields(pid)
+    return int(fields[START_TIME]) if fields else None
+
+
+def _session(pid: int) -> int | None:
+    fields = _fields(pid)
+    return int(fields[SESSION]) if fields else None
+
+
+def _is_ours(identity: Identity) -> bool:
+    """The process lives, or it has ended and left members of its group, which keep the number from being reused."""
+    now = _stat(identity.pid)
+    return now == identity.start_ticks or (now is None and bool(session_members(identity.pid)))
