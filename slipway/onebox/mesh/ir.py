@@ -1,0 +1,186 @@
+"""What the gateway shall do, in Envoy's words but free of its format: between Istio's objects and Envoy's resources."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+from slipway.onebox.mesh import limits
+
+Protocol = Literal["http", "grpc", "tcp"]
+PathKind = Literal["exact", "prefix", "regex"]
+TextKind = Literal["exact", "prefix", "regex", "present"]
+Balancing = Literal["LEAST_REQUEST", "ROUND_ROBIN", "RANDOM"]
+
+
+@dataclass(frozen=True, order=True)
+class Finding:
+    """Something in an object that cannot be honoured here. ``field`` is a path such as ``spec.http[0].fault``."""
+
+    kind: str
+    namespace: str
+    name: str
+    field: str
+    message: str
+
+    def __str__(self) -> str:
+        return f"{self.kind} {self.namespace}/{self.name}: {self.field}: {self.message}"
+
+
+@dataclass(frozen=True, order=True)
+class Endpoint:
+    address: str
+    port: int
+
+
+@dataclass(frozen=True)
+class OutlierDetection:
+    consecutive_5xx: int | None = None
+    consecutive_gateway_errors: int | None = None
+    interval_s: float = 10.0
+    base_ejection_s: float = 30.0
+    max_ejection_percent: int = 10
+
+
+@dataclass(frozen=True)
+class ClusterPolicy:
+    """The part of a DestinationRule that is honoured."""
+
+    idle_s: float = limits.UPSTREAM_IDLE_S
+    connect_timeout_s: float = limits.CONNECT_TIMEOUT_S
+    balancing: Balancing = "LEAST_REQUEST"
+    max_connections: int = limits.MAX_UPSTREAM_CONNECTIONS
+    max_pending: int = limits.MAX_UPSTREAM_PENDING
+    max_requests: int = limits.MAX_UPSTREAM_REQUESTS
+    outlier: OutlierDetection | None = None
+
+
+@dataclass(frozen=True)
+class Cluster:
+    """The ready endpoints of one port (and subset) of a Service, in address order."""
+
+    name: str
+    protocol: Protocol
+    endpoints: tuple[Endpoint, ...]
+    policy: ClusterPolicy = ClusterPolicy()
+
+
+@dataclass(frozen=True)
+class WeightedCluster:
+    cluster: str
+    weight: int
+
+
+@dataclass(frozen=True)
+class Mirror:
+    """``percent`` from 0 to 100."""
+
+    cluster: str
+    percent: float = 100.0
+
+
+@dataclass(frozen=True)
+class TextMatch:
+    """A condition on a header or a query parameter; ``present`` has an empty value."""
+
+    name: str
+    kind: TextKind
+    value: str = ""
+    inverted: bool = False
+
+
+@dataclass(frozen=True)
+class RouteMatch:
+    kind: PathKind = "prefix"
+    path: str = "/"
+    headers: tuple[TextMatch, ...] = ()
+    query: tuple[TextMatch, ...] = ()
+    ignore_case: bool = False
+
+    @property
+    def is_catch_all(self) -> bool:
+        everything = (self.kind, self.path) in {("prefix", "/"), ("regex", ".*"), ("regex", "/.*")}
+        return everything and not self.headers and not self.query
+
+
+@dataclass(frozen=True)
+class Rewrite:
+    """Either ``prefix`` (what the match matched becomes it) or ``regex`` with its substitution."""
+
+    prefix: str | None = None
+    regex: str | None = None
+    substitution: str = ""
+    authority: str | None = None
+
+
+@dataclass(frozen=True)
+class Retries:
+    attempts: int = limits.RETRIES
+    per_try_timeout_s: float = limits.PER_TRY_TIMEOUT_S
+    on: tuple[str, ...] = ("reset", "connect-failure", "refused-stream", "retriable-status-codes")
+    status_codes: tuple[int, ...] = (503,)
+
+
+@dataclass(frozen=True)
+class HeaderChanges:
+    """Name-value pairs to set (replace) and to add, names to remove; ``request`` or ``response`` side."""
+
+    set: tuple[tuple[str, str], ...] = ()
+    add: tuple[tuple[str, str], ...] = ()
+    remove: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class DirectResponse:
+    """An answer of Envoy's own: ``body`` as text, or the path of a file."""
+
+    status: int
+    content_type: str
+    body: str = ""
+    file: str | None = None
+    headers: tuple[tuple[str, str], ...] = ()
+
+
+@dataclass(frozen=True)
+class Route:
+    """One route. ``destinations`` holds effective weights, all above 0; empty means that nothing is ready."""
+
+    name: str
+    match: RouteMatch
+    destinations: tuple[WeightedCluster, ...] = ()
+    mirrors: tuple[Mirror, ...] = ()
+    rewrite: Rewrite | None = None
+    retries: Retries | None = field(default_factory=Retries)
+    timeout_s: float = limits.ROUTE_TIMEOUT_S
+    request_headers: HeaderChanges = HeaderChanges()
+    response_headers: HeaderChanges = HeaderChanges()
+    is_grpc: bool = False
+    direct: DirectResponse | None = None
+
+
+@dataclass(frozen=True)
+class VirtualHost:
+    name: str
+    domains: tuple[str, ...]
+    routes: tuple[Route, ...]
+
+
+@dataclass(frozen=True)
+class Listener:
+    """One address. The gateway takes its routes from the virtual hosts, a Service's listener has one ``cluster``."""
+
+    name: str
+    address: str
+    port: int
+    protocol: Protocol
+    cluster: str | None = None
+
+
+@dataclass(frozen=True)
+class Mesh:
+    """Everything, in a fixed order: equal inputs give equal values whatever order they came in."""
+
+    listeners: tuple[Listener, ...]
+    virtual_hosts: tuple[VirtualHost, ...]
+    clusters: tuple[Cluster, ...]
+    findings: tuple[Finding, ...] = ()

@@ -1,0 +1,44 @@
+"""The files of the mesh: where each lies below ``Paths.mesh``, and the Envoys that read them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from slipway.onebox.paths import Paths
+
+ENVOYS = (0, 1)
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Every file of the mesh of one platform."""
+
+    paths: Paths
+
+    def bootstrap(self, index: int) -> Path:
+        return self.paths.mesh / f"bootstrap-{index}.json"
+
+    def listeners(self, index: int) -> Path:  # they differ in where the access log goes
+        return self.paths.mesh / f"listeners-{index}.json"
+
+    @property
+    def clusters(self) -> Path:
+        return self.paths.mesh / "clusters.json"
+
+    @property
+    def routes(self) -> Path:
+        return self.paths.mesh / "routes.json"
+
+    @property
+    def endpoints_folder(self) -> Path:
+        return self.paths.mesh / "endpoints"
+
+    def endpoints(self, cluster: str) -> Path:
+        return self.endpoints_folder / f"{cluster.replace('|', '_')}.json"
+
+    def admin_socket(self, index: int) -> Path:
+        return self.paths.sockets / f"envoy-{index}.sock"
+
+    def access_log(self, index: int) -> Path:
+        return self.paths.logs / f"access-{index}.log"

@@ -1,0 +1,63 @@
+"""Every bound of the gateway: what a client, an upstream or a configuration may take at most."""
+
+from __future__ import annotations
+
+from slipway.contract.limits import MAX_BODY_BYTES
+
+RETRY_BUFFER_BYTES = 2 * MAX_BODY_BYTES + 64 * 1024
+"""What the router may keep for a retry or a mirror. Envoy counts a body that a filter has buffered twice
+(envoyproxy/envoy#30613), and above this it silently skips both: see the counter ``retry_or_shadow_abandoned``."""
+CONNECTION_BUFFER_BYTES = 1024 * 1024
+
+RETRIES = 2
+"""Attempts after the first, each on another endpoint where there is one."""
+RETRY_HOST_ATTEMPTS = 3
+RETRY_BUDGET_PERCENT = 20.0
+RETRY_MIN_CONCURRENCY = 3
+RETRY_BACKOFF_S = 0.01
+RETRY_BACKOFF_MAX_S = 0.1
+PER_TRY_TIMEOUT_S = 60.0
+ROUTE_TIMEOUT_S = 180.0
+
+CONNECT_TIMEOUT_S = 1.0
+UPSTREAM_IDLE_S = 60.0
+"""Below the 65 s after which an executor closes an idle connection, so that the race is always won by Envoy."""
+MAX_UPSTREAM_CONNECTIONS = 1024
+MAX_UPSTREAM_PENDING = 1024
+MAX_UPSTREAM_REQUESTS = 1024
+MAX_CONCURRENT_STREAMS = 256
+
+MAX_DOWNSTREAM_CONNECTIONS = 4096
+"""Per Envoy."""
+MAX_HEAP_BYTES = 1024 * 1024 * 1024
+"""Per Envoy: near it no request is taken any more (503), which bounds what buffered bodies can use."""
+DOWNSTREAM_IDLE_S = 300.0
+HEADERS_TIMEOUT_S = 10.0
+BODY_TIMEOUT_S = 120.0
+"""From the first byte of a request to its last."""
+STREAM_IDLE_S = 200.0
+"""Above ROUTE_TIMEOUT_S: a stream waiting for its answer is idle."""
+DELAYED_CLOSE_S = 1.0
+DRAIN_S = 5.0
+MAX_HEADERS_KIB = 60
+MAX_HEADERS = 100
+HTTP2_STREAM_WINDOW_BYTES = 1024 * 1024
+HTTP2_CONNECTION_WINDOW_BYTES = 16 * 1024 * 1024
+TCP_IDLE_S = 3600.0
+
+MAX_PAGE_BYTES = 256 * 1024
+"""Bodies that Envoy answers itself: the page and the list of deployments."""
+MAX_REGEX_CHARS = 1024
+MAX_REGEX_PROGRAM = 4096
+
+APPLY_TIMEOUT_S = 2.0
+"""How long one step of a change waits for the Envoys that run."""
+ADMIN_TIMEOUT_S = 0.5
+MAX_ADMIN_BYTES = 8 * 1024 * 1024
+SETTLE_S = 0.02
+"""Changes within this time of each other become one."""
+ACCESS_LOG_BYTES = 32 * 1024 * 1024
+"""At this size an access log becomes ``<name>.1`` and a new one is begun; one old file is kept."""
+ACCESS_LOG_CHECK_S = 5.0
+MAX_REPORTED = 1000
+"""Findings remembered so that each is reported once."""

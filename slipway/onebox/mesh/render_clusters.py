@@ -1,0 +1,103 @@
+"""Clusters → Envoy's Cluster and ClusterLoadAssignment resources."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from slipway.onebox.mesh import limits
+from slipway.onebox.mesh.ir import Cluster, Endpoint, OutlierDetection
+
+CLUSTER_TYPE = "type.googleapis.com/envoy.config.cluster.v3.Cluster"
+ASSIGNMENT_TYPE = "type.googleapis.com/envoy.config.endpoint.v3.ClusterLoadAssignment"
+_HTTP_OPTIONS = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions"
+
+
+def duration(seconds: float) -> str:
+    """A protobuf duration in its JSON form."""
+    return f"{seconds:.9f}".rstrip("0").rstrip(".") + "s"
+
+
+def render_cluster(cluster: Cluster, *, endpoints_file: str) -> dict[str, Any]:
+    """The Cluster; its endpoints come from ``endpoints_file`` so that they change without touching it."""
+    policy = cluster.policy
+    resource: dict[str, Any] = {
+        "@type": CLUSTER_TYPE,
+        "name": cluster.name,
+        "type": "EDS",
+        "eds_cluster_config": {
+            "service_name": cluster.name,
+            "eds_config": {"resource_api_version": "V3", "path_config_source": {"path": endpoints_file}},
+        },
+        "connect_timeout": duration(policy.connect_timeout_s),
+        "lb_policy": policy.balancing,
+        "common_lb_config": {"healthy_panic_threshold": {"value": 0}},
+        "per_connection_buffer_limit_bytes": limits.CONNECTION_BUFFER_BYTES,
+        "circuit_breakers": {"thresholds": [_threshold(cluster)]},
+    }
+    if cluster.protocol != "tcp":
+        resource["typed_extension_protocol_options"] = {_HTTP_OPTIONS: _http_options(cluster)}
+    if policy.outlier:
+        resource["outlier_detection"] = _outlier(policy.outlier)
+    return resource
+
+
+def render_endpoints(cluster_name: str, endpoints: tuple[Endpoint, ...]) -> dict[str, Any]:
+    """The ClusterLoadAssignment of one cluster."""
+    return {
+        "@type": ASSIGNMENT_TYPE,
+        "cluster_name": cluster_name,
+        "endpoints": [
+            {
+                "lb_endpoints": [
+                    {
+                        "endpoint": {
+                            "address": {"socket_address": {"address": item.address, "port_value": item.port}}
+                        }
+                    }
+                    for item in endpoints
+                ]
+            }
+        ],
+    }
+
+
+def _threshold(cluster: Cluster) -> dict[str, Any]:
+    return {
+        "max_connections": cluster.policy.max_connections,
+        "max_pending_requests": cluster.policy.max_pending,
+        "max_requests": cluster.policy.max_requests,
+        "retry_budget": {
+            "budget_percent": {"value": limits.RETRY_BUDGET_PERCENT},
+            "min_retry_concurrency": limits.RETRY_MIN_CONCURRENCY,
+        },
+    }
+
+
+def _http_options(cluster: Cluster) -> dict[str, Any]:
+    http2 = {
+        "max_concurrent_streams": limits.MAX_CONCURRENT_STREAMS,
+        "initial_stream_window_size": limits.HTTP2_STREAM_WINDOW_BYTES,
+        "initial_connection_window_size": limits.HTTP2_CONNECTION_WINDOW_BYTES,
+    }
+    version = {"http2_protocol_options": http2} if cluster.protocol == "grpc" else {"http_protocol_options": {}}
+    return {
+        "@type": f"type.googleapis.com/{_HTTP_OPTIONS}",
+        "common_http_protocol_options": {"idle_timeout": duration(cluster.policy.idle_s)},
+        "explicit_http_config": version,
+    }
+
+
+def _outlier(outlier: OutlierDetection) -> dict[str, Any]:
+    resource: dict[str, Any] = {
+        "interval": duration(outlier.interval_s),
+        "base_ejection_time": duration(outlier.base_ejection_s),
+        "max_ejection_percent": outlier.max_ejection_percent,
+        "enforcing_success_rate": 0,
+    }
+    if outlier.consecutive_5xx is not None:
+        resource["consecutive_5xx"] = outlier.consecutive_5xx
+        resource["enforcing_consecutive_5xx"] = 100 if outlier.consecutive_5xx else 0
+    if outlier.consecutive_gateway_errors is not None:
+        resource["consecutive_gateway_failure"] = outlier.consecutive_gateway_errors
+        resource["enforcing_consecutive_gateway_failure"] = 100 if outlier.consecutive_gateway_errors else 0
+    return resource

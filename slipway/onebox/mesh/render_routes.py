@@ -1,0 +1,173 @@
+"""Virtual hosts → Envoy's RouteConfiguration."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from slipway.contract import headers
+from slipway.onebox.mesh import limits
+from slipway.onebox.mesh.ir import (
+    DirectResponse,
+    HeaderChanges,
+    Mirror,
+    Retries,
+    Rewrite,
+    Route,
+    RouteMatch,
+    TextMatch,
+    VirtualHost,
+)
+from slipway.onebox.mesh.render_clusters import duration
+from slipway.onebox.mesh.replies import JSON, NO_READY_PREDICTOR, NOTHING_READY, LocalReply
+
+ROUTES_TYPE = "type.googleapis.com/envoy.config.route.v3.RouteConfiguration"
+BUFFER_FILTER = "envoy.filters.http.buffer"
+_NO_BUFFER = {"@type": "type.googleapis.com/envoy.extensions.filters.http.buffer.v3.BufferPerRoute", "disabled": True}
+_PREVIOUS_HOSTS = "envoy.extensions.retry.host.previous_hosts.v3.PreviousHostsPredicate"
+_NOT_READY = LocalReply(NO_READY_PREDICTOR, NOTHING_READY, 503)
+
+
+def render_routes(name: str, hosts: Iterable[VirtualHost]) -> dict[str, Any]:
+    """The RouteConfiguration of the gateway."""
+    return {
+        "@type": ROUTES_TYPE,
+        "name": name,
+        "virtual_hosts": [_virtual_host(host) for host in hosts],
+        "validate_clusters": False,  # clusters come first and go last; a missing one is a 503, not a refused update
+        "max_direct_response_body_size_bytes": limits.MAX_PAGE_BYTES,
+    }
+
+
+def retry_policy(retries: Retries) -> dict[str, Any]:
+    """Envoy's RetryPolicy; the share of retries is bounded by each cluster's budget."""
+    policy: dict[str, Any] = {
+        "retry_on": ",".join(retries.on),
+        "num_retries": retries.attempts,
+        "per_try_timeout": duration(retries.per_try_timeout_s),
+        "retry_host_predicate": [
+            {
+                "name": "envoy.retry_host_predicates.previous_hosts",
+                "typed_config": {"@type": f"type.googleapis.com/{_PREVIOUS_HOSTS}"},
+            }
+        ],
+        "host_selection_retry_max_attempts": limits.RETRY_HOST_ATTEMPTS,
+        "retry_back_off": {
+            "base_interval": duration(limits.RETRY_BACKOFF_S),
+            "max_interval": duration(limits.RETRY_BACKOFF_MAX_S),
+        },
+    }
+    if "retriable-status-codes" in retries.on:
+        policy["retriable_status_codes"] = list(retries.status_codes)
+    return policy
+
+
+def _virtual_host(host: VirtualHost) -> dict[str, Any]:
+    return {
+        "name": host.name,
+        "domains": list(host.domains),
+        "request_body_buffer_limit": limits.RETRY_BUFFER_BYTES,
+        "routes": [_route(route) for route in host.routes],
+    }
+
+
+def _route(route: Route) -> dict[str, Any]:
+    resource: dict[str, Any] = {"name": route.name, "match": _match(route.match)}
+    if route.direct:
+        return {**resource, **_direct(route.direct)}
+    if not route.destinations:
+        body = NOTHING_READY if route.is_grpc else _NOT_READY.body
+        reason = ((headers.REASON, NO_READY_PREDICTOR),)
+        resource |= _direct(DirectResponse(503, JSON, body, headers=reason))
+    else:
+        resource["route"] = _action(route)
+        resource |= _header_changes(route.request_headers, "request")
+        resource |= _header_changes(route.response_headers, "response")
+    if route.is_grpc:
+        resource["typed_per_filter_config"] = {BUFFER_FILTER: _NO_BUFFER}  # streams must flow
+    return resource
+
+
+def _match(match: RouteMatch) -> dict[str, Any]:
+    resource: dict[str, Any] = {}
+    if match.kind == "regex":
+        resource["safe_regex"] = {"regex": match.path}
+    else:
+        resource["path" if match.kind == "exact" else "prefix"] = match.path
+        if match.ignore_case:
+            resource["case_sensitive"] = False
+    if match.headers:
+        resource["headers"] = [_header(item) for item in match.headers]
+    if match.query:
+        resource["query_parameters"] = [_query(item) for item in match.query]
+    return resource
+
+
+def _header(item: TextMatch) -> dict[str, Any]:
+    inverted = {"invert_match": True} if item.inverted else {}
+    condition = {"present_match": True} if item.kind == "present" else {"string_match": _string(item)}
+    return {"name": item.name, **condition, **inverted}
+
+
+def _query(item: TextMatch) -> dict[str, Any]:
+    return {"name": item.name, **({"present_match": True} if item.kind == "present" else {"string_match": _string(item)})}
+
+
+def _string(item: TextMatch) -> dict[str, Any]:
+    return {"safe_regex": {"regex": item.value}} if item.kind == "regex" else {item.kind: item.value}
+
+
+def _action(route: Route) -> dict[str, Any]:
+    action: dict[str, Any] = {"timeout": duration(route.timeout_s)}
+    if len(route.destinations) == 1:
+        action["cluster"] = route.destinations[0].cluster
+    else:
+        weights = [{"name": item.cluster, "weight": item.weight} for item in route.destinations]
+        action["weighted_clusters"] = {"clusters": weights}
+    if route.retries:
+        action["retry_policy"] = retry_policy(route.retries)
+    if route.mirrors:
+        action["request_mirror_policies"] = [_mirror(item) for item in route.mirrors]
+    if route.rewrite:
+        action |= _rewrite(route.rewrite)
+    return action
+
+
+def _mirror(mirror: Mirror) -> dict[str, Any]:
+    share = {"numerator": round(mirror.percent * 10_000), "denominator": "MILLION"}
+    return {"cluster": mirror.cluster, "runtime_fraction": {"default_value": share}}
+
+
+def _rewrite(rewrite: Rewrite) -> dict[str, Any]:
+    resource: dict[str, Any] = {}
+    if rewrite.prefix is not None:
+        resource["prefix_rewrite"] = rewrite.prefix
+    if rewrite.regex is not None:
+        resource["regex_rewrite"] = {"pattern": {"regex": rewrite.regex}, "substitution": rewrite.substitution}
+    if rewrite.authority is not None:
+        resource["host_rewrite_literal"] = rewrite.authority
+    return resource
+
+
+def _header_changes(changes: HeaderChanges, side: str) -> dict[str, Any]:
+    values = [(pair, "OVERWRITE_IF_EXISTS_OR_ADD") for pair in changes.set]
+    values += [(pair, "APPEND_IF_EXISTS_OR_ADD") for pair in changes.add]
+    resource: dict[str, Any] = {}
+    if values:
+        resource[f"{side}_headers_to_add"] = [_set_header(pair, action) for pair, action in values]
+    if changes.remove:
+        resource[f"{side}_headers_to_remove"] = list(changes.remove)
+    return resource
+
+
+def _set_header(pair: tuple[str, str], action: str) -> dict[str, Any]:
+    return {"header": {"key": pair[0], "value": pair[1]}, "append_action": action}
+
+
+def _direct(direct: DirectResponse) -> dict[str, Any]:
+    body = {"filename": direct.file} if direct.file else {"inline_string": direct.body}
+    values = (("content-type", direct.content_type), *direct.headers)
+    return {
+        "direct_response": {"status": direct.status, "body": body},
+        "response_headers_to_add": [_set_header(pair, "OVERWRITE_IF_EXISTS_OR_ADD") for pair in values],
+    }

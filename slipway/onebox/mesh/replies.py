@@ -1,0 +1,83 @@
+"""The errors that Envoy answers itself, in the contract's JSON (gRPC: the sentence becomes the status message)."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import Any
+
+from slipway.contract import headers
+from slipway.contract.errors import component_error, executor_error
+from slipway.contract.limits import MAX_BODY_BYTES
+
+NO_READY_PREDICTOR = "NO_READY_PREDICTOR"
+NOTHING_READY = "no predictor with traffic is ready"
+PAYLOAD_TOO_LARGE = "PAYLOAD_TOO_LARGE"
+BODY_TOO_LARGE = f"the request body is larger than {MAX_BODY_BYTES} bytes"
+"""Word for word what the servers behind the gateway say (``slipway.serving.body``); a test compares them."""
+JSON = "application/json"
+
+
+@dataclass(frozen=True)
+class LocalReply:
+    """One kind of answer: its response flags or its status select it; ``reason`` is the machine code."""
+
+    reason: str
+    info: str
+    code: int
+    flags: tuple[str, ...] = ()
+    component: bool = False
+
+    @property
+    def body(self) -> str:
+        if self.component:
+            return json.dumps(component_error(self.reason, self.info))
+        return json.dumps(executor_error(self.code, self.info, self.reason))
+
+
+# Flags are Envoy's (access log documentation, RESPONSE_FLAGS). The first that matches answers.
+LOCAL_REPLIES = (
+    LocalReply(PAYLOAD_TOO_LARGE, BODY_TOO_LARGE, 413, component=True),
+    LocalReply("ROUTE_NOT_FOUND", "no SeldonDeployment is served under this path and host", 404, ("NR",)),
+    LocalReply(NO_READY_PREDICTOR, NOTHING_READY, 503, ("UH", "NC")),
+    LocalReply("OVERLOADED", "too many requests are waiting for this predictor", 503, ("UO", "OM")),
+    LocalReply("UPSTREAM_TIMEOUT", "the predictor did not answer in time", 504, ("UT",)),
+    LocalReply("UPSTREAM_UNREACHABLE", "the predictor closed the connection before it answered", 503, ("UF", "UC", "UR")),
+    LocalReply("REQUEST_TIMEOUT", "the request did not arrive in time", 408, ("SI",)),
+    LocalReply("HEADERS_TOO_LARGE", "the request's header fields are too large", 431),
+)
+
+
+def render_local_replies() -> dict[str, Any]:
+    """Envoy's ``LocalReplyConfig``: for each kind one mapper for gRPC and one for everything else."""
+    return {"mappers": [_mapper(reply, grpc=grpc) for reply in LOCAL_REPLIES for grpc in (True, False)]}
+
+
+def _mapper(reply: LocalReply, *, grpc: bool) -> dict[str, Any]:
+    text = reply.info if grpc else reply.body
+    chosen = _flag_filter(reply) if reply.flags else _status_filter(reply)
+    return {
+        "filter": {"and_filter": {"filters": [_GRPC, chosen]}} if grpc else chosen,
+        "headers_to_add": [
+            {
+                "header": {"key": headers.REASON, "value": reply.reason},
+                "append_action": "OVERWRITE_IF_EXISTS_OR_ADD",
+            }
+        ],
+        "body_format_override": {
+            "text_format_source": {"inline_string": text.replace("%", "%%")},
+            **({} if grpc else {"content_type": JSON}),
+        },
+    }
+
+
+_GRPC = {"header_filter": {"header": {"name": "content-type", "string_match": {"prefix": "application/grpc"}}}}
+
+
+def _flag_filter(reply: LocalReply) -> dict[str, Any]:
+    return {"response_flag_filter": {"flags": list(reply.flags)}}
+
+
+def _status_filter(reply: LocalReply) -> dict[str, Any]:
+    value = {"default_value": reply.code, "runtime_key": f"slipway.local_reply.{reply.code}"}
+    return {"status_code_filter": {"comparison": {"op": "EQ", "value": value}}}

@@ -1,0 +1,217 @@
+"""Istio's objects, Services, EndpointSlices and Pods → the mesh as values. Pure: equal objects give an equal mesh."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+from itertools import chain
+from typing import Any
+
+from slipway.onebox.mesh.destination_rules import DestinationRule, read_destination_rules
+from slipway.onebox.mesh.fields import Reader
+from slipway.onebox.mesh.ir import (
+    Cluster,
+    ClusterPolicy,
+    DirectResponse,
+    Finding,
+    Listener,
+    Mesh,
+    Route,
+    RouteMatch,
+    TextMatch,
+    VirtualHost,
+)
+from slipway.onebox.mesh.limits import MAX_PAGE_BYTES
+from slipway.onebox.mesh.services import Key, Service, cluster_name, index_services
+from slipway.onebox.mesh.virtual_services import FEEDBACK, Destinations, qualified, read_http_routes
+
+Object = Mapping[str, Any]
+GATEWAY_LISTENER = "gateway"
+ANY_HOST = "*"
+PAGE_PATH = "/"
+DEPLOYMENTS_PATH = "/slipway/deployments.json"
+
+
+@dataclass(frozen=True)
+class Objects:
+    """What the API holds, in any order."""
+
+    virtual_services: tuple[Object, ...] = ()
+    destination_rules: tuple[Object, ...] = ()
+    gateways: tuple[Object, ...] = ()
+    services: tuple[Object, ...] = ()
+    endpoint_slices: tuple[Object, ...] = ()
+    pods: tuple[Object, ...] = ()
+
+
+@dataclass(frozen=True)
+class Site:
+    """What one machine adds: the gateway's address, the page's file, the lowest port that a process here may bind."""
+
+    address: str
+    port: int
+    page: str
+    lowest_port: int = 1024
+
+
+def translate(objects: Objects, site: Site) -> Mesh:
+    """The whole mesh from the whole state."""
+    findings: list[Finding] = []
+    services = index_services(objects.services, objects.endpoint_slices, objects.pods)
+    rules = read_destination_rules(objects.destination_rules, findings)
+    destinations = Destinations(services, rules)
+    hosts = _gateway_hosts(objects.gateways, findings)
+    routes = _routes_by_host(objects.virtual_services, hosts, destinations, findings)
+    listeners, clusters = _service_listeners(services, rules, site, findings)
+    own = _own_routes(routes, site)
+    virtual_hosts = tuple(
+        VirtualHost(host, _domains(host), _ordered(with_feedback(routes.get(host, [])), own))
+        for host in sorted({ANY_HOST, *routes})
+    )
+    every = {**clusters, **destinations.clusters}
+    return Mesh(
+        (Listener(GATEWAY_LISTENER, site.address, site.port, "http"), *listeners),
+        virtual_hosts,
+        tuple(every[name] for name in sorted(every)),
+        tuple(sorted(set(findings))),
+    )
+
+
+def _gateway_hosts(gateways: Iterable[Object], findings: list[Finding]) -> dict[str, frozenset[str]]:
+    """``namespace/name`` → the hosts its HTTP servers take."""
+    found = {}
+    for item in gateways:
+        reader = Reader.of(item, findings)
+        reader.only({"selector", "servers"})
+        hosts: set[str] = set()
+        for server in reader.children("servers"):
+            server.only({"port", "hosts", "name"})
+            protocol = server.child("port").text("protocol")
+            if protocol.upper() not in {"HTTP", "HTTP2", "GRPC"}:
+                server.report("port.protocol", f"{protocol!r}: the gateway of one machine speaks plain HTTP only")
+                continue
+            hosts |= {str(host).rpartition("/")[2] for host in server.items("hosts")}
+        found[f"{reader.namespace}/{reader.name}"] = frozenset(hosts)
+    return found
+
+
+def _routes_by_host(
+    objects: Iterable[Object], gateways: Mapping[str, frozenset[str]], destinations: Destinations, findings: list[Finding]
+) -> dict[str, list[Route]]:
+    """Oldest VirtualService first, as Istio merges them."""
+    routes: dict[str, list[Route]] = {}
+    for item in sorted(objects, key=_age):
+        reader = Reader.of(item, findings)
+        reader.only({"hosts", "gateways", "http", "exportTo"})
+        named = [qualified(str(name), reader.namespace) for name in reader.items("gateways")] or ["mesh"]
+        for name in named:
+            if name not in gateways:
+                reader.report("gateways", f"{name}: {_UNBOUND['mesh' if name == 'mesh' else 'absent']}")
+        bound = frozenset(name for name in named if name in gateways)
+        if not bound:
+            continue
+        allowed = frozenset(chain.from_iterable(gateways[name] for name in bound))
+        own = read_http_routes(reader, destinations, bound)
+        for host in map(str, reader.items("hosts")):
+            if _allowed(host, allowed):
+                routes.setdefault(host, []).extend(own)
+            else:
+                reader.report("hosts", f"{host!r} is not among the hosts of its gateway ({', '.join(sorted(allowed))})")
+    return routes
+
+
+_UNBOUND = {
+    "mesh": "routes between Pods are not supported on one machine: bind it to a Gateway",
+    "absent": "there is no such Gateway: these routes are not served there",
+}
+
+
+def _allowed(host: str, gateway_hosts: frozenset[str]) -> bool:
+    return any(
+        ANY_HOST in {host, pattern} or host == pattern or (pattern.startswith("*.") and host.endswith(pattern[1:]))
+        for pattern in gateway_hosts
+    )
+
+
+def with_feedback(routes: Iterable[Route]) -> list[Route]:
+    """Before each retried route its twin for feedback, without retries: a reward must not count twice."""
+    twins: list[Route] = []
+    for route in routes:
+        if route.retries is not None:
+            headers = (*route.match.headers, TextMatch(":path", "regex", FEEDBACK))
+            match = replace(route.match, headers=headers)
+            twins.append(replace(route, name=f"{route.name}/feedback", match=match, retries=None))
+        twins.append(route)
+    return twins
+
+
+def _ordered(routes: list[Route], own: tuple[Route, ...]) -> tuple[Route, ...]:
+    """Istio's order: catch-all routes last. The gateway's own pages give way to any route that names their path."""
+    named = [route for route in routes if not route.match.is_catch_all]
+    return (*named, *own, *(route for route in routes if route.match.is_catch_all))
+
+
+def _domains(host: str) -> tuple[str, ...]:
+    return (host,) if host.startswith("*") else (host, f"{host}:*")
+
+
+def _own_routes(routes: Mapping[str, list[Route]], site: Site) -> tuple[Route, ...]:
+    get = (TextMatch(":method", "regex", "GET|HEAD"),)
+    listing = json.dumps(deployments(chain.from_iterable(routes[host] for host in sorted(routes))), indent=1)
+    if len(listing) > MAX_PAGE_BYTES:
+        listing = json.dumps({"deployments": [], "error": f"the list is longer than {MAX_PAGE_BYTES} bytes"})
+    page = DirectResponse(200, "text/html; charset=utf-8", file=site.page, headers=_PAGE_HEADERS)
+    table = DirectResponse(200, "application/json", listing, headers=(("cache-control", "no-store"),))
+    return (
+        Route("slipway/deployments", RouteMatch("exact", DEPLOYMENTS_PATH, get), retries=None, direct=table),
+        Route("slipway/page", RouteMatch("exact", PAGE_PATH, get), retries=None, direct=page),
+    )
+
+
+_PAGE_HEADERS = (
+    ("cache-control", "no-cache"),
+    (
+        "content-security-policy",
+        "default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; img-src 'self' blob: data:; "
+        "connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
+    ),
+    ("x-content-type-options", "nosniff"),
+)
+
+
+def deployments(routes: Iterable[Route]) -> dict[str, Any]:
+    """What the page offers: every ``/seldon/<namespace>/<name>/`` prefix, and whether anything behind it is ready."""
+    found: dict[tuple[str, str], bool] = {}
+    for route in routes:
+        parts = route.match.path.split("/")
+        if route.match.kind == "prefix" and len(parts) == 5 and parts[1] == "seldon" and parts[4] == "":
+            key = (parts[2], parts[3])
+            found[key] = found.get(key, False) or bool(route.destinations)
+    return {"deployments": [{"namespace": key[0], "name": key[1], "ready": found[key]} for key in sorted(found)]}
+
+
+def _service_listeners(
+    services: Mapping[Key, Service], rules: Mapping[Key, DestinationRule], site: Site, findings: list[Finding]
+) -> tuple[list[Listener], dict[str, Cluster]]:
+    listeners: list[Listener] = []
+    clusters: dict[str, Cluster] = {}
+    for key, service in services.items():
+        for port in service.ports if service.cluster_ip else ():
+            if not (service.cluster_ip or "").startswith("127.") or port.number < site.lowest_port:
+                where = f"{service.cluster_ip}:{port.number}"
+                message = f"{where} cannot be bound here: use 127.0.0.0/8 and a port from {site.lowest_port}"
+                findings.append(Finding("Service", *key, "spec.ports", message))
+                continue
+            rule = rules.get(key)
+            policy = rule.policy if rule else ClusterPolicy()
+            cluster = Cluster(cluster_name(service, port, ""), port.protocol, service.ready(port, {}), policy)
+            clusters[cluster.name] = cluster
+            name = f"service|{service.namespace}|{service.name}|{port.number}"
+            listeners.append(Listener(name, str(service.cluster_ip), port.number, port.protocol, cluster.name))
+    return sorted(listeners, key=lambda item: item.name), clusters
+
+
+def _age(item: Object) -> tuple[str, str, str]:
+    meta = item["metadata"]
+    return str(meta.get("creationTimestamp") or ""), meta.get("namespace", ""), meta["name"]

@@ -1,0 +1,181 @@
+"""VirtualServices → routes. What is ready decides effective weights; an unsupported field is a finding, never a guess."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from slipway.onebox.mesh.destination_rules import DestinationRule
+from slipway.onebox.mesh.fields import Reader
+from slipway.onebox.mesh.ir import Cluster, ClusterPolicy, HeaderChanges, Mirror, Retries, Route, RouteMatch, WeightedCluster
+from slipway.onebox.mesh.limits import RETRIES, ROUTE_TIMEOUT_S
+from slipway.onebox.mesh.matches import read_match, read_rewrite
+from slipway.onebox.mesh.services import Key, Service, ServicePort, cluster_name, resolve_host
+
+HTTP_FIELDS = {
+    "name",
+    "match",
+    "route",
+    "rewrite",
+    "timeout",
+    "retries",
+    "mirror",
+    "mirrorPercentage",
+    "mirrors",
+    "headers",
+}
+FEEDBACK = r".*(/api/v(0\.1|1\.0)/feedback|/SendFeedback)(\?.*)?"
+DEFAULT_RETRY = Retries()
+GRPC_RETRY = Retries(on=(*DEFAULT_RETRY.on, "unavailable"))
+_RETRY_WORD = re.compile(r"[a-z0-9-]+")
+
+
+@dataclass
+class Destinations:
+    """Looks Services and subsets up and collects the clusters that routes need."""
+
+    services: Mapping[Key, Service]
+    rules: Mapping[Key, DestinationRule]
+    clusters: dict[str, Cluster] = field(default_factory=dict)
+
+    def cluster(self, reader: Reader) -> Cluster | None:
+        """The cluster of a `destination`; None, with a finding, where there is no such Service, port or subset."""
+        reader.only({"host", "subset", "port"})
+        host = reader.text("host")
+        key = resolve_host(host, reader.namespace)
+        service = self.services.get(key) if key else None
+        if key is None or service is None:
+            reader.report("host", f"there is no Service {host!r}: it gets no traffic")
+            return None
+        number = reader.child("port").data.get("number")
+        port = service.port(number)
+        if port is None:
+            known = ", ".join(f"{item.number} ({item.name})" for item in service.ports)
+            reader.report("port", f"{host!r} has no port {number}; it has: {known or 'none'}")
+            return None
+        return self._subset(reader, key, service, port)
+
+    def _subset(self, reader: Reader, key: Key, service: Service, port: ServicePort) -> Cluster | None:
+        name = reader.text("subset")
+        rule = self.rules.get(key)
+        subset = rule.subsets.get(name) if rule else None
+        if name and subset is None:
+            reader.report("subset", f"no DestinationRule of {service.host} has a subset {name!r}: it gets no traffic")
+            return None
+        policy = subset.policy if subset else rule.policy if rule else ClusterPolicy()
+        labels = subset.labels if subset else {}
+        cluster = Cluster(cluster_name(service, port, name), port.protocol, service.ready(port, labels), policy)
+        return self.clusters.setdefault(cluster.name, cluster)
+
+
+def effective_weights(declared: Sequence[tuple[Cluster | None, int]]) -> tuple[WeightedCluster, ...]:
+    """Weights above 0 of what is ready. Leaving the others out shares their part in proportion to the declared weights.
+
+    A lone destination gets everything whatever its weight, as in Istio.
+    """
+    weights = [(declared[0][0], 1)] if len(declared) == 1 else declared
+    return tuple(
+        WeightedCluster(cluster.name, weight) for cluster, weight in weights if cluster and cluster.endpoints and weight > 0
+    )
+
+
+def read_http_routes(reader: Reader, destinations: Destinations, gateways: frozenset[str]) -> list[Route]:
+    """The routes of a VirtualService for one of ``gateways`` (``namespace/name``), in its order."""
+    routes: list[Route] = []
+    for index, http in enumerate(reader.children("http")):
+        if not http.only(HTTP_FIELDS) and http.data.keys() & {"redirect", "directResponse", "delegate"}:
+            continue
+        matches = list(http.children("match")) or [None]
+        for position, item in enumerate(matches):
+            if item is not None and item.items("gateways") and not _bound(item, gateways):
+                continue
+            match = RouteMatch() if item is None else read_match(item)
+            if match is not None:
+                name = f"{reader.namespace}/{reader.name}/{index}/{position}"
+                routes.append(_route(http, match, name, destinations))
+    return routes
+
+
+def _bound(reader: Reader, gateways: frozenset[str]) -> bool:
+    names = {qualified(str(name), reader.namespace) for name in reader.items("gateways")}
+    return bool(names & gateways)
+
+
+def qualified(gateway: str, namespace: str) -> str:
+    """``name`` means the VirtualService's own namespace; ``mesh`` is itself."""
+    return gateway if "/" in gateway or gateway == "mesh" else f"{namespace}/{gateway}"
+
+
+def _route(http: Reader, match: RouteMatch, name: str, destinations: Destinations) -> Route:
+    declared: list[tuple[Cluster | None, int]] = []
+    for item in http.children("route"):
+        item.only({"destination", "weight"})
+        declared.append((destinations.cluster(item.child("destination")), item.number("weight", 0)))
+    if len(declared) != 1 and not any(weight for _, weight in declared):
+        http.report("route", "no destination has a weight above 0: requests get 503")
+    is_grpc = any(cluster.protocol == "grpc" for cluster, _ in declared if cluster)
+    headers = http.child("headers")
+    headers.only({"request", "response"})
+    return Route(
+        name=name,
+        match=match,
+        destinations=effective_weights(declared) if declared else (),
+        mirrors=_mirrors(http, destinations),
+        rewrite=read_rewrite(http.child("rewrite"), match),
+        retries=_retries(http, is_grpc=is_grpc),
+        timeout_s=http.seconds("timeout", ROUTE_TIMEOUT_S) or ROUTE_TIMEOUT_S,
+        request_headers=_headers(headers.child("request")),
+        response_headers=_headers(headers.child("response")),
+        is_grpc=is_grpc,
+    )
+
+
+def _mirrors(http: Reader, destinations: Destinations) -> tuple[Mirror, ...]:
+    found: list[tuple[Cluster | None, float]] = []
+    if http.data.get("mirror"):
+        found.append((destinations.cluster(http.child("mirror")), _percent(http, "mirrorPercentage")))
+    for item in http.children("mirrors"):
+        item.only({"destination", "percentage"})
+        found.append((destinations.cluster(item.child("destination")), _percent(item, "percentage")))
+    return tuple(Mirror(cluster.name, percent) for cluster, percent in found if cluster and percent > 0)
+
+
+def _percent(reader: Reader, key: str) -> float:
+    """Istio's ``{value: 0..100}``; absent means all."""
+    value = reader.child(key).data.get("value", 100.0) if reader.data.get(key) is not None else 100.0
+    if isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value <= 100:
+        return float(value)
+    reader.report(key, f"{value!r} is not between 0 and 100: nothing is mirrored")
+    return 0.0
+
+
+def _retries(http: Reader, *, is_grpc: bool) -> Retries | None:
+    default = GRPC_RETRY if is_grpc else DEFAULT_RETRY
+    reader = http.child("retries")
+    if not reader.data:
+        return default
+    reader.only({"attempts", "perTryTimeout", "retryOn"})
+    attempts = reader.number("attempts", RETRIES)
+    words = [word.strip() for word in reader.text("retryOn").split(",") if word.strip()]
+    bad = [word for word in words if not _RETRY_WORD.fullmatch(word)]
+    if bad:
+        reader.report("retryOn", f"{', '.join(bad)}: not a retry condition: the defaults are used")
+        words = []
+    codes = tuple(int(word) for word in words if word.isdigit())
+    on = tuple(word for word in words if not word.isdigit())
+    if codes and "retriable-status-codes" not in on:
+        on = (*on, "retriable-status-codes")
+    if attempts == 0:
+        return None
+    per_try = reader.seconds("perTryTimeout", default.per_try_timeout_s)
+    return Retries(attempts, per_try, on or default.on, codes or default.status_codes)
+
+
+def _headers(reader: Reader) -> HeaderChanges:
+    reader.only({"set", "add", "remove"})
+    return HeaderChanges(
+        tuple(sorted((str(key), str(value)) for key, value in reader.child("set").data.items())),
+        tuple(sorted((str(key), str(value)) for key, value in reader.child("add").data.items())),
+        tuple(sorted(str(name) for name in reader.items("remove"))),
+    )
