@@ -38,6 +38,14 @@ class Paths:
         return self.home / "kubeconfig"
 
     @property
+    def settings(self) -> Path:  # ports, as chosen by `slipway up`
+        return self.home / "settings.json"
+
+    @property
+    def mlflow_env(self) -> Path:  # the registry's addresses and keys, for `set -a; . mlflow.env`
+        return self.home / "mlflow.env"
+
+    @property
     def api_database(self) -> Path:
         return self.home / "api" / "objects.sqlite"
 
