@@ -76,7 +76,12 @@ class YoloDetector:
             clip=self.boxes == "clipped",
         )
 
-    def predict(self, X: Any, names: Sequence[str] | None = None, meta: Mapping[str, Any] | None = None) -> dict[str, Any]:  # noqa: ARG002
+    def predict(
+        self,
+        X: Any,
+        names: Sequence[str] | None = None,  # noqa: ARG002  - the contract's signature
+        meta: Mapping[str, Any] | None = None,  # noqa: ARG002
+    ) -> dict[str, Any]:
         """``X``: a wire record, an encoded photo, or an array [H, W, 3] of RGB levels 0 to 255.
 
         Raises:
@@ -128,7 +133,7 @@ def _detect(detector: Detector, X: Any) -> tuple[wire.PhotoSize, list[Detection]
     if isinstance(X, bytes | bytearray | memoryview):
         if wire.is_record(X):
             return _detect_record(detector, X)
-        from model_wrappers import photo  # noqa: PLC0415  - a detector behind a transformer never decodes photos
+        from model_wrappers import photo  # a detector behind a transformer never decodes photos
 
         rgb = photo.decode(bytes(X))
     elif isinstance(X, np.ndarray):
@@ -163,7 +168,8 @@ def _rgb(array: npt.NDArray[Any]) -> Pixels:
         return np.ascontiguousarray(photo)
     if photo.dtype.kind not in "iuf" or not ((photo >= 0) & (photo <= 255)).all():
         raise ComponentError(f"RGB levels from 0 to 255 are expected, found {photo.dtype}", reason="UNSUPPORTED_INPUT")
-    return np.rint(photo).astype(np.uint8)
+    levels: Pixels = np.rint(photo).astype(np.uint8)
+    return levels
 
 
 def _mismatch(what: str, detector: Detector) -> ComponentError:

@@ -68,4 +68,5 @@ def iou(one: Centres, many: Centres) -> npt.NDArray[np.float64]:
     high = np.minimum(one[:2] + one[2:] / 2, many[:, :2] + many[:, 2:] / 2)
     shared = np.prod(np.maximum(high - low, 0), axis=1)
     union = one[2] * one[3] + many[:, 2] * many[:, 3] - shared
-    return np.divide(shared, union, out=np.zeros_like(shared), where=union > 0)
+    ratio: npt.NDArray[np.float64] = np.divide(shared, union, out=np.zeros_like(shared), where=union > 0)
+    return ratio

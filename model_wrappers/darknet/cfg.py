@@ -30,6 +30,7 @@ from model_wrappers.darknet.layers import (
 )
 from model_wrappers.darknet.sections import Section, load_cfg_text, parse_sections
 from model_wrappers.darknet.shapes import check_heads, output_shape
+from model_wrappers.darknet.training_keys import DROPOUT_TRAINING, HEAD_TRAINING, LAYER_TRAINING, NET_TRAINING
 
 MAX_INPUT_SIDE = 4096
 MAX_FILTERS = 1 << 16
@@ -40,20 +41,6 @@ CHANNELS = 3
 
 _ACTIVATIONS = get_args(Activation)
 _ALIASES = {"network": "net", "conv": "convolutional", "max": "maxpool"}
-_ANY_LAYER = frozenset({"stopbackward", "onlyforward"})
-_NET_TRAINING = frozenset(
-    "batch subdivisions momentum decay angle saturation exposure hue learning_rate burn_in max_batches policy steps scales "
-    "step scale gamma power adam b1 b2 eps time_steps max_crop min_crop center clip random notruth flip aspect max_ratio "
-    "min_ratio inputs mosaic mosaic_bound cutmix mixup gaussian_noise blur letter_box dynamic_minibatch num_sigmas_reject_badlabels "
-    "ema_alpha label_smooth_eps try_fix_nan resize_step optimized_memory workspace_size_limit_MB loss_scale max_chart_loss "
-    "attention adversarial_lr seq_scales sgdr_cycle sgdr_mult equidistant_point".split()
-)
-_HEAD_TRAINING = frozenset(
-    "jitter random max ignore_thresh truth_thresh thresh rescore bias_match absolute object_scale noobject_scale class_scale "
-    "coord_scale mask_scale classfix log sqrt iou_thresh iou_thresh_kind cls_normalizer iou_normalizer obj_normalizer "
-    "delta_normalizer uc_normalizer iou_loss nms_kind beta_nms objectness_smooth max_delta focal_loss label_smooth_eps "
-    "counters_per_class show_details resize".split()
-)
 
 
 def load_network(path: Path) -> Network:
@@ -81,7 +68,7 @@ def _read_net(section: Section) -> Shape:
         section.integer("height", low=1, high=MAX_INPUT_SIDE),
         section.integer("width", low=1, high=MAX_INPUT_SIDE),
     )
-    section.finish(_NET_TRAINING)
+    section.finish(NET_TRAINING)
     return shape
 
 
@@ -90,14 +77,16 @@ def _read_layer(section: Section, before: list[Layer], image: Shape) -> Layer:
     if reader is None:
         raise section.error(f"unknown layer: this library knows {', '.join(sorted(_READERS))}")
     op, inputs, ignored = reader(section, len(before))
-    section.finish(_ANY_LAYER | ignored)
+    section.finish(LAYER_TRAINING | ignored)
     shapes = [image if source == IMAGE else _source(section, before[source]) for source in inputs]
     return Layer(len(before), section.line, op, inputs, output_shape(op, shapes, section))
 
 
 def _source(section: Section, layer: Layer) -> Shape:
     if isinstance(layer.op, Yolo | Region):
-        raise section.error(f"takes the output of layer {layer.index} [{layer.kind}]: nothing can follow a head but [route]")
+        raise section.error(
+            f"takes the output of layer {layer.index} [{layer.kind}]: nothing can follow a head but [route]"
+        )
     return layer.shape
 
 
@@ -146,7 +135,8 @@ def _shortcut(section: Section, index: int) -> _Read:
 
 
 def _dropout(section: Section, index: int) -> _Read:
-    return Dropout(), (index - 1,), frozenset({"probability", "dropblock", "dropblock_size_rel", "dropblock_size_abs"})
+    section.number("probability", 0.5, low=0, high=1)
+    return Dropout(), (index - 1,), DROPOUT_TRAINING
 
 
 def _reorg(section: Section, index: int) -> _Read:
@@ -159,13 +149,15 @@ def _yolo(section: Section, index: int) -> _Read:
     mask = section.integers("mask", ",".join(str(number) for number in range(len(anchors))))
     wrong = [number for number in mask if not 0 <= number < len(anchors)]
     if wrong or len(set(mask)) != len(mask):
-        raise section.error(f"mask={','.join(map(str, mask))} does not pick distinct anchors of 0..{len(anchors) - 1}", "mask")
+        raise section.error(
+            f"mask={','.join(map(str, mask))} does not pick distinct anchors of 0..{len(anchors) - 1}", "mask"
+        )
     op = Yolo(
         anchors=tuple(anchors[number] for number in mask),
         classes=section.integer("classes", 20, low=1, high=MAX_CLASSES),
         scale_x_y=section.number("scale_x_y", 1.0, low=0.1, high=10),
     )
-    return op, (index - 1,), _HEAD_TRAINING
+    return op, (index - 1,), HEAD_TRAINING
 
 
 def _region(section: Section, index: int) -> _Read:
@@ -175,7 +167,7 @@ def _region(section: Section, index: int) -> _Read:
         classes=section.integer("classes", 20, low=1, high=MAX_CLASSES),
         softmax=section.switch("softmax"),
     )
-    return op, (index - 1,), _HEAD_TRAINING
+    return op, (index - 1,), HEAD_TRAINING
 
 
 def _anchors(section: Section) -> tuple[tuple[float, float], ...]:

@@ -51,6 +51,6 @@ def check(cfg: Path, weights: Path, names: Path) -> NetworkSummary:
 
 def compile_onnx(cfg: Path, weights: Path) -> bytes:
     """The pair as an ONNX graph, see ``compiler``. Raises ``CfgError`` or ``WeightsError``."""
-    from model_wrappers.darknet.compiler import compile_files  # noqa: PLC0415  - onnx is not loaded where a graph is served
+    from model_wrappers.darknet.compiler import compile_files  # onnx is not loaded where a graph is served
 
     return compile_files(cfg, weights)

@@ -23,10 +23,10 @@ from model_wrappers.darknet.layers import (
     Activation,
     Convolutional,
     Dropout,
-    Region,
     Layer,
     MaxPool,
     Network,
+    Region,
     Reorg,
     Route,
     Shortcut,
@@ -128,19 +128,20 @@ class _Graph:
         name = f"layer_{layer.index}"
         match layer.op:
             case Convolutional() as op:
-                return self._convolution(layer, op, sources[0], name)
+                out = self._convolution(layer, op, sources[0], name)
             case MaxPool() as op:
-                return self._maxpool(layer, op, sources[0], name)
+                out = self._maxpool(layer, op, sources[0], name)
             case Upsample() as op:
-                return self._upsample(op, sources[0], name)
+                out = self._upsample(op, sources[0], name)
             case Route() as op:
-                return self._route(layer, op, sources, name)
+                out = self._route(layer, op, sources, name)
             case Shortcut() as op:
-                return self._activate(op.activation, self._node("Add", sources, f"{name}_sum"), name)
+                out = self._activate(op.activation, self._node("Add", sources, f"{name}_sum"), name)
             case Reorg() as op:
-                return self._reorg(layer, op, sources[0], name)
+                out = self._reorg(layer, op, sources[0], name)
             case Dropout() | Yolo() | Region():
-                return sources[0]
+                out = sources[0]
+        return out
 
     def _convolution(self, layer: Layer, op: Convolutional, source: str, name: str) -> str:
         kernels, biases = fold_batch_norm(self._weights.parameters[layer.index])
@@ -187,37 +188,42 @@ class _Graph:
         return self._node("Slice", [source, start, end, axis], f"{name}_slice")
 
     def _reorg(self, layer: Layer, op: Reorg, source: str, name: str) -> str:
-        """pjreddie's ``reorg_cpu``: the buffer is read as if it had the other shape, hence two reshapes."""
+        """Darknet's ``reorg_cpu``: the buffer is read as if it had the other shape, hence two reshapes."""
         channels, height, width = self._network.source_shape(layer.inputs[0])
         step, outer = op.stride, channels // (op.stride * op.stride)
         if op.reverse:
             split, order = [0, step, step, outer, height, width], [0, 3, 4, 1, 5, 2]
         else:
             split, order = [0, outer, height, step, width, step], [0, 3, 5, 1, 2, 4]
-        apart = self._node("Reshape", [source, self._constant(f"{name}_split", np.array(split, np.int64))], f"{name}_apart")
+        apart = self._node(
+            "Reshape", [source, self._constant(f"{name}_split", np.array(split, np.int64))], f"{name}_apart"
+        )
         moved = self._node("Transpose", [apart], f"{name}_moved", perm=order)
-        return self._node("Reshape", [moved, self._constant(f"{name}_shape", np.array([0, *layer.shape], np.int64))], name)
+        return self._node(
+            "Reshape", [moved, self._constant(f"{name}_shape", np.array([0, *layer.shape], np.int64))], name
+        )
 
     def _activate(self, activation: Activation, source: str, name: str) -> str:
         match activation:
             case "linear":
-                return source
+                out = source
             case "leaky":
-                return self._node("LeakyRelu", [source], name, alpha=LEAKY_SLOPE)
+                out = self._node("LeakyRelu", [source], name, alpha=LEAKY_SLOPE)
             case "relu":
-                return self._node("Relu", [source], name)
+                out = self._node("Relu", [source], name)
             case "relu6":
                 limits = [self._constant(f"{name}_{limit}", np.array(limit, np.float32)) for limit in (0, 6)]
-                return self._node("Clip", [source, *limits], name)
+                out = self._node("Clip", [source, *limits], name)
             case "logistic":
-                return self._node("Sigmoid", [source], name)
+                out = self._node("Sigmoid", [source], name)
             case "swish":
-                return self._node("Mul", [source, self._node("Sigmoid", [source], f"{name}_gate")], name)
+                out = self._node("Mul", [source, self._node("Sigmoid", [source], f"{name}_gate")], name)
             case "mish":
                 soft = self._node("Softplus", [source], f"{name}_soft")
-                return self._node("Mul", [source, self._node("Tanh", [soft], f"{name}_gate")], name)
+                out = self._node("Mul", [source, self._node("Tanh", [soft], f"{name}_gate")], name)
+        return out
 
-    def _node(self, kind: str, inputs: list[str], output: str, **attributes: object) -> str:
+    def _node(self, kind: str, inputs: list[str], output: str, **attributes: Any) -> str:
         self.nodes.append(helper.make_node(kind, inputs, [output], name=output, **attributes))
         return output
 

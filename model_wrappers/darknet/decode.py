@@ -56,15 +56,21 @@ def _decode_head(head: Head, output: npt.NDArray[np.float32], net: Size, confide
     values = cells[anchor, :, row, column].astype(np.float64)  # [K, 5 + classes]
     objectness = _float32(_logistic(values[:, 4]))
     passed = objectness > confidence
-    anchor, row, column, values, objectness = (array[passed] for array in (anchor, row, column, values, objectness))
+    place = np.stack([column, row], axis=1)[passed]
+    anchor, values, objectness = anchor[passed], values[passed], objectness[passed]
     probabilities = _float32(objectness[:, None] * _float32(_classes(head, values[:, 5:])))
     probabilities[~(probabilities > confidence)] = 0
-    grid, place = np.array([columns, rows]), np.stack([column, row], axis=1)
+    grid = np.array([columns, rows])
     return Candidates(_centres(head, values, place, anchor, grid, net), objectness, probabilities)
 
 
 def _centres(
-    head: Head, values: Array, place: npt.NDArray[np.intp], anchor: npt.NDArray[np.intp], grid: npt.NDArray[np.int_], net: Size
+    head: Head,
+    values: Array,
+    place: npt.NDArray[np.intp],
+    anchor: npt.NDArray[np.intp],
+    grid: npt.NDArray[np.int_],
+    net: Size,
 ) -> Centres:
     stretch = head.scale_x_y if isinstance(head, Yolo) else 1.0
     middle = (place + _logistic(values[:, :2]) * stretch - (stretch - 1) / 2) / grid

@@ -65,15 +65,16 @@ class Detector:
     def detect_letterboxed(self, pixels: Pixels, photo: Size) -> list[Detection]:
         """Pixels that ``letterbox`` made for this network of a photo of size ``photo`` → as ``detect``."""
         check_pixels(pixels)
-        if (pixels.shape[1], pixels.shape[0]) != self.input:
-            raise InputError(f"pixels are {pixels.shape[1]}x{pixels.shape[0]}, the network's input is {self.input}")
+        found = Size(pixels.shape[1], pixels.shape[0])
+        if found != self.input:
+            raise InputError(f"the pixels are {found}, the network's input is {self.input}")
         outputs = [output[0] for output in self._engine.run(pixels[None])]
         candidates = decode(self._heads, outputs, self.input, self.confidence)
         candidates = candidates._replace(centres=to_photo(candidates.centres, photo, self.input))
         kept = suppress(candidates, threshold=self.iou, kind=self.nms)
         corners = to_corners(candidates.centres[kept.box], photo, clip=self.clip)
-        found = zip(kept.class_id.tolist(), kept.confidence.tolist(), corners.tolist(), strict=True)
-        detections = [Detection(self.names[class_id], class_id, score, Box(*box)) for class_id, score, box in found]
+        rows = zip(kept.class_id.tolist(), kept.confidence.tolist(), corners.tolist(), strict=True)
+        detections = [Detection(self.names[class_id], class_id, score, Box(*box)) for class_id, score, box in rows]
         return [one for one in detections if not self.clip or _has_area(one.box)]
 
 

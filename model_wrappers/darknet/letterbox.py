@@ -7,7 +7,7 @@ photo. Weights are float32 as in Darknet, including its last row, which its own 
 from __future__ import annotations
 
 from functools import lru_cache
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -86,9 +86,7 @@ def check_pixels(rgb: npt.NDArray[np.generic]) -> None:
         raise InputError(f"uint8 [height, width, 3] is expected, found {rgb.dtype} {list(rgb.shape)}")
 
 
-def _mix(
-    first: npt.NDArray[np.generic], second: npt.NDArray[np.generic], weights: _Axis, *, axis: int
-) -> npt.NDArray[np.float32]:
+def _mix(first: npt.NDArray[Any], second: npt.NDArray[Any], weights: _Axis, *, axis: int) -> npt.NDArray[np.float32]:
     shape = (-1, 1, 1) if axis == 0 else (1, -1, 1)
     mixed: npt.NDArray[np.float32] = first * weights.first_weight.reshape(shape)
     mixed += second * weights.second_weight.reshape(shape)

@@ -38,7 +38,9 @@ def parse_names(text: str, *, path: str = "<names>", classes: int | None = None)
         names.pop()
     for number, name in enumerate(names, start=1):
         if not name or len(name) > MAX_NAME_LENGTH or not name.isprintable():
-            raise NamesError(path, f"line {number}: a class name of 1 to {MAX_NAME_LENGTH} printable characters is expected")
+            raise NamesError(
+                path, f"line {number}: a class name of 1 to {MAX_NAME_LENGTH} printable characters is expected"
+            )
     if not names:
         raise NamesError(path, "is empty: one class name per line is expected")
     if classes is not None and len(names) != classes:

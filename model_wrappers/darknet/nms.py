@@ -33,16 +33,17 @@ def suppress(candidates: Candidates, *, threshold: float, kind: Nms) -> Kept:
             rivals = np.flatnonzero(probabilities[:, class_id])
             kept = rivals[_greedy(candidates.centres[rivals], probabilities[rivals, class_id], threshold)]
             probabilities[np.setdiff1d(rivals, kept), class_id] = 0
-    box, class_id = np.nonzero(probabilities)
-    confidence = probabilities[box, class_id]
+    box, classes = np.nonzero(probabilities)
+    confidence = probabilities[box, classes]
     order = np.argsort(-confidence, kind="stable")
-    return Kept(box[order], class_id[order], confidence[order])
+    return Kept(box[order], classes[order], confidence[order])
 
 
 def _greedy(centres: Centres, scores: npt.NDArray[np.float64], threshold: float) -> npt.NDArray[np.intp]:
-    order = np.argsort(-scores, kind="stable")
+    order: npt.NDArray[np.intp] = np.argsort(-scores, kind="stable")
     kept = []
     while order.size:
-        kept.append(order[0])
-        order = order[1:][iou(centres[order[0]], centres[order[1:]]) <= threshold]
+        first, rest = order[0], order[1:]
+        kept.append(first)
+        order = rest[iou(centres[first], centres[rest]) <= threshold]
     return np.array(kept, np.intp)

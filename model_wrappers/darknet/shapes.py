@@ -103,7 +103,9 @@ def _(op: Shortcut, sources: Sequence[Shape], section: Section) -> Shape:  # noq
 def _(op: Reorg, sources: Sequence[Shape], section: Section) -> Shape:
     source, square = sources[0], op.stride * op.stride
     if source.channels % square:
-        raise section.error(f"stride={op.stride} needs channels divisible by {square}: found {source.channels}", "stride")
+        raise section.error(
+            f"stride={op.stride} needs channels divisible by {square}: found {source.channels}", "stride"
+        )
     if op.reverse:
         return Shape(source.channels // square, source.height * op.stride, source.width * op.stride)
     if source.height % op.stride or source.width % op.stride:

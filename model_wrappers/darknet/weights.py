@@ -110,7 +110,9 @@ def write_weights(path: Path, network: Network, weights: Weights) -> None:
         lengths = _lengths(network, layer)
         if tuple(array.size for array in arrays) != lengths or found.kernels.shape != kernel_shape(network, layer):
             sizes = tuple(array.size for array in arrays)
-            raise WeightsError(str(path), f"layer {layer.index} [convolutional]: expected {lengths} floats, found {sizes}")
+            raise WeightsError(
+                str(path), f"layer {layer.index} [convolutional]: expected {lengths} floats, found {sizes}"
+            )
         chunks.extend(np.ascontiguousarray(array, "<f4").tobytes() for array in arrays)
     path.write_bytes(b"".join(chunks))
 
@@ -151,7 +153,9 @@ def _check_size(name: str, size: int, header: WeightsHeader, floats: int, networ
         return
     part = _end_of(network, header, size)
     cause = f"cut off in or before {part}, or of another cfg" if part else "longer than the cfg implies: of another cfg"
-    raise WeightsError(name, f"expected {expected} bytes, found {size} ({network.path} implies {floats} floats): {cause}")
+    raise WeightsError(
+        name, f"expected {expected} bytes, found {size} ({network.path} implies {floats} floats): {cause}"
+    )
 
 
 def _end_of(network: Network, header: WeightsHeader, size: int) -> str:

@@ -1,0 +1,172 @@
+"""The command line of the Darknet library: detect, check, convert, layers."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from model_wrappers.darknet.cfg import load_network
+from model_wrappers.darknet.check import check, compile_onnx
+from model_wrappers.darknet.detector import Detector
+from model_wrappers.darknet.engines import DEFAULT_ENGINE, ENGINES
+from model_wrappers.darknet.errors import DarknetError
+from model_wrappers.darknet.folder import ModelFolder
+from model_wrappers.darknet.layers import Layer
+from model_wrappers.darknet.nms import NMS_KINDS
+
+EXAMPLES = """examples:
+  python -m model_wrappers.darknet check yolo.cfg yolo.weights coco.names
+  python -m model_wrappers.darknet detect yolo.cfg yolo.weights coco.names dog.jpg --confidence .5
+  python -m model_wrappers.darknet detect yolo.cfg yolo.weights coco.names *.jpg --json
+  python -m model_wrappers.darknet convert yolo.cfg yolo.weights model.onnx
+  python -m model_wrappers.darknet layers yolo.cfg
+
+exit codes: 0 done, 1 a file is refused, 2 wrong usage
+"""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command; a refused file is one line on standard error and exit code 1."""
+    arguments = _parser().parse_args(argv)
+    run = {"detect": _detect, "check": _check, "convert": _convert, "layers": _layers}[arguments.command]
+    try:
+        return run(arguments)
+    except (DarknetError, OSError) as exc:
+        if arguments.debug:
+            raise
+        print(f"error: {exc}", file=sys.stderr)
+        return 1
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m model_wrappers.darknet",
+        description="Darknet models: strictly read, compiled to ONNX, run.",
+        epilog=EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--debug", action="store_true", help="show where an error was raised")
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    detect = commands.add_parser("detect", help="find objects in photos")
+    checking = commands.add_parser("check", help="read the three files strictly, against each other")
+    convert = commands.add_parser("convert", help="compile to ONNX")
+    layers = commands.add_parser("layers", help="print the layers with their shapes")
+    for command in (detect, checking, convert, layers):
+        command.add_argument("cfg", type=Path, metavar="CFG")
+    for command in (detect, checking, convert):
+        command.add_argument("weights", type=Path, metavar="WEIGHTS")
+    for command in (detect, checking):
+        command.add_argument("names", type=Path, metavar="NAMES")
+    for command in (detect, checking, layers):
+        command.add_argument("--json", action="store_true", help="print JSON, one object a line")
+    convert.add_argument("onnx", type=Path, metavar="ONNX", help="file to write")
+    _add_detect_options(detect)
+    return parser
+
+
+def _add_detect_options(detect: argparse.ArgumentParser) -> None:
+    detect.add_argument("photos", type=Path, nargs="+", metavar="PHOTO")
+    detect.add_argument("--confidence", type=_share, default=0.25, help="a class counts above it (default %(default)s)")
+    detect.add_argument(
+        "--iou", type=_share, default=0.45, help="NMS drops boxes that overlap more (default %(default)s)"
+    )
+    detect.add_argument("--nms", choices=NMS_KINDS, default="sort", help="per class, or over all by objectness")
+    detect.add_argument("--engine", choices=ENGINES, default=DEFAULT_ENGINE, help="what runs the network")
+    detect.add_argument("--raw", action="store_true", help="boxes as computed, not clipped to the photo")
+
+
+def _share(text: str) -> float:
+    value = float(text)
+    if not 0 <= value <= 1:
+        raise argparse.ArgumentTypeError(f"{text} is not between 0 and 1")
+    return value
+
+
+def _detect(arguments: argparse.Namespace) -> int:
+    from model_wrappers import photo  # the other commands need no image library
+    from model_wrappers.errors import ComponentError
+
+    detector = Detector(
+        ModelFolder(arguments.cfg, arguments.weights, arguments.names),
+        confidence=arguments.confidence,
+        iou=arguments.iou,
+        nms=arguments.nms,
+        engine=arguments.engine,
+        clip=not arguments.raw,
+    )
+    failures = 0
+    for path in arguments.photos:
+        try:
+            reply = _detect_one(detector, path, photo.decode)
+        except (ComponentError, OSError) as exc:
+            failures += 1
+            print(f"error: {path}: {exc}", file=sys.stderr)
+            continue
+        print(json.dumps(reply) if arguments.json else _table(reply))
+    return 1 if failures else 0
+
+
+def _detect_one(detector: Detector, path: Path, decode: Any) -> dict[str, Any]:
+    started = time.perf_counter()
+    rgb = decode(path.read_bytes())
+    detections = detector.detect(rgb)
+    return {
+        "photo": str(path),
+        "detections": [detection.to_json() for detection in detections],
+        "image": {"width": rgb.shape[1], "height": rgb.shape[0]},
+        "milliseconds": round((time.perf_counter() - started) * 1000, 1),
+    }
+
+
+def _table(reply: dict[str, Any]) -> str:
+    lines = [f"{reply['photo']}: {len(reply['detections'])} detections in {reply['milliseconds']} ms"]
+    for one in reply["detections"]:
+        sides = "  ".join(f"{value:8.1f}" for value in one["box"].values())
+        lines.append(f"  {one['label']:<16} {one['confidence']:6.1%}  {sides}")
+    return "\n".join(lines)
+
+
+def _check(arguments: argparse.Namespace) -> int:
+    summary = asdict(check(arguments.cfg, arguments.weights, arguments.names))
+    if arguments.json:
+        print(json.dumps(summary))
+        return 0
+    names = summary.pop("names")
+    for key, value in summary.items():
+        print(f"{key.replace('_', ' '):<14} {value}")
+    print(f"{'names':<14} {', '.join(names)}")
+    return 0
+
+
+def _convert(arguments: argparse.Namespace) -> int:
+    graph = compile_onnx(arguments.cfg, arguments.weights)
+    arguments.onnx.write_bytes(graph)
+    print(f"{arguments.onnx}: {len(graph)} bytes")
+    return 0
+
+
+def _layers(arguments: argparse.Namespace) -> int:
+    network = load_network(arguments.cfg)
+    for layer in network.layers:
+        print(json.dumps(_layer_json(layer)) if arguments.json else _layer_line(layer))
+    return 0
+
+
+def _layer_json(layer: Layer) -> dict[str, Any]:
+    return {"index": layer.index, "line": layer.line, "kind": layer.kind, "inputs": layer.inputs, "shape": layer.shape}
+
+
+def _layer_line(layer: Layer) -> str:
+    inputs = ",".join("photo" if index < 0 else str(index) for index in layer.inputs)
+    settings = " ".join(f"{key}={value}" for key, value in asdict(layer.op).items() if key != "anchors")
+    return f"{layer.index:>4}  {layer.kind:<14} {inputs:<12} {layer.shape!s:<18} {settings}"
+
+
+if __name__ == "__main__":
+    sys.exit(main())
