@@ -33,9 +33,7 @@ class DestinationRule:
     subsets: Mapping[str, Subset]
 
 
-def read_destination_rules(
-    objects: Iterable[Mapping[str, Any]], findings: list[Finding]
-) -> dict[Key, DestinationRule]:
+def read_destination_rules(objects: Iterable[Mapping[str, Any]], findings: list[Finding]) -> dict[Key, DestinationRule]:
     """By the Service they are about. The oldest rule of a Service wins, as in Istio; later ones are reported."""
     rules: dict[Key, DestinationRule] = {}
     for item in sorted(objects, key=_age):
@@ -97,7 +95,9 @@ def _balancing(reader: Reader, default: Balancing) -> Balancing:
 def _outlier(reader: Reader) -> OutlierDetection | None:
     if not reader.data:
         return None
-    reader.only({"consecutive5xxErrors", "consecutiveGatewayErrors", "interval", "baseEjectionTime", "maxEjectionPercent"})
+    reader.only(
+        {"consecutive5xxErrors", "consecutiveGatewayErrors", "interval", "baseEjectionTime", "maxEjectionPercent"}
+    )
     default = OutlierDetection()
     gateway = reader.data.get("consecutiveGatewayErrors")
     return OutlierDetection(

@@ -30,7 +30,12 @@ class Reader:
     def of(cls, obj: Mapping[str, Any], findings: list[Finding]) -> Reader:
         """The reader of an object's ``spec``."""
         meta = obj["metadata"]
-        return cls(obj.get("spec") or {}, str(obj.get("kind")), meta.get("namespace", ""), meta["name"], "spec", findings)
+        spec = obj.get("spec")
+        known = spec if isinstance(spec, Mapping) else {}
+        reader = cls(known, str(obj.get("kind")), meta.get("namespace", ""), meta["name"], "spec", findings)
+        if spec is not None and not isinstance(spec, Mapping):
+            reader.report("", f"{spec!r} is not a mapping")
+        return reader
 
     def report(self, key: str, message: str) -> None:
         path = f"{self.path}.{key}" if key else self.path

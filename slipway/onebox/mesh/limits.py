@@ -61,3 +61,5 @@ ACCESS_LOG_BYTES = 32 * 1024 * 1024
 ACCESS_LOG_CHECK_S = 5.0
 MAX_REPORTED = 1000
 """Findings remembered so that each is reported once."""
+FINDING_SETTLE_S = 2.0
+TICK_S = 1.0

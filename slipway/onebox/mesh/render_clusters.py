@@ -49,11 +49,7 @@ def render_endpoints(cluster_name: str, endpoints: tuple[Endpoint, ...]) -> dict
         "endpoints": [
             {
                 "lb_endpoints": [
-                    {
-                        "endpoint": {
-                            "address": {"socket_address": {"address": item.address, "port_value": item.port}}
-                        }
-                    }
+                    {"endpoint": {"address": {"socket_address": {"address": item.address, "port_value": item.port}}}}
                     for item in endpoints
                 ]
             }

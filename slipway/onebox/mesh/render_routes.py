@@ -110,7 +110,10 @@ def _header(item: TextMatch) -> dict[str, Any]:
 
 
 def _query(item: TextMatch) -> dict[str, Any]:
-    return {"name": item.name, **({"present_match": True} if item.kind == "present" else {"string_match": _string(item)})}
+    return {
+        "name": item.name,
+        **({"present_match": True} if item.kind == "present" else {"string_match": _string(item)}),
+    }
 
 
 def _string(item: TextMatch) -> dict[str, Any]:

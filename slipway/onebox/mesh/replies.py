@@ -42,7 +42,9 @@ LOCAL_REPLIES = (
     LocalReply(NO_READY_PREDICTOR, NOTHING_READY, 503, ("UH", "NC")),
     LocalReply("OVERLOADED", "too many requests are waiting for this predictor", 503, ("UO", "OM")),
     LocalReply("UPSTREAM_TIMEOUT", "the predictor did not answer in time", 504, ("UT",)),
-    LocalReply("UPSTREAM_UNREACHABLE", "the predictor closed the connection before it answered", 503, ("UF", "UC", "UR")),
+    LocalReply(
+        "UPSTREAM_UNREACHABLE", "the predictor closed the connection before it answered", 503, ("UF", "UC", "UR")
+    ),
     LocalReply("REQUEST_TIMEOUT", "the request did not arrive in time", 408, ("SI",)),
     LocalReply("HEADERS_TOO_LARGE", "the request's header fields are too large", 431),
 )

@@ -60,9 +60,7 @@ class Service:
         return tuple(sorted(set(chosen)))
 
 
-def index_services(
-    services: Iterable[Object], slices: Iterable[Object], pods: Iterable[Object]
-) -> dict[Key, Service]:
+def index_services(services: Iterable[Object], slices: Iterable[Object], pods: Iterable[Object]) -> dict[Key, Service]:
     """``(namespace, name)`` → Service, in that order."""
     labels = {_key(pod): pod["metadata"].get("labels") or {} for pod in pods}
     found: dict[Key, list[LabelledEndpoint]] = {}

@@ -97,7 +97,10 @@ def _gateway_hosts(gateways: Iterable[Object], findings: list[Finding]) -> dict[
 
 
 def _routes_by_host(
-    objects: Iterable[Object], gateways: Mapping[str, frozenset[str]], destinations: Destinations, findings: list[Finding]
+    objects: Iterable[Object],
+    gateways: Mapping[str, frozenset[str]],
+    destinations: Destinations,
+    findings: list[Finding],
 ) -> dict[str, list[Route]]:
     """Oldest VirtualService first, as Istio merges them."""
     routes: dict[str, list[Route]] = {}
@@ -173,8 +176,10 @@ _PAGE_HEADERS = (
     ("cache-control", "no-cache"),
     (
         "content-security-policy",
-        "default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; img-src 'self' blob: data:; "
-        "connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
+        (
+            "default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; img-src 'self' blob: data:; "
+            "connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+        ),
     ),
     ("x-content-type-options", "nosniff"),
 )

@@ -8,7 +8,16 @@ from dataclasses import dataclass, field
 
 from slipway.onebox.mesh.destination_rules import DestinationRule
 from slipway.onebox.mesh.fields import Reader
-from slipway.onebox.mesh.ir import Cluster, ClusterPolicy, HeaderChanges, Mirror, Retries, Route, RouteMatch, WeightedCluster
+from slipway.onebox.mesh.ir import (
+    Cluster,
+    ClusterPolicy,
+    HeaderChanges,
+    Mirror,
+    Retries,
+    Route,
+    RouteMatch,
+    WeightedCluster,
+)
 from slipway.onebox.mesh.limits import RETRIES, ROUTE_TIMEOUT_S
 from slipway.onebox.mesh.matches import read_match, read_rewrite
 from slipway.onebox.mesh.services import Key, Service, ServicePort, cluster_name, resolve_host
@@ -76,7 +85,9 @@ def effective_weights(declared: Sequence[tuple[Cluster | None, int]]) -> tuple[W
     """
     weights = [(declared[0][0], 1)] if len(declared) == 1 else declared
     return tuple(
-        WeightedCluster(cluster.name, weight) for cluster, weight in weights if cluster and cluster.endpoints and weight > 0
+        WeightedCluster(cluster.name, weight)
+        for cluster, weight in weights
+        if cluster and cluster.endpoints and weight > 0
     )
 
 
@@ -86,7 +97,7 @@ def read_http_routes(reader: Reader, destinations: Destinations, gateways: froze
     for index, http in enumerate(reader.children("http")):
         if not http.only(HTTP_FIELDS) and http.data.keys() & {"redirect", "directResponse", "delegate"}:
             continue
-        matches = list(http.children("match")) or [None]
+        matches: list[Reader | None] = [*http.children("match")] or [None]
         for position, item in enumerate(matches):
             if item is not None and item.items("gateways") and not _bound(item, gateways):
                 continue

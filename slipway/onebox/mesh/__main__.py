@@ -1,0 +1,70 @@
+"""The mesh process: Istio's objects in the API → the configuration files of two Envoys."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import logging
+import signal
+from collections.abc import Sequence
+from pathlib import Path
+
+from slipway.kube.client import Kube
+from slipway.onebox.mesh.loop import run, site
+from slipway.onebox.paths import Paths
+
+EPILOG = """\
+examples:
+  python -m slipway.onebox.mesh --home .slipway --kubeconfig .slipway/kubeconfig --gateway 127.0.0.1:8080
+
+It writes HOME/mesh/{bootstrap,listeners}-{0,1}.json, clusters.json, routes.json and endpoints/*.json, which the
+processes envoy-0 and envoy-1 read. Their access logs are HOME/logs/access-{0,1}.log.
+"""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    arguments = _parser().parse_args(argv)
+    logging.basicConfig(level=arguments.log_level, format="%(asctime)s %(levelname)s %(name)s %(message)s")
+    try:
+        asyncio.run(_run(arguments))
+    except asyncio.CancelledError:
+        return 0
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m slipway.onebox.mesh",
+        description=__doc__,
+        epilog=EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--home", type=Path, required=True, metavar="DIR", help="the platform's state folder")
+    parser.add_argument("--kubeconfig", type=Path, required=True, metavar="PATH", help="how to reach the API")
+    parser.add_argument(
+        "--gateway", type=parse_address, default=("127.0.0.1", 8080), metavar="HOST:PORT", help="default 127.0.0.1:8080"
+    )
+    parser.add_argument("--log-level", default="INFO", choices=["DEBUG", "INFO", "WARNING", "ERROR"])
+    return parser
+
+
+def parse_address(text: str) -> tuple[str, int]:
+    """``127.0.0.1:8080`` → its parts."""
+    host, _, port = text.rpartition(":")
+    if not host or not port.isdigit() or not 0 < int(port) < 65536:
+        raise argparse.ArgumentTypeError(f"{text!r} is not HOST:PORT, such as 127.0.0.1:8080")
+    return host, int(port)
+
+
+async def _run(arguments: argparse.Namespace) -> None:
+    task = asyncio.current_task()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        if task is not None:
+            loop.add_signal_handler(number, task.cancel)
+    async with Kube.from_kubeconfig(arguments.kubeconfig, user_agent="slipway-mesh") as kube:
+        await run(kube, Paths(arguments.home.absolute()), site(*arguments.gateway))
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,65 @@
+"""The admin interface of one Envoy over its Unix socket: what it has taken, and whether it is ready."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import aiohttp
+
+from slipway.onebox.mesh.limits import ADMIN_TIMEOUT_S, MAX_ADMIN_BYTES
+
+VERSION_SUFFIX = ".version_text"
+
+
+class Admin:
+    """Short questions, each on a connection of its own; None from any of them means that this Envoy is not there."""
+
+    def __init__(self, socket: Path) -> None:
+        self.socket = socket
+
+    async def ready(self) -> bool:
+        """It has its configuration and takes connections."""
+        answer = await self._ask("GET", "/ready")
+        return answer is not None and answer.strip() == "LIVE"
+
+    async def versions(self) -> Mapping[str, str] | None:
+        """The version of every dynamic resource it holds, by stat name without ``.version_text``."""
+        answer = await self._ask("GET", "/stats?type=TextReadouts")
+        return None if answer is None else parse_versions(answer)
+
+    async def counter(self, name: str) -> int | None:
+        """One counter or gauge, summed over clusters where ``name`` is a suffix; 0 for one that is not there."""
+        answer = await self._ask("GET", f"/stats?filter={name}$")
+        if answer is None:
+            return None
+        values = (line.rpartition(": ")[2] for line in answer.splitlines())
+        return sum(int(value) for value in values if value.isdigit())
+
+    async def reopen_logs(self) -> bool:
+        return await self._ask("POST", "/reopen_logs") is not None
+
+    async def _ask(self, method: str, path: str) -> str | None:
+        timeout = aiohttp.ClientTimeout(total=ADMIN_TIMEOUT_S)
+        connector = aiohttp.UnixConnector(str(self.socket))
+        try:
+            async with (
+                aiohttp.ClientSession(connector=connector, timeout=timeout) as session,
+                session.request(method, f"http://envoy{path}") as response,
+            ):
+                body = await response.content.read(MAX_ADMIN_BYTES)
+                while chunk := await response.content.read(MAX_ADMIN_BYTES - len(body)):
+                    body += chunk
+                return body.decode() if response.status == 200 else None
+        except (OSError, TimeoutError, aiohttp.ClientError):
+            return None  # down, starting or stuck: the caller goes on without it
+
+
+def parse_versions(text: str) -> dict[str, str]:
+    """Lines ``<name>.version_text: "<version>"`` of Envoy's /stats."""
+    found = {}
+    for line in text.splitlines():
+        name, _, value = line.rpartition(": ")
+        if name.endswith(VERSION_SUFFIX):
+            found[name.removesuffix(VERSION_SUFFIX)] = value.strip('"')
+    return found

@@ -1,0 +1,127 @@
+"""Carries the steps out: atomic replacement of files, and a bounded wait until the running Envoys have taken them."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from slipway.onebox.mesh.admin import Admin
+from slipway.onebox.mesh.bootstrap import bootstrap
+from slipway.onebox.mesh.layout import ENVOYS, Layout
+from slipway.onebox.mesh.limits import ACCESS_LOG_BYTES, APPLY_TIMEOUT_S
+from slipway.onebox.mesh.render import Resource, Resources, discovery_response
+from slipway.onebox.mesh.steps import Held, Step, plan_steps
+
+log = logging.getLogger(__name__)
+POLL_S = 0.01
+
+
+def prepare(layout: Layout) -> None:
+    """The folders and files without which Envoy does not start. What an earlier run left keeps serving until replaced."""
+    for folder in (layout.paths.mesh, layout.endpoints_folder, layout.paths.logs, layout.paths.sockets):
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    for path in (layout.clusters, layout.routes, *(layout.listeners(index) for index in ENVOYS)):
+        if _resources(path) is None:
+            replace_file(path, discovery_response([]))
+    for index in ENVOYS:  # last: their presence means that the rest is there
+        replace_file(layout.bootstrap(index), json.dumps(bootstrap(index, layout.paths), indent=1, sort_keys=True))
+
+
+def replace_file(path: Path, text: str) -> bool:
+    """Write beside, then rename: Envoy sees the old or the new file. False where the text was there already."""
+    if path.exists() and path.read_text(errors="replace") == text:
+        return False
+    beside = path.with_name(f".{path.name}.new")
+    beside.write_text(text)
+    beside.replace(path)
+    return True
+
+
+class Publisher:
+    """Owns the files. ``publish`` leads from whatever they hold to the wanted resources."""
+
+    def __init__(self, layout: Layout) -> None:
+        self._layout = layout
+        self._admins = tuple(Admin(layout.admin_socket(index)) for index in ENVOYS)
+
+    async def publish(self, wanted: Resources) -> bool:
+        """False where a running Envoy has not taken a step in time; then nothing is removed."""
+        taken = True
+        for step in plan_steps(self._held(), wanted, self._layout):
+            if step.name == "removal" and not taken:
+                return False
+            if self._write(step):
+                taken &= await self._wait(step)
+            self._remove(step.remove)
+        return taken
+
+    def _held(self) -> Held:
+        clusters = {item["name"]: item for item in _resources(self._layout.clusters) or ()}
+        endpoints = {}
+        for name in clusters:
+            found = _resources(self._layout.endpoints(name))
+            if found:
+                endpoints[name] = found[0]
+        return Held(clusters, endpoints)
+
+    def _write(self, step: Step) -> bool:
+        changed = [Path(name).name for name, text in step.files.items() if replace_file(Path(name), text)]
+        if changed:
+            log.info("%s: wrote %s", step.name, ", ".join(changed))
+        return bool(changed)
+
+    def _remove(self, names: Sequence[str]) -> None:
+        for name in names:
+            Path(name).unlink(missing_ok=True)
+
+    async def _wait(self, step: Step) -> bool:
+        waits = (self._taken(admin, step, expect) for admin, expect in zip(self._admins, step.expect, strict=True))
+        return all(await asyncio.gather(*waits))
+
+    async def _taken(self, admin: Admin, step: Step, expect: Mapping[str, str]) -> bool:
+        """True too for an Envoy that is not there: it will read the files when it starts."""
+        deadline = time.monotonic() + APPLY_TIMEOUT_S
+        missing: dict[str, str] = dict(expect)
+        while missing:
+            versions = await admin.versions()
+            if versions is None:
+                return True
+            missing = {name: version for name, version in expect.items() if versions.get(name) != version}
+            if time.monotonic() > deadline:
+                log.error(
+                    "%s: %s has not taken %s within %s s: its log says why; what it had stays in use",
+                    step.name,
+                    admin.socket.stem,
+                    ", ".join(sorted(missing)),
+                    APPLY_TIMEOUT_S,
+                )
+                return not missing
+            if missing:
+                await asyncio.sleep(POLL_S)
+        return True
+
+    async def rotate_access_logs(self) -> None:
+        """Bounds the access logs: a file of ACCESS_LOG_BYTES becomes ``.1`` and Envoy begins a new one."""
+        for index in ENVOYS:
+            path = self._layout.access_log(index)
+            if path.exists() and path.stat().st_size > ACCESS_LOG_BYTES:
+                path.replace(path.with_name(f"{path.name}.1"))
+                await self._admins[index].reopen_logs()
+
+
+def _resources(path: Path) -> list[Resource] | None:
+    """The resources of a file; None where there is no whole file."""
+    try:
+        content: dict[str, Any] = json.loads(path.read_text())
+        found: list[Resource] = content["resources"]
+    except FileNotFoundError:
+        return None
+    except (ValueError, KeyError, TypeError) as exc:
+        log.warning("%s: not a file of ours (%s): it is written anew", path, exc)
+        return None
+    return found
