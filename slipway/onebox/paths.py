@@ -69,6 +69,10 @@ class Paths:
         return self.pod(namespace, name, uid) / "logs" / container / f"{restart}.log"
 
     @property
+    def hosts(self) -> Path:  # the names of all Services, in the form of /etc/hosts
+        return self.home / "hosts"
+
+    @property
     def images(self) -> Path:
         return self.home / "images"
 
