@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import platform
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
@@ -71,7 +72,7 @@ def save_model(
         "python_function",
         loader_module=__name__,
         data=DATA_FOLDER,
-        python_version=_PythonEnv.current().python,
+        python_version=platform.python_version(),
         env={"conda": "conda.yaml", "virtualenv": "python_env.yaml"},
     )
     model.add_flavor(
@@ -146,7 +147,7 @@ def log_model(
 
     from mlflow.models import Model
 
-    info = Model.log(
+    info: ModelInfo = Model.log(
         artifact_path=None,
         name=name,
         flavor=sys.modules[__name__],
@@ -178,7 +179,7 @@ def tag_version(name: str, version: str, tags: Mapping[str, str]) -> str:
         path = mlflow.artifacts.download_artifacts(f"{source.rstrip('/')}/{SUMS_NAME}", dst_path=folder)
         sums = Path(path).read_bytes()
     digest = f"sha256:{hashlib.sha256(sums).hexdigest()}"
-    files = dict(reversed(line.split("  ", 1)) for line in sums.decode().splitlines())
+    files = {path: digest for digest, _, path in (line.partition("  ") for line in sums.decode().splitlines())}
     stored = {f"sha256.{Path(file).name}": value for file, value in files.items() if file.startswith(f"{DATA_FOLDER}/")}
     for key, value in {**stored, **tags, DIGEST_TAG: digest}.items():  # the digest last: it says the rest is there
         if value:
@@ -190,11 +191,11 @@ def load_model(model_uri: str) -> darknet.Detector:
     """The detector of a ``models:/``, ``runs:/`` or local model."""
     import mlflow
 
-    return darknet.Detector(darknet.load_model_folder(Path(mlflow.artifacts.download_artifacts(model_uri))))
+    return darknet.Detector(Path(mlflow.artifacts.download_artifacts(model_uri)))
 
 
 def _load_pyfunc(path: str) -> PhotoModel:
-    return PhotoModel(darknet.Detector(darknet.load_model_folder(Path(path).parent)))
+    return PhotoModel(darknet.Detector(Path(path).parent))
 
 
 class PhotoModel:
@@ -203,7 +204,7 @@ class PhotoModel:
     def __init__(self, detector: darknet.Detector) -> None:
         self.detector = detector
 
-    def predict(self, model_input: pd.DataFrame, params: Mapping[str, Any] | None = None) -> pd.DataFrame:  # noqa: ARG002
+    def predict(self, model_input: pd.DataFrame, params: Mapping[str, Any] | None = None) -> pd.DataFrame:
         """``model_input``: column ``image``, an encoded photo a row as bytes or base64 text."""
         import pandas as pd
 

@@ -1,0 +1,1 @@
+"""Train a cfg with PyTorch. Serving never imports this package."""

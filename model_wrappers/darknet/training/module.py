@@ -1,0 +1,154 @@
+"""A ``Network`` as a PyTorch module that trains, and its tensors in Darknet's order."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from model_wrappers.darknet.layers import (
+    IMAGE,
+    Convolutional,
+    Dropout,
+    Layer,
+    MaxPool,
+    Network,
+    Route,
+    Shortcut,
+    Upsample,
+    Yolo,
+)
+from model_wrappers.darknet.weights import Parameters
+
+BN_EPSILON = 1e-6
+LEAKY_SLOPE = 0.1
+BN_MOMENTUM = 0.05  # of the rolling statistics; Darknet's 0.01 needs more steps than a small data set gives
+
+
+class DarknetModule(nn.Module):
+    """Forward: images float [N, 3, H, W] in 0..1 → the raw output [N, anchors, 5 + classes, h, w] of each yolo head."""
+
+    def __init__(self, network: Network) -> None:
+        super().__init__()
+        self.network = network
+        self.layers = nn.ModuleList(_module(layer, network) for layer in network.layers)
+
+    def forward(self, images: Tensor) -> list[Tensor]:
+        outputs: list[Tensor] = []
+        heads: list[Tensor] = []
+        for layer, module in zip(self.network.layers, self.layers, strict=True):
+            sources = [images if index == IMAGE else outputs[index] for index in layer.inputs]
+            result = module(*sources)
+            outputs.append(result)
+            if isinstance(layer.op, Yolo):
+                count, _, height, width = result.shape
+                heads.append(result.view(count, len(layer.op.anchors), 5 + layer.op.classes, height, width))
+        return heads
+
+    def parameters_by_layer(self) -> dict[int, Parameters]:
+        """What each convolution has learned, as a ``.weights`` file holds it."""
+        return {
+            layer.index: module.learned()
+            for layer, module in zip(self.network.layers, self.layers, strict=True)
+            if isinstance(module, _Convolution)
+        }
+
+
+class _Convolution(nn.Module):
+    def __init__(self, op: Convolutional, channels: int) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(
+            channels, op.filters, op.size, op.stride, op.padding, groups=op.groups, bias=not op.batch_normalize
+        )
+        self.norm = nn.BatchNorm2d(op.filters, eps=BN_EPSILON, momentum=BN_MOMENTUM) if op.batch_normalize else None
+        self.activation = _activation(op.activation)
+
+    def forward(self, images: Tensor) -> Tensor:
+        result = self.conv(images)
+        if self.norm is not None:
+            result = self.norm(result)
+        activated: Tensor = self.activation(result)
+        return activated
+
+    def learned(self) -> Parameters:
+        if self.norm is None:
+            return Parameters(_array(self.conv.bias), _NOTHING, _NOTHING, _NOTHING, _array(self.conv.weight))
+        return Parameters(
+            biases=_array(self.norm.bias),
+            scales=_array(self.norm.weight),
+            means=_array(self.norm.running_mean),
+            variances=_array(self.norm.running_var),
+            kernels=_array(self.conv.weight),
+        )
+
+
+_NOTHING = np.zeros(0, dtype=np.float32)
+
+
+def _array(tensor: Tensor | None) -> NDArray[np.float32]:
+    if tensor is None:
+        raise TypeError("a convolution was built without this tensor")
+    array: NDArray[np.float32] = tensor.detach().cpu().numpy().astype(np.float32)
+    return array
+
+
+class _MaxPool(nn.Module):
+    def __init__(self, op: MaxPool) -> None:
+        super().__init__()
+        before = op.padding // 2
+        self.padding = (before, op.padding - before, before, op.padding - before)
+        self.pool = nn.MaxPool2d(op.size, op.stride)
+
+    def forward(self, images: Tensor) -> Tensor:
+        result: Tensor = self.pool(nn.functional.pad(images, self.padding, value=float("-inf")))
+        return result
+
+
+class _Shortcut(nn.Module):
+    def __init__(self, op: Shortcut) -> None:
+        super().__init__()
+        self.activation = _activation(op.activation)
+
+    def forward(self, first: Tensor, second: Tensor) -> Tensor:
+        result: Tensor = self.activation(first + second)
+        return result
+
+
+class _Route(nn.Module):
+    def __init__(self, op: Route) -> None:
+        super().__init__()
+        self.op = op
+
+    def forward(self, *sources: Tensor) -> Tensor:
+        return torch.cat([source.chunk(self.op.groups, dim=1)[self.op.group_id] for source in sources], dim=1)
+
+
+def _activation(name: str) -> nn.Module:
+    known: dict[str, nn.Module] = {
+        "leaky": nn.LeakyReLU(LEAKY_SLOPE),
+        "linear": nn.Identity(),
+        "relu": nn.ReLU(),
+        "relu6": nn.ReLU6(),
+        "logistic": nn.Sigmoid(),
+        "mish": nn.Mish(),
+        "swish": nn.SiLU(),
+    }
+    return known[name]
+
+
+def _module(layer: Layer, network: Network) -> nn.Module:
+    op = layer.op
+    if isinstance(op, Convolutional):
+        return _Convolution(op, network.source_shape(layer.inputs[0]).channels)
+    if isinstance(op, MaxPool):
+        return _MaxPool(op)
+    if isinstance(op, Upsample):
+        return nn.Upsample(scale_factor=op.stride)
+    if isinstance(op, Shortcut):
+        return _Shortcut(op)
+    if isinstance(op, Route):
+        return _Route(op)
+    if isinstance(op, Yolo | Dropout):
+        return nn.Identity()
+    raise TypeError(f"{network.path}: layer {layer.index} [{layer.kind}] can be served but not trained here")

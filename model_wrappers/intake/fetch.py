@@ -1,0 +1,123 @@
+"""Fetch a photo from a public address, and from nowhere else.
+
+Every hop's name is resolved once, every address of it must be public, and the connection goes to the very address that
+was checked: a redirect or a changed DNS answer cannot lead inside.
+"""
+
+from __future__ import annotations
+
+import http.client
+import ipaddress
+import socket
+import ssl
+import time
+from collections.abc import Callable, Sequence
+from urllib.parse import SplitResult, urljoin, urlsplit
+
+from model_wrappers.intake.errors import IMAGE_TOO_LARGE, URL_REFUSED, PhotoError
+
+FETCH_TIMEOUT_S = 5.0
+MAX_REDIRECTS = 3
+READ_BYTES = 64 * 1024
+REDIRECTS = (301, 302, 303, 307, 308)
+Address = ipaddress.IPv4Address | ipaddress.IPv6Address
+Resolve = Callable[[str, int], Sequence[str]]
+
+
+def resolve(host: str, port: int) -> Sequence[str]:
+    """Every address of a name, as text."""
+    return [str(found[4][0]) for found in socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)]
+
+
+def is_public(address: Address) -> bool:
+    """Whether anyone on the Internet could be at ``address``; an IPv4 address inside an IPv6 one must be public too."""
+    if isinstance(address, ipaddress.IPv6Address):
+        inner = address.ipv4_mapped or address.sixtofour or (address.teredo or (None, None))[1]
+        if inner is not None and not is_public(inner):
+            return False
+    return address.is_global and not address.is_multicast
+
+
+def fetch_photo(url: str, *, max_bytes: int, resolve: Resolve = resolve) -> bytes:
+    """The body at ``url``. PhotoError for anything but a 200 of at most ``max_bytes`` from a public address."""
+    deadline = time.monotonic() + FETCH_TIMEOUT_S
+    for _ in range(MAX_REDIRECTS + 1):
+        parts = _parse(url)
+        address = _public_address(parts, resolve)
+        connection = _connect(parts, address, deadline)
+        try:
+            location, body = _get(connection, parts, max_bytes, deadline)
+        except (OSError, http.client.HTTPException) as exc:
+            raise _refused(f"{parts.hostname} did not send it ({type(exc).__name__})") from exc
+        finally:
+            connection.close()
+        if location is None:
+            return body
+        url = urljoin(url, location)
+    raise _refused(f"it is redirected more than {MAX_REDIRECTS} times")
+
+
+def _refused(cause: str) -> PhotoError:
+    return PhotoError(URL_REFUSED, f"The photo's address cannot be used: {cause}.")
+
+
+def _parse(url: str) -> SplitResult:
+    try:
+        parts = urlsplit(url)
+        _ = parts.port
+    except ValueError as exc:
+        raise _refused(f"it does not parse ({exc})") from exc
+    if parts.scheme not in ("http", "https") or not parts.hostname or parts.username is not None:
+        raise _refused("only http://HOST/… and https://HOST/… without a login are fetched")
+    return parts
+
+
+def _port(parts: SplitResult) -> int:
+    return parts.port or (443 if parts.scheme == "https" else 80)
+
+
+def _public_address(parts: SplitResult, resolve: Resolve) -> str:
+    host = parts.hostname or ""
+    try:
+        addresses = [ipaddress.ip_address(text.partition("%")[0]) for text in resolve(host, _port(parts))]
+    except (OSError, ValueError, UnicodeError) as exc:
+        raise _refused(f"{host} has no address") from exc
+    if not addresses or not all(is_public(address) for address in addresses):
+        raise _refused(f"{host} is not a public address")
+    return str(addresses[0])
+
+
+def _connect(parts: SplitResult, address: str, deadline: float) -> http.client.HTTPConnection:
+    """A connection whose name is the URL's and whose socket goes to the checked address."""
+    timeout_s = max(deadline - time.monotonic(), 0.01)
+    host = parts.hostname or ""
+    try:
+        sock = socket.create_connection((address, _port(parts)), timeout=timeout_s)
+        if parts.scheme == "https":
+            sock = ssl.create_default_context().wrap_socket(sock, server_hostname=host)
+    except OSError as exc:
+        raise _refused(f"{host} cannot be reached ({type(exc).__name__})") from exc
+    connection = http.client.HTTPConnection(host, _port(parts), timeout=timeout_s)
+    connection.sock = sock
+    return connection
+
+
+def _get(
+    connection: http.client.HTTPConnection, parts: SplitResult, max_bytes: int, deadline: float
+) -> tuple[str | None, bytes]:
+    """(redirect target, b"") or (None, body)."""
+    path = parts.path or "/"
+    connection.request("GET", f"{path}?{parts.query}" if parts.query else path, headers={"Accept": "image/*"})
+    with connection.getresponse() as answer:
+        if answer.status in REDIRECTS and (location := answer.getheader("Location")):
+            return location, b""
+        if answer.status != 200:
+            raise _refused(f"{parts.hostname} answered {answer.status}")
+        body = bytearray()
+        while chunk := answer.read(READ_BYTES):
+            body += chunk
+            if len(body) > max_bytes:
+                raise PhotoError(IMAGE_TOO_LARGE, f"The photo at the address has more than {max_bytes:,} bytes.")
+            if time.monotonic() > deadline:
+                raise _refused(f"{parts.hostname} took more than {FETCH_TIMEOUT_S:g} s")
+        return None, bytes(body)

@@ -1,0 +1,157 @@
+"""Decoder processes: lent one photo at a time, killed when late, replaced when gone."""
+
+from __future__ import annotations
+
+import os
+import queue
+import selectors
+import subprocess
+import sys
+import time
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from model_wrappers.intake.errors import IMAGE_TOO_SLOW, IMAGE_UNDECODABLE, PhotoError
+from model_wrappers.intake.header import MAX_PHOTO_BYTES, read_header
+from model_wrappers.intake.request import READY, REPLY, Preparation
+
+DECODE_TIMEOUT_S = 2.0
+START_TIMEOUT_S = 20.0
+PIPE_BYTES = 1024 * 1024
+READ_BYTES = 1024 * 1024
+F_SETPIPE_SZ = 1031
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """``size`` is the original photo's (width, height); ``pixels`` uint8 [H, W, 3] RGB."""
+
+    size: tuple[int, int]
+    pixels: NDArray[np.uint8]
+
+
+class _Late(Exception):
+    """The process did not answer in time."""
+
+
+class _Gone(Exception):
+    """The process ended in the middle of a photo."""
+
+
+class _Decoder:
+    """One process. Not for two threads at once."""
+
+    def __init__(self) -> None:
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", "model_wrappers.intake.worker"], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+        )
+        assert self._process.stdin is not None and self._process.stdout is not None  # noqa: S101, PT018  - PIPE
+        self._to, self._from = self._process.stdin.fileno(), self._process.stdout.fileno()
+        for descriptor in (self._to, self._from):
+            os.set_blocking(descriptor, False)
+        self._is_ready = False
+
+    def prepare(self, photo: bytes, preparation: Preparation, *, timeout_s: float) -> Prepared:
+        if not self._is_ready:  # its imports are not the photo's fault
+            self._read(len(READY), time.monotonic() + START_TIMEOUT_S)
+            self._is_ready = True
+        deadline = time.monotonic() + timeout_s
+        self._write(preparation.pack(len(photo)), deadline)
+        self._write(photo, deadline)
+        ok, *numbers = REPLY.unpack(self._read(REPLY.size, deadline))
+        if not ok:
+            raise PhotoError(IMAGE_UNDECODABLE, self._read(numbers[0], deadline).decode())
+        width, height, columns, rows = numbers
+        pixels = np.frombuffer(self._read(rows * columns * 3, deadline), np.uint8).reshape(rows, columns, 3)
+        return Prepared((width, height), pixels)
+
+    def _write(self, data: bytes, deadline: float) -> None:
+        view = memoryview(data)
+        while view:
+            self._wait(self._to, selectors.EVENT_WRITE, deadline)
+            try:
+                view = view[os.write(self._to, view[:PIPE_BYTES]) :]
+            except BrokenPipeError as exc:
+                raise _Gone from exc
+
+    def _read(self, count: int, deadline: float) -> bytearray:
+        data = bytearray()
+        while len(data) < count:
+            self._wait(self._from, selectors.EVENT_READ, deadline)
+            chunk = os.read(self._from, min(READ_BYTES, count - len(data)))
+            if not chunk:
+                raise _Gone
+            data += chunk
+        return data
+
+    @staticmethod
+    def _wait(descriptor: int, event: int, deadline: float) -> None:
+        with selectors.PollSelector() as selector:
+            selector.register(descriptor, event)
+            if not selector.select(max(deadline - time.monotonic(), 0)):
+                raise _Late
+
+    @property
+    def is_alive(self) -> bool:
+        return self._process.poll() is None
+
+    def kill(self) -> None:
+        self._process.kill()
+        self._process.communicate()  # reaps it and closes both pipes
+
+
+class DecoderPool:
+    """``size`` decoder processes. Use as a context manager, or call ``close``; safe for threads."""
+
+    def __init__(
+        self, size: int = 1, *, timeout_s: float = DECODE_TIMEOUT_S, max_photo_bytes: int = MAX_PHOTO_BYTES
+    ) -> None:
+        self._timeout_s = timeout_s
+        self._max_photo_bytes = max_photo_bytes
+        self._idle: queue.LifoQueue[_Decoder] = queue.LifoQueue()
+        for _ in range(size):
+            self._idle.put(_Decoder())
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def prepare(self, photo: bytes, preparation: Preparation) -> Prepared:
+        """Look at the header here, decode and letterbox over there. PhotoError says what is wrong with the photo."""
+        read_header(photo, max_photo_bytes=self._max_photo_bytes)
+        decoder = self._idle.get()
+        try:
+            return self._prepare(decoder, photo, preparation)
+        finally:
+            self._give_back(decoder)
+
+    def _prepare(self, decoder: _Decoder, photo: bytes, preparation: Preparation) -> Prepared:
+        try:
+            return decoder.prepare(photo, preparation, timeout_s=self._timeout_s)
+        except _Late as exc:
+            decoder.kill()
+            raise PhotoError(IMAGE_TOO_SLOW, f"The photo took more than {self._timeout_s:g} s to decode.") from exc
+        except _Gone as exc:
+            decoder.kill()
+            raise PhotoError(IMAGE_UNDECODABLE, "The photo made its decoder fail.") from exc
+
+    def _give_back(self, decoder: _Decoder) -> None:
+        """A decoder that ended (killed, or retired after a large photo) is replaced at once; it starts on its own time."""
+        if decoder.is_alive:
+            self._idle.put(decoder)
+        else:
+            decoder.kill()
+            self._idle.put(_Decoder())
+
+    def close(self) -> None:
+        """End every idle process. No ``prepare`` may be under way."""
+        while not self._idle.empty():
+            self._idle.get_nowait().kill()

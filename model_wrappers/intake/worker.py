@@ -1,0 +1,82 @@
+"""The decoder process: photos on standard input, pixels on standard output, until either closes.
+
+It may be killed at any moment: it holds nothing. Its limits are set before the first untrusted byte is read.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import resource
+import sys
+from typing import BinaryIO
+
+import cv2
+
+from model_wrappers.intake.decode import prepare
+from model_wrappers.intake.errors import PhotoError
+from model_wrappers.intake.request import HEAD_BYTES, READY, REPLY, Preparation
+
+MAX_MEMORY_BYTES = 2 * 1024**3  # address space: a 50-megapixel photo takes about 0.6 GB on its way
+RETIRE_ABOVE_BYTES = 200 * 1024**2  # resident: after a large photo a fresh process takes over
+PR_SET_NO_NEW_PRIVS = 38
+PR_SET_PDEATHSIG = 1
+SIGKILL = 9
+
+
+def main() -> int:
+    _confine()
+    source, sink = sys.stdin.buffer, os.fdopen(os.dup(1), "wb")
+    os.dup2(2, 1)  # whatever a codec prints must not reach the pipe
+    sink.write(READY)
+    sink.flush()
+    while head := source.read(HEAD_BYTES):
+        if len(head) < HEAD_BYTES:
+            return 0
+        photo_bytes, preparation = Preparation.unpack(head)
+        _answer(source.read(photo_bytes), preparation, sink)
+        sink.flush()
+        if _resident_bytes() > RETIRE_ABOVE_BYTES:
+            return 0
+    return 0
+
+
+def _answer(photo: bytes, preparation: Preparation, sink: BinaryIO) -> None:
+    try:
+        (width, height), pixels = prepare(photo, preparation)
+    except PhotoError as exc:
+        _refuse(str(exc), sink)
+    except MemoryError:
+        _refuse(f"The photo needs more than {MAX_MEMORY_BYTES >> 20} MiB to decode.", sink)
+    else:
+        sink.write(REPLY.pack(1, width, height, pixels.shape[1], pixels.shape[0]))
+        sink.write(pixels.data)
+
+
+def _refuse(sentence: str, sink: BinaryIO) -> None:
+    encoded = sentence.encode()
+    sink.write(REPLY.pack(0, len(encoded), 0, 0, 0) + encoded)
+
+
+def _confine() -> None:
+    """No files, no cores, bounded memory; gone when the parent goes."""
+    cv2.setNumThreads(1)
+    prctl = ctypes.CDLL(None, use_errno=True).prctl
+    for option, value in ((PR_SET_NO_NEW_PRIVS, 1), (PR_SET_PDEATHSIG, SIGKILL)):
+        if prctl(option, value, 0, 0, 0) != 0:
+            raise OSError(ctypes.get_errno(), "prctl")
+    for limit, value in (
+        (resource.RLIMIT_AS, MAX_MEMORY_BYTES),
+        (resource.RLIMIT_FSIZE, 0),
+        (resource.RLIMIT_CORE, 0),
+    ):
+        resource.setrlimit(limit, (value, value))
+
+
+def _resident_bytes() -> int:
+    with open("/proc/self/statm", encoding="ascii") as file:  # noqa: PTH123  - per photo: no Path machinery
+        return int(file.read().split()[1]) * resource.getpagesize()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

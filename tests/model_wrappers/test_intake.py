@@ -1,0 +1,241 @@
+"""Photos of every kind, whole and broken, through the real decoder process."""
+
+from __future__ import annotations
+
+import io
+import struct
+import time
+from collections.abc import Iterator
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from PIL import Image
+
+from model_wrappers.intake import DecoderPool, PhotoError, Preparation
+from model_wrappers.intake.header import read_header
+
+WIDTH, HEIGHT = 64, 48
+AS_IT_IS = Preparation()
+
+
+def quarters() -> np.ndarray:
+    """Red, green over blue, white: smooth enough for JPEG, not symmetric in any way."""
+    pixels = np.zeros((HEIGHT, WIDTH, 3), np.uint8)
+    pixels[:24, :32], pixels[:24, 32:], pixels[24:, :32], pixels[24:, 32:] = (255, 0, 0), (0, 255, 0), (0, 0, 255), 255
+    return pixels
+
+
+def encoded(format: str, *, mode: str = "RGB", **options: object) -> bytes:
+    buffer = io.BytesIO()
+    Image.fromarray(quarters()).convert(mode).save(buffer, format, **options)
+    return buffer.getvalue()
+
+
+@pytest.fixture(scope="module")
+def pool() -> Iterator[DecoderPool]:
+    with DecoderPool() as pool:
+        yield pool
+
+
+def assert_quarters(pixels: np.ndarray, *, tolerance: int = 12, grey: bool = False) -> None:
+    expected = quarters()
+    if grey:
+        expected = np.asarray(Image.fromarray(expected).convert("L").convert("RGB"))
+    assert pixels.shape == expected.shape
+    for y, x in [(12, 16), (12, 48), (36, 16), (36, 48)]:
+        assert np.abs(pixels[y, x].astype(int) - expected[y, x]).max() <= tolerance, (
+            y,
+            x,
+            pixels[y, x],
+            expected[y, x],
+        )
+
+
+@pytest.mark.parametrize(
+    ("format", "options"),
+    [
+        ("JPEG", {"quality": 95}),
+        ("JPEG", {"quality": 95, "progressive": True}),
+        ("PNG", {}),
+        ("WEBP", {"lossless": True}),
+        ("WEBP", {"quality": 95}),
+        ("BMP", {}),
+        ("GIF", {}),
+        ("TIFF", {}),
+        ("TIFF", {"compression": "tiff_lzw"}),
+    ],
+    ids=str,
+)
+def test_photo_of_each_format_decodes(pool: DecoderPool, format: str, options: dict[str, object]) -> None:
+    prepared = pool.prepare(encoded(format, **options), AS_IT_IS)
+    assert prepared.size == (WIDTH, HEIGHT)
+    assert_quarters(prepared.pixels)
+
+
+def test_grey_photo_decodes(pool: DecoderPool) -> None:
+    for format in ("JPEG", "PNG", "TIFF", "BMP", "GIF"):
+        assert_quarters(pool.prepare(encoded(format, mode="L"), AS_IT_IS).pixels, grey=True)
+
+
+def test_palette_photo_decodes(pool: DecoderPool) -> None:
+    for format in ("PNG", "GIF", "BMP", "TIFF"):
+        assert_quarters(pool.prepare(encoded(format, mode="P"), AS_IT_IS).pixels)
+
+
+def test_cmyk_photo_decodes(pool: DecoderPool) -> None:
+    assert_quarters(pool.prepare(encoded("JPEG", mode="CMYK", quality=95), AS_IT_IS).pixels, tolerance=40)
+
+
+def test_transparent_pixels_show_white(pool: DecoderPool) -> None:
+    rgba = np.dstack([quarters(), np.full((HEIGHT, WIDTH), 255, np.uint8)])
+    rgba[:24, :32] = (255, 0, 0, 0)
+    for format, options in (("PNG", {}), ("WEBP", {"lossless": True}), ("TIFF", {})):
+        buffer = io.BytesIO()
+        Image.fromarray(rgba).save(buffer, format, **options)
+        pixels = pool.prepare(buffer.getvalue(), AS_IT_IS).pixels
+        assert pixels[12, 16].tolist() == [255, 255, 255], format
+        assert pixels[36, 16].tolist() == [0, 0, 255], format
+
+
+def test_grey_alpha_and_one_bit_photos_decode(pool: DecoderPool) -> None:
+    assert_quarters(pool.prepare(encoded("PNG", mode="LA"), AS_IT_IS).pixels, grey=True)
+    pixels = pool.prepare(encoded("PNG", mode="1"), AS_IT_IS).pixels
+    assert set(np.unique(pixels)) == {0, 255}
+
+
+def test_sixteen_bit_photo_keeps_its_brightness(pool: DecoderPool) -> None:
+    levels = (np.arange(WIDTH * HEIGHT, dtype=np.uint32).reshape(HEIGHT, WIDTH) * 65535 // (WIDTH * HEIGHT)).astype(
+        np.uint16
+    )
+    for format in ("PNG", "TIFF"):
+        buffer = io.BytesIO()
+        Image.fromarray(levels).save(buffer, format)
+        pixels = pool.prepare(buffer.getvalue(), AS_IT_IS).pixels
+        assert np.array_equal(pixels[..., 0], (levels >> 8).astype(np.uint8)), format
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_exif_orientation_is_applied(pool: DecoderPool, orientation: int) -> None:
+    upright = Image.fromarray(quarters())
+    undo = {2: 0, 3: 3, 4: 1, 5: 5, 6: 2, 7: 6, 8: 4}  # the Pillow transposition that each tag value undoes
+    stored = upright.transpose(Image.Transpose(undo[orientation])) if orientation > 1 else upright
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    buffer = io.BytesIO()
+    stored.save(buffer, "JPEG", quality=95, exif=exif)
+    prepared = pool.prepare(buffer.getvalue(), AS_IT_IS)
+    assert prepared.size == (WIDTH, HEIGHT)
+    assert_quarters(prepared.pixels)
+
+
+def test_letterbox_keeps_the_original_size(pool: DecoderPool) -> None:
+    prepared = pool.prepare(encoded("PNG"), Preparation(32, 32))
+    assert prepared.size == (WIDTH, HEIGHT)
+    assert prepared.pixels.shape == (32, 32, 3)
+    assert (prepared.pixels[:4] == 128).all()  # 64x48 into 32x32 leaves four grey rows above and below
+
+
+def test_sharpness_and_jpeg_quality_match_pillow(pool: DecoderPool) -> None:
+    from PIL import ImageEnhance
+
+    photo = Image.fromarray(np.random.default_rng(0).integers(0, 255, (HEIGHT, WIDTH, 3), dtype=np.uint8))
+    buffer = io.BytesIO()
+    photo.save(buffer, "PNG")
+    sharp = pool.prepare(buffer.getvalue(), Preparation(sharpness=1.2)).pixels
+    expected = np.asarray(ImageEnhance.Sharpness(photo).enhance(1.2))
+    assert np.abs(sharp.astype(int) - expected).max() <= 2
+    again = pool.prepare(buffer.getvalue(), Preparation(jpeg_quality=75)).pixels
+    assert 0 < np.abs(again.astype(int) - np.asarray(photo)).mean() < 60
+
+
+def reason(pool: DecoderPool, photo: bytes) -> tuple[str, int]:
+    with pytest.raises(PhotoError) as refused:
+        pool.prepare(photo, AS_IT_IS)
+    assert str(refused.value).endswith(".")
+    return refused.value.reason, refused.value.status_code
+
+
+@pytest.mark.parametrize("format", ["JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF"])
+def test_truncated_photo_is_refused(pool: DecoderPool, format: str) -> None:
+    photo = encoded(format)
+    for length in (12, len(photo) // 2, len(photo) - len(photo) // 8):
+        assert reason(pool, photo[:length])[1] in (400, 415), length
+
+
+def test_too_many_bytes_are_refused_before_decoding(pool: DecoderPool) -> None:
+    assert reason(pool, b"\xff\xd8" + bytes(8 * 1024 * 1024)) == ("IMAGE_TOO_LARGE", 413)
+
+
+def test_too_many_pixels_are_refused_by_the_header(pool: DecoderPool) -> None:
+    bomb = b"\x89PNG\r\n\x1a\n" + struct.pack(">I4sIIBBBBB", 13, b"IHDR", 60000, 60000, 8, 2, 0, 0, 0) + b"IEND"
+    assert reason(pool, bomb) == ("IMAGE_TOO_LARGE", 413)
+
+
+@pytest.mark.parametrize(
+    "photo", [b"", b"hello", b"<html></html>", b"%PDF-1.7", b"\x00" * 100, b"GIF", b"BM"], ids=repr
+)
+def test_anything_else_is_refused(pool: DecoderPool, photo: bytes) -> None:
+    assert reason(pool, photo) in {("UNSUPPORTED_MEDIA_TYPE", 415), ("IMAGE_UNDECODABLE", 400)}
+
+
+def test_decoder_that_is_killed_is_replaced(pool: DecoderPool) -> None:
+    decoder = pool._idle.queue[-1]
+    decoder._process.kill()
+    decoder._process.wait()
+    assert reason(pool, encoded("PNG")) == ("IMAGE_UNDECODABLE", 400)
+    assert_quarters(pool.prepare(encoded("PNG"), AS_IT_IS).pixels)
+
+
+def test_slow_photo_is_refused_and_its_decoder_replaced() -> None:
+    photo = io.BytesIO()
+    Image.fromarray(np.random.default_rng(0).integers(0, 255, (3000, 3000, 3), dtype=np.uint8)).save(photo, "JPEG")
+    with DecoderPool(timeout_s=0.01) as pool:
+        pool._idle.queue[-1]._read(1, time.monotonic() + 20)  # let it start, so that only the photo counts
+        pool._idle.queue[-1]._is_ready = True
+        with pytest.raises(PhotoError) as refused:
+            pool.prepare(photo.getvalue(), AS_IT_IS)
+        assert (refused.value.reason, refused.value.status_code) == ("IMAGE_TOO_SLOW", 400)
+
+
+def test_large_photo_retires_its_decoder(pool: DecoderPool) -> None:
+    buffer = io.BytesIO()
+    Image.new("RGB", (8000, 6000), (200, 10, 10)).save(buffer, "PNG")
+    prepared = pool.prepare(buffer.getvalue(), Preparation(32, 32))
+    assert prepared.size == (8000, 6000)
+    assert prepared.pixels[16, 16].tolist() == [200, 10, 10]
+    assert_quarters(pool.prepare(encoded("PNG"), AS_IT_IS).pixels)
+
+
+PHOTOS = [encoded(format) for format in ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF")]
+
+
+@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    photo=st.sampled_from(PHOTOS), changes=st.lists(st.tuples(st.integers(0, 10**6), st.integers(0, 255)), max_size=8)
+)
+def test_damaged_photo_is_decoded_or_refused(pool: DecoderPool, photo: bytes, changes: list[tuple[int, int]]) -> None:
+    damaged = bytearray(photo)
+    for place, value in changes:
+        damaged[place % len(damaged)] = value
+    try:
+        prepared = pool.prepare(bytes(damaged), Preparation(32, 32))
+    except PhotoError as refused:
+        assert 400 <= refused.status_code < 500
+    else:
+        assert prepared.pixels.shape == (32, 32, 3)
+
+
+@settings(max_examples=500, deadline=None)
+@given(
+    st.sampled_from([b"", b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", b"RIFF", b"BM", b"GIF89a", b"II*\0", b"MM\0*"]),
+    st.binary(max_size=200),
+)
+def test_header_of_any_bytes_is_read_or_refused(magic: bytes, rest: bytes) -> None:
+    try:
+        header = read_header(magic + rest)
+    except PhotoError as refused:
+        assert 400 <= refused.status_code < 500
+    else:
+        assert 0 < header.width * header.height <= 50_000_000
