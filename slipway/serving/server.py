@@ -46,6 +46,8 @@ class Rest:
 
     app: web.Application
     port: int
+    cancels_abandoned: bool = False
+    """Whether a handler is cancelled when its client leaves before the answer."""
 
 
 @dataclass(frozen=True)
@@ -118,6 +120,7 @@ class Servers:
             max_line_size=limits.HEADER_LINE_BYTES,
             max_field_size=limits.HEADER_LINE_BYTES,
             shutdown_timeout=self.shutdown.grace_s,
+            handler_cancellation=rest.cancels_abandoned,
         )
         await runner.setup()
         self._runners.append(runner)
