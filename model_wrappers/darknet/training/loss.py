@@ -22,8 +22,11 @@ MAX_LOG_SIZE = 6.0  # exp() of more is a box of 400 anchors: let nothing overflo
 
 @dataclass(frozen=True)
 class Targets:
-    """The true boxes of one batch: ``photo`` [n] index, ``box`` [n, 4] centre x, y, width, height in network pixels,
-    ``label`` [n]."""
+    """The true boxes of one batch.
+
+    ``photo`` [n] index, ``box`` [n, 4] centre x, y, width, height in network pixels,
+    ``label`` [n].
+    """
 
     photo: Tensor
     box: Tensor
