@@ -80,7 +80,7 @@ def slipway(*words: str) -> None:
 
 
 def register() -> dict[str, float]:
-    """shapes versions 1 and 2, and a COCO model where its files are. Version → mAP@0.5 on the held-out photos."""
+    """Shapes versions 1 and 2, and a COCO model where its files are. Version → mAP@0.5 on the held-out photos."""
     shown = subprocess.run(
         [SLIPWAY, "model", "list", "--json"], cwd=REPOSITORY, check=True, capture_output=True, text=True
     )
@@ -172,7 +172,7 @@ async def over_grpc(stub: Any, encoded: bytes) -> tuple[str, dict[str, Any]]:
         timeout=CALL_TIMEOUT_S,
     )
     message = json_format.MessageToDict(await call)
-    metadata = {key: value for key, value in [*await call.initial_metadata(), *await call.trailing_metadata()]}
+    metadata = dict([*await call.initial_metadata(), *await call.trailing_metadata()])
     return str(metadata["x-slipway-predictor"]), message["jsonData"]
 
 

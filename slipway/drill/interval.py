@@ -9,8 +9,10 @@ MISS = 1e-6
 
 
 def binomial_bounds(trials: int, share: float, *, miss: float = MISS) -> tuple[int, int]:
-    """The narrowest central (low, high) such that a count of Binomial(trials, share) falls below ``low`` or above
-    ``high`` with probability at most ``miss`` / 2 each. A share of 0 or 1 allows exactly 0 or ``trials``.
+    """The narrowest central (low, high) that a fair count hardly ever leaves.
+
+    A count of Binomial(trials, share) falls below ``low``, and above ``high``, with probability at most ``miss`` / 2. A
+    share of 0 or 1 allows exactly 0 or ``trials``.
     """
     if not 0 <= share <= 1 or trials < 0:
         raise ValueError(f"trials={trials}, share={share}: a count and a share from 0 to 1 are expected")
