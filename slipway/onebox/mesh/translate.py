@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from itertools import chain
@@ -66,8 +67,7 @@ def translate(objects: Objects, site: Site) -> Mesh:
     listeners, clusters = _service_listeners(services, rules, site, findings)
     own = _own_routes(routes, site)
     virtual_hosts = tuple(
-        VirtualHost(host, _domains(host), _ordered(with_feedback(routes.get(host, [])), own))
-        for host in sorted({ANY_HOST, *routes})
+        VirtualHost(host, _domains(host), _ordered(routes.get(host, []), own)) for host in sorted({ANY_HOST, *routes})
     )
     every = {**clusters, **destinations.clusters}
     return Mesh(
@@ -116,14 +116,17 @@ def _routes_by_host(
             continue
         allowed = frozenset(chain.from_iterable(gateways[name] for name in bound))
         own = read_http_routes(reader, destinations, bound)
-        for host in map(str, reader.items("hosts")):
-            if _allowed(host, allowed):
-                routes.setdefault(host, []).extend(own)
+        for host in dict.fromkeys(map(str, reader.items("hosts"))):
+            if not _HOST.fullmatch(host):
+                reader.report("hosts", f"{host!r} is not *, *.domain or a host name")
+            elif _allowed(host, allowed):
+                routes.setdefault(host.lower(), []).extend(own)
             else:
                 reader.report("hosts", f"{host!r} is not among the hosts of its gateway ({', '.join(sorted(allowed))})")
     return routes
 
 
+_HOST = re.compile(r"\*|(\*\.)?[A-Za-z0-9]([A-Za-z0-9.-]*[A-Za-z0-9])?")
 _UNBOUND = {
     "mesh": "routes between Pods are not supported on one machine: bind it to a Gateway",
     "absent": "there is no such Gateway: these routes are not served there",
@@ -141,7 +144,7 @@ def with_feedback(routes: Iterable[Route]) -> list[Route]:
     """Before each retried route its twin for feedback, without retries: a reward must not count twice."""
     twins: list[Route] = []
     for route in routes:
-        if route.retries is not None:
+        if route.retries is not None and route.destinations and _may_be_feedback(route):
             headers = (*route.match.headers, TextMatch(":path", "regex", FEEDBACK))
             match = replace(route.match, headers=headers)
             twins.append(replace(route, name=f"{route.name}/feedback", match=match, retries=None))
@@ -149,10 +152,15 @@ def with_feedback(routes: Iterable[Route]) -> list[Route]:
     return twins
 
 
+def _may_be_feedback(route: Route) -> bool:
+    return route.match.kind != "exact" or re.fullmatch(FEEDBACK, route.match.path) is not None
+
+
 def _ordered(routes: list[Route], own: tuple[Route, ...]) -> tuple[Route, ...]:
     """Istio's order: catch-all routes last. The gateway's own pages give way to any route that names their path."""
     named = [route for route in routes if not route.match.is_catch_all]
-    return (*named, *own, *(route for route in routes if route.match.is_catch_all))
+    catch_all = [route for route in routes if route.match.is_catch_all]
+    return (*with_feedback(named), *own, *with_feedback(catch_all))
 
 
 def _domains(host: str) -> tuple[str, ...]:

@@ -37,6 +37,7 @@ HTTP_FIELDS = {
 FEEDBACK = r".*(/api/v(0\.1|1\.0)/feedback|/SendFeedback)(\?.*)?"
 DEFAULT_RETRY = Retries()
 GRPC_RETRY = Retries(on=(*DEFAULT_RETRY.on, "unavailable"))
+_HEADER = re.compile(r"[A-Za-z0-9!#$&'*+.^_`|~-]+")  # without %, which Envoy would expand, and without pseudo-headers
 _RETRY_WORD = re.compile(r"[a-z0-9-]+")
 
 
@@ -185,8 +186,15 @@ def _retries(http: Reader, *, is_grpc: bool) -> Retries | None:
 
 def _headers(reader: Reader) -> HeaderChanges:
     reader.only({"set", "add", "remove"})
+    for key in ("set", "add"):
+        for name in sorted(name for name in reader.child(key).data if not _HEADER.fullmatch(str(name))):
+            reader.report(f"{key}.{name}", "is not a header name: it is left out")
     return HeaderChanges(
-        tuple(sorted((str(key), str(value)) for key, value in reader.child("set").data.items())),
-        tuple(sorted((str(key), str(value)) for key, value in reader.child("add").data.items())),
-        tuple(sorted(str(name) for name in reader.items("remove"))),
+        _pairs(reader.child("set")),
+        _pairs(reader.child("add")),
+        tuple(sorted(str(name) for name in reader.items("remove") if _HEADER.fullmatch(str(name)))),
     )
+
+
+def _pairs(reader: Reader) -> tuple[tuple[str, str], ...]:
+    return tuple(sorted((str(key), str(value)) for key, value in reader.data.items() if _HEADER.fullmatch(str(key))))
