@@ -185,9 +185,11 @@ def _check_values(name: str, weights: Weights) -> None:
     """Numbers that would turn every later output into NaN are refused here, where their place is known."""
     for index, found in weights.parameters.items():
         for part in ("biases", "scales", "means", "variances", "kernels"):
-            bad = np.flatnonzero(~np.isfinite(getattr(found, part)))
-            if bad.size:
-                raise WeightsError(name, f"layer {index} [convolutional]: {part}[{bad[0]}] is not a finite number")
+            bad = np.argwhere(~np.isfinite(getattr(found, part)))
+            if len(bad):
+                raise WeightsError(
+                    name, f"layer {index} [convolutional]: {part}{bad[0].tolist()} is not a finite number"
+                )
         if found.variances.size and found.variances.min() < 0:
             at = int(found.variances.argmin())
             raise WeightsError(name, f"layer {index} [convolutional]: variances[{at}] is below 0: of another cfg?")
