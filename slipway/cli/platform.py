@@ -1,0 +1,133 @@
+"""``slipway up``, ``down`` and ``status``: the processes of this machine."""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+
+import click
+
+from slipway.onebox.paths import Paths
+from slipway.onebox.services.platform import PARTS
+from slipway.onebox.services.secrets import ensure_secrets
+from slipway.onebox.services.start import Platform, PlatformError, names_of, prepare, request
+from slipway.onebox.services.status import Status, observe, render_status
+from slipway.onebox.services.wait import NotUpError, await_ready, stop
+from slipway.onebox.settings import HOST, Settings, SettingsError, load_settings
+from slipway.onebox.supervisor.errors import SupervisorError
+from slipway.onebox.supervisor.state import ProcessState, load_states
+
+NOT_READY = 3
+KNOWN_ERRORS = (PlatformError, SettingsError, SupervisorError)
+
+
+class PartList(click.ParamType):
+    """``mlflow,s3`` → its words."""
+
+    name = "parts"
+
+    def convert(
+        self, value: str | tuple[str, ...], param: click.Parameter | None, ctx: click.Context | None
+    ) -> tuple[str, ...]:
+        if isinstance(value, tuple):
+            return value
+        words = tuple(word.strip() for word in value.split(",") if word.strip())
+        if unknown := sorted(set(words) - set(PARTS)):
+            self.fail(f"{', '.join(unknown)}: there are {', '.join(PARTS)}", param, ctx)
+        return words
+
+
+@click.command("up")
+@click.option("--gateway-port", type=click.IntRange(1, 65535), help="Predictions and the page; first 8080.")
+@click.option("--api-port", type=click.IntRange(1, 65535), help="The Kubernetes API; first 8001.")
+@click.option("--mlflow-port", type=click.IntRange(1, 65535), help="MLflow; first 5000.")
+@click.option("--s3-port", type=click.IntRange(1, 65535), help="S3; first 8333.")
+@click.option("--only", type=PartList(), default=(), metavar="PART,…", help="Start these and what they need.")
+@click.option("--without", type=PartList(), default=(), metavar="PART,…", help="Start all but these.")
+def up_command(only: tuple[str, ...], without: tuple[str, ...], **ports: int | None) -> None:
+    r"""Start the platform on this machine, or what of it does not run.
+
+    Each process is shown when it is ready, with its seconds. Ports are remembered in SLIPWAY_HOME/settings.json.
+
+    \b
+    Examples:
+      slipway up
+      slipway up --gateway-port 9090
+      slipway up --without mlflow,s3
+    """
+    began_s, asked_at = time.monotonic(), time.time()
+    try:
+        platform = prepare(Paths.from_env(), ports)
+        wanted = request(platform, only=only, without=without)
+        await_ready(platform, wanted, asked_at=asked_at, on_ready=_say_ready)
+    except (*KNOWN_ERRORS, NotUpError) as error:
+        _fail(error)
+    click.echo(f"up after {time.monotonic() - began_s:.1f} s\n")
+    click.echo(render_addresses(platform.paths, platform.settings))
+
+
+@click.command("down")
+@click.argument("parts", nargs=-1, metavar="[PART]...")
+def down_command(parts: tuple[str, ...]) -> None:
+    r"""Stop the platform in reverse start order, or some parts of it; `slipway up` brings them back.
+
+    \b
+    Examples:
+      slipway down
+      slipway down mlflow s3 postgres
+    """
+    paths = Paths.from_env()
+    try:
+        platform = Platform(paths, load_settings(paths.settings), ensure_secrets(paths.secrets))
+        specs = platform.specs
+        running = load_states(paths.run)
+        names = names_of(specs, parts) if parts else frozenset({spec.name for spec in specs} | running.keys())
+        stop(platform, names, on_stopped=lambda name, took_s: click.echo(f"{name:<20} stopped {took_s:6.1f} s"))
+    except KNOWN_ERRORS as error:
+        _fail(error)
+    click.echo("stopped" if running.keys() & names else "nothing was running")
+
+
+@click.command("status")
+@click.option("--json", "as_json", is_flag=True, help="The same as one JSON object.")
+def status_command(*, as_json: bool) -> None:
+    r"""Show each process and each SeldonDeployment; exit code 3 when something is not ready.
+
+    Readiness is asked of each process at this moment, in its own protocol. PSS is memory, with shared pages divided
+    among their users.
+
+    \b
+    Examples:
+      slipway status
+      slipway status --json | jq '.pss_bytes'
+    """
+    paths = Paths.from_env()
+    try:
+        status: Status = observe(paths)
+    except KNOWN_ERRORS as error:
+        _fail(error)
+    click.echo(json.dumps(status.as_json(), indent=2) if as_json else render_status(status))
+    if not status.is_ready:
+        sys.exit(NOT_READY)
+
+
+def render_addresses(paths: Paths, settings: Settings) -> str:
+    """What to open, and what to type next."""
+    rows = (
+        ("gateway", f"http://{HOST}:{settings.gateway_port}", "predictions, REST and gRPC; a page at /"),
+        ("API", f"http://{HOST}:{settings.api_port}", f"export KUBECONFIG={paths.kubeconfig}"),
+        ("MLflow", f"http://{HOST}:{settings.mlflow_port}", f"user admin, password in {paths.mlflow_env}"),
+        ("S3", f"http://{HOST}:{settings.s3_port}", f"set -a; . {paths.mlflow_env}"),
+        ("logs", str(paths.logs), ""),
+    )
+    return "\n".join(f"{name:<8} {address:<28} {note}".rstrip() for name, address, note in rows)
+
+
+def _say_ready(state: ProcessState) -> None:
+    click.echo(f"{state.name:<20} {state.phase:<6} {state.ready_after_s or 0:6.1f} s")
+
+
+def _fail(error: Exception) -> None:
+    click.echo(f"error: {error}", err=True)
+    sys.exit(1)

@@ -1,0 +1,51 @@
+"""The supervisor of one home, as `slipway up` starts it in the background."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import os
+import sys
+import time
+from pathlib import Path
+
+from slipway.onebox.paths import Paths
+from slipway.onebox.services.platform import build_specs
+from slipway.onebox.services.secrets import ensure_secrets
+from slipway.onebox.services.wanted import load_wanted
+from slipway.onebox.settings import load_settings
+from slipway.onebox.supervisor.control import sole_supervisor
+from slipway.onebox.supervisor.loop import Desired, Supervisor
+
+UMASK = 0o077  # state, logs and sockets are their owner's only
+
+
+def load_desired(paths: Paths) -> Desired:
+    specs = build_specs(paths, load_settings(paths.settings), ensure_secrets(paths.secrets))
+    names = {spec.name for spec in specs}
+    return Desired(specs, load_wanted(paths) & names)
+
+
+def say(line: str) -> None:
+    print(f"{time.strftime('%Y-%m-%dT%H:%M:%S%z')} {line}", flush=True)
+
+
+def main() -> int:
+    """Keep the wanted processes of SLIPWAY_HOME running; HUP reads again what is wanted, TERM stops all in reverse."""
+    parser = argparse.ArgumentParser(prog="python -m slipway.onebox.services", description=main.__doc__)
+    parser.add_argument("--home", type=Path, required=True, help="SLIPWAY_HOME")
+    paths = Paths(parser.parse_args().home.absolute())
+    os.umask(UMASK)
+    with sole_supervisor(paths.run) as is_sole:
+        if not is_sole:
+            say("another supervisor serves this home: nothing to do")
+            return 0
+        say(f"supervisor pid {os.getpid()} of {paths.home}")
+        supervisor = Supervisor(load=lambda: load_desired(paths), run=paths.run, logs=paths.logs, say=say)
+        asyncio.run(supervisor.run())
+        say("everything stopped")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,57 @@
+"""The accounts MLflow must have besides its admin: the reader that Pods and the controller use."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import sys
+from pathlib import Path
+
+import aiohttp
+
+from slipway.onebox.paths import Paths
+from slipway.onebox.services.credentials import MLFLOW_ADMIN, mlflow_endpoint, reader
+from slipway.onebox.services.secrets import Secrets, ensure_secrets
+from slipway.onebox.settings import Settings, load_settings
+
+TIMEOUT = aiohttp.ClientTimeout(total=30)
+
+
+class AccountError(Exception):
+    """MLflow refused; the message carries its answer."""
+
+
+async def ensure_reader(settings: Settings, secrets: Secrets) -> None:
+    """Create the reader's account, or give it the password that is in the secrets folder."""
+    role = reader(secrets)
+    admin = aiohttp.BasicAuth(MLFLOW_ADMIN, secrets.mlflow_admin_password)
+    account = {"username": role.mlflow_user, "password": role.mlflow_password}
+    async with aiohttp.ClientSession(mlflow_endpoint(settings), timeout=TIMEOUT, auth=admin) as session:
+        found = await session.get("/api/2.0/mlflow/users/get", params={"username": role.mlflow_user})
+        if found.status == 404:
+            answer = await session.post("/api/2.0/mlflow/users/create", json=account)
+        elif found.status == 200:
+            answer = await session.patch("/api/2.0/mlflow/users/update-password", json=account)
+        else:
+            answer = found
+        if answer.status != 200:
+            raise AccountError(
+                f"{answer.method} {answer.url.path}: HTTP {answer.status}: {(await answer.text())[:300]}"
+            )
+
+
+def main() -> int:
+    """Make the accounts of MLflow, once it answers."""
+    parser = argparse.ArgumentParser(prog="python -m slipway.onebox.services.mlflow_accounts", description=main.__doc__)
+    parser.add_argument("--home", type=Path, required=True, help="SLIPWAY_HOME")
+    paths = Paths(parser.parse_args().home.absolute())
+    try:
+        asyncio.run(ensure_reader(load_settings(paths.settings), ensure_secrets(paths.secrets)))
+    except (AccountError, aiohttp.ClientError, TimeoutError) as error:
+        print(error, file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,80 @@
+"""MLflow's server in one process.
+
+`mlflow server` would keep a second process of the same size that only waits for the first, and import everything
+twice. This does what that command does (mlflow.server._run_server), with one uvicorn worker in the process itself.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from configparser import ConfigParser
+from pathlib import Path
+
+from slipway.onebox.paths import Paths
+from slipway.onebox.services import postgres
+from slipway.onebox.settings import HOST
+
+MAX_CONNECTIONS = 64
+DRAIN_S = 5
+AUTH_CACHE_S = 60  # a password is hashed again after so long: PBKDF2 on every request would cost more than the request
+
+
+def write_auth_config(path: Path, *, database_uri: str) -> None:
+    """MLflow's basic-auth file. The admin's name and password come from the environment."""
+    config = ConfigParser(interpolation=None)
+    config["mlflow"] = {
+        "default_permission": "READ",
+        "database_uri": database_uri,
+        "authorization_function": "mlflow.server.auth:authenticate_request_basic_auth",
+        "auth_cache_ttl_seconds": str(AUTH_CACHE_S),
+    }
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    with path.open("w") as file:
+        config.write(file)
+
+
+def serve(paths: Paths, *, port: int) -> None:
+    auth_config = paths.data("mlflow") / "basic_auth.ini"
+    write_auth_config(auth_config, database_uri=postgres.database_uri(paths, postgres.MLFLOW_AUTH_DATABASE))
+    os.environ["MLFLOW_AUTH_CONFIG_PATH"] = str(auth_config)
+
+    import uvicorn
+    from mlflow.environment_variables import _MLFLOW_SGI_NAME
+    from mlflow.server.handlers import initialize_backend_stores
+
+    from mlflow import server as mlflow_server
+
+    store_uri = os.environ["MLFLOW_BACKEND_STORE_URI"]
+    artifact_root = os.environ["MLFLOW_DEFAULT_ARTIFACT_ROOT"]
+    os.environ[mlflow_server.BACKEND_STORE_URI_ENV_VAR] = store_uri
+    os.environ[mlflow_server.REGISTRY_STORE_URI_ENV_VAR] = store_uri
+    os.environ[mlflow_server.ARTIFACT_ROOT_ENV_VAR] = artifact_root
+    os.environ[_MLFLOW_SGI_NAME.name] = "uvicorn"
+    initialize_backend_stores(store_uri, store_uri, artifact_root)
+
+    from mlflow.server.auth import create_app
+
+    uvicorn.run(
+        create_app(),
+        host=HOST,
+        port=port,
+        log_level="warning",
+        limit_concurrency=MAX_CONNECTIONS,
+        timeout_graceful_shutdown=DRAIN_S,
+    )
+
+
+def main() -> int:
+    """Serve MLflow on 127.0.0.1. MLFLOW_BACKEND_STORE_URI and MLFLOW_DEFAULT_ARTIFACT_ROOT come from the environment."""
+    parser = argparse.ArgumentParser(prog="python -m slipway.onebox.services.mlflow_server", description=main.__doc__)
+    parser.add_argument("--home", type=Path, required=True, help="SLIPWAY_HOME")
+    parser.add_argument("--port", type=int, required=True)
+    given = parser.parse_args()
+    serve(Paths(given.home.absolute()), port=given.port)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,117 @@
+"""Every process of one machine, as values, in start order."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Mapping
+
+from slipway.onebox.mesh.bootstrap import envoy_argv
+from slipway.onebox.mesh.layout import ENVOYS, Layout
+from slipway.onebox.paths import Paths
+from slipway.onebox.services import mlflow, postgres, swift
+from slipway.onebox.services.credentials import api_endpoint, reader, render_credentials
+from slipway.onebox.services.probes import FilesProbe, HttpProbe, RunningProbe
+from slipway.onebox.services.secrets import Secrets
+from slipway.onebox.settings import HOST, Settings
+from slipway.onebox.supervisor.spec import Port, ProcessSpec
+
+PARTS = ("postgres", "s3", "mlflow", "api", "controller", "runner", "mesh", "envoy")
+IMAGES_WITHIN_S = 600.0  # the first time, a Python environment is made
+RUNNER_GRACE_S = 30.0
+ENVOY_GRACE_S = 5.0
+# What our processes keep of the caller's environment; everything else they get is written here.
+INHERITED = ("HOME", "LANG", "LC_ALL", "PATH", "TMPDIR", "TZ", "XDG_CACHE_HOME")
+
+
+def base_environment(caller: Mapping[str, str], paths: Paths) -> dict[str, str]:
+    """What every process gets, so that a variable of somebody's shell cannot change the platform."""
+    kept = {name: caller[name] for name in INHERITED if name in caller}
+    return {**kept, "PYTHONUNBUFFERED": "1", "SLIPWAY_HOME": str(paths.home)}
+
+
+def build_specs(paths: Paths, settings: Settings, secrets: Secrets) -> tuple[ProcessSpec, ...]:
+    """All processes; tasks among them run to their end."""
+    env = base_environment(os.environ, paths)
+    return (
+        *postgres.specs(paths, env=env),
+        *swift.specs(paths, settings, secrets, env=env),
+        *mlflow.specs(paths, settings, secrets, env=env),
+        *_control(paths, settings, secrets, env=env),
+        *(_envoy(index, paths, settings, env=env) for index in ENVOYS),
+    )
+
+
+def _control(paths: Paths, settings: Settings, secrets: Secrets, *, env: dict[str, str]) -> list[ProcessSpec]:
+    """The API and what follows it. MLflow is not waited for: what runs already is served without it."""
+    home = ("--home", str(paths.home))
+    kubeconfig = ("--kubeconfig", str(paths.kubeconfig))
+    api = Port(HOST, settings.api_port, "--api-port")
+    registry = render_credentials(settings, reader(secrets))
+    gateway = f"{HOST}:{settings.gateway_port}"
+    return [
+        ProcessSpec(
+            name="api",
+            part="api",
+            argv=(*_module("slipway.onebox.api"), *home, "--listen", str(api)),
+            env=env,
+            ports=(api,),
+            probe=HttpProbe(f"{api_endpoint(settings)}/readyz"),
+        ),
+        ProcessSpec(
+            name="images",
+            part="runner",
+            argv=(*_module("slipway.onebox.services.platform_images"), *home),
+            env=env,
+            ready_within_s=IMAGES_WITHIN_S,
+        ),
+        ProcessSpec(
+            name="objects",
+            part="api",
+            argv=(*_module("slipway.onebox.services.platform_objects"), *home),
+            env=env,
+            after=("api",),
+        ),
+        ProcessSpec(
+            name="controller",
+            part="controller",
+            argv=(*_module("slipway.controller"), *kubeconfig),
+            env={**env, **registry},
+            probe=RunningProbe(),
+            after=("api",),
+        ),
+        ProcessSpec(
+            name="runner",
+            part="runner",
+            argv=(*_module("slipway.onebox.runner"), *home, *kubeconfig),
+            env=env,
+            probe=RunningProbe(),
+            after=("api",),
+            grace_s=RUNNER_GRACE_S,
+        ),
+        ProcessSpec(
+            name="mesh",
+            part="mesh",
+            argv=(*_module("slipway.onebox.mesh"), *home, *kubeconfig, "--gateway", gateway),
+            env=env,
+            probe=FilesProbe(tuple(Layout(paths).bootstrap(index) for index in ENVOYS)),
+            after=("api",),
+        ),
+    ]
+
+
+def _envoy(index: int, paths: Paths, settings: Settings, *, env: dict[str, str]) -> ProcessSpec:
+    return ProcessSpec(
+        name=f"envoy-{index}",
+        part="envoy",
+        argv=tuple(envoy_argv(index, paths)),
+        env=env,
+        ports=(Port(HOST, settings.gateway_port, "--gateway-port"),),
+        probe=HttpProbe("http://envoy/ready", socket=Layout(paths).admin_socket(index)),
+        after=("mesh",),
+        grace_s=ENVOY_GRACE_S,
+    )
+
+
+def _module(name: str) -> tuple[str, ...]:
+    return (sys.executable, "-m", name)

@@ -1,0 +1,67 @@
+"""The objects a new API starts with: namespaces, the gateway, and the credentials that Pods get copies of."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import sys
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from slipway.kube.client import Kube
+from slipway.kube.errors import ApiError, Unavailable
+from slipway.onebox.images.build import PLATFORM_ROOT
+from slipway.onebox.paths import Paths
+from slipway.onebox.services.credentials import reader, render_credentials
+from slipway.onebox.services.secrets import ensure_secrets
+from slipway.onebox.settings import load_settings
+
+FIELD_MANAGER = "slipway-up"
+NAMESPACES = ("default", "kube-system", "istio-system", "slipway-system")
+MODEL_STORAGE = "slipway-model-storage"
+GATEWAY_FILE = PLATFORM_ROOT / "istio" / "gateway.yaml"
+
+
+def objects(credentials: Mapping[str, str], gateways: list[dict[str, Any]]) -> Iterator[dict[str, Any]]:
+    """Namespaces first, because the others live in them."""
+    for name in NAMESPACES:
+        yield {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}}
+    yield {
+        "apiVersion": "v1",
+        "kind": "Secret",
+        "metadata": {"name": MODEL_STORAGE, "namespace": "slipway-system"},
+        "type": "Opaque",
+        "stringData": dict(credentials),
+    }
+    yield from gateways
+
+
+async def apply_all(paths: Paths) -> None:
+    credentials = render_credentials(load_settings(paths.settings), reader(ensure_secrets(paths.secrets)))
+    gateways = [document for document in yaml.safe_load_all(GATEWAY_FILE.read_text()) if document]
+    async with Kube.from_kubeconfig(paths.kubeconfig, user_agent=FIELD_MANAGER) as kube:
+        for item in objects(credentials, gateways):
+            await kube.apply(item, field_manager=FIELD_MANAGER)
+            print(f"{item['kind']} {item['metadata']['name']}")
+
+
+def main() -> int:
+    """Apply the platform's own objects, once the API answers."""
+    parser = argparse.ArgumentParser(
+        prog="python -m slipway.onebox.services.platform_objects", description=main.__doc__
+    )
+    parser.add_argument("--home", type=Path, required=True, help="SLIPWAY_HOME")
+    paths = Paths(parser.parse_args().home.absolute())
+    try:
+        asyncio.run(apply_all(paths))
+    except (ApiError, Unavailable) as error:
+        print(error, file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

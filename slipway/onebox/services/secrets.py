@@ -1,0 +1,52 @@
+"""The platform's secrets: made once, one file each (0600) in a folder (0700), never in a command line or a log."""
+
+from __future__ import annotations
+
+import os
+import secrets as random
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+
+SECRET_BYTES = 32
+
+
+@dataclass(frozen=True)
+class Secrets:
+    """Every generated secret; the file of ``mlflow_admin_password`` is ``mlflow-admin-password``."""
+
+    api_token: str = field(repr=False)
+    mlflow_admin_password: str = field(repr=False)
+    mlflow_reader_password: str = field(repr=False)
+    mlflow_flask_key: str = field(repr=False)
+    s3_registrar_key: str = field(repr=False)  # may write model versions
+    s3_reader_key: str = field(repr=False)  # may read them
+    s3_hash_suffix: str = field(repr=False)  # salts the object server's paths; changing it loses every object
+
+
+def ensure_secrets(folder: Path) -> Secrets:
+    """Load every secret, making the missing ones; modes are put right if somebody loosened them."""
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    folder.chmod(0o700)
+    return Secrets(**{item.name: _ensure(folder / item.name.replace("_", "-")) for item in fields(Secrets)})
+
+
+def _ensure(path: Path) -> str:
+    try:
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    except FileExistsError:
+        path.chmod(0o600)
+        return path.read_text().strip()
+    with os.fdopen(descriptor, "w") as file:
+        value = random.token_urlsafe(SECRET_BYTES)
+        file.write(value)
+    return value
+
+
+def write_private(path: Path, text: str) -> None:
+    """Replace a file that holds secrets, readable by its owner only, in one step."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    scratch = path.with_name(f".{path.name}.{os.getpid()}")
+    descriptor = os.open(scratch, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    with os.fdopen(descriptor, "w") as file:
+        file.write(text)
+    scratch.replace(path)

@@ -1,0 +1,135 @@
+"""`slipway up`: ports, secrets and access files first, then a supervisor that is told what is wanted."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+
+from slipway.onebox.paths import Paths
+from slipway.onebox.services.credentials import write_access_files
+from slipway.onebox.services.platform import PARTS, build_specs
+from slipway.onebox.services.secrets import Secrets, ensure_secrets
+from slipway.onebox.services.wanted import load_wanted, save_wanted
+from slipway.onebox.settings import (
+    HOST,
+    INTERNAL,
+    Settings,
+    load_settings,
+    save_settings,
+    with_internal_ports,
+    with_ports,
+)
+from slipway.onebox.supervisor.control import living_supervisor, wake
+from slipway.onebox.supervisor.loop import wanted_names
+from slipway.onebox.supervisor.process import refuse_taken_ports, spawn_supervisor
+from slipway.onebox.supervisor.procfs import descendants, listeners
+from slipway.onebox.supervisor.spec import ProcessSpec
+from slipway.onebox.supervisor.state import load_states
+
+READY_WITHIN_S = 300.0  # a first start also makes a Python environment and a database
+POLL_S = 0.05
+SUPERVISOR_WITHIN_S = 10.0
+
+
+class PlatformError(Exception):
+    """The platform could not be brought up or down; the message is fit for people."""
+
+
+@dataclass(frozen=True)
+class Platform:
+    """One home with its settings, its secrets and the processes they make."""
+
+    paths: Paths
+    settings: Settings
+    secrets: Secrets
+
+    @property
+    def specs(self) -> tuple[ProcessSpec, ...]:
+        return build_specs(self.paths, self.settings, self.secrets)
+
+
+def names_of(specs: Collection[ProcessSpec], parts: Collection[str]) -> frozenset[str]:
+    """The processes of some parts; a process may be named itself.
+
+    Raises:
+        PlatformError: a word that is neither.
+    """
+    known = {*PARTS, *(spec.name for spec in specs)}
+    if unknown := sorted(set(parts) - known):
+        raise PlatformError(f"{', '.join(unknown)}: no such part: there are {', '.join(PARTS)}")
+    return frozenset(spec.name for spec in specs if spec.part in parts or spec.name in parts)
+
+
+def choose_wanted(
+    specs: Collection[ProcessSpec], *, only: Collection[str], without: Collection[str], running: Collection[str]
+) -> frozenset[str]:
+    """What `slipway up` asks for: everything, or ``only`` with what that needs, less ``without``; nothing stops."""
+    chosen = names_of(specs, only) if only else frozenset(spec.name for spec in specs)
+    needed = wanted_names(tuple(specs), chosen) if only else chosen
+    return (needed - names_of(specs, without)) | frozenset(running)
+
+
+def prepare(paths: Paths, ports: Mapping[str, int | None]) -> Platform:
+    """Folders, secrets, remembered ports, kubeconfig and mlflow.env.
+
+    Raises:
+        SettingsError: a port is no port, or two are equal.
+    """
+    for folder in (paths.home, paths.sockets):
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        folder.chmod(0o700)
+    remembered = load_settings(paths.settings)
+    running = {port for state in load_states(paths.run).values() if state.is_alive for port in state.ports}
+    strangers = [
+        number
+        for name in INTERNAL
+        if (number := getattr(remembered, name)) and f"{HOST}:{number}" not in running and listeners(HOST, number)
+    ]
+    settings = with_internal_ports(with_ports(remembered, ports), taken=strangers)
+    save_settings(paths.settings, settings)
+    secrets = ensure_secrets(paths.secrets)
+    write_access_files(paths, settings, secrets)
+    return Platform(paths, settings, secrets)
+
+
+def request(platform: Platform, *, only: Collection[str] = (), without: Collection[str] = ()) -> frozenset[str]:
+    """Tell the supervisor (a new one if none lives) what is wanted, and say which processes that are.
+
+    Raises:
+        PortTakenError: somebody else listens where one of them would.
+        PlatformError: a part that does not exist, or a supervisor that does not start.
+    """
+    paths, specs = platform.paths, platform.specs
+    supervisor = living_supervisor(paths.run)
+    names = {spec.name for spec in specs}
+    wanted = choose_wanted(
+        specs, only=only, without=without, running=load_wanted(paths) & names if supervisor else frozenset()
+    )
+    states = load_states(paths.run)
+    ours = {
+        pid for state in states.values() if state.identity and state.is_alive for pid in descendants(state.identity.pid)
+    }
+    for spec in specs:
+        if spec.name in wanted:
+            refuse_taken_ports(spec, ours=ours)
+    save_wanted(paths, wanted)
+    if supervisor:
+        wake(supervisor)
+    else:
+        _spawn(paths)
+    return wanted
+
+
+def _spawn(paths: Paths) -> None:
+    for name, state in load_states(paths.run).items():
+        if not state.is_alive:  # so that no old word of readiness is taken for a new one
+            (paths.run / f"{name}.json").unlink(missing_ok=True)
+    log = paths.logs / "supervisor.log"
+    child = spawn_supervisor((sys.executable, "-m", "slipway.onebox.services", "--home", str(paths.home)), log=log)
+    deadline = time.monotonic() + SUPERVISOR_WITHIN_S
+    while living_supervisor(paths.run) is None:
+        if child.poll() is not None or time.monotonic() > deadline:
+            raise PlatformError(f"the supervisor did not start: read {log}")
+        time.sleep(POLL_S)

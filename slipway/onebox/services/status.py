@@ -1,0 +1,191 @@
+"""What runs, as seen now: state files, /proc, each part's own readiness, and the SeldonDeployments."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from slipway.kube.client import Kube
+from slipway.kube.errors import ApiError, Unavailable
+from slipway.kube.kinds import SELDON_DEPLOYMENT
+from slipway.onebox.paths import Paths
+from slipway.onebox.services.platform import build_specs
+from slipway.onebox.services.secrets import ensure_secrets
+from slipway.onebox.services.wanted import load_wanted
+from slipway.onebox.settings import load_settings
+from slipway.onebox.supervisor.control import living_supervisor
+from slipway.onebox.supervisor.history import SATISFIED, Phase
+from slipway.onebox.supervisor.procfs import pss_bytes, tree_pss_bytes
+from slipway.onebox.supervisor.spec import NotReadyError, ProcessSpec
+from slipway.onebox.supervisor.state import ProcessState, load_states
+
+MIB = 1 << 20
+NONE = "-"
+
+
+@dataclass(frozen=True)
+class ProcessRow:
+    """One process; ``pss_bytes`` counts its descendants too (PostgreSQL's workers, the Pods below the runner)."""
+
+    name: str
+    state: str
+    is_ready: bool
+    pid: int | None
+    uptime_s: float | None
+    restarts: int
+    pss_bytes: int
+    ports: tuple[str, ...]
+    problem: str
+
+
+@dataclass(frozen=True)
+class DeploymentRow:
+    """One SeldonDeployment: percentages by predictor, as declared and as served."""
+
+    namespace: str
+    name: str
+    state: str
+    declared: dict[str, int]
+    effective: dict[str, int]
+
+
+@dataclass(frozen=True)
+class Status:
+    """Everything `slipway status` shows. ``deployments`` is None when the API does not answer."""
+
+    supervisor_pid: int | None
+    processes: tuple[ProcessRow, ...]
+    deployments: tuple[DeploymentRow, ...] | None
+    pss_bytes: int
+
+    @property
+    def is_ready(self) -> bool:
+        served = all(row.state == "Available" for row in self.deployments or ())
+        return self.supervisor_pid is not None and all(row.is_ready for row in self.processes) and served
+
+    def as_json(self) -> dict[str, Any]:
+        return {**asdict(self), "ready": self.is_ready}
+
+
+def observe(paths: Paths) -> Status:
+    """Look at everything once.
+
+    Raises:
+        SettingsError: the settings file is broken.
+    """
+    specs = build_specs(paths, load_settings(paths.settings), ensure_secrets(paths.secrets))
+    return asyncio.run(_observe(paths, specs))
+
+
+async def _observe(paths: Paths, specs: Sequence[ProcessSpec]) -> Status:
+    states, wanted = load_states(paths.run), load_wanted(paths)
+    shown = [spec for spec in specs if spec.name in wanted or spec.name in states]
+    problems = await asyncio.gather(*(_problem(spec, states.get(spec.name)) for spec in shown))
+    rows = tuple(_row(spec, states.get(spec.name), problem) for spec, problem in zip(shown, problems, strict=True))
+    supervisor = living_supervisor(paths.run)
+    own_bytes = pss_bytes(supervisor.pid) if supervisor else 0
+    return Status(
+        supervisor_pid=supervisor.pid if supervisor else None,
+        processes=rows,
+        deployments=await _deployments(paths),
+        pss_bytes=own_bytes + sum(row.pss_bytes for row in rows),
+    )
+
+
+async def _problem(spec: ProcessSpec, state: ProcessState | None) -> str:
+    """Why a process is not ready at this moment; empty when it is."""
+    if state is None:
+        return "not started"
+    if state.phase not in SATISFIED or (not state.is_task and not state.is_alive):
+        return state.problem or ("killed" if state.phase is Phase.READY else str(state.phase))
+    if spec.probe is not None:
+        try:
+            await spec.probe.check()
+        except NotReadyError as error:
+            return f"does not answer: {error}"
+    return ""
+
+
+def _row(spec: ProcessSpec, state: ProcessState | None, problem: str) -> ProcessRow:
+    pid = state.identity.pid if state and state.identity and state.is_alive else None
+    shown = Phase.STOPPED if state is None or (pid is None and state.phase is Phase.READY) else state.phase
+    return ProcessRow(
+        name=spec.name,
+        state=str(shown),
+        is_ready=not problem,
+        pid=pid,
+        uptime_s=time.time() - state.since if state and pid else None,
+        restarts=state.restarts if state else 0,
+        pss_bytes=tree_pss_bytes(pid) if pid else 0,
+        ports=tuple(str(port) for port in spec.ports),
+        problem=problem,
+    )
+
+
+async def _deployments(paths: Paths) -> tuple[DeploymentRow, ...] | None:
+    if not paths.kubeconfig.exists():
+        return None
+    try:
+        async with Kube.from_kubeconfig(paths.kubeconfig, user_agent="slipway-status") as kube:
+            found = await kube.list(SELDON_DEPLOYMENT)
+    except (ApiError, Unavailable):
+        return None
+    return tuple(deployment_row(item) for item in found.items)
+
+
+def deployment_row(item: dict[str, Any]) -> DeploymentRow:
+    """A SeldonDeployment's line; ``status.traffic`` is ``{declared: {predictor: percent}, effective: {…}}``."""
+    status = item.get("status") or {}
+    traffic = status.get("traffic") or {}
+    return DeploymentRow(
+        namespace=item["metadata"]["namespace"],
+        name=item["metadata"]["name"],
+        state=status.get("state") or "Creating",
+        declared=dict(traffic.get("declared") or {}),
+        effective=dict(traffic.get("effective") or {}),
+    )
+
+
+def render_status(status: Status) -> str:
+    """Two tables for people, and the sum."""
+    if not status.processes:
+        return "nothing runs: start it with `slipway up`"
+    header = ("PROCESS", "STATE", "PID", "UPTIME", "RESTARTS", "PSS MiB", "PORTS", "")
+    lines = _table([header, *(_cells(row) for row in status.processes)])
+    supervisor = f"pid {status.supervisor_pid}" if status.supervisor_pid else "not running: `slipway up` starts it"
+    lines += ["", f"supervisor: {supervisor}; together {status.pss_bytes / MIB:.0f} MiB PSS"]
+    if status.deployments is None:
+        lines += ["", "SeldonDeployments: the API does not answer"]
+    elif status.deployments:
+        header = ("NAMESPACE", "SELDONDEPLOYMENT", "STATE", "TRAFFIC", "EFFECTIVE", "", "", "")
+        rows = [
+            (row.namespace, row.name, row.state, _shares(row.declared), _shares(row.effective), "", "", "")
+            for row in status.deployments
+        ]
+        lines += ["", *_table([header, *rows])]
+    return "\n".join(lines)
+
+
+def _cells(row: ProcessRow) -> tuple[str, ...]:
+    return (
+        row.name,
+        row.state if row.is_ready else f"{row.state}!",
+        str(row.pid or NONE),
+        NONE if row.uptime_s is None else f"{row.uptime_s:.0f} s",
+        str(row.restarts),
+        f"{row.pss_bytes / MIB:.0f}" if row.pss_bytes else NONE,
+        ",".join(row.ports) or NONE,
+        row.problem,
+    )
+
+
+def _shares(shares: dict[str, int]) -> str:
+    return " ".join(f"{name}={percent}" for name, percent in sorted(shares.items())) or NONE
+
+
+def _table(rows: Sequence[Sequence[str]]) -> list[str]:
+    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
+    return ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]

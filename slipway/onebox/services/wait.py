@@ -1,0 +1,117 @@
+"""Following a start or a stop through the state files, process by process."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Collection
+from dataclasses import dataclass
+from pathlib import Path
+
+from slipway.onebox.services.start import POLL_S, READY_WITHIN_S, Platform, PlatformError
+from slipway.onebox.services.wanted import load_wanted, save_wanted
+from slipway.onebox.supervisor.control import kill_supervisor, living_supervisor, stop_without_supervisor, wake
+from slipway.onebox.supervisor.history import SATISFIED, Phase
+from slipway.onebox.supervisor.process import last_lines
+from slipway.onebox.supervisor.spec import ProcessSpec
+from slipway.onebox.supervisor.state import ProcessState, load_states
+
+STOP_WITHIN_S = 90.0  # above every grace on the longest chain of dependents
+
+
+@dataclass(frozen=True)
+class NotUpError(Exception):
+    """A process does not become ready: which, why, and what its log says last."""
+
+    process: str
+    problem: str
+    log: Path
+    lines: tuple[str, ...]
+
+    def __str__(self) -> str:
+        shown = "".join(f"\n  {line}" for line in self.lines)
+        return f"{self.process}: {self.problem}; the end of {self.log}:{shown or ' (empty)'}"
+
+
+def await_ready(
+    platform: Platform, wanted: Collection[str], *, asked_at: float, on_ready: Callable[[ProcessState], None]
+) -> None:
+    """Call ``on_ready`` for each wanted process as it becomes ready; return when all are.
+
+    ``asked_at`` is the moment of the request (seconds since the epoch): an older crash loop is forgiven by now.
+
+    Raises:
+        NotUpError: one crashes again and again, or not all are ready in time.
+    """
+    specs = {spec.name: spec for spec in platform.specs if spec.name in wanted}
+    open_names = set(specs)
+    deadline = time.monotonic() + READY_WITHIN_S
+    while open_names:
+        states = load_states(platform.paths.run)
+        for name in [name for name in states if name in open_names and _is_ready(states[name], specs[name])]:
+            open_names.discard(name)
+            on_ready(states[name])
+        looping = [state for state in states.values() if state.phase is Phase.CRASH_LOOP and state.since > asked_at]
+        late = time.monotonic() > deadline
+        if looping or (late and open_names):
+            name = looping[0].name if looping else next(spec for spec in specs if spec in open_names)
+            raise _not_up(platform, name, states.get(name))
+        if living_supervisor(platform.paths.run) is None:
+            raise PlatformError(f"the supervisor ended: read {platform.paths.logs / 'supervisor.log'}")
+        time.sleep(POLL_S)
+
+
+def _is_ready(state: ProcessState, spec: ProcessSpec) -> bool:
+    is_current = state.fingerprint == spec.fingerprint
+    return is_current and state.phase in SATISFIED and (state.is_task or state.is_alive)
+
+
+def _not_up(platform: Platform, name: str, state: ProcessState | None) -> NotUpError:
+    log = platform.paths.logs / f"{name}.log"
+    if state is None:
+        return NotUpError(name, f"not started after {READY_WITHIN_S:g} s", log, ())
+    problem = state.problem or f"not ready after {READY_WITHIN_S:g} s"
+    return NotUpError(name, f"{state.phase}: {problem}", log, tuple(last_lines(log)))
+
+
+def stop(platform: Platform, names: Collection[str], *, on_stopped: Callable[[str, float], None]) -> None:
+    """Stop processes in reverse start order, with the supervisor where one lives; others go on.
+
+    Raises:
+        PlatformError: a supervisor that does not do it in time, while other processes are to go on.
+    """
+    run = platform.paths.run
+    supervisor = living_supervisor(run)
+    if supervisor is not None:
+        rest = load_wanted(platform.paths) - set(names)
+        save_wanted(platform.paths, rest)
+        wake(supervisor)
+        if _gone(run, names, on_stopped) and (rest or _await_end(run)):
+            return
+        if rest:
+            raise PlatformError(f"not stopped after {STOP_WITHIN_S:g} s: read {platform.paths.logs / 'supervisor.log'}")
+        kill_supervisor(run)
+    stop_without_supervisor(run, names=names, on_stopped=on_stopped)
+
+
+def _gone(run: Path, names: Collection[str], on_stopped: Callable[[str, float], None]) -> bool:
+    """Report each process as its state file goes; whether all went in time."""
+    began_s = time.monotonic()
+    present = {name: state for name, state in load_states(run).items() if name in names}
+    while present:
+        left = load_states(run)
+        for name in [name for name in reversed(present) if name not in left]:
+            if not present.pop(name).is_task:
+                on_stopped(name, time.monotonic() - began_s)
+        if time.monotonic() - began_s > STOP_WITHIN_S:
+            return False
+        time.sleep(POLL_S)
+    return True
+
+
+def _await_end(run: Path) -> bool:
+    deadline = time.monotonic() + STOP_WITHIN_S
+    while living_supervisor(run) is not None:
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(POLL_S)
+    return True

@@ -1,0 +1,98 @@
+"""What `slipway up` can be told, and remembers in SLIPWAY_HOME/settings.json: one table of names, defaults, sentences."""
+
+from __future__ import annotations
+
+import json
+import socket
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass, field, fields, replace
+from pathlib import Path
+from typing import Any
+
+HOST = "127.0.0.1"
+MIN_PORT, MAX_PORT = 1, 65535
+
+
+class SettingsError(Exception):
+    """A settings file or value is wrong; the message names it and what would be right."""
+
+
+def _port(default: int, sentence: str) -> Any:
+    return field(default=default, metadata={"help": sentence})
+
+
+@dataclass(frozen=True)
+class Settings:
+    """TCP ports on 127.0.0.1. The internal ones are 0 until `slipway up` picks free ones."""
+
+    gateway_port: int = _port(8080, "Predictions, REST and gRPC, and the page to drop a photo on.")
+    api_port: int = _port(8001, "The Kubernetes API.")
+    mlflow_port: int = _port(5000, "MLflow's server and pages.")
+    s3_port: int = _port(8333, "The S3 API.")
+    s3_account_port: int = _port(0, "Swift's account server, internal.")
+    s3_container_port: int = _port(0, "Swift's container server, internal.")
+    s3_object_port: int = _port(0, "Swift's object server, internal.")
+
+    def __post_init__(self) -> None:
+        for name, number in asdict(self).items():
+            lowest = 0 if name in INTERNAL else MIN_PORT
+            if not isinstance(number, int) or not lowest <= number <= MAX_PORT:
+                raise SettingsError(f"{name}: {number!r} is not a port: expected a number from {lowest} to {MAX_PORT}")
+        chosen = [number for number in asdict(self).values() if number]
+        if len(set(chosen)) != len(chosen):
+            raise SettingsError(f"two settings have the same port: {asdict(self)}")
+
+
+INTERNAL = ("s3_account_port", "s3_container_port", "s3_object_port")
+
+
+def load_settings(path: Path) -> Settings:
+    """The remembered settings; the defaults when there is no file.
+
+    Raises:
+        SettingsError: not JSON, an unknown name, or a value that is no port.
+    """
+    if not path.exists():
+        return Settings()
+    try:
+        content = json.loads(path.read_text())
+    except ValueError as error:
+        raise SettingsError(
+            f"{path}: not JSON: {error}: correct it, or delete it to go back to the defaults"
+        ) from error
+    known = {item.name for item in fields(Settings)}
+    if not isinstance(content, dict) or content.keys() - known:
+        unknown = sorted(content.keys() - known) if isinstance(content, dict) else content
+        raise SettingsError(f"{path}: unknown settings {unknown}: known are {sorted(known)}")
+    return Settings(**content)
+
+
+def save_settings(path: Path, settings: Settings) -> None:
+    """Write the file in one step."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    scratch = path.with_suffix(".tmp")
+    scratch.write_text(json.dumps(asdict(settings), indent=2) + "\n")
+    scratch.replace(path)
+
+
+def with_ports(settings: Settings, chosen: Mapping[str, int | None]) -> Settings:
+    """The settings with the ports that somebody named (None: not named)."""
+    return replace(settings, **{name: number for name, number in chosen.items() if number is not None})
+
+
+def with_internal_ports(settings: Settings, *, taken: Iterable[int]) -> Settings:
+    """The settings with a free port for every internal one that has none, or whose port is among ``taken``."""
+    avoid = set(taken)
+    missing = [name for name in INTERNAL if not getattr(settings, name) or getattr(settings, name) in avoid]
+    return replace(settings, **dict(zip(missing, _free_ports(len(missing)), strict=True)))
+
+
+def _free_ports(count: int) -> list[int]:
+    sockets = [socket.socket() for _ in range(count)]
+    try:
+        for one in sockets:
+            one.bind((HOST, 0))
+        return [one.getsockname()[1] for one in sockets]
+    finally:
+        for one in sockets:
+            one.close()

@@ -1,0 +1,145 @@
+"""What /proc tells about processes: identity across pid reuse, memory, command lines, and who listens on a port."""
+
+from __future__ import annotations
+
+import contextlib
+import ipaddress
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+PROC = Path("/proc")
+LISTEN = "0A"  # the kernel's number for TCP_LISTEN in /proc/net/tcp
+COMMAND_SHOWN = 120  # characters of a foreign command line in an error
+
+
+@dataclass(frozen=True)
+class Identity:
+    """A process that cannot be mistaken for a later one with the same pid (or after a reboot)."""
+
+    pid: int
+    start_ticks: int  # clock ticks after boot, field 22 of /proc/PID/stat
+    boot: str
+
+    @property
+    def is_alive(self) -> bool:
+        """Whether that very process still runs; a zombie does not."""
+        return self.boot == boot_id() and _stat(self.pid) == ("alive", self.start_ticks)
+
+
+def boot_id() -> str:
+    return (PROC / "sys/kernel/random/boot_id").read_text().strip()
+
+
+def identify(pid: int) -> Identity | None:
+    """The identity of a running process; None when there is none with that pid."""
+    state, start_ticks = _stat(pid)
+    return Identity(pid, start_ticks, boot_id()) if state == "alive" else None
+
+
+def _stat(pid: int) -> tuple[str, int]:
+    try:
+        text = (PROC / str(pid) / "stat").read_text()
+    except (FileNotFoundError, ProcessLookupError):
+        return ("gone", 0)
+    fields = text.rpartition(")")[2].split()  # the name in brackets may hold spaces and brackets
+    return ("gone" if fields[0] in "ZX" else "alive", int(fields[19]))
+
+
+def pids() -> Iterator[int]:
+    return (int(entry.name) for entry in PROC.iterdir() if entry.name.isdigit())
+
+
+def command_line(pid: int) -> str:
+    """The command line with spaces; empty when the process is gone."""
+    try:
+        return (PROC / str(pid) / "cmdline").read_bytes().rstrip(b"\0").replace(b"\0", b" ").decode(errors="replace")
+    except (FileNotFoundError, ProcessLookupError):
+        return ""
+
+
+def session_of(pid: int) -> int | None:
+    try:
+        return os.getsid(pid)
+    except ProcessLookupError:
+        return None
+
+
+def parent_of(pid: int) -> int | None:
+    try:
+        return int((PROC / str(pid) / "stat").read_text().rpartition(")")[2].split()[1])
+    except (FileNotFoundError, ProcessLookupError):
+        return None
+
+
+def descendants(pid: int) -> set[int]:
+    """The process and all its living descendants."""
+    children: dict[int, list[int]] = {}
+    for other in pids():
+        if (parent := parent_of(other)) is not None:
+            children.setdefault(parent, []).append(other)
+    found, queue = set(), [pid]
+    while queue:
+        current = queue.pop()
+        found.add(current)
+        queue += [child for child in children.get(current, []) if child not in found]
+    return found
+
+
+def pss_bytes(pid: int) -> int:
+    """Proportional set size: private pages plus this process's share of the shared ones; 0 when it is gone."""
+    try:
+        lines = (PROC / str(pid) / "smaps_rollup").read_text().splitlines()
+    except (FileNotFoundError, ProcessLookupError, PermissionError):
+        return 0
+    return sum(int(line.split()[1]) * 1024 for line in lines if line.startswith("Pss:"))
+
+
+def tree_pss_bytes(pid: int) -> int:
+    return sum(pss_bytes(member) for member in descendants(pid))
+
+
+def listening_inodes(host: str, port: int) -> set[str]:
+    """Socket inodes that listen on a port at ``host`` or at every address."""
+    wanted = {_kernel_address(host), _kernel_address("0.0.0.0")}
+    found = set()
+    for line in (PROC / "net/tcp").read_text().splitlines()[1:]:
+        fields = line.split()
+        address, _, number = fields[1].partition(":")
+        if fields[3] == LISTEN and address in wanted and int(number, 16) == port:
+            found.add(fields[9])
+    return found
+
+
+def _kernel_address(host: str) -> str:
+    return ipaddress.IPv4Address(host).packed[::-1].hex().upper()  # little-endian machines print it reversed
+
+
+def listeners(host: str, port: int) -> list[int | None]:
+    """Pids that listen on a port; None stands for one whose files we may not read (another user's)."""
+    inodes = listening_inodes(host, port)
+    if not inodes:
+        return []
+    owners: list[int | None] = [pid for pid in pids() if _holds(pid, inodes)]
+    return owners or [None]
+
+
+def _holds(pid: int, inodes: set[str]) -> bool:
+    links = {f"socket:[{inode}]" for inode in inodes}
+    try:
+        descriptors = list((PROC / str(pid) / "fd").iterdir())
+    except (FileNotFoundError, ProcessLookupError, PermissionError):
+        return False
+    for descriptor in descriptors:
+        with contextlib.suppress(OSError):  # closed while we look
+            if str(descriptor.readlink()) in links:
+                return True
+    return False
+
+
+def describe_owner(pid: int | None) -> str:
+    """``pid 4711 (python -m http.server)``, for the error about a taken port."""
+    if pid is None:
+        return "a process of another user"
+    return f"pid {pid} ({command_line(pid)[:COMMAND_SHOWN] or 'gone meanwhile'})"
