@@ -46,5 +46,14 @@ def parse_json(body: bytes | str, *, what: str = "the body") -> Any:
 
 
 def dump_json(value: Any) -> bytes:
-    """Compact JSON; NaN and infinities stay bare words, as Seldon's wrapper writes them."""
-    return json.dumps(value, separators=(",", ":")).encode()
+    """Compact JSON; NaN and infinities stay bare words, as Seldon's wrapper writes them; numpy's numbers are numbers.
+
+    Raises TypeError or ValueError for what has no JSON form.
+    """
+    return json.dumps(value, separators=(",", ":"), default=_plain).encode()
+
+
+def _plain(value: Any) -> Any:
+    if callable(to_list := getattr(value, "tolist", None)):
+        return to_list()
+    raise TypeError(f"{type(value).__name__} has no JSON form")

@@ -67,7 +67,7 @@ def _build(fields: Mapping[str, Any]) -> pb.SeldonMessage:
     if len(kinds := sorted(fields.keys() & _PAYLOADS)) > 1:
         raise ServingError(f"a SeldonMessage has one payload, not {', '.join(kinds)}")
     if fields.get("meta"):
-        json_format.ParseDict(fields["meta"], message.meta)
+        _fill_meta(message.meta, _object(fields["meta"], "meta"))
     if fields.get("status"):
         json_format.ParseDict(fields["status"], message.status)
     if "data" in fields:
@@ -93,6 +93,13 @@ def _string(value: Any, what: str) -> str:
     if not isinstance(value, str):
         raise ServingError(f"{what} is {type(value).__name__}, not a string")
     return value
+
+
+def _fill_meta(meta: pb.Meta, fields: Mapping[str, Any]) -> None:
+    for key, tag in _object(fields.get("tags") or {}, "meta.tags").items():
+        fill_value(meta.tags[key], tag)
+    if rest := {name: value for name, value in fields.items() if name != "tags"}:
+        json_format.ParseDict(rest, meta)
 
 
 def _fill_data(data: pb.DefaultData, fields: Mapping[str, Any]) -> None:
@@ -141,6 +148,8 @@ def fill_value(into: Value, item: Any) -> None:
     elif isinstance(item, Sequence):
         into.list_value.SetInParent()
         fill_list(into.list_value, item)
+    elif callable(plain := getattr(item, "tolist", None)):  # numpy's numbers and arrays
+        fill_value(into, plain())
     else:
         raise ServingError(f"{type(item).__name__} is not a JSON value")
 

@@ -8,6 +8,7 @@ import os
 import socket
 from collections.abc import Coroutine, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Self
 
 import grpc
@@ -42,10 +43,10 @@ class BindError(Exception):
 
 @dataclass(frozen=True)
 class Rest:
-    """One REST application and its port (0: any free one)."""
+    """One REST application and where it listens: a TCP port (0: any free one) or the path of a Unix socket."""
 
     app: web.Application
-    port: int
+    port: int | Path
     cancels_abandoned: bool = False
     """Whether a handler is cancelled when its client leaves before the answer."""
 
@@ -78,7 +79,7 @@ class Servers:
     def __init__(self, lifecycle: Lifecycle, shutdown: Shutdown) -> None:
         self.lifecycle = lifecycle
         self.shutdown = shutdown
-        self.rest_ports: list[int] = []
+        self.rest_addresses: list[str] = []
         self.grpc_port: int | None = None
         self._listeners: list[asyncio.Server] = []
         self._runners: list[web.AppRunner] = []
@@ -124,7 +125,7 @@ class Servers:
         )
         await runner.setup()
         self._runners.append(runner)
-        sock = _bound_socket(host, rest.port, reuse_port=reuse_port)
+        sock = _bound(host, rest.port, reuse_port=reuse_port)
         server = runner.server
         if server is None:  # pragma: no cover - setup() made it
             raise RuntimeError("the application runner has no server")
@@ -134,7 +135,7 @@ class Servers:
 
         loop = asyncio.get_running_loop()
         self._listeners.append(await loop.create_server(accept, sock=sock, backlog=limits.ACCEPT_BACKLOG))
-        self.rest_ports.append(sock.getsockname()[1])
+        self.rest_addresses.append(str(rest.port) if isinstance(rest.port, Path) else _address(*sock.getsockname()[:2]))
 
     async def _start_grpc(self, half: Grpc, host: str, *, reuse_port: bool) -> None:
         server = grpc.aio.server(
@@ -154,6 +155,11 @@ class Servers:
         self._grpc = server
         self.grpc_port = port
         await server.start()
+
+    @property
+    def rest_ports(self) -> list[int]:
+        """The TCP ports of the applications, in their order."""
+        return [int(address.rpartition(":")[2]) for address in self.rest_addresses if not address.startswith("/")]
 
     async def serve(self) -> int:
         """Serve until SIGTERM or SIGINT, then drain and stop; the exit code."""
@@ -187,7 +193,21 @@ class _Refusal(asyncio.Protocol):
         transport.close()
 
 
-def _bound_socket(host: str, port: int, *, reuse_port: bool) -> socket.socket:
+def _bound(host: str, port: int | Path, *, reuse_port: bool) -> socket.socket:
+    if not isinstance(port, Path):
+        return bound_socket(host, port, reuse_port=reuse_port)
+    sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    try:
+        sock.bind(str(port))
+    except OSError as exc:
+        sock.close()
+        raise BindError(f"socket {port} cannot be bound: {os.strerror(exc.errno or 0)}") from exc
+    sock.setblocking(False)
+    return sock
+
+
+def bound_socket(host: str, port: int, *, reuse_port: bool) -> socket.socket:
+    """A bound TCP socket that does not listen yet; BindError names the address that is taken."""
     sock = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET, socket.SOCK_STREAM)
     try:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)

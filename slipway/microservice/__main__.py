@@ -1,0 +1,5 @@
+"""`python -m slipway.microservice`."""
+
+from slipway.microservice.main import entry
+
+entry()

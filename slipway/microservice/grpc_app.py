@@ -1,0 +1,101 @@
+"""The gRPC services of a component: Model, Router, Transformer, OutputTransformer, Combiner, Generic, Seldon."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any
+
+import grpc
+
+from slipway.contract.headers import REASON
+from slipway.contract.protos import prediction_pb2 as pb
+from slipway.microservice.calls import call_grpc
+from slipway.microservice.metadata import metadata_to_proto
+from slipway.microservice.requests import MESSAGE_KINDS
+from slipway.microservice.service import Service
+from slipway.serving.errors import failure_of, grpc_status
+from slipway.serving.messages import parse_message
+
+MAX_DETAILS_CHARS = 1024
+"""gRPC carries the text in a header, percent-encoded; clients drop calls whose headers pass 8 KiB."""
+
+HOOK_METHODS = {
+    "Predict": "predict",
+    "TransformInput": "transform_input",
+    "TransformOutput": "transform_output",
+    "Route": "route",
+    "Aggregate": "aggregate",
+    "SendFeedback": "send_feedback",
+}
+METADATA_METHODS = frozenset({"Metadata", "ModelMetadata"})
+
+logger = logging.getLogger(__name__)
+Behaviour = Callable[[bytes, Any], Awaitable[bytes]]
+
+
+def service_names() -> list[str]:
+    """Full names of every service of the contract's proto."""
+    return [service.full_name for service in pb.DESCRIPTOR.services_by_name.values()]
+
+
+def component_handlers(service: Service) -> list[grpc.GenericRpcHandler]:
+    """A handler for every method of every service; GraphMetadata, which a component cannot answer, is UNIMPLEMENTED."""
+    handlers = []
+    for description in pb.DESCRIPTOR.services_by_name.values():
+        methods = {
+            method.name: grpc.unary_unary_rpc_method_handler(behaviour)
+            for method in description.methods
+            if (behaviour := _behaviour(service, method.name)) is not None
+        }
+        handlers.append(grpc.method_handlers_generic_handler(description.full_name, methods))
+    return handlers
+
+
+def _behaviour(service: Service, method: str) -> Behaviour | None:
+    if hook := HOOK_METHODS.get(method):
+        return _hook_behaviour(service, hook)
+    return _metadata_behaviour(service) if method in METADATA_METHODS else None
+
+
+def _hook_behaviour(service: Service, hook: str) -> Behaviour:
+    kind = MESSAGE_KINDS.get(hook, pb.SeldonMessage)
+
+    def call(raw: bytes) -> tuple[bytes, float]:
+        reply, component_ms = call_grpc(service.hooks, hook, parse_message(raw, kind))
+        return reply.SerializeToString(), component_ms
+
+    async def behave(raw: bytes, context: Any) -> bytes:
+        try:
+            with service.admission.enter() as ticket:
+                ticket.hold(len(raw))
+                reply, component_ms = await service.threads.run(lambda: call(raw))
+        except Exception as exc:  # noqa: BLE001 - whatever a component raises becomes an answer
+            await _abort(context, exc, hook, service.facts())
+        service.count_request()
+        context.set_trailing_metadata(tuple({**service.facts(), **service.timing(component_ms)}.items()))
+        return reply
+
+    return behave
+
+
+def _metadata_behaviour(service: Service) -> Behaviour:
+    async def behave(_raw: bytes, context: Any) -> bytes:
+        try:
+            return metadata_to_proto(service.metadata).SerializeToString()
+        except Exception as exc:
+            await _abort(context, exc, "metadata", service.facts())
+            raise
+
+    return behave
+
+
+async def _abort(context: Any, error: Exception, hook: str, facts: Mapping[str, str]) -> None:
+    """End the call with the status, text and machine code of ``error``; this raises."""
+    failure = failure_of(error)
+    if failure.status_code >= 500:
+        logger.error("gRPC %s: %s: %s", hook, failure.reason, failure.info, exc_info=error)
+    else:
+        logger.info("gRPC %s: %s: %s", hook, failure.reason, failure.info)
+    details = failure.info[:MAX_DETAILS_CHARS]
+    await context.abort(grpc_status(failure.status_code), details, ((REASON, failure.reason), *facts.items()))

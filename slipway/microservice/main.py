@@ -1,0 +1,170 @@
+"""`python -m slipway.microservice CLASS`: from flags to a serving process, or one line that says why not."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import sys
+import threading
+import traceback
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from prometheus_client import CollectorRegistry
+
+from slipway.contract.limits import MAX_BODY_BYTES
+from slipway.microservice import workers
+from slipway.microservice.annotations import AnnotationError, max_message_bytes
+from slipway.microservice.component import Component, ComponentError, create_component, load, one_line
+from slipway.microservice.custom_metrics import CustomMetrics
+from slipway.microservice.grpc_app import component_handlers, service_names
+from slipway.microservice.hooks import Hooks
+from slipway.microservice.metadata import MetadataError, read_metadata
+from slipway.microservice.rest_app import component_app, metrics_app
+from slipway.microservice.service import ComponentThreads, Service
+from slipway.microservice.settings import SettingError, Settings, read_settings
+from slipway.serving.lifecycle import Lifecycle
+from slipway.serving.server import BindError, Grpc, Rest, Servers, run
+
+OK, FAILED, USAGE = 0, 1, 2
+LOG_FORMAT = "%(asctime)s %(levelname)s %(name)s: %(message)s"
+
+logger = logging.getLogger(__name__)
+
+
+def main(argv: Sequence[str] | None = None, environment: Mapping[str, str] | None = None) -> int:
+    """Serve until told to stop; the exit code: 0 stopped, 1 could not serve, 2 wrong flags."""
+    environment = os.environ if environment is None else environment
+    argv = sys.argv[1:] if argv is None else argv
+    try:
+        settings = read_settings(argv, environment)
+    except SettingError as exc:
+        _say(str(exc))
+        return USAGE
+    logging.basicConfig(level=settings.log_level, format=LOG_FORMAT, stream=sys.stderr)
+    worker = workers.this_worker(environment)
+    try:
+        if worker is None and workers.wants_supervisor(settings):
+            return run(workers.supervise(settings, argv))
+        return _serve_component(settings, worker)
+    except (ComponentError, AnnotationError, BindError) as exc:
+        _say(str(exc))
+        if settings.debug:
+            traceback.print_exc()
+        return FAILED
+
+
+def _say(line: str) -> None:
+    print(f"slipway.microservice: {line}", file=sys.stderr, flush=True)
+
+
+def _serve_component(settings: Settings, worker: workers.Worker | None) -> int:
+    component = create_component(settings.interface, settings.parameters)
+    threads = ComponentThreads(settings.threads)
+    if settings.pidfile is not None:
+        settings.pidfile.write_text(f"{os.getpid()}\n")
+    try:
+        code = run(_serve(settings, component, threads, worker))
+    finally:
+        threads.close()
+        if settings.pidfile is not None:
+            settings.pidfile.unlink(missing_ok=True)
+    if threads.busy:  # Python would wait for ever for a call that does not end
+        logging.shutdown()
+        os._exit(code)
+    return code
+
+
+async def _serve(
+    settings: Settings, component: Component, threads: ComponentThreads, worker: workers.Worker | None
+) -> int:
+    lifecycle = Lifecycle()
+    lifecycle.stop_on_signals()
+    if worker is not None:
+        worker.stop_with_supervisor(lifecycle)
+    if not await _loaded(component, threads, lifecycle):
+        return OK
+    metrics = CustomMetrics(settings.identity, worker=worker.number if worker else "0")
+    hooks = Hooks(component, metrics, settings.identity, settings.metrics_in_replies)
+    service = Service(
+        hooks,
+        threads,
+        lifecycle=lifecycle,
+        metadata=await threads.run(lambda: _metadata(component, settings)),
+        max_requests=settings.max_requests,
+        max_requests_jitter=settings.max_requests_jitter,
+    )
+    servers = await _start(settings, service, worker)
+    _start_custom_service(component)
+    _log_ports(settings, servers)
+    return await servers.serve()
+
+
+async def _loaded(component: Component, threads: ComponentThreads, lifecycle: Lifecycle) -> bool:
+    """Load the model; False when a signal came first. Raises ComponentError. No port is open meanwhile."""
+    loading = asyncio.create_task(threads.run(lambda: load(component)))
+    stopping = asyncio.create_task(lifecycle.stop_asked.wait())
+    done, _ = await asyncio.wait({loading, stopping}, return_when=asyncio.FIRST_COMPLETED)
+    stopping.cancel()
+    if loading not in done:
+        return False
+    loading.result()
+    return True
+
+
+def _metadata(component: Component, settings: Settings) -> dict[str, object] | str:
+    try:
+        return read_metadata(component, image=settings.identity.image, override=settings.model_metadata)
+    except MetadataError as exc:
+        logger.error("metadata of %s: %s", component.name, exc)  # noqa: TRY400 - serving goes on, as the contract says
+        return str(exc)
+    except Exception as exc:
+        raise ComponentError(f"{component.name}.init_metadata() failed: {one_line(exc)}") from exc
+
+
+async def _start(settings: Settings, service: Service, worker: workers.Worker | None) -> Servers:
+    registry = CollectorRegistry(auto_describe=False)
+    registry.register(service.hooks.metrics)
+    exposed = metrics_app(registry, settings.metrics_path, lifecycle=service.lifecycle)
+    rest = [Rest(component_app(service, payload_passthrough=settings.payload_passthrough), settings.http_port)]
+    rest.append(Rest(exposed, settings.metrics_port) if worker is None else Rest(exposed, worker.metrics_socket))
+    grpc_half = None
+    if settings.grpc_port is not None:
+        limit = max_message_bytes(settings.annotations_file, default=MAX_BODY_BYTES)
+        grpc_half = Grpc(component_handlers(service), service_names(), settings.grpc_port, limit)
+    return await Servers.start(
+        rest=rest,
+        grpc_half=grpc_half,
+        lifecycle=service.lifecycle,
+        host=settings.host,
+        shutdown=settings.shutdown,
+        reuse_port=worker is not None,
+        access_log=settings.access_log,
+    )
+
+
+def _start_custom_service(component: Component) -> None:
+    """A component's blocking ``custom_service`` runs beside it, in a thread that ends with the process."""
+    if not component.has("custom_service"):
+        return
+
+    def run_it() -> None:
+        try:
+            component.instance.custom_service()
+        except Exception:
+            logger.exception("custom_service of %s ended", component.name)
+
+    threading.Thread(target=run_it, name="custom_service", daemon=True).start()
+
+
+def _log_ports(settings: Settings, servers: Servers) -> None:
+    rest, exposed = servers.rest_addresses
+    grpc_text = f"{settings.host}:{servers.grpc_port}" if servers.grpc_port is not None else "off"
+    logger.info("serving %s: REST %s, gRPC %s, metrics %s", settings.interface, rest, grpc_text, exposed)
+
+
+def entry() -> None:
+    """The process: the working folder is the component's, also where the interpreter did not put it on the path."""
+    sys.path[:] = [str(Path.cwd()) if part == "" else part for part in sys.path]
+    sys.exit(main())

@@ -1,0 +1,117 @@
+"""The REST surface of a component (the contract's section 4.3) and the one of its metrics."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+
+from aiohttp import hdrs, web
+from prometheus_client import CollectorRegistry
+
+from slipway.contract.errors import component_error
+from slipway.contract.headers import WIRE, WIRE_PROTOBUF
+from slipway.microservice.calls import RestReply, call_passthrough, call_rest, parse_accept
+from slipway.microservice.openapi import openapi
+from slipway.microservice.requests import RestRequest
+from slipway.microservice.service import Service
+from slipway.serving.body import read_body
+from slipway.serving.errors import Failure, ServingError
+from slipway.serving.exposition import exposition
+from slipway.serving.lifecycle import Lifecycle
+from slipway.serving.messages import JSON
+from slipway.serving.rest import Handler, application
+
+NOT_READY = "NOT_READY"
+
+PATHS: dict[str, tuple[tuple[str, bool], ...]] = {
+    "predict": (("/predict", True), ("/api/v1.0/predictions", False), ("/api/v0.1/predictions", False)),
+    "send_feedback": (("/send-feedback", True), ("/api/v1.0/feedback", False), ("/api/v0.1/feedback", False)),
+    "transform_input": (("/transform-input", True),),
+    "transform_output": (("/transform-output", True),),
+    "route": (("/route", True),),
+    "aggregate": (("/aggregate", True),),
+}
+"""Hook → its paths, and whether they answer GET too."""
+
+
+def render_failure(failure: Failure) -> dict[str, object]:
+    return component_error(failure.reason, failure.info)
+
+
+def component_app(service: Service, *, payload_passthrough: bool = False) -> web.Application:
+    """Every endpoint of a component, whatever hooks it has."""
+    app = application(lifecycle=service.lifecycle, render_error=render_failure)
+    for hook, paths in PATHS.items():
+        handler = _hook_handler(service, hook, payload_passthrough=payload_passthrough and hook == "predict")
+        for path, takes_get in paths:
+            app.router.add_post(path, handler)
+            if takes_get:
+                app.router.add_get(path, handler, allow_head=False)
+    _add_facts(app, service)
+    app.on_response_prepare.append(_marker(service))
+    return app
+
+
+def _hook_handler(service: Service, hook: str, *, payload_passthrough: bool) -> Handler:
+    async def handle(request: web.Request) -> web.Response:
+        with service.admission.enter() as ticket:
+            query_json = request.query.get("json", "")
+            body = await read_body(request, ticket)
+            sent = RestRequest(request.headers.get(hdrs.CONTENT_TYPE, ""), query_json, body)
+            accepted = parse_accept(request.headers.get(hdrs.ACCEPT, ""))
+
+            def call() -> RestReply:
+                if payload_passthrough and service.hooks.has_raw(hook, is_proto=False):
+                    return call_passthrough(service.hooks, sent)
+                return call_rest(service.hooks, hook, sent, accepted=accepted)
+
+            reply = await service.threads.run(call)
+        service.count_request()
+        return web.Response(
+            status=reply.status,
+            body=reply.body,
+            content_type=reply.content_type,
+            headers=service.timing(reply.component_ms),
+        )
+
+    return handle
+
+
+def _add_facts(app: web.Application, service: Service) -> None:
+    async def ping(_request: web.Request) -> web.Response:
+        return web.Response(text="pong")
+
+    async def status(_request: web.Request) -> web.Response:
+        if not service.lifecycle.is_ready:
+            raise ServingError("the component is draining", status_code=503, reason=NOT_READY)
+        return web.Response(body=await service.health(), content_type=JSON)
+
+    async def metadata(_request: web.Request) -> web.Response:
+        return web.json_response(service.metadata)
+
+    document = openapi(PATHS, title=service.hooks.component.name)
+
+    async def describe(_request: web.Request) -> web.Response:
+        return web.json_response(document)
+
+    app.router.add_get("/health/ping", ping)
+    app.router.add_get("/seldon.json", describe)
+    for path in ("/health/status", "/api/v1.0/health/status"):
+        app.router.add_get(path, status)
+    for path in ("/metadata", "/api/v1.0/metadata"):
+        app.router.add_get(path, metadata)
+
+
+def _marker(service: Service) -> Callable[[web.Request, web.StreamResponse], Awaitable[None]]:
+    async def mark(_request: web.Request, response: web.StreamResponse) -> None:
+        response.headers.setdefault(WIRE, WIRE_PROTOBUF)
+        for name, value in service.facts().items():
+            response.headers.setdefault(name, value)
+
+    return mark
+
+
+def metrics_app(registry: CollectorRegistry, path: str, *, lifecycle: Lifecycle) -> web.Application:
+    """Prometheus' text form of ``registry`` at ``path``, nothing else."""
+    app = application(lifecycle=lifecycle, render_error=render_failure)
+    app.router.add_get(path, exposition(registry))
+    return app

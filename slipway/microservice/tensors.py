@@ -1,0 +1,118 @@
+"""Arrays on the wire: the contract's Tensor and TensorFlow's TensorProto, to numpy and back."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from slipway.contract.protos import prediction_pb2 as pb
+from slipway.contract.protos import tensor_pb2
+from slipway.serving.errors import ServingError
+
+MAX_ELEMENTS = 64 * 1024 * 1024
+"""Elements of one array: a TensorProto may announce a large shape and carry a single value."""
+
+# DataType → numpy type and the field with its values, from tensorflow/core/framework (types.proto, tensor.proto).
+_TYPES: dict[int, tuple[str, str]] = {
+    tensor_pb2.DT_FLOAT: ("<f4", "float_val"),
+    tensor_pb2.DT_DOUBLE: ("<f8", "double_val"),
+    tensor_pb2.DT_INT32: ("<i4", "int_val"),
+    tensor_pb2.DT_UINT8: ("|u1", "int_val"),
+    tensor_pb2.DT_INT16: ("<i2", "int_val"),
+    tensor_pb2.DT_INT8: ("|i1", "int_val"),
+    tensor_pb2.DT_UINT16: ("<u2", "int_val"),
+    tensor_pb2.DT_INT64: ("<i8", "int64_val"),
+    tensor_pb2.DT_BOOL: ("|b1", "bool_val"),
+    tensor_pb2.DT_UINT32: ("<u4", "uint32_val"),
+    tensor_pb2.DT_UINT64: ("<u8", "uint64_val"),
+    tensor_pb2.DT_HALF: ("<f2", "half_val"),
+    tensor_pb2.DT_STRING: ("|O", "string_val"),
+}
+_DATA_TYPES = {np.dtype(code): data_type for data_type, (code, _) in _TYPES.items() if code != "|O"}
+
+
+def tensor_to_array(tensor: pb.Tensor) -> np.ndarray[Any, Any]:
+    """A read-only float64 array of the tensor's shape; ServingError 400 if the values do not fill it."""
+    count, found = _count(list(tensor.shape)), len(tensor.values)
+    if count != found:
+        raise ServingError(f"data.tensor: shape {list(tensor.shape)} wants {count} values, found {found}")
+    if not count:
+        return np.zeros(tuple(tensor.shape))
+    bare = pb.Tensor()
+    bare.CopyFrom(tensor)
+    bare.DiscardUnknownFields()
+    raw = bare.SerializeToString()  # the packed values are the last bytes: one copy instead of one call per number
+    return np.frombuffer(raw, dtype="<f8", count=count, offset=len(raw) - 8 * count).reshape(tuple(tensor.shape))
+
+
+def array_to_tensor(array: np.ndarray[Any, Any]) -> pb.Tensor:
+    """Any numeric array as a Tensor of doubles."""
+    tensor = pb.Tensor(shape=array.shape)
+    packed = np.ascontiguousarray(array, dtype="<f8").tobytes()
+    if packed:
+        tensor.MergeFromString(b"\x12" + _varint(len(packed)) + packed)  # field 2, length-delimited
+    return tensor
+
+
+def _varint(value: int) -> bytes:
+    out = bytearray()
+    while value > 0x7F:
+        out.append(value & 0x7F | 0x80)
+        value >>= 7
+    out.append(value)
+    return bytes(out)
+
+
+def tftensor_to_array(tensor: tensor_pb2.TensorProto) -> np.ndarray[Any, Any]:
+    """The array of a TensorProto: raw content, or the typed list, whose last value repeats to fill the shape.
+
+    Raises ServingError 400 for types that numpy does not have and for content that does not fill the shape.
+    """
+    if tensor.dtype not in _TYPES:
+        raise ServingError(f"data.tftensor: dtype {tensor.dtype} is not supported")
+    code, field = _TYPES[tensor.dtype]
+    shape = [dim.size for dim in tensor.tensor_shape.dim]
+    count = _count(shape)
+    if tensor.tensor_content and code != "|O":
+        itemsize = np.dtype(code).itemsize
+        if len(tensor.tensor_content) != count * itemsize:
+            found = len(tensor.tensor_content)
+            raise ServingError(f"data.tftensor: shape {shape} wants {count * itemsize} bytes, found {found}")
+        return np.frombuffer(tensor.tensor_content, dtype=code).reshape(shape)
+    values = _typed_values(list(getattr(tensor, field)), code)
+    if len(values) > count or (count and not len(values)):
+        raise ServingError(f"data.tftensor: shape {shape} wants {count} values, found {len(values)}")
+    if len(values) < count:
+        values = np.concatenate([values, np.full(count - len(values), values[-1], dtype=values.dtype)])
+    return values.reshape(shape)
+
+
+def _typed_values(values: list[Any], code: str) -> np.ndarray[Any, Any]:
+    try:
+        if code == "<f2":  # the bits of the half, in an integer
+            return np.array(values, dtype="<u2").view("<f2")
+        return np.array(values, dtype=code)
+    except (OverflowError, ValueError) as exc:
+        raise ServingError(f"data.tftensor: a value does not fit its dtype: {exc}") from exc
+
+
+def array_to_tftensor(array: np.ndarray[Any, Any]) -> tensor_pb2.TensorProto:
+    """A numeric array as a TensorProto with raw content; types TensorFlow does not have become double."""
+    little = np.ascontiguousarray(array, dtype=array.dtype.newbyteorder("<"))
+    if little.dtype not in _DATA_TYPES:
+        little = np.ascontiguousarray(array, dtype="<f8")
+    shape = tensor_pb2.TensorShapeProto(dim=[tensor_pb2.TensorShapeProto.Dim(size=size) for size in array.shape])
+    data_type = _DATA_TYPES[little.dtype]
+    return tensor_pb2.TensorProto(dtype=data_type, tensor_shape=shape, tensor_content=little.tobytes())  # type: ignore[arg-type]
+
+
+def _count(shape: Sequence[int]) -> int:
+    if any(size < 0 for size in shape):
+        raise ServingError(f"a shape has no negative sizes: {list(shape)}")
+    count = math.prod(shape)
+    if count > MAX_ELEMENTS:
+        raise ServingError(f"shape {list(shape)} has {count} elements, the limit is {MAX_ELEMENTS}")
+    return count
