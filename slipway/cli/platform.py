@@ -22,7 +22,7 @@ NOT_READY = 3
 KNOWN_ERRORS = (PlatformError, SettingsError, SupervisorError)
 
 
-class PartList(click.ParamType):
+class PartList(click.ParamType[tuple[str, ...]]):
     """``mlflow,s3`` → its words."""
 
     name = "parts"

@@ -42,15 +42,15 @@ def serve(paths: Paths, *, port: int) -> None:
 
     import uvicorn
     from mlflow.environment_variables import _MLFLOW_SGI_NAME
+    from mlflow.server import constants
     from mlflow.server.handlers import initialize_backend_stores
 
-    from mlflow import server as mlflow_server
 
     store_uri = os.environ["MLFLOW_BACKEND_STORE_URI"]
     artifact_root = os.environ["MLFLOW_DEFAULT_ARTIFACT_ROOT"]
-    os.environ[mlflow_server.BACKEND_STORE_URI_ENV_VAR] = store_uri
-    os.environ[mlflow_server.REGISTRY_STORE_URI_ENV_VAR] = store_uri
-    os.environ[mlflow_server.ARTIFACT_ROOT_ENV_VAR] = artifact_root
+    os.environ[constants.BACKEND_STORE_URI_ENV_VAR] = store_uri
+    os.environ[constants.REGISTRY_STORE_URI_ENV_VAR] = store_uri
+    os.environ[constants.ARTIFACT_ROOT_ENV_VAR] = artifact_root
     os.environ[_MLFLOW_SGI_NAME.name] = "uvicorn"
     initialize_backend_stores(store_uri, store_uri, artifact_root)
 

@@ -8,7 +8,7 @@ import os
 import select
 import signal
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
@@ -59,7 +59,7 @@ def wake(supervisor: Identity) -> None:
         os.kill(supervisor.pid, signal.SIGHUP)
 
 
-def stop_without_supervisor(run: Path, *, names: Sequence[str], on_stopped: Callable[[str, float], None]) -> None:
+def stop_without_supervisor(run: Path, *, names: Collection[str], on_stopped: Callable[[str, float], None]) -> None:
     """Stop the named processes by their state files, in reverse start order."""
     for state in reversed(load_states(run).values()):
         if state.name in names:
