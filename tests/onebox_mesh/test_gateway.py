@@ -10,15 +10,17 @@ from dataclasses import replace
 import aiohttp
 import grpc
 import pytest
-from tests.onebox_mesh.envoys import Gateway, running_gateway, start_envoy
-from tests.onebox_mesh.upstreams import Upstreams, loopback_address, running_upstreams
-from tests.onebox_mesh.world import virtual_service, world
-from tests.waiting import eventually
 
 from slipway.contract.limits import MAX_BODY_BYTES
 from slipway.contract.protos import prediction_pb2 as pb
 from slipway.contract.protos import prediction_pb2_grpc as pb_grpc
+from slipway.onebox.mesh.render import render
+from slipway.onebox.mesh.translate import translate
 from slipway.serving.body import payload_too_large
+from tests.onebox_mesh.envoys import Gateway, running_gateway, start_envoy
+from tests.onebox_mesh.upstreams import Upstreams, loopback_address, running_upstreams
+from tests.onebox_mesh.world import virtual_service, world
+from tests.waiting import eventually
 
 pytestmark = pytest.mark.e2e
 PREDICTIONS = "/seldon/default/yolo/api/v1.0/predictions"
@@ -293,13 +295,11 @@ async def test_page_and_list_of_deployments_are_served(tmp_path):
     assert not upstreams.members[0].seen
 
 
-async def test_a_refused_listener_is_reported_and_the_rest_goes_on(tmp_path, caplog):
+async def test_resources_that_envoy_refuses_are_reported_and_what_it_had_stays(tmp_path, caplog):
     async with _running(tmp_path, {"stable": 0}, replicas={"stable": 1}) as (gateway, upstreams, client):
-        bad = _objects(upstreams, {"stable": 0})
-        broken = virtual_service(
-            {"stable": 0}, sdep="yolo", rewrite={"uriRegexRewrite": {"match": "^/(a)", "rewrite": "/\\7"}}
-        )
-        assert not await gateway.publish(replace(bad, virtual_services=(broken,)))
+        wanted = render(translate(_objects(upstreams, {"stable": 0}), gateway.site), gateway.layout)
+        broken = {**wanted.routes, "virtual_hosts": [{"name": "no domains"}]}
+        assert not await gateway.publisher.publish(replace(wanted, routes=broken))
         assert "has not taken http.gateway.rds.gateway" in caplog.text
         assert await _predictor(client) == (200, "stable")
-        assert await gateway.publish(bad)
+        assert await gateway.publisher.publish(wanted)

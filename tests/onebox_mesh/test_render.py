@@ -9,7 +9,6 @@ from pathlib import Path
 
 import pytest
 import yaml
-from tests.onebox_mesh.cases import CASES
 
 from slipway.onebox.mesh.bootstrap import bootstrap, envoy_argv, envoy_binary
 from slipway.onebox.mesh.layout import Layout
@@ -17,6 +16,7 @@ from slipway.onebox.mesh.loop import site
 from slipway.onebox.mesh.render import Resources, render
 from slipway.onebox.mesh.translate import Site, translate
 from slipway.onebox.paths import Paths
+from tests.onebox_mesh.cases import CASES
 
 LAYOUT = Layout(Paths(Path("/slipway")))
 SITE = Site("127.0.0.1", 8080, "/slipway/page.html")

@@ -11,11 +11,11 @@ from dataclasses import dataclass, field
 
 import grpc
 from aiohttp import web
-from tests.onebox_mesh.envoys import free_port
 
 from slipway.contract.limits import MAX_BODY_BYTES
 from slipway.contract.protos import prediction_pb2 as pb
 from slipway.contract.protos import prediction_pb2_grpc as pb_grpc
+from tests.onebox_mesh.envoys import free_port
 
 _counter = itertools.count(random.randrange(2**15))
 
@@ -57,10 +57,10 @@ class _Seldon(pb_grpc.SeldonServicer):
     def __init__(self, upstream: Upstream) -> None:
         self.upstream = upstream
 
-    async def Predict(self, request, context):
+    async def Predict(self, request, context):  # noqa: N802  - the service's name
         return await self._answer("Predict", context)
 
-    async def SendFeedback(self, request, context):
+    async def SendFeedback(self, request, context):  # noqa: N802  - the service's name
         return await self._answer("SendFeedback", context)
 
     async def _answer(self, method, context):

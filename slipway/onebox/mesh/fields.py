@@ -11,6 +11,7 @@ from slipway.onebox.mesh.ir import Finding
 from slipway.onebox.mesh.limits import MAX_REGEX_CHARS
 
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)(ms|us|µs|ns|s|m|h)")
+_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 _SECONDS = {"h": 3600.0, "m": 60.0, "s": 1.0, "ms": 1e-3, "us": 1e-6, "µs": 1e-6, "ns": 1e-9}
 _NOT_RE2 = re.compile(r"\(\?(?:=|!|<=|<!|>|\()|\\[1-9]|[*+?}]\+")  # look-around, back-references, possessive
 
@@ -72,8 +73,11 @@ class Reader:
         return ()
 
     def text(self, key: str, default: str = "") -> str:
-        value = self.data.get(key)
-        return default if value is None else str(value)
+        value = str(self.data.get(key) if self.data.get(key) is not None else default)
+        if _CONTROL.search(value):
+            self.report(key, f"{value[:80]!r} has control characters: it is not used")
+            return default
+        return value
 
     def number(self, key: str, default: int) -> int:
         """An integer of 0 or more; anything else is reported and read as 0."""

@@ -142,13 +142,13 @@ def _manager(stat_prefix: str) -> dict[str, Any]:
 
 
 def _strip_filter() -> dict[str, Any]:
-    """Clients may not speak for the platform: ``x-slipway-*`` ends here."""
-    mutation = {"remove_on_match": {"key_matcher": {"prefix": "x-slipway-", "ignore_case": True}}}
+    """Clients may speak neither for the platform nor to Envoy: their ``x-slipway-*`` and ``x-envoy-*`` end here."""
+    mutations = [{"remove_on_match": {"key_matcher": {"prefix": prefix}}} for prefix in ("x-slipway-", "x-envoy-")]
     return {
         "name": "envoy.filters.http.header_mutation",
         "typed_config": {
             "@type": f"{_TYPES}.filters.http.header_mutation.v3.HeaderMutation",
-            "mutations": {"request_mutations": [mutation]},
+            "mutations": {"request_mutations": mutations},
         },
     }
 
@@ -159,5 +159,5 @@ def _buffer_filter() -> dict[str, Any]:
 
 
 def _router_filter() -> dict[str, Any]:
-    config = {"@type": f"{_TYPES}.filters.http.router.v3.Router", "suppress_envoy_headers": True}
+    config = {"@type": f"{_TYPES}.filters.http.router.v3.Router"}
     return {"name": "envoy.filters.http.router", "typed_config": config}

@@ -187,8 +187,9 @@ def _retries(http: Reader, *, is_grpc: bool) -> Retries | None:
 def _headers(reader: Reader) -> HeaderChanges:
     reader.only({"set", "add", "remove"})
     for key in ("set", "add"):
-        for name in sorted(name for name in reader.child(key).data if not _HEADER.fullmatch(str(name))):
-            reader.report(f"{key}.{name}", "is not a header name: it is left out")
+        child = reader.child(key)
+        for name in sorted(name for name in child.data if not _HEADER.fullmatch(str(name))):
+            child.report(str(name), "is not a header name: it is left out")
     return HeaderChanges(
         _pairs(reader.child("set")),
         _pairs(reader.child("add")),
@@ -197,4 +198,4 @@ def _headers(reader: Reader) -> HeaderChanges:
 
 
 def _pairs(reader: Reader) -> tuple[tuple[str, str], ...]:
-    return tuple(sorted((str(key), str(value)) for key, value in reader.data.items() if _HEADER.fullmatch(str(key))))
+    return tuple(sorted((str(key), reader.text(key)) for key in reader.data if _HEADER.fullmatch(str(key))))
