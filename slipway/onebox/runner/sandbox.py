@@ -8,6 +8,7 @@ Exit 126: a mount or the working folder failed; 127: the command could not be st
 from __future__ import annotations
 
 import ctypes
+import errno
 import json
 import os
 import sys
@@ -70,7 +71,44 @@ def _overlay(ancestor: str, skeleton: str) -> None:
     lower = ":".join(
         part.replace("\\", "\\\\").replace(":", "\\:").replace(",", "\\,") for part in (skeleton, ancestor)
     )
-    _mount("overlay", ancestor, kind="overlay", flags=MS_RDONLY, data=f"lowerdir={lower}")
+    try:
+        _mount("overlay", ancestor, kind="overlay", flags=MS_RDONLY, data=f"lowerdir={lower}")
+    except OSError as exc:
+        if exc.errno != errno.EINVAL:
+            raise
+        # In a user namespace the kernel takes no lower folder that has mounts below it.
+        _rebuild(ancestor, skeleton)
+
+
+def _rebuild(ancestor: str, skeleton: str) -> None:
+    """The same as the overlay, entry by entry: an empty file system, each entry bound into it, and the skeleton."""
+    original = os.open(ancestor, os.O_PATH | os.O_CLOEXEC)
+    with os.scandir(ancestor) as found:
+        entries = [(entry.name, entry.is_symlink(), entry.is_dir(follow_symlinks=False)) for entry in found]
+    links = {name: os.readlink(os.path.join(ancestor, name)) for name, is_link, _ in entries if is_link}  # noqa: PTH115, PTH118
+    _mount("tmpfs", ancestor, kind="tmpfs", data="mode=0755,size=1m")
+    for name, target in links.items():
+        os.symlink(target, os.path.join(ancestor, name))  # noqa: PTH118, PTH211
+    for name, is_link, is_folder in entries:
+        if not is_link:
+            place = os.path.join(ancestor, name)  # noqa: PTH118
+            _make(place, is_folder=is_folder)
+            _mount(f"/proc/self/fd/{original}/{name}", place, flags=MS_BIND | MS_REC)
+    for folder, names, files in os.walk(skeleton):
+        below = os.path.join(ancestor, os.path.relpath(folder, skeleton))  # noqa: PTH118
+        for name in names + files:
+            place = os.path.join(below, name)  # noqa: PTH118
+            if not os.path.lexists(place):
+                _make(place, is_folder=name in names)
+    os.close(original)
+    _mount(None, ancestor, flags=MS_BIND | MS_REMOUNT | MS_RDONLY)
+
+
+def _make(place: str, *, is_folder: bool) -> None:
+    if is_folder:
+        os.mkdir(place)  # noqa: PTH102
+    else:
+        os.close(os.open(place, os.O_CREAT | os.O_WRONLY, 0o644))
 
 
 def _open_kept(plan: dict[str, Any]) -> list[tuple[str, int]]:

@@ -1,0 +1,144 @@
+"""``python -m slipway.onebox.runner``: kubelet, workload controllers and endpoint controller of one machine."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import signal
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import aiohttp
+import click
+
+from slipway.kube.client import Kube
+from slipway.kube.errors import KubeError
+from slipway.kube.kinds import CONFIG_MAP, POD, SECRET, SERVICE
+from slipway.kube.reflector import Reflector
+from slipway.onebox.images.store import Store
+from slipway.onebox.paths import Paths
+from slipway.onebox.runner.addresses import Addresses
+from slipway.onebox.runner.cache import Cache
+from slipway.onebox.runner.events import Events
+from slipway.onebox.runner.hosts import render_hosts, write_hosts
+from slipway.onebox.runner.kubelet import Kubelet
+from slipway.onebox.runner.machine import Machine, memory_bytes
+from slipway.onebox.runner.namespaces import has_mount_namespaces
+from slipway.onebox.runner.node import register_node
+from slipway.onebox.runner.references import Sources
+from slipway.onebox.runner.workloads import KINDS, Workloads
+
+log = logging.getLogger("slipway.onebox.runner")
+
+
+@click.command(context_settings={"help_option_names": ["-h", "--help"]})
+@click.option("--home", type=click.Path(path_type=Path), required=True, help="The platform's folder (SLIPWAY_HOME).")
+@click.option("--kubeconfig", type=click.Path(path_type=Path), required=True, help="How to reach the API.")
+@click.option("--translate-paths", is_flag=True, help="Make no mount namespaces, as on a kernel that forbids them.")
+def main(home: Path, kubeconfig: Path, *, translate_paths: bool) -> None:
+    """Run the Pods, Deployments, ReplicaSets, Jobs and EndpointSlices of one machine.
+
+    SIGTERM stops every Pod gracefully and leaves the objects: the next runner starts the Pods again. Killed, its
+    containers run on, and the next runner adopts them.
+
+    \b
+    Example:
+      python -m slipway.onebox.runner --home .slipway --kubeconfig .slipway/kubeconfig
+    """  # noqa: D301  - click reads the backspace character
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
+    asyncio.run(run(Paths(home.absolute()), kubeconfig, may_mount=not translate_paths))
+
+
+async def run(paths: Paths, kubeconfig: Path, *, may_mount: bool = True) -> None:
+    """Until SIGTERM or SIGINT. Raises KubeError where the API cannot be used at all."""
+    asked_to_stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, asked_to_stop.set)
+    paths.pods.mkdir(parents=True, exist_ok=True, mode=0o700)
+    write_hosts(paths.hosts, render_hosts([]) if not paths.hosts.exists() else paths.hosts.read_text())
+    async with Kube.from_kubeconfig(kubeconfig, user_agent="slipway-runner") as kube, _session() as session:
+        events = Events(kube)
+        reflector = Reflector(kube, [*KINDS, POD, CONFIG_MAP, SECRET])
+        has_namespaces = may_mount and await has_mount_namespaces(paths)
+        log.info("paths of containers are %s", "mounted" if has_namespaces else "translated")
+        machine = Machine(
+            paths=paths,
+            kube=kube,
+            store=Store(paths),
+            addresses=Addresses(str(paths.home)),
+            events=events,
+            session=session,
+            sources=lambda: Sources(
+                reflector.objects(CONFIG_MAP), reflector.objects(SECRET), os.cpu_count() or 1, memory_bytes()
+            ),
+            has_namespaces=has_namespaces,
+        )
+        async with reflector:
+            await _serve(machine, reflector, asked_to_stop)
+
+
+async def _serve(machine: Machine, reflector: Reflector, asked_to_stop: asyncio.Event) -> None:
+    await reflector.wait_synced()
+    kubelet = Kubelet(machine)
+    cache = Cache(reflector)
+    workloads = Workloads(machine.kube, cache, machine.events)
+    write_hosts(machine.paths.hosts, render_hosts(reflector.objects(SERVICE).values()))
+    kubelet.stop_left_overs(reflector.objects(POD))
+    kubelet.reconcile(reflector.objects(POD))
+    await register_node(machine.kube, is_ready=True, now=time.time())
+    background = [
+        asyncio.create_task(work)
+        for work in (
+            machine.events.run(),
+            kubelet.watch_memory(),
+            workloads.run(),
+            _follow(reflector, machine, kubelet, workloads),
+        )
+    ]
+    stopping = asyncio.create_task(asked_to_stop.wait())
+    try:
+        done, _ = await asyncio.wait([stopping, *background], return_when=asyncio.FIRST_COMPLETED)
+        for task in done - {stopping}:
+            task.result()  # none of them ends: this raises what was wrong
+        log.info("stopping every Pod")
+        await kubelet.stop_all()
+        await _say_stopped(machine)
+    finally:
+        for task in (stopping, *background):
+            task.cancel()
+        await asyncio.gather(stopping, *background, return_exceptions=True)
+        machine.addresses.close()
+
+
+async def _follow(reflector: Reflector, machine: Machine, kubelet: Kubelet, workloads: Workloads) -> None:
+    while True:
+        kinds = {change.kind for change in await reflector.changed()}
+        if SERVICE in kinds:
+            write_hosts(machine.paths.hosts, render_hosts(reflector.objects(SERVICE).values()))
+        if kinds & {CONFIG_MAP, SECRET}:
+            kubelet.refresh_volumes()
+        if POD in kinds:
+            kubelet.reconcile(reflector.objects(POD))
+        workloads.wake()
+
+
+async def _say_stopped(machine: Machine) -> None:
+    try:
+        await register_node(machine.kube, is_ready=False, now=time.time())
+    except KubeError as exc:  # the API may be stopping too
+        log.warning("the Node still says ready: %s", exc)
+
+
+@asynccontextmanager
+async def _session() -> AsyncIterator[aiohttp.ClientSession]:
+    """For HTTP probes: a connection each, as a kubelet makes them."""
+    async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(force_close=True, limit=256)) as session:
+        yield session
+
+
+if __name__ == "__main__":
+    main()

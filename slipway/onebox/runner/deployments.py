@@ -1,0 +1,262 @@
+"""Deployment → ReplicaSets: a rolling update (or Recreate) towards the current template, and the status of it.
+
+The arithmetic is that of Kubernetes' Deployment controller: never more Pods than replicas + maxSurge, never fewer available
+ones than replicas - maxUnavailable by our own doing.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from slipway.kube.kinds import DEPLOYMENT, REPLICA_SET
+from slipway.onebox.runner.deployment_status import Counts, render_deployment_status
+from slipway.onebox.runner.workload_steps import (
+    HASH_CHARS,
+    HASH_LABEL,
+    MAX_NAME_CHARS,
+    Change,
+    Create,
+    Delete,
+    Object,
+    Step,
+    differs,
+    is_active,
+    is_available,
+    is_going,
+    owned_by,
+    owner_reference,
+    ready_since,
+    template_hash,
+)
+
+REVISION = "deployment.kubernetes.io/revision"
+DEFAULT_SHARE = "25%"
+DEFAULT_HISTORY = 10
+
+
+@dataclass(frozen=True)
+class Generation:
+    """One ReplicaSet with what its Pods are doing. ``pods`` counts also those that are going."""
+
+    obj: Object
+    replicas: int
+    active: int
+    pods: int
+    ready: int
+    available: int
+
+
+@dataclass(frozen=True)
+class Bounds:
+    replicas: int
+    surge: int
+    unavailable: int
+
+
+def plan_deployment(
+    deployment: Object, replica_sets: Sequence[Object], pods: Sequence[Object], now: float
+) -> list[Step]:
+    """``replica_sets`` and ``pods`` are all of the namespace."""
+    if is_going(deployment):
+        return []
+    min_ready_s = float(deployment["spec"].get("minReadySeconds") or 0)
+    mine = [
+        _generation(item, pods, min_ready_s=min_ready_s, now=now)
+        for item in owned_by(deployment, replica_sets)
+        if not is_going(item)
+    ]
+    code = template_hash(deployment["spec"]["template"])
+    new = next((item for item in mine if _labels(item.obj).get(HASH_LABEL) == code), None)
+    old = [item for item in mine if item is not new]
+    limits = bounds(deployment["spec"])
+    steps = [*_revision(deployment, new, old), *_history(deployment, old)]
+    if not deployment["spec"].get("paused"):
+        steps += _roll(deployment, new, old, limits, code)
+    counts = _counts(deployment, new, old, limits)
+    status = render_deployment_status(deployment, counts, now)
+    if differs(deployment.get("status"), status):
+        steps.append(Change(DEPLOYMENT, deployment, {"status": status}, "counts or conditions changed", "status"))
+    return steps
+
+
+def bounds(spec: Mapping[str, Any]) -> Bounds:
+    """A share of surge rounds up, of unavailability down; both 0 would never move, so one may then be unavailable."""
+    replicas = int(spec.get("replicas", 1))
+    rolling = (spec.get("strategy") or {}).get("rollingUpdate") or {}
+    surge = _share(rolling.get("maxSurge", DEFAULT_SHARE), replicas, round_up=True)
+    unavailable = _share(rolling.get("maxUnavailable", DEFAULT_SHARE), replicas, round_up=False)
+    return Bounds(replicas, surge, 1 if surge == 0 and unavailable == 0 else min(unavailable, max(replicas, 1)))
+
+
+def rolling_sizes(new: Generation, old: Sequence[Generation], limits: Bounds) -> dict[str, int]:
+    """ReplicaSet name → wanted replicas, for those that change in this round."""
+    sizes: dict[str, int] = {}
+    total = new.replicas + sum(item.replicas for item in old)
+    room = limits.replicas + limits.surge - total
+    target = min(limits.replicas, new.replicas + max(0, room))
+    if target != new.replicas:
+        sizes[_name(new)] = target
+    # Ours that are not yet available may take as long as they like: what they replace stays until they are.
+    floor = limits.replicas - limits.unavailable
+    pending = max(0, min(target, new.replicas) - new.available)
+    spare = total - floor - pending
+    for item in old:  # the broken ones first: nobody misses them
+        broken = max(0, min(item.replicas - item.available, spare))
+        if broken:
+            sizes[_name(item)] = item.replicas - broken
+            spare -= broken
+    healthy = new.available + sum(item.available for item in old) - floor
+    for item in old:
+        left = sizes.get(_name(item), item.replicas)
+        cut = max(0, min(left, healthy, spare))
+        if cut:
+            sizes[_name(item)] = left - cut
+            healthy -= cut
+            spare -= cut
+    return sizes
+
+
+def recreate_sizes(new: Generation | None, old: Sequence[Generation], limits: Bounds) -> dict[str, int]:
+    """All old Pods are gone, not only going, before the first new one starts."""
+    sizes = {_name(item): 0 for item in old if item.replicas}
+    if new is not None and not sizes and not any(item.pods for item in old) and new.replicas != limits.replicas:
+        sizes[_name(new)] = limits.replicas
+    return sizes
+
+
+def _roll(
+    deployment: Object, new: Generation | None, old: Sequence[Generation], limits: Bounds, code: str
+) -> list[Step]:
+    recreate = (deployment["spec"].get("strategy") or {}).get("type") == "Recreate"
+    if new is None:
+        total = sum(item.replicas for item in old)
+        room = 0 if recreate and (total or any(item.pods for item in old)) else limits.replicas + limits.surge - total
+        size = min(limits.replicas, max(0, room))
+        made = _replica_set(deployment, code, replicas=size, revision=_next_revision(old))
+        shrink = recreate_sizes(None, old, limits) if recreate else {}
+        return [Create(made, "the template has no ReplicaSet"), *_resize(old, shrink)]
+    sizes = recreate_sizes(new, old, limits) if recreate else rolling_sizes(new, old, limits)
+    return _resize([new, *old], sizes)
+
+
+def _resize(generations: Sequence[Generation], sizes: Mapping[str, int]) -> list[Step]:
+    return [
+        Change(
+            REPLICA_SET, item.obj, {"spec": {"replicas": sizes[_name(item)]}}, f"{item.replicas} → {sizes[_name(item)]}"
+        )
+        for item in generations
+        if _name(item) in sizes
+    ]
+
+
+def _revision(deployment: Object, new: Generation | None, old: Sequence[Generation]) -> list[Step]:
+    """The current ReplicaSet has the highest revision (also after a rollback to it); the Deployment shows it."""
+    if new is None:
+        return []
+    steps: list[Step] = []
+    revision = _revision_of(new.obj)
+    if any(_revision_of(item.obj) >= revision for item in old):
+        revision = _next_revision([new, *old])
+        steps.append(Change(REPLICA_SET, new.obj, _revision_patch(revision), f"revision {revision}"))
+    if _revision_of(deployment) != revision:
+        steps.append(Change(DEPLOYMENT, deployment, _revision_patch(revision), f"revision {revision}"))
+    return steps
+
+
+def _history(deployment: Object, old: Sequence[Generation]) -> list[Step]:
+    limit = int(deployment["spec"].get("revisionHistoryLimit", DEFAULT_HISTORY))
+    empty = sorted(
+        (item for item in old if not item.replicas and not item.pods), key=lambda item: _revision_of(item.obj)
+    )
+    return [
+        Delete(REPLICA_SET, item.obj, "older than the history limit") for item in empty[: max(0, len(empty) - limit)]
+    ]
+
+
+def _replica_set(deployment: Object, code: str, *, replicas: int, revision: int) -> dict[str, Any]:
+    meta, spec = deployment["metadata"], deployment["spec"]
+    template = spec["template"]
+    labels = {**((template.get("metadata") or {}).get("labels") or {}), HASH_LABEL: code}
+    selector = spec.get("selector") or {}
+    made: dict[str, Any] = {
+        "apiVersion": "apps/v1",
+        "kind": "ReplicaSet",
+        "metadata": {
+            "name": f"{meta['name'][: MAX_NAME_CHARS * 4 - HASH_CHARS - 1]}-{code}",
+            "namespace": meta["namespace"],
+            "labels": labels,
+            "annotations": {REVISION: str(revision)},
+            "ownerReferences": [owner_reference(deployment)],
+        },
+        "spec": {
+            "replicas": replicas,
+            "selector": {**selector, "matchLabels": {**(selector.get("matchLabels") or {}), HASH_LABEL: code}},
+            "template": {**template, "metadata": {**(template.get("metadata") or {}), "labels": labels}},
+        },
+    }
+    if spec.get("minReadySeconds"):
+        made["spec"]["minReadySeconds"] = spec["minReadySeconds"]
+    return made
+
+
+def _generation(obj: Object, pods: Sequence[Object], *, min_ready_s: float, now: float) -> Generation:
+    mine = owned_by(obj, pods)
+    active = [pod for pod in mine if is_active(pod)]
+    return Generation(
+        obj,
+        replicas=int(obj["spec"].get("replicas", 1)),
+        active=len(active),
+        pods=sum((pod.get("status") or {}).get("phase") not in ("Succeeded", "Failed") for pod in mine),
+        ready=sum(ready_since(pod) is not None for pod in active),
+        available=sum(is_available(pod, min_ready_s=min_ready_s, now=now) for pod in active),
+    )
+
+
+def _counts(deployment: Object, new: Generation | None, old: Sequence[Generation], limits: Bounds) -> Counts:
+    everything = [*([new] if new else []), *old]
+    return Counts(
+        desired=limits.replicas,
+        minimum=limits.replicas - (0 if _is_recreate(deployment) else limits.unavailable),
+        total=sum(item.active for item in everything),
+        wanted=sum(item.replicas for item in everything),
+        updated=new.active if new else 0,
+        ready=sum(item.ready for item in everything),
+        available=sum(item.available for item in everything),
+        new_name=_name(new) if new else "",
+    )
+
+
+def _is_recreate(deployment: Object) -> bool:
+    return (deployment["spec"].get("strategy") or {}).get("type") == "Recreate"
+
+
+def _share(value: object, replicas: int, *, round_up: bool) -> int:
+    text = str(value)
+    if not text.endswith("%"):
+        return max(0, int(text))
+    exact = replicas * int(text[:-1]) / 100
+    return math.ceil(exact) if round_up else math.floor(exact)
+
+
+def _revision_of(obj: Object) -> int:
+    text = (obj["metadata"].get("annotations") or {}).get(REVISION, "0")
+    return int(text) if text.isdigit() else 0
+
+
+def _next_revision(generations: Sequence[Generation]) -> int:
+    return 1 + max((_revision_of(item.obj) for item in generations), default=0)
+
+
+def _revision_patch(revision: int) -> dict[str, Any]:
+    return {"metadata": {"annotations": {REVISION: str(revision)}}}
+
+
+def _labels(obj: Object) -> Mapping[str, str]:
+    return obj["metadata"].get("labels") or {}
+
+
+def _name(item: Generation) -> str:
+    return str(item.obj["metadata"]["name"])

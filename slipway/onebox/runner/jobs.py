@@ -1,0 +1,161 @@
+"""Job → Pods until enough of them succeeded, or too many failed."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from slipway.kube.kinds import JOB, POD
+from slipway.onebox.runner.workload_steps import (
+    Change,
+    Create,
+    Delete,
+    Object,
+    Step,
+    differs,
+    is_active,
+    is_going,
+    owned_by,
+    parse_time,
+    pod_from,
+    prune_zero,
+    time_text,
+)
+
+DEFAULT_BACKOFF_LIMIT = 6
+RETRY_FIRST_S = 10.0
+RETRY_MAX_S = 360.0
+
+
+def plan_job(job: Object, pods: Sequence[Object], now: float) -> list[Step]:
+    """``pods`` are all of the namespace."""
+    if is_going(job):
+        return []
+    mine = owned_by(job, pods)
+    finished_at = _finished_at(job)
+    if finished_at is not None:
+        return _expire(job, finished_at, now)
+    active = [pod for pod in mine if is_active(pod)]
+    failures = [pod for pod in mine if _phase(pod) == "Failed"]
+    succeeded = sum(_phase(pod) == "Succeeded" for pod in mine)
+    failure = _failure(job, len(failures), now)
+    wanted = 0 if failure or job["spec"].get("suspend") else _wanted(job, succeeded)
+    is_done = not failure and succeeded >= _completions(job) and not (wanted and active)
+    steps: list[Step] = [Delete(POD, pod, failure or "no longer wanted") for pod in active[wanted:]]
+    if not failure and not is_done and now >= _retry_at(failures):
+        steps += _make(job, pods, wanted - len(active))
+    status = _status(job, active=min(len(active), wanted), succeeded=succeeded, failed=len(failures), now=now)
+    if failure or is_done:
+        status |= _end(failure, now)
+    if differs(job.get("status"), status):
+        steps.append(Change(JOB, job, {"status": status}, failure or "counts changed", "status"))
+    return steps
+
+
+def retry_at(job: Object, pods: Sequence[Object]) -> float | None:
+    """When a plan may change without any event: the next try, the deadline, the end of the time to live."""
+    spec, finished_at = job["spec"], _finished_at(job)
+    if finished_at is not None:
+        ttl = spec.get("ttlSecondsAfterFinished")
+        return None if ttl is None else finished_at + float(ttl)
+    times = [_retry_at([pod for pod in owned_by(job, pods) if _phase(pod) == "Failed"])]
+    if spec.get("activeDeadlineSeconds") is not None and (started := (job.get("status") or {}).get("startTime")):
+        times.append(parse_time(started) + float(spec["activeDeadlineSeconds"]))
+    return min((time for time in times if time), default=None)
+
+
+def _make(job: Object, pods: Sequence[Object], count: int) -> list[Step]:
+    name, uid = job["metadata"]["name"], job["metadata"]["uid"]
+    labels = {
+        "batch.kubernetes.io/job-name": name,
+        "batch.kubernetes.io/controller-uid": uid,
+        "job-name": name,
+        "controller-uid": uid,
+    }
+    taken = [pod["metadata"]["name"] for pod in pods]
+    steps: list[Step] = []
+    for _ in range(count):
+        pod = pod_from(job["spec"]["template"], job, taken=taken, labels=labels)
+        taken.append(pod["metadata"]["name"])
+        steps.append(Create(pod, "the Job needs a Pod"))
+    return steps
+
+
+def _completions(job: Object) -> int:
+    """Without ``completions`` any success ends the Job."""
+    value = job["spec"].get("completions")
+    return 1 if value is None else int(value)
+
+
+def _wanted(job: Object, succeeded: int) -> int:
+    parallelism = int(job["spec"].get("parallelism", 1))
+    if job["spec"].get("completions") is None:
+        return 0 if succeeded else parallelism
+    return max(0, min(parallelism, _completions(job) - succeeded))
+
+
+def _failure(job: Object, failed: int, now: float) -> str:
+    spec, started = job["spec"], (job.get("status") or {}).get("startTime")
+    if failed > int(spec.get("backoffLimit", DEFAULT_BACKOFF_LIMIT)):
+        return "BackoffLimitExceeded"
+    deadline = spec.get("activeDeadlineSeconds")
+    if deadline is not None and started and now - parse_time(started) >= float(deadline):
+        return "DeadlineExceeded"
+    return ""
+
+
+def _retry_at(failures: Sequence[Object]) -> float:
+    """Zero while nothing has failed; then 10 s after the last failure, doubling."""
+    if not failures:
+        return 0.0
+    last = max(_ended_at(pod) for pod in failures)
+    return last + min(RETRY_MAX_S, RETRY_FIRST_S * 2.0 ** min(len(failures) - 1, 30))
+
+
+def _ended_at(pod: Object) -> float:
+    ends = [
+        parse_time(item["state"]["terminated"].get("finishedAt"))
+        for item in (pod.get("status") or {}).get("containerStatuses") or ()
+        if "terminated" in (item.get("state") or {})
+    ]
+    return max(ends, default=parse_time(pod["metadata"].get("creationTimestamp")))
+
+
+def _status(job: Object, *, active: int, succeeded: int, failed: int, now: float) -> dict[str, Any]:
+    old = job.get("status") or {}
+    return prune_zero({"active": active, "succeeded": succeeded, "failed": failed}) | {
+        "startTime": old.get("startTime") or time_text(now)
+    }
+
+
+def _end(failure: str, now: float) -> dict[str, Any]:
+    stamp = time_text(now)
+    condition: dict[str, Any] = {"status": "True", "lastProbeTime": stamp, "lastTransitionTime": stamp}
+    if failure:
+        texts = {
+            "BackoffLimitExceeded": "Job has reached the specified backoff limit",
+            "DeadlineExceeded": "Job was active longer than specified deadline",
+        }
+        return {
+            "active": None,
+            "conditions": [{**condition, "type": "Failed", "reason": failure, "message": texts[failure]}],
+        }
+    return {"completionTime": stamp, "conditions": [{**condition, "type": "Complete"}]}
+
+
+def _finished_at(job: Object) -> float | None:
+    for condition in (job.get("status") or {}).get("conditions") or ():
+        if condition["type"] in ("Complete", "Failed") and condition["status"] == "True":
+            return parse_time(condition["lastTransitionTime"])
+    return None
+
+
+def _expire(job: Object, finished_at: float, now: float) -> list[Step]:
+    ttl = job["spec"].get("ttlSecondsAfterFinished")
+    if ttl is None or now < finished_at + float(ttl):
+        return []
+    return [Delete(JOB, job, f"finished more than {ttl} s ago")]
+
+
+def _phase(pod: Object) -> str:
+    return str((pod.get("status") or {}).get("phase") or "Pending")

@@ -1,0 +1,157 @@
+"""Pods of the API → workers: one per Pod uid; what is gone is stopped, what is left over from before is adopted."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Mapping
+
+from slipway.kube.errors import Conflict, KubeError, NotFound
+from slipway.kube.kinds import POD
+from slipway.kube.reflector import ObjectKey, backoff_s
+from slipway.onebox.runner.machine import Machine
+from slipway.onebox.runner.memory import used_bytes
+from slipway.onebox.runner.pod_worker import PodWorker
+from slipway.onebox.runner.spec import InvalidPod, Object
+from slipway.onebox.runner.state import read_state
+
+MEMORY_PERIOD_S = 5.0
+RESTART_AFTER_S = 5.0
+"""After a worker ended by a programming error; its containers run on and are adopted."""
+DELETE_TRIES = 20
+
+log = logging.getLogger(__name__)
+
+
+class Kubelet:
+    """``reconcile`` with the Pods as they are now; ``stop_all`` before the runner ends."""
+
+    def __init__(self, machine: Machine) -> None:
+        self._machine = machine
+        self._workers: dict[str, PodWorker] = {}
+        self._tasks: dict[str, asyncio.Task[None]] = {}
+        self._refused: set[str] = set()
+        self._is_stopping = False
+
+    def reconcile(self, pods: Mapping[ObjectKey, Object]) -> None:
+        if self._is_stopping:
+            return
+        by_uid = {str(obj["metadata"]["uid"]): obj for obj in pods.values()}
+        self._refused &= by_uid.keys()
+        for uid, worker in self._workers.items():
+            if uid not in by_uid:
+                worker.stop("gone from the API")
+        for uid, obj in by_uid.items():
+            try:
+                self._follow(uid, obj)
+            except InvalidPod as exc:
+                self._refuse(uid, obj, exc)
+
+    def refresh_volumes(self) -> None:
+        for worker in self._workers.values():
+            worker.refresh_volumes()
+
+    def stop_left_overs(self, pods: Mapping[ObjectKey, Object]) -> None:
+        """Folders of Pods that were deleted while no runner was there: their containers may still run."""
+        known = {str(obj["metadata"]["uid"]) for obj in pods.values()}
+        for folder in sorted(self._machine.paths.pods.glob("*_*_*/")):
+            state = read_state(folder)
+            if state is None or state.uid in known:
+                continue
+            worker = PodWorker(_shell(state.namespace, state.name, state.uid, list(state.containers)), self._machine)
+            worker.stop("deleted while no runner was there")
+            self._begin(state.uid, worker)
+
+    async def stop_all(self) -> None:
+        """Stop every Pod gracefully. The objects stay: the next runner starts them again."""
+        self._is_stopping = True
+        for worker in self._workers.values():
+            worker.stop("the runner stops")
+        await asyncio.gather(*self._tasks.values(), return_exceptions=True)
+
+    async def watch_memory(self) -> None:
+        while True:
+            await asyncio.sleep(MEMORY_PERIOD_S)
+            for worker in list(self._workers.values()):
+                for name, (pid, limit) in worker.memory_limits().items():
+                    used = await asyncio.to_thread(used_bytes, pid)
+                    if used > limit:
+                        worker.kill_for_memory(name, used, limit)
+
+    def _follow(self, uid: str, obj: Object) -> None:
+        worker = self._workers.get(uid)
+        if worker is not None:
+            if worker.obj is not obj:
+                worker.update(obj)
+            return
+        if obj["metadata"].get("deletionTimestamp") and not self._folder_exists(obj):
+            self._begin_removal(uid, obj)
+            return
+        worker = PodWorker(obj, self._machine)
+        if worker.pod.is_deleted:
+            worker.stop("deleted")
+        self._begin(uid, worker)
+
+    def _begin(self, uid: str, worker: PodWorker) -> None:
+        self._workers[uid] = worker
+        self._tasks[uid] = asyncio.create_task(self._run(uid, worker), name=f"pod {'/'.join(worker.pod.key)}")
+
+    async def _run(self, uid: str, worker: PodWorker) -> None:
+        try:
+            await worker.run()
+            if not self._is_stopping:
+                await self._remove(worker.obj)
+                worker.remove_folder()
+        except asyncio.CancelledError:
+            raise
+        except Exception:  # a bug of ours must not take the other Pods along
+            log.exception("%s: its worker ended", "/".join(worker.pod.key))
+            await asyncio.sleep(RESTART_AFTER_S)
+        finally:
+            self._workers.pop(uid, None)
+            self._tasks.pop(uid, None)
+
+    def _begin_removal(self, uid: str, obj: Object) -> None:
+        """Deleted before it ever ran here."""
+        if uid not in self._tasks:
+            task = asyncio.create_task(self._remove(obj))
+            self._tasks[uid] = task
+            task.add_done_callback(lambda _: self._tasks.pop(uid, None))
+
+    async def _remove(self, obj: Object) -> None:
+        """The last step of a deletion: the object goes at once."""
+        meta = obj["metadata"]
+        for attempt in range(1, DELETE_TRIES + 1):
+            try:
+                await self._machine.kube.delete(
+                    POD, meta["name"], namespace=meta["namespace"], grace_period_s=0, uid=meta["uid"]
+                )
+            except (NotFound, Conflict):
+                return
+            except KubeError as exc:
+                log.warning("%s/%s: not removed: %s", meta["namespace"], meta["name"], exc)
+                await asyncio.sleep(backoff_s(attempt))
+            else:
+                return
+
+    def _refuse(self, uid: str, obj: Object, error: InvalidPod) -> None:
+        if uid not in self._refused:
+            self._refused.add(uid)
+            log.error("Pod refused: %s", error)
+            self._machine.events.record(obj, "InvalidPod", str(error), is_warning=True)
+        if obj["metadata"].get("deletionTimestamp"):
+            self._begin_removal(uid, obj)
+
+    def _folder_exists(self, obj: Object) -> bool:
+        meta = obj["metadata"]
+        return self._machine.paths.pod(meta["namespace"], meta["name"], meta["uid"]).exists()
+
+
+def _shell(namespace: str, name: str, uid: str, containers: list[str]) -> Object:
+    """A Pod of which only the running containers are known."""
+    return {
+        "apiVersion": "v1",
+        "kind": "Pod",
+        "metadata": {"namespace": namespace, "name": name, "uid": uid},
+        "spec": {"containers": [{"name": item} for item in containers]},
+    }

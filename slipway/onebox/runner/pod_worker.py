@@ -1,0 +1,418 @@
+"""One Pod at work: asks what to do next, does it, and reports what came of it.
+
+Everything that is decided is decided in ``next_actions``; here steps are taken and their outcomes are folded back into
+what is observed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import math
+import os
+import shutil
+import signal
+import time
+from collections.abc import Coroutine, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, assert_never
+
+from slipway.onebox.images.errors import ImageError
+from slipway.onebox.runner.addresses import NoAddress
+from slipway.onebox.runner.container_run import Ground, build_command, find_image, with_argv
+from slipway.onebox.runner.decide import (
+    Action,
+    Drain,
+    Finish,
+    Kill,
+    Prepare,
+    RunProbe,
+    Start,
+    StopContainer,
+    begun,
+    next_actions,
+    next_due,
+)
+from slipway.onebox.runner.logs import LogFile, PipeReader
+from slipway.onebox.runner.machine import Machine
+from slipway.onebox.runner.observed import (
+    Observed,
+    exited,
+    preparation_failed,
+    prepared,
+    probed,
+    start_failed,
+    started,
+)
+from slipway.onebox.runner.placement import TRANSLATED
+from slipway.onebox.runner.probes import Result, run_check
+from slipway.onebox.runner.process import KILLED, Command, Process, adopt, run_to_end, spawn
+from slipway.onebox.runner.references import MissingReference
+from slipway.onebox.runner.report import Report
+from slipway.onebox.runner.spec import Check, InvalidPod, Pod, parse_pod
+from slipway.onebox.runner.state import PodState, boot_id, read_state, restored, write_state
+from slipway.onebox.runner.status import Facts, render_status
+from slipway.onebox.runner.volumes import plain_folder, volume_files, write_files
+
+IMAGE_DIGESTS = "slipway.dev/image-digests"
+PATHS = "slipway.dev/paths"
+MAX_SLEEP_S = 60.0
+POST_START_TIMEOUT_S = 60.0
+KEPT_RUNS = 2
+"""Logs of this many runs of a container stay: the current one and the one before."""
+
+log = logging.getLogger(__name__)
+
+
+class PodWorker:
+    """``run`` ends when the Pod has been stopped, or raises a programming error."""
+
+    def __init__(self, obj: Mapping[str, Any], machine: Machine) -> None:
+        self.obj = obj
+        self.pod: Pod = parse_pod(obj)
+        self._machine = machine
+        self.folder: Path = machine.paths.pod(self.pod.namespace, self.pod.name, self.pod.uid)
+        state = read_state(self.folder)
+        self._observed: Observed = restored(state) if state else Observed()
+        self._ip = state.ip if state else ""
+        self._start_time: float | None = state.start_time if state else None
+        self._images: dict[str, str] = dict(state.images) if state else pinned_digests(obj)
+        self._processes: dict[str, Process] = {}
+        self._commands: dict[str, Command] = {}
+        self._pipes: dict[str, tuple[LogFile, list[PipeReader]]] = {}
+        self._volumes: dict[str, Path] = {}
+        self._killed_for_memory: set[str] = set()
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._wake = asyncio.Event()
+        self._report = Report(machine.kube, self.pod)
+        self._restore(state)
+
+    def update(self, obj: Mapping[str, Any]) -> None:
+        """The object changed: labels and annotations reach the volumes; a deletion begins the stop."""
+        self.obj = obj
+        self.pod = parse_pod(obj)
+        self.refresh_volumes()
+        if self.pod.is_deleted:
+            self.stop("deleted")
+
+    def stop(self, reason: str) -> None:
+        if not self._observed.stopping:
+            self._observed = replace(self._observed, stopping=reason)
+            self._wake.set()
+
+    def refresh_volumes(self) -> None:
+        """Write the current contents of ConfigMaps, Secrets and own fields. A missing one leaves what is there."""
+        if self._observed.preparation != "done":
+            return
+        try:
+            self._write_volumes()
+        except (MissingReference, InvalidPod, OSError) as exc:
+            self._machine.events.record(self.obj, "FailedMount", str(exc), is_warning=True)
+
+    def memory_limits(self) -> dict[str, tuple[int, int]]:
+        """Container → (pid, limit in bytes), for those that run and have a limit."""
+        return {
+            name: (process.identity.pid, limit)
+            for name, process in self._processes.items()
+            if (limit := self.pod.container(name).resources.memory_bytes) is not None
+        }
+
+    def kill_for_memory(self, name: str, used_bytes: int, limit_bytes: int) -> None:
+        process = self._processes.get(name)
+        if process is None:
+            return
+        self._killed_for_memory.add(name)
+        message = f"container {name} used {used_bytes} bytes of memory (PSS); its limit is {limit_bytes}"
+        self._machine.events.record(self.obj, "OOMKilling", message, is_warning=True)
+        process.signal_group(signal.SIGKILL)
+
+    async def run(self) -> None:
+        reporting = asyncio.create_task(self._report.run())
+        try:
+            while not self._observed.is_finished:
+                self._wake.clear()
+                now = time.time()
+                for action in next_actions(self.pod, self._observed, now):
+                    self._observed = begun(self._observed, action, now)
+                    self._do(action)
+                self._publish()
+                pause = min(MAX_SLEEP_S, next_due(self.pod, self._observed, time.time()) - time.time())
+                await self._sleep(pause)
+        finally:
+            for task in self._tasks:
+                task.cancel()
+            await asyncio.gather(*self._tasks, return_exceptions=True)
+            for name in list(self._pipes):
+                self._close_pipes(name)
+            await self._report.flush()
+            reporting.cancel()
+            self._machine.addresses.release(self._ip)
+
+    def remove_folder(self) -> None:
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+    async def _sleep(self, pause_s: float) -> None:
+        if pause_s <= 0 and not math.isinf(pause_s):
+            await asyncio.sleep(0)
+            return
+        try:
+            async with asyncio.timeout(pause_s):
+                await self._wake.wait()
+        except TimeoutError:
+            return
+
+    def _do(self, action: Action) -> None:
+        match action:
+            case Prepare():
+                self._prepare()
+            case Start():
+                self._start(action)
+            case RunProbe():
+                self._spawn_task(self._probe(action))
+            case StopContainer():
+                self._machine.events.record(
+                    self.obj, "Killing", f"Stopping container {action.container}: {action.reason}"
+                )
+                self._spawn_task(self._stop(action))
+            case Kill():
+                self._processes[action.container].signal_group(signal.SIGKILL)
+            case Drain() | Finish():
+                log.info("%s: %s: %s", "/".join(self.pod.key), type(action).__name__.lower(), action.reason)
+            case _:
+                assert_never(action)
+
+    def _restore(self, state: PodState | None) -> None:
+        """Adopt what still lives; what died without a runner is seen as ended just now."""
+        if state is None:
+            return
+        same_boot = state.boot == boot_id()
+        now = time.time()
+        for name, item in self._observed.containers.items():
+            identity = state.processes.get(name)
+            process = adopt(identity) if identity and same_boot and item.phase == "running" else None
+            if process is not None:
+                log.info("%s: adopted %s, process %d", "/".join(self.pod.key), name, process.identity.pid)
+                self._processes[name] = process
+                self._open_pipes(name, item.restarts)
+                self._spawn_task(self._watch(name, process))
+            elif item.phase == "running":
+                message = "the process ended while no runner was there to see its exit code"
+                self._observed = exited(
+                    self._observed, name, code=KILLED, reason="ContainerStatusUnknown", now=now, message=message
+                )
+            if process is None:  # whatever ended with the last runner starts again at once
+                ended = replace(self._observed.of(name), crashes=0, not_before=0.0)
+                self._observed = self._observed.with_container(name, ended)
+
+    def _prepare(self) -> None:
+        is_alive = bool(self._processes)
+        ports = sorted({port for item in self.pod.containers for port in item.port_numbers})
+        try:
+            self._ip = self._machine.addresses.claim(ports=ports, wanted=self._ip, is_running=is_alive)
+            self._ground().tmp.mkdir(parents=True, exist_ok=True)
+            self._write_volumes()
+            for name in self._processes:
+                self._commands[name] = self._command(name)
+        except (MissingReference, InvalidPod, ImageError, NoAddress, OSError) as exc:
+            reason = "FailedCreatePodSandBox" if isinstance(exc, NoAddress) else "FailedMount"
+            self._machine.events.record(self.obj, reason, str(exc), is_warning=True)
+            self._observed = preparation_failed(self._observed, reason=reason, message=str(exc), now=time.time())
+        else:
+            self._start_time = self._start_time or time.time()
+            self._observed = prepared(self._observed)
+        self._wake.set()
+
+    def _write_volumes(self) -> None:
+        sources = self._machine.sources()
+        for name, volume in self.pod.volumes.items():
+            own = self.folder / "volumes" / name
+            files = volume_files(name, volume, self.pod, sources=sources, ip=self._ip)
+            if files is None:
+                self._volumes[name] = plain_folder(name, volume, self.pod, own=own, claims=self._machine.claims)
+            else:
+                write_files(own, files)
+                self._volumes[name] = own
+
+    def _start(self, action: Start) -> None:
+        name, now = action.container, time.time()
+        container = self.pod.container(name)
+        try:
+            command = self._command(name)
+            process = self._launch(name, command)
+        except ImageError as exc:
+            self._start_failed(name, "ErrImagePull", str(exc))
+        except (MissingReference, InvalidPod) as exc:
+            self._start_failed(name, "CreateContainerConfigError", str(exc))
+        except (OSError, ValueError) as exc:
+            self._start_failed(name, "CreateContainerError", str(exc))
+        else:
+            self._commands[name] = command
+            self._processes[name] = process
+            self._observed = started(self._observed, container, now=now)
+            self._save()  # before anything else can happen: a process nobody knows of would run for ever
+            self._spawn_task(self._watch(name, process))
+            if container.post_start is not None:
+                self._spawn_task(self._post_start(name, container.post_start))
+            self._record_start(name, process)
+        self._wake.set()
+
+    def _launch(self, name: str, command: Command) -> Process:
+        pipes = self._open_pipes(name, self._observed.of(name).restarts)
+        writers = [pipe.writer() for pipe in pipes]
+        try:
+            return spawn(command, stdout=writers[0], stderr=writers[1])
+        except (OSError, ValueError):
+            self._close_pipes(name)
+            raise
+        finally:
+            for writer in writers:
+                os.close(writer)
+
+    def _command(self, name: str) -> Command:
+        """The command of a container; its image's digest is chosen the first time."""
+        container = self.pod.container(name)
+        image = find_image(container, self._machine, digest=self._images.get(name))
+        command = build_command(container, self.pod, image=image, ground=self._ground(), machine=self._machine)
+        if name not in self._images:
+            self._images[name] = image.digest
+            self._report.annotate(IMAGE_DIGESTS, json.dumps(self._images, sort_keys=True))
+        if command.placement.mode == TRANSLATED:
+            self._report.annotate(PATHS, TRANSLATED)
+        return command
+
+    def _record_start(self, name: str, process: Process) -> None:
+        record, digest = self._machine.events.record, self._images[name]
+        record(self.obj, "Pulled", f"Container image {self.pod.container(name).image} is {digest} on this machine")
+        record(self.obj, "Created", f"Created container {name}")
+        record(self.obj, "Started", f"Started container {name}, process {process.identity.pid}")
+
+    def _start_failed(self, name: str, reason: str, message: str) -> None:
+        self._observed = start_failed(self._observed, name, reason=reason, message=message, now=time.time())
+        self._machine.events.record(self.obj, "Failed", f"{reason}: {message}", is_warning=True)
+
+    async def _watch(self, name: str, process: Process) -> None:
+        code = await process.wait()
+        self._close_pipes(name)
+        del self._processes[name]
+        reason = "Completed" if code == 0 else "Error"
+        if name in self._killed_for_memory:
+            self._killed_for_memory.discard(name)
+            reason = "OOMKilled"
+        elif code is None:
+            reason = "ContainerStatusUnknown"
+        now = time.time()
+        self._observed = exited(self._observed, name, code=KILLED if code is None else code, reason=reason, now=now)
+        state = self._observed.of(name)
+        if not self._observed.stopping and state.not_before > now:
+            message = f"Back-off {state.not_before - now:.0f}s restarting failed container {name}"
+            self._machine.events.record(self.obj, "BackOff", message, is_warning=True)
+        self._wake.set()
+
+    async def _probe(self, action: RunProbe) -> None:
+        name, kind = action.container, action.kind
+        container = self.pod.container(name)
+        probe, process = container.probes[kind], self._processes.get(name)
+        result = await self._check(name, probe.check, probe.timeout_s)
+        if process is None or self._processes.get(name) is not process:
+            return  # it ended meanwhile; the answer is about a run that is over
+        was_ready = self._observed.of(name).is_ready
+        self._observed = probed(self._observed, container, kind, is_ok=result.is_ok)
+        if not result.is_ok and (kind == "liveness" or was_ready):
+            message = f"{kind.capitalize()} probe failed: {result.message}"
+            self._machine.events.record(self.obj, "Unhealthy", message, is_warning=True)
+        self._wake.set()
+
+    async def _check(self, name: str, check: Check, timeout_s: float) -> Result:
+        async def execute(argv: tuple[str, ...], limit_s: float) -> int | None:
+            return await run_to_end(with_argv(self._commands[name], argv), timeout_s=limit_s)
+
+        return await run_check(check, ip=self._ip, timeout_s=timeout_s, session=self._machine.session, execute=execute)
+
+    async def _stop(self, action: StopContainer) -> None:
+        """The preStop hook within the grace period, then TERM; KILL is decided when the period is over."""
+        name = action.container
+        hook, process = self.pod.container(name).pre_stop, self._processes.get(name)
+        if hook is not None and action.grace_s > 0:
+            result = await self._check(name, hook, action.grace_s)
+            if not result.is_ok:
+                self._machine.events.record(self.obj, "FailedPreStopHook", result.message, is_warning=True)
+        if process is not None and self._processes.get(name) is process:
+            process.signal_group(signal.SIGTERM)
+
+    async def _post_start(self, name: str, hook: Check) -> None:
+        process = self._processes[name]
+        result = await self._check(name, hook, POST_START_TIMEOUT_S)
+        if not result.is_ok and self._processes.get(name) is process:
+            self._machine.events.record(self.obj, "FailedPostStartHook", result.message, is_warning=True)
+            process.signal_group(signal.SIGKILL)
+
+    def _open_pipes(self, name: str, restart: int) -> list[PipeReader]:
+        pod = self.pod
+        path = self._machine.paths.container_log(pod.namespace, pod.name, pod.uid, container=name, restart=restart)
+        logfile = LogFile(path)
+        for old in path.parent.iterdir():
+            if int(old.name.partition(".")[0]) <= restart - KEPT_RUNS:
+                old.unlink()
+        pipes = [
+            PipeReader(self.folder / f"{name}.{stream}", stream=stream, log=logfile) for stream in ("stdout", "stderr")
+        ]
+        self._pipes[name] = (logfile, pipes)
+        return pipes
+
+    def _close_pipes(self, name: str) -> None:
+        logfile, pipes = self._pipes.pop(name)
+        for pipe in pipes:
+            pipe.close()
+        logfile.close()
+
+    def _ground(self) -> Ground:
+        return Ground(self.folder, self._ip, self._volumes)
+
+    def _publish(self) -> None:
+        self._save()
+        facts = Facts(
+            ip=self._ip if self._observed.preparation == "done" else "",
+            start_time=self._start_time,
+            digests=self._images,
+            pids={name: process.identity.pid for name, process in self._processes.items()},
+        )
+        previous = self._report.status or self.obj.get("status") or {}
+        self._report.show(render_status(self.pod, self._observed, facts, previous=previous, now=time.time()))
+
+    def _save(self) -> None:
+        write_state(
+            self.folder,
+            PodState(
+                namespace=self.pod.namespace,
+                name=self.pod.name,
+                uid=self.pod.uid,
+                ip=self._ip,
+                start_time=self._start_time,
+                images=self._images,
+                containers=self._observed.containers,
+                processes={name: process.identity for name, process in self._processes.items()},
+                boot=boot_id(),
+            ),
+        )
+
+    def _spawn_task(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._task_done)
+
+    def _task_done(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            log.error("%s: a step failed", "/".join(self.pod.key), exc_info=error)
+            self._wake.set()
+
+
+def pinned_digests(obj: Mapping[str, Any]) -> dict[str, str]:
+    """What an earlier runner chose, where its state file is lost. Raises InvalidPod."""
+    text = (obj["metadata"].get("annotations") or {}).get(IMAGE_DIGESTS)
+    try:
+        return {str(key): str(value) for key, value in json.loads(text or "{}").items()}
+    except (ValueError, AttributeError) as exc:
+        raise InvalidPod(f"annotation {IMAGE_DIGESTS}: {text!r} is not a JSON object of container and digest") from exc
