@@ -63,6 +63,11 @@ class ImageTransformer:
         self._pool = DecoderPool(min(threads, MAX_DECODERS), max_photo_bytes=self.max_photo_bytes)
         atexit.register(self._pool.close)
 
+    def close(self) -> None:
+        """End the decoder processes; no call may be under way."""
+        if self._pool is not None:
+            self._pool.close()
+
     def transform_input(
         self,
         X: Any,
