@@ -1,0 +1,98 @@
+"""A defaulted PredictorSpec → the Graph that requests take; what cannot be run is an error here, not on a request."""
+
+from __future__ import annotations
+
+from slipway.contract.sdep import PredictiveUnit, PredictorSpec
+from slipway.executor.errors import GraphError
+from slipway.executor.graph import DEFAULT_RATIO_A, MAX_DEPTH, Endpoint, Graph, Image, Method, Node, RandomAbTest
+
+NETWORK_TYPES = frozenset({"MODEL", "TRANSFORMER", "OUTPUT_TRANSFORMER", "ROUTER", "COMBINER"})
+
+
+def compile_graph(spec: PredictorSpec) -> Graph:
+    """The graph of ``spec``.
+
+    Raises:
+        GraphError: a node has nothing to be called on, an A/B test cannot choose, or the graph is too deep.
+    """
+    images = {
+        container["name"]: str(container.get("image", ""))
+        for component in spec.component_specs
+        for container in component.containers
+    }
+    root = _node(spec.graph, images=images, where=f"predictor {spec.name}: graph", depth=1)
+    nodes: dict[str, Node] = {}
+    for node in root.walk():
+        nodes.setdefault(node.name, node)
+    version = spec.annotations.get("version") or spec.labels.get("version", "")
+    return Graph(spec.name, version, root, nodes)
+
+
+def _node(unit: PredictiveUnit, *, images: dict[str, str], where: str, depth: int) -> Node:
+    if depth > MAX_DEPTH:
+        raise GraphError(f"{where}: more than {MAX_DEPTH} nodes below one another")
+    here = f"{where}: node {unit.name}"
+    children = tuple(_node(child, images=images, where=here, depth=depth + 1) for child in unit.children)
+    node = Node(
+        name=unit.name,
+        input=_input(unit),
+        router=_router(unit, here),
+        aggregates=unit.type == "COMBINER" or "AGGREGATE" in unit.methods,
+        transforms_output=unit.type == "OUTPUT_TRANSFORMER" or "TRANSFORM_OUTPUT" in unit.methods,
+        takes_feedback=unit.type in {"MODEL", "ROUTER"} or "SEND_FEEDBACK" in unit.methods,
+        role=unit.type or "",
+        endpoint=_endpoint(unit),
+        image=split_image(images.get(unit.name, "")),
+        children=children,
+    )
+    if node.endpoint is None and (unit.type in NETWORK_TYPES or unit.methods):
+        raise GraphError(f"{here}: has no endpoint with service_host and ports, so it cannot be called")
+    return node
+
+
+def split_image(image: str) -> Image:
+    """Name and version for the metrics: an image with exactly one ``:`` splits there (contract §3.11)."""
+    name, colon, version = image.partition(":")
+    if not colon or ":" in version:
+        return Image(name=name)
+    return Image(name, version)
+
+
+def _input(unit: PredictiveUnit) -> Method | None:
+    if unit.type == "TRANSFORMER" or "TRANSFORM_INPUT" in unit.methods:
+        return Method.TRANSFORM_INPUT
+    return Method.PREDICT if unit.type == "MODEL" else None
+
+
+def _router(unit: PredictiveUnit, where: str) -> Method | RandomAbTest | None:
+    if unit.type == "ROUTER" or "ROUTE" in unit.methods:
+        return Method.ROUTE
+    if unit.implementation != "RANDOM_ABTEST":
+        return None
+    if len(unit.children) < 2:
+        raise GraphError(f"{where}: RANDOM_ABTEST chooses between two children, it has {len(unit.children)}")
+    return RandomAbTest(_ratio(unit, where))
+
+
+def _ratio(unit: PredictiveUnit, where: str) -> float:
+    if not unit.parameters:
+        return DEFAULT_RATIO_A
+    names = [parameter.name for parameter in unit.parameters]
+    if names != ["ratioA"]:
+        raise GraphError(f"{where}: RANDOM_ABTEST takes one parameter, ratioA, not {', '.join(names)}")
+    try:
+        ratio = float(unit.parameters[0].value)
+    except ValueError:
+        ratio = -1.0
+    if not 0.0 <= ratio <= 1.0:
+        raise GraphError(f"{where}: ratioA is {unit.parameters[0].value!r}, not a number from 0 to 1")
+    return ratio
+
+
+def _endpoint(unit: PredictiveUnit) -> Endpoint | None:
+    endpoint = unit.endpoint
+    if endpoint is None or not endpoint.service_host:
+        return None
+    http_port = endpoint.http_port or endpoint.service_port
+    grpc_port = endpoint.grpc_port or endpoint.service_port
+    return Endpoint(endpoint.service_host, http_port, grpc_port, endpoint.service_port or http_port)

@@ -1,0 +1,107 @@
+"""What both surfaces share: the graph of the moment, the clients of its nodes, admission, deadlines."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable
+from typing import Any, TypeVar
+
+import aiohttp
+
+from slipway.contract.protos import prediction_pb2 as pb
+from slipway.executor.addresses import Addresses
+from slipway.executor.errors import DeadlineError, UnknownNode
+from slipway.executor.graph import Graph, Node
+from slipway.executor.grpc_client import METADATA_METHOD, GrpcNodes
+from slipway.executor.metadata import describe_json, describe_proto
+from slipway.executor.metrics import ExecutorMetrics, Identity
+from slipway.executor.payload import Payload, Wire, inflate
+from slipway.executor.podinfo import CallLimits
+from slipway.executor.readiness import Readiness
+from slipway.executor.rest_client import METADATA_PATH, RestNodes
+from slipway.executor.run import Journey, NodeClient, Run, run_feedback, run_graph
+from slipway.executor.settings import Settings
+from slipway.serving.admission import Admission
+from slipway.serving.limits import MAX_IN_FLIGHT
+from slipway.serving.messages import parse_message
+
+LOG = logging.getLogger(__name__)
+T = TypeVar("T")
+
+
+class Engine:
+    """Runs requests through the graph; the graph may be replaced while requests are under way."""
+
+    def __init__(self, graph: Graph, *, settings: Settings, limits: CallLimits, session: aiohttp.ClientSession) -> None:
+        addresses = Addresses(pod_ip=settings.pod_ip, hosts_file=settings.hosts_file)
+        self.graph = graph
+        self.limits = limits
+        self.admission = Admission(max_requests=MAX_IN_FLIGHT)
+        self.metrics = ExecutorMetrics(Identity(settings.deployment, graph.predictor, graph.version))
+        self.rest = RestNodes(session, addresses=addresses, metrics=self.metrics, timeout_s=limits.rest_timeout_s)
+        self.grpc = GrpcNodes(addresses=addresses, metrics=self.metrics, timeout_s=limits.grpc_timeout_s)
+        self._readiness = Readiness(self.rest, addresses=addresses, full_checks=settings.full_health_checks)
+        self._injects_routing = settings.injects_routing
+
+    def node(self, name: str) -> Node:
+        """The node of that name; UnknownNode, with the names that there are, if it is none of the graph's."""
+        try:
+            return self.graph.nodes[name]
+        except KeyError:
+            known = ", ".join(self.graph.nodes)
+            raise UnknownNode(f"predictor {self.graph.predictor} has no node {name[:80]!r}; it has {known}") from None
+
+    async def predict(self, payload: Payload, *, client: NodeClient, journey: Journey, ask: Wire) -> Payload:
+        run = Run(client, journey, injects_routing=self._injects_routing)
+        return await self.in_time(run_graph(self.graph.root, payload, run=run, ask=ask), journey)
+
+    async def feedback(self, payload: Payload, *, client: NodeClient, journey: Journey) -> Payload:
+        return await self.in_time(run_feedback(self.graph.root, payload, run=Run(client, journey)), journey)
+
+    async def rest_metadata(self, journey: Journey) -> dict[str, Any]:
+        """The graph's metadata as JSON, asked of every node over REST."""
+        root, asked = self.graph.root, self.graph.callable_nodes()
+        answers = [inflate(await self.rest.fetch(node, METADATA_PATH, sent=journey.headers)).body for node in asked]
+        bodies = {node.name: answer for node, answer in zip(asked, answers, strict=True)}
+        return describe_json(self.graph.predictor, root, bodies)
+
+    async def grpc_metadata(self, journey: Journey) -> pb.SeldonGraphMetadata:
+        """The graph's metadata as protobuf, asked of every node over gRPC."""
+        root, asked = self.graph.root, self.graph.callable_nodes()
+        answers = [await self.grpc.fetch(node, METADATA_METHOD, metadata=journey.headers) for node in asked]
+        models = {
+            node.name: parse_message(answer, pb.SeldonModelMetadata)
+            for node, answer in zip(asked, answers, strict=True)
+        }
+        return describe_proto(self.graph.predictor, root, models)
+
+    async def wait_ready(self) -> None:
+        await self._readiness.wait(lambda: self.graph.root)
+
+    async def problems(self) -> list[str]:
+        """Why the nodes cannot be called; empty when they can."""
+        return await self._readiness.problems(self.graph.root)
+
+    async def adopt(self, graph: Graph) -> list[str]:
+        """Use ``graph`` from the next request on, if its nodes can be called; else the old one stays, for the reasons given."""
+        if graph == self.graph:
+            return []
+        if problems := await self._readiness.ask(graph.root):
+            return problems
+        self.graph = graph
+        self.metrics.identity = Identity(self.metrics.identity.deployment, graph.predictor, graph.version)
+        await self.grpc.keep(graph.root.walk())
+        LOG.info("new graph: %s", ", ".join(graph.nodes))
+        return []
+
+    async def close(self) -> None:
+        await self.grpc.close()
+
+    async def in_time(self, work: Awaitable[T], journey: Journey) -> T:
+        limit_s = min(self.limits.deadline_s(nodes=len(self.graph.nodes)), journey.remaining_s)
+        try:
+            async with asyncio.timeout(limit_s):
+                return await work
+        except TimeoutError as error:
+            raise DeadlineError(f"the request took longer than {limit_s:g} s, all nodes together") from error

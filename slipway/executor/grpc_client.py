@@ -1,0 +1,120 @@
+"""Calls nodes over gRPC, one kept channel per address; messages stay the bytes that they are."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable
+
+import grpc
+import grpc.aio
+
+from slipway.contract import headers
+from slipway.executor.addresses import Addresses
+from slipway.executor.errors import NodeAnswered, NodeTimeout, NodeUnreachable, UnknownNode
+from slipway.executor.graph import Method, Node
+from slipway.executor.limits import MAX_ANSWER_BYTES, RECONNECT_MAX_S, RECONNECT_MIN_S
+from slipway.executor.metrics import ExecutorMetrics
+from slipway.executor.payload import Payload, Wire
+from slipway.executor.run import Journey
+from slipway.serving.messages import PROTOBUF
+
+METADATA_METHOD = "/seldon.protos.Model/Metadata"
+Metadata = tuple[tuple[str, str | bytes], ...]
+
+_CHANNEL_OPTIONS = (
+    ("grpc.max_receive_message_length", MAX_ANSWER_BYTES),
+    ("grpc.max_send_message_length", MAX_ANSWER_BYTES),
+    ("grpc.enable_http_proxy", 0),
+    ("grpc.min_reconnect_backoff_ms", int(RECONNECT_MIN_S * 1000)),
+    ("grpc.initial_reconnect_backoff_ms", int(RECONNECT_MIN_S * 1000)),
+    ("grpc.max_reconnect_backoff_ms", int(RECONNECT_MAX_S * 1000)),
+)
+
+
+class GrpcNodes:
+    """The nodes of a graph over gRPC."""
+
+    def __init__(self, *, addresses: Addresses, metrics: ExecutorMetrics, timeout_s: float | None = None) -> None:
+        self._addresses = addresses
+        self._metrics = metrics
+        self._timeout_s = timeout_s
+        self._channels: dict[str, grpc.aio.Channel] = {}
+        self._calls: dict[tuple[str, str], grpc.aio.UnaryUnaryMultiCallable] = {}
+
+    def takes(self, node: Node) -> Wire:  # noqa: ARG002 - over gRPC everything is protobuf
+        return Wire.PROTOBUF
+
+    async def call(
+        self,
+        node: Node,
+        method: Method,
+        payload: Payload,
+        *,
+        ask: Wire,  # noqa: ARG002
+        journey: Journey,
+    ) -> Payload:
+        body, models = await self._exchange(node, method.grpc_path, payload.body, metadata=journey.headers)
+        journey.models.extend(models)
+        return Payload(body, PROTOBUF)
+
+    async def fetch(self, node: Node, method: str, *, metadata: Metadata = ()) -> bytes:
+        """The answer to an empty request; NodeAnswered when it is an error."""
+        body, _ = await self._exchange(node, method, b"", metadata=metadata)
+        return body
+
+    async def keep(self, nodes: Iterable[Node]) -> None:
+        """Close the channels that none of ``nodes`` uses any more."""
+        used = {self._target(node) for node in nodes if node.endpoint is not None}
+        for target in self._channels.keys() - used:
+            self._calls = {key: call for key, call in self._calls.items() if key[0] != target}
+            await self._channels.pop(target).close(grace=None)
+
+    async def close(self) -> None:
+        await self.keep(())
+
+    async def _exchange(self, node: Node, path: str, body: bytes, *, metadata: Metadata) -> tuple[bytes, list[str]]:
+        begun = time.perf_counter()
+        call = self._callable(self._target(node), path)(body, metadata=metadata, timeout=self._timeout_s)
+        code = grpc.StatusCode.CANCELLED
+        try:
+            answer: bytes = await call
+            code = grpc.StatusCode.OK
+            trailing = await call.trailing_metadata()
+        except grpc.aio.AioRpcError as error:
+            code = error.code()
+            raise self._failure(node, error) from error
+        finally:
+            self._metrics.node_called(node, path, "unary", go_code(code), time.perf_counter() - begun)
+        return answer, [str(value) for key, value in trailing or () if key == headers.MODEL]
+
+    def _failure(self, node: Node, error: grpc.aio.AioRpcError) -> Exception:
+        details = error.details() or ""
+        reason = next((str(value) for key, value in error.trailing_metadata() or () if key == headers.REASON), "")
+        if error.code() is grpc.StatusCode.UNAVAILABLE and not reason:
+            return NodeUnreachable(f"node {node.name}: {details}")
+        if error.code() is grpc.StatusCode.DEADLINE_EXCEEDED and not reason:
+            limit = f" within {self._timeout_s:g} s" if self._timeout_s else ""
+            return NodeTimeout(f"node {node.name}: no answer{limit}: {details}")
+        payload = Payload(details.encode(), PROTOBUF)
+        return NodeAnswered(node.name, status_code=500, payload=payload, reason=reason, code=error.code())
+
+    def _target(self, node: Node) -> str:
+        if node.endpoint is None:
+            raise UnknownNode(f"node {node.name} has no endpoint: nothing to call")
+        return f"{self._addresses.resolve(node.endpoint.host)}:{node.endpoint.grpc_port}"
+
+    def _callable(self, target: str, path: str) -> grpc.aio.UnaryUnaryMultiCallable:
+        call = self._calls.get((target, path))
+        if call is None:
+            channel = self._channels.get(target)
+            if channel is None:
+                channel = self._channels[target] = grpc.aio.insecure_channel(target, options=_CHANNEL_OPTIONS)
+            call = self._calls[target, path] = channel.unary_unary(path)
+        return call
+
+
+def go_code(code: grpc.StatusCode) -> str:
+    """``OK``, ``Unknown``, ``DeadlineExceeded``: a status as Go writes it, which is what the metrics' label holds."""
+    if code is grpc.StatusCode.OK:
+        return "OK"
+    return "".join(word.capitalize() for word in code.name.split("_"))

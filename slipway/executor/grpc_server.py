@@ -1,0 +1,130 @@
+"""The executor's gRPC surface: `seldon.protos.Seldon`, with messages passed on as bytes (contract §3.7, §3.8)."""
+
+from __future__ import annotations
+
+import logging
+import math
+import time
+from collections.abc import Awaitable, Callable
+from typing import Any
+from uuid import uuid4
+
+import grpc
+import grpc.aio
+
+from slipway.contract import headers
+from slipway.contract.protos import prediction_pb2 as pb
+from slipway.executor.engine import Engine
+from slipway.executor.errors import NodeAnswered
+from slipway.executor.grpc_client import METADATA_METHOD, Metadata, go_code
+from slipway.executor.payload import Payload, Wire
+from slipway.executor.rest_server import server_timing
+from slipway.executor.run import Journey
+from slipway.serving.errors import failure_of, grpc_status
+from slipway.serving.messages import PROTOBUF, parse_message
+
+LOG = logging.getLogger(__name__)
+SERVICE = "seldon.protos.Seldon"
+NOT_FORWARDED = frozenset({"user-agent", "content-type", "te", "host"})
+Work = Callable[[bytes, Journey], Awaitable[bytes]]
+
+
+class GrpcSurface:
+    """Handlers of the Seldon service."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+
+    def handler(self) -> grpc.GenericRpcHandler:
+        """The service without serialisers: requests and answers are the bytes on the wire."""
+        works: dict[str, Work] = {
+            "Predict": self._predict,
+            "SendFeedback": self._feedback,
+            "ModelMetadata": self._model_metadata,
+            "GraphMetadata": self._graph_metadata,
+        }
+        methods = {name: grpc.unary_unary_rpc_method_handler(self._served(name, work)) for name, work in works.items()}
+        return grpc.method_handlers_generic_handler(SERVICE, methods)
+
+    def _served(self, name: str, work: Work) -> Any:
+        service = f"/{SERVICE}/{name}"
+
+        async def serve(request: bytes, context: grpc.aio.ServicerContext[bytes, bytes]) -> bytes:
+            begun = time.perf_counter()
+            journey = journey_of(context)
+            code = grpc.StatusCode.CANCELLED
+            try:
+                await context.send_initial_metadata(((headers.PUID, journey.puid),))
+                with self._engine.admission.enter() as ticket:
+                    ticket.hold(len(request))
+                    answer = await work(request, journey)
+                code = grpc.StatusCode.OK
+            except Exception as error:
+                code, details, reason = status_of(error, service)
+                context.set_trailing_metadata((*self._trailing(journey), (headers.REASON, reason)))
+                await context.abort(code, details)
+                raise
+            finally:
+                self._engine.metrics.served(service, "unary", go_code(code), time.perf_counter() - begun)
+            context.set_trailing_metadata(self._trailing(journey))
+            return answer
+
+        return serve
+
+    async def _predict(self, request: bytes, journey: Journey) -> bytes:
+        payload = Payload(request, PROTOBUF)
+        answer = await self._engine.predict(payload, client=self._engine.grpc, journey=journey, ask=Wire.PROTOBUF)
+        return answer.body
+
+    async def _feedback(self, request: bytes, journey: Journey) -> bytes:
+        payload = Payload(request, PROTOBUF)
+        answer = await self._engine.feedback(payload, client=self._engine.grpc, journey=journey)
+        return answer.body
+
+    async def _model_metadata(self, request: bytes, journey: Journey) -> bytes:
+        asked = parse_message(request, pb.SeldonModelMetadataRequest)
+        node = self._engine.node(asked.name)
+        fetched = self._engine.grpc.fetch(node, METADATA_METHOD, metadata=journey.headers)
+        return await self._engine.in_time(fetched, journey)
+
+    async def _graph_metadata(self, _request: bytes, journey: Journey) -> bytes:
+        described = await self._engine.in_time(self._engine.grpc_metadata(journey), journey)
+        return described.SerializeToString()
+
+    def _trailing(self, journey: Journey) -> Metadata:
+        found: list[tuple[str, str]] = [(headers.PREDICTOR, self._engine.graph.predictor)]
+        found += [(headers.MODEL, model) for model in dict.fromkeys(journey.models)]
+        if journey.seconds:
+            found.append((headers.SERVER_TIMING, server_timing(journey.seconds)))
+        return tuple(found)
+
+
+def journey_of(context: grpc.aio.ServicerContext[bytes, bytes]) -> Journey:
+    """The call's PUID (its own, or a new one), the metadata that every node gets, and its deadline."""
+    metadata = context.invocation_metadata() or ()
+    puid = next((str(value) for key, value in metadata if key == headers.PUID and value), "") or str(uuid4())
+    forwarded = [
+        (key, value)
+        for key, value in metadata
+        if key not in NOT_FORWARDED and key != headers.PUID and not key.startswith((":", "grpc-"))
+    ]
+    remaining_s = context.time_remaining()
+    return Journey(
+        puid,
+        (*forwarded, (headers.PUID, puid)),
+        remaining_s=math.inf if remaining_s is None else max(0.0, remaining_s),
+    )
+
+
+def status_of(error: Exception, service: str) -> tuple[grpc.StatusCode, str, str]:
+    """The status, the text and the reason of a failed call; a node's own status as the node gave it."""
+    if isinstance(error, NodeAnswered) and error.code is not None:
+        return error.code, error.details, error.reason
+    failure = failure_of(error)
+    expected = hasattr(error, "status_code")
+    LOG.log(
+        logging.INFO if expected else logging.ERROR,
+        "%s: %d %s: %s", service, failure.status_code, failure.reason, failure.info,
+        exc_info=None if expected else error,
+    )  # fmt: skip
+    return grpc_status(failure.status_code), failure.info, failure.reason

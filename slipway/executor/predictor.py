@@ -1,0 +1,123 @@
+"""Where the predictor comes from: a JSON file (followed), ENGINE_PREDICTOR, or a SeldonDeployment's YAML."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import binascii
+import json
+import logging
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+
+import yaml
+
+from slipway.contract.sdep import PredictorSpec, SeldonDeployment
+from slipway.executor.compile import compile_graph
+from slipway.executor.errors import GraphError
+from slipway.executor.graph import Graph
+from slipway.executor.limits import MAX_PREDICTOR_BYTES, PREDICTOR_POLL_S
+from slipway.executor.settings import ENGINE_PREDICTOR, Settings
+
+LOG = logging.getLogger(__name__)
+Adopt = Callable[[Graph], Awaitable[list[str]]]
+Stamp = tuple[int, int, int]
+
+
+def load_spec(settings: Settings) -> PredictorSpec:
+    """The predictor to run, from the first of --predictor-file, --file and ENGINE_PREDICTOR that is given.
+
+    Raises:
+        GraphError: there is none, or it cannot be read.
+    """
+    if settings.predictor_file is not None:
+        return parse_predictor(_read(settings.predictor_file), where=str(settings.predictor_file))
+    if settings.manifest is not None:
+        return _from_manifest(settings.manifest, predictor=settings.predictor)
+    if settings.engine_predictor:
+        return parse_predictor(_decoded(settings.engine_predictor), where=ENGINE_PREDICTOR)
+    raise GraphError(f"no predictor: give --predictor-file, --file or the variable {ENGINE_PREDICTOR}")
+
+
+def parse_predictor(text: bytes, *, where: str) -> PredictorSpec:
+    """The JSON of a defaulted PredictorSpec.
+
+    Raises:
+        GraphError: it is not one.
+    """
+    try:
+        return PredictorSpec.from_json(json.loads(text))
+    except (ValueError, RecursionError, KeyError, TypeError, AttributeError) as error:
+        raise GraphError(f"{where}: not the JSON of a predictor: {error}") from error
+
+
+class PredictorFile:
+    """A predictor file that may be replaced at any time, as the kubelet replaces a ConfigMap's files: by a rename."""
+
+    def __init__(self, path: Path, *, poll_s: float = PREDICTOR_POLL_S) -> None:
+        self._path = path
+        self._poll_s = poll_s
+        self._seen: Stamp | None = None  # the first look finds what was loaded before, or what replaced it since
+
+    async def follow(self, adopt: Adopt) -> None:
+        """Give every new graph to ``adopt`` until it is taken; a broken file is logged and the old graph stays."""
+        while True:
+            await asyncio.sleep(self._poll_s)
+            stamp = stamp_of(self._path)
+            if stamp is None or stamp == self._seen:
+                continue
+            if await self._offer(adopt):
+                self._seen = stamp
+
+    async def _offer(self, adopt: Adopt) -> bool:
+        """Whether this content is done with: taken, or broken for good."""
+        try:
+            graph = compile_graph(parse_predictor(_read(self._path), where=str(self._path)))
+        except GraphError as error:
+            LOG.error("the old graph stays: %s", error)  # noqa: TRY400 - the text says it all
+            return True
+        if problems := await adopt(graph):
+            LOG.warning("%s: the old graph stays until its nodes answer: %s", self._path, "; ".join(problems))
+            return False
+        return True
+
+
+def stamp_of(path: Path) -> Stamp | None:
+    """What changes when a file is replaced or rewritten; None while there is none."""
+    try:
+        found = path.stat()
+    except OSError:
+        return None
+    return found.st_ino, found.st_mtime_ns, found.st_size
+
+
+def _read(path: Path) -> bytes:
+    try:
+        with path.open("rb") as file:
+            text = file.read(MAX_PREDICTOR_BYTES + 1)
+    except OSError as error:
+        raise GraphError(f"{path}: {error.strerror}") from error
+    if len(text) > MAX_PREDICTOR_BYTES:
+        raise GraphError(f"{path}: larger than {MAX_PREDICTOR_BYTES} bytes")
+    return text
+
+
+def _from_manifest(path: Path, *, predictor: str) -> PredictorSpec:
+    try:
+        document = yaml.safe_load(_read(path))
+        deployment = SeldonDeployment.from_json(document)
+    except (yaml.YAMLError, KeyError, TypeError, AttributeError) as error:
+        raise GraphError(f"{path}: not one SeldonDeployment: {error!r}") from error
+    found = {spec.name: spec for spec in deployment.predictors}
+    if predictor in found:
+        return found[predictor]
+    if not predictor and len(found) == 1:
+        return next(iter(found.values()))
+    raise GraphError(f"{path}: --predictor {predictor or '(none)'}: the file has {', '.join(found) or 'none'}")
+
+
+def _decoded(text: str) -> bytes:
+    try:
+        return base64.b64decode(text, validate=True)
+    except binascii.Error as error:
+        raise GraphError(f"{ENGINE_PREDICTOR}: not base64: {error}") from error

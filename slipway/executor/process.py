@@ -1,0 +1,90 @@
+"""A running executor: both servers, the clients, and what follows the predictor file."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Coroutine
+from contextlib import asynccontextmanager
+from typing import Any
+
+from slipway.executor.engine import Engine
+from slipway.executor.graph import Graph
+from slipway.executor.grpc_server import SERVICE, GrpcSurface
+from slipway.executor.podinfo import CallLimits
+from slipway.executor.predictor import PredictorFile
+from slipway.executor.rest_client import open_session
+from slipway.executor.rest_server import RestSurface
+from slipway.executor.settings import Settings
+from slipway.serving.lifecycle import Lifecycle
+from slipway.serving.server import Grpc, Rest, Servers
+
+LOG = logging.getLogger(__name__)
+
+
+@asynccontextmanager
+async def running(
+    graph: Graph, *, settings: Settings, limits: CallLimits, lifecycle: Lifecycle
+) -> AsyncIterator[Servers]:
+    """Servers that accept requests for ``graph``; on leaving they stop, cancelling what is still under way.
+
+    Raises:
+        BindError: a port is taken.
+    """
+    async with open_session() as session:
+        engine = Engine(graph, settings=settings, limits=limits, session=session)
+        servers = await _listen(engine, settings=settings, limits=limits, lifecycle=lifecycle)
+        LOG.info("REST on port %d, gRPC on port %d", servers.rest_ports[0], servers.grpc_port)
+        followers = _followers(engine, settings)
+        try:
+            yield servers
+        finally:
+            for follower in followers:
+                follower.cancel()
+            await asyncio.gather(*followers, return_exceptions=True)
+            await servers.stop(0)
+            await engine.close()
+
+
+async def serve(graph: Graph, *, settings: Settings, limits: CallLimits) -> int:
+    """Serve until a signal asks for the end, drain; the exit code."""
+    lifecycle = Lifecycle()
+    lifecycle.stop_on_signals()
+    async with running(graph, settings=settings, limits=limits, lifecycle=lifecycle) as servers:
+        return await servers.serve()
+
+
+async def _listen(engine: Engine, *, settings: Settings, limits: CallLimits, lifecycle: Lifecycle) -> Servers:
+    app = RestSurface(engine, settings=settings, lifecycle=lifecycle).application()
+    return await Servers.start(
+        rest=[Rest(app, settings.http_port, cancels_abandoned=True)],
+        grpc_half=Grpc(
+            handlers=[GrpcSurface(engine).handler()],
+            services=[SERVICE],
+            port=settings.grpc_port,
+            max_message_bytes=limits.grpc_max_message_bytes,
+        ),
+        lifecycle=lifecycle,
+        host=settings.bind_host,
+        shutdown=settings.shutdown,
+    )
+
+
+def _followers(engine: Engine, settings: Settings) -> list[asyncio.Task[None]]:
+    works: list[Coroutine[Any, Any, None]] = [_announce(engine)]
+    if settings.predictor_file is not None:
+        works.append(PredictorFile(settings.predictor_file).follow(engine.adopt))
+    followers = [asyncio.create_task(work) for work in works]
+    for follower in followers:
+        follower.add_done_callback(_report)
+    return followers
+
+
+def _report(follower: asyncio.Task[None]) -> None:
+    if not follower.cancelled() and (error := follower.exception()) is not None:
+        LOG.error("a background task of the executor ended: %s", error, exc_info=error)
+
+
+async def _announce(engine: Engine) -> None:
+    await engine.wait_ready()
+    LOG.info("ready: %s", ", ".join(engine.graph.nodes))

@@ -1,0 +1,91 @@
+"""Whether every node of a graph can be called, and on which wire."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable
+
+from slipway.executor.addresses import Addresses
+from slipway.executor.errors import NodeAnswered, NodeTimeout, NodeUnreachable
+from slipway.executor.graph import Node
+from slipway.executor.limits import FIRST_READY_POLL_S, PROBE_TIMEOUT_S
+from slipway.executor.rest_client import METADATA_PATH, RestNodes
+
+LOG = logging.getLogger(__name__)
+FULL_CHECK_PATH = "/api/v1.0/health/status"
+
+
+class Readiness:
+    """Asks the nodes; answers that are fresh enough are given again, so that probes cannot flood the nodes."""
+
+    def __init__(
+        self,
+        nodes: RestNodes,
+        *,
+        addresses: Addresses,
+        full_checks: bool = False,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._nodes = nodes
+        self._addresses = addresses
+        self._full_checks = full_checks
+        self._clock = clock
+        self._asked_at = float("-inf")
+        self._problems: list[str] = ["no node has been asked yet"]
+        self._lock = asyncio.Lock()
+
+    async def problems(self, root: Node) -> list[str]:
+        """Why the graph cannot be called right now; empty when it can."""
+        async with self._lock:
+            if self._clock() - self._asked_at >= FIRST_READY_POLL_S:
+                self._problems = await self.ask(root)
+                self._asked_at = self._clock()
+            return self._problems
+
+    async def ask(self, root: Node) -> list[str]:
+        """``problems``, always by asking."""
+        answers = await asyncio.gather(*(self._ask_node(node) for node in root.walk() if node.endpoint is not None))
+        return [problem for problem in answers if problem]
+
+    async def wait(self, root: Callable[[], Node]) -> None:
+        """Return when the graph can be called for the first time."""
+        told: list[str] = []
+        while found := await self.problems(root()):
+            if found != told:
+                LOG.info("not ready: %s", "; ".join(found))
+                told = found
+            await asyncio.sleep(FIRST_READY_POLL_S)
+
+    async def _ask_node(self, node: Node) -> str:
+        endpoint = node.endpoint
+        if endpoint is None:
+            return ""
+        host = self._addresses.resolve(endpoint.host)
+        try:
+            async with asyncio.timeout(PROBE_TIMEOUT_S):
+                _, writer = await asyncio.open_connection(host, endpoint.service_port)
+                writer.close()
+                await self._learn(node)
+        except TimeoutError:
+            return f"node {node.name}: no answer from {host}:{endpoint.service_port} within {PROBE_TIMEOUT_S:g} s"
+        except (OSError, NodeUnreachable, NodeTimeout) as error:
+            return f"node {node.name}: {host}:{endpoint.service_port}: {error}"
+        except NodeAnswered as error:
+            return str(error)
+        return ""
+
+    async def _learn(self, node: Node) -> None:
+        """The node's wire, once; its health on every check if full checks are on."""
+        if not self._nodes.knows(node):
+            try:
+                await self._nodes.fetch(node, METADATA_PATH)
+            except NodeAnswered as error:  # it answered, that is enough: its wire is known now
+                LOG.info("metadata of %s", error)
+            except NodeUnreachable:
+                if node.endpoint is None or node.endpoint.service_port != node.endpoint.grpc_port:
+                    raise
+                LOG.info("node %s serves gRPC only", node.name)
+        if self._full_checks:
+            await self._nodes.fetch(node, FULL_CHECK_PATH)

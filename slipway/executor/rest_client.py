@@ -1,0 +1,154 @@
+"""Calls nodes over REST on kept connections and remembers which of them take protobuf."""
+
+from __future__ import annotations
+
+import io
+import time
+from functools import lru_cache
+from http import HTTPStatus
+
+import aiohttp
+from aiohttp import hdrs
+from multidict import CIMultiDict
+from yarl import URL
+
+from slipway.contract import headers
+from slipway.executor.addresses import Addresses
+from slipway.executor.errors import AnswerTooLarge, NodeAnswered, NodeTimeout, NodeUnreachable, UnknownNode
+from slipway.executor.graph import Method, Node
+from slipway.executor.limits import CONNECT_TIMEOUT_S, MAX_ANSWER_BYTES, NODE_CONNECTIONS, NODE_KEEPALIVE_S
+from slipway.executor.metrics import ExecutorMetrics
+from slipway.executor.payload import Payload, Wire, inflate
+from slipway.executor.run import Journey
+from slipway.serving.messages import JSON, PROTOBUF
+
+PROTOBUF_OR_JSON = f"{PROTOBUF}, {JSON}"
+LARGE_BODY_BYTES = 2**20
+STATUS_PATH = "/health/status"
+METADATA_PATH = "/metadata"
+GO_TIMEOUT_TEXT = "Client.Timeout exceeded while awaiting headers"
+"""What clients of Seldon's executor look for in the text of a timeout (contract §3.9)."""
+
+
+def open_session() -> aiohttp.ClientSession:
+    """A session for all nodes: no cookies, no proxy, no header of its own, answers as they come."""
+    return aiohttp.ClientSession(
+        connector=aiohttp.TCPConnector(limit=0, limit_per_host=NODE_CONNECTIONS, keepalive_timeout=NODE_KEEPALIVE_S),
+        cookie_jar=aiohttp.DummyCookieJar(),
+        auto_decompress=False,
+        skip_auto_headers=(hdrs.ACCEPT, hdrs.ACCEPT_ENCODING, hdrs.USER_AGENT, hdrs.CONTENT_TYPE),
+    )
+
+
+class RestNodes:
+    """The nodes of a graph over REST."""
+
+    def __init__(
+        self,
+        session: aiohttp.ClientSession,
+        *,
+        addresses: Addresses,
+        metrics: ExecutorMetrics,
+        timeout_s: float | None = None,
+    ) -> None:
+        self._session = session
+        self._addresses = addresses
+        self._metrics = metrics
+        self._timeout_s = timeout_s
+        self._timeout = aiohttp.ClientTimeout(total=timeout_s, sock_connect=CONNECT_TIMEOUT_S)
+        self._wires: dict[str, Wire] = {}
+
+    def takes(self, node: Node) -> Wire:
+        return self._wires.get(node.name, Wire.JSON)
+
+    def knows(self, node: Node) -> bool:
+        """Whether the node has answered anything yet, and so said which wires it takes."""
+        return node.name in self._wires
+
+    async def call(self, node: Node, method: Method, payload: Payload, *, ask: Wire, journey: Journey) -> Payload:
+        payload = inflate(payload)
+        sent: CIMultiDict[str] = journey.headers.copy()
+        sent[hdrs.CONTENT_TYPE] = payload.content_type
+        if self.takes(node) is Wire.PROTOBUF:
+            sent[hdrs.ACCEPT] = PROTOBUF_OR_JSON if ask is Wire.PROTOBUF else JSON
+        answer, models = await self._exchange(node, hdrs.METH_POST, method.rest_path, sent=sent, body=payload.body)
+        journey.models.extend(models)
+        return answer
+
+    async def fetch(self, node: Node, path: str, *, sent: CIMultiDict[str] | None = None) -> Payload:
+        """GET ``path`` of the node; NodeAnswered when that is not 200."""
+        answer, _ = await self._exchange(node, hdrs.METH_GET, path, sent=sent or CIMultiDict())
+        return answer
+
+    async def _exchange(
+        self, node: Node, verb: str, path: str, *, sent: CIMultiDict[str], body: bytes | None = None
+    ) -> tuple[Payload, list[str]]:
+        """The answer and its ``x-slipway-model`` headers; RequestError for anything but HTTP 200."""
+        begun = time.perf_counter()
+        status = 0
+        try:
+            async with self._session.request(
+                verb,
+                self._url(node, path),
+                headers=sent,
+                data=_in_pieces(body),
+                timeout=self._timeout,
+                allow_redirects=False,
+            ) as response:
+                status = response.status
+                answer = Payload(
+                    await _read_answer(response, node),
+                    response.headers.get(hdrs.CONTENT_TYPE, ""),
+                    response.headers.get(hdrs.CONTENT_ENCODING, ""),
+                )
+        except aiohttp.ConnectionTimeoutError as error:
+            raise NodeUnreachable(f"node {node.name}: no connection within {CONNECT_TIMEOUT_S:g} s: {error}") from error
+        except TimeoutError as error:
+            raise NodeTimeout(
+                f"node {node.name}: no answer within {self._timeout_s:g} s ({GO_TIMEOUT_TEXT})"
+            ) from error
+        except (aiohttp.ClientError, OSError) as error:
+            raise NodeUnreachable(f"node {node.name}: {error or type(error).__name__}") from error
+        finally:
+            self._metrics.node_called(node, path, verb.lower(), str(status), time.perf_counter() - begun)
+        self._wires[node.name] = _wire_of(response)
+        if status != HTTPStatus.OK:
+            reason = response.headers.get(headers.REASON, "")
+            raise NodeAnswered(node.name, status_code=status, payload=answer, reason=reason)
+        return answer, response.headers.getall(headers.MODEL, [])
+
+    def _url(self, node: Node, path: str) -> URL:
+        if node.endpoint is None:
+            raise UnknownNode(f"node {node.name} has no endpoint: nothing to call {path} on")
+        return _node_url(self._addresses.resolve(node.endpoint.host), node.endpoint.http_port, path)
+
+
+@lru_cache(maxsize=1024)
+def _node_url(host: str, port: int, path: str) -> URL:
+    return URL.build(scheme="http", host=host, port=port, path=path)
+
+
+def _wire_of(response: aiohttp.ClientResponse) -> Wire:
+    return Wire.PROTOBUF if response.headers.get(headers.WIRE) == headers.WIRE_PROTOBUF else Wire.JSON
+
+
+def _in_pieces(body: bytes | None) -> bytes | io.BytesIO | None:
+    """A large body as a stream, which is written piece by piece: one write of it would hold up the event loop."""
+    return io.BytesIO(body) if body and len(body) > LARGE_BODY_BYTES else body
+
+
+async def _read_answer(response: aiohttp.ClientResponse, node: Node) -> bytes:
+    if (response.content_length or 0) > MAX_ANSWER_BYTES:
+        raise _answer_too_large(node)
+    chunks: list[bytes] = []
+    size = 0
+    async for chunk in response.content.iter_any():
+        size += len(chunk)
+        if size > MAX_ANSWER_BYTES:
+            raise _answer_too_large(node)
+        chunks.append(chunk)
+    return chunks[0] if len(chunks) == 1 else b"".join(chunks)
+
+
+def _answer_too_large(node: Node) -> AnswerTooLarge:
+    return AnswerTooLarge(f"node {node.name}: the answer is larger than {MAX_ANSWER_BYTES} bytes")

@@ -1,0 +1,220 @@
+"""The executor's REST surface, seldon protocol (contract §3.1)."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any
+from uuid import uuid4
+
+from aiohttp import hdrs, web
+from multidict import CIMultiDict
+
+from slipway.contract import headers
+from slipway.contract.errors import executor_error
+from slipway.executor.engine import Engine
+from slipway.executor.errors import NodeAnswered
+from slipway.executor.payload import Payload, Wire, escape_html, inflate
+from slipway.executor.rest_client import METADATA_PATH, STATUS_PATH
+from slipway.executor.run import Journey
+from slipway.executor.settings import Settings
+from slipway.serving.body import read_body
+from slipway.serving.errors import Failure, failure_of
+from slipway.serving.exposition import exposition
+from slipway.serving.json_body import dump_json
+from slipway.serving.lifecycle import Lifecycle
+from slipway.serving.messages import JSON, PROTOBUF
+from slipway.serving.rest import Handler, application, error_response
+
+LOG = logging.getLogger(__name__)
+Work = Callable[[web.Request, Journey], Awaitable[Payload]]
+
+PUID_OF = web.RequestKey("puid", str)
+
+NOT_FORWARDED = frozenset(
+    name.lower()
+    for name in (
+        hdrs.CONNECTION, hdrs.KEEP_ALIVE, hdrs.PROXY_AUTHENTICATE, hdrs.PROXY_AUTHORIZATION, hdrs.TE, hdrs.TRAILER,
+        hdrs.TRANSFER_ENCODING, hdrs.UPGRADE, hdrs.HOST, hdrs.CONTENT_LENGTH, hdrs.CONTENT_TYPE, hdrs.CONTENT_ENCODING,
+        hdrs.EXPECT, "Proxy-Connection",
+    )
+)  # fmt: skip
+"""Headers of one connection or of one body; the rest goes to every node (contract §3.1)."""
+
+
+class RestSurface:
+    """Handlers and their application."""
+
+    def __init__(self, engine: Engine, *, settings: Settings, lifecycle: Lifecycle) -> None:
+        self._engine = engine
+        self._settings = settings
+        self._lifecycle = lifecycle
+
+    def application(self) -> web.Application:
+        settings = self._settings
+        app = application(
+            lifecycle=self._lifecycle,
+            render_error=render_error,
+            cors_origin=settings.cors_origins,
+            cors_headers=settings.cors_headers,
+        )
+        app.middlewares.insert(0, self._stamp())
+        app.router.add_get("/live", _live)
+        app.router.add_get("/ready", self._ready)
+        app.router.add_get(settings.prometheus_path, exposition(self._engine.metrics.registry))
+        for version in ("v1.0", "v0.1"):
+            base = f"/api/{version}"
+            app.router.add_post(f"{base}/predictions", self._served("predictions", self._predict))
+            app.router.add_post(f"{base}/feedback", self._served("feedback", self._feedback))
+            app.router.add_get(f"{base}/status/{{node}}", self._served("status", self._node_status))
+            app.router.add_get(f"{base}/metadata/{{node}}", self._served("metadata", self._node_metadata))
+        app.router.add_get("/api/v1.0/metadata", self._served("metadata", self._graph_metadata))
+        app.router.add_get("/api/v1.0/status", self._ready)
+        app.router.add_get("/api/v1.0/health/status", self._ready)
+        return app
+
+    def _stamp(self) -> Any:
+        """A middleware that signs every answer, whoever gave it."""
+        predictor, allowed = self._engine.graph.predictor, self._settings.cors_headers
+        deployment, namespace = self._settings.deployment, self._settings.namespace
+
+        @web.middleware
+        async def stamp(request: web.Request, handler: Handler) -> web.StreamResponse:
+            puid = request.headers.get(headers.PUID) or str(uuid4())
+            request[PUID_OF] = puid
+            response = await handler(request)
+            response.headers[headers.PUID] = puid
+            response.headers[headers.PREDICTOR] = predictor
+            response.headers["X-Content-Type-Options"] = "nosniff"
+            response.headers.setdefault(hdrs.ACCESS_CONTROL_ALLOW_HEADERS, allowed)
+            if "Ce-Specversion" in request.headers:
+                response.headers.update(cloud_event(puid, request.path, deployment=deployment, namespace=namespace))
+            return response
+
+        return stamp
+
+    def _served(self, service: str, work: Work) -> Handler:
+        """A handler that runs ``work``, answers with its payload or its error, and counts and times it."""
+
+        async def serve(request: web.Request) -> web.StreamResponse:
+            begun = time.perf_counter()
+            journey = Journey(request[PUID_OF], forwarded(request))
+            status = 499  # the client left before there was an answer
+            try:
+                response = await self._answer(work, request, journey)
+                status = response.status
+            finally:
+                self._engine.metrics.served(service, request.method.lower(), str(status), time.perf_counter() - begun)
+            if journey.seconds:
+                response.headers[headers.SERVER_TIMING] = server_timing(journey.seconds)
+            if journey.models:
+                response.headers[headers.MODEL] = ", ".join(dict.fromkeys(journey.models))
+            return response
+
+        return serve
+
+    async def _answer(self, work: Work, request: web.Request, journey: Journey) -> web.Response:
+        try:
+            return _success(await work(request, journey), request)
+        except NodeAnswered as error:
+            return _passed_on(error)
+        except Exception as error:
+            failure = failure_of(error)
+            LOG.log(
+                logging.INFO if hasattr(error, "status_code") else logging.ERROR,
+                "%s %s: %d %s: %s", request.method, request.path, failure.status_code, failure.reason, failure.info,
+                exc_info=None if hasattr(error, "status_code") else error,
+            )  # fmt: skip
+            return error_response(failure, render_error)
+
+    async def _predict(self, request: web.Request, journey: Journey) -> Payload:
+        with self._engine.admission.enter() as ticket:
+            body = await read_body(request, ticket)
+            payload = Payload(body, request.headers.get(hdrs.CONTENT_TYPE, ""))
+            ask = Wire.PROTOBUF if PROTOBUF in request.headers.get(hdrs.ACCEPT, "") else Wire.JSON
+            return await self._engine.predict(payload, client=self._engine.rest, journey=journey, ask=ask)
+
+    async def _feedback(self, request: web.Request, journey: Journey) -> Payload:
+        with self._engine.admission.enter() as ticket:
+            body = await read_body(request, ticket)
+            payload = Payload(body, request.headers.get(hdrs.CONTENT_TYPE, ""))
+            return await self._engine.feedback(payload, client=self._engine.rest, journey=journey)
+
+    async def _node_status(self, request: web.Request, journey: Journey) -> Payload:
+        return await self._fetch(request, journey, STATUS_PATH)
+
+    async def _node_metadata(self, request: web.Request, journey: Journey) -> Payload:
+        return await self._fetch(request, journey, METADATA_PATH)
+
+    async def _fetch(self, request: web.Request, journey: Journey, path: str) -> Payload:
+        node = self._engine.node(request.match_info["node"])
+        with self._engine.admission.enter():
+            return await self._engine.in_time(self._engine.rest.fetch(node, path, sent=journey.headers), journey)
+
+    async def _graph_metadata(self, _request: web.Request, journey: Journey) -> Payload:
+        with self._engine.admission.enter():
+            described = await self._engine.in_time(self._engine.rest_metadata(journey), journey)
+        return Payload(dump_json(described), JSON)
+
+    async def _ready(self, _request: web.Request) -> web.Response:
+        problems = await self._engine.problems() if self._lifecycle.is_ready else ["draining"]
+        if not problems:
+            return web.Response()
+        LOG.info("not ready: %s", "; ".join(problems))
+        return web.Response(status=503)
+
+
+async def _live(_request: web.Request) -> web.Response:
+    return web.Response()
+
+
+def render_error(failure: Failure) -> Mapping[str, Any]:
+    return executor_error(failure.status_code, failure.info, failure.reason)
+
+
+def forwarded(request: web.Request) -> CIMultiDict[str]:
+    """The client's headers that every node gets, the request's PUID among them."""
+    sent = CIMultiDict((name, value) for name, value in request.headers.items() if name.lower() not in NOT_FORWARDED)
+    sent[headers.PUID] = request[PUID_OF]
+    return sent
+
+
+def server_timing(seconds: Mapping[str, float]) -> str:
+    """One entry per node, in milliseconds, as the Server-Timing header has them."""
+    return ", ".join(f"{node};dur={spent * 1000:.3f}" for node, spent in seconds.items())
+
+
+def cloud_event(puid: str, path: str, *, deployment: str, namespace: str) -> dict[str, str]:
+    """Headers for a client that speaks CloudEvents (contract §3.1)."""
+    return {
+        "Ce-Id": puid,
+        "Ce-Specversion": "0.3",
+        "Ce-Path": path,
+        "Ce-Type": f"seldon.{deployment}.{namespace}.response",
+        "Ce-Source": f"seldon.{deployment}",
+    }
+
+
+def _success(payload: Payload, request: web.Request) -> web.Response:
+    """Status 200 whatever the node said on the way, with the last node's content type (contract §3.1)."""
+    if payload.encoding and payload.encoding not in request.headers.get(hdrs.ACCEPT_ENCODING, ""):
+        payload = inflate(payload)
+    body = escape_html(payload.body) if payload.is_json and not payload.encoding else payload.body
+    response = web.Response(body=body, headers={hdrs.CONTENT_TYPE: payload.content_type or JSON})
+    if payload.encoding:
+        response.headers[hdrs.CONTENT_ENCODING] = payload.encoding
+    return response
+
+
+def _passed_on(error: NodeAnswered) -> web.Response:
+    """A node's own refusal: its status, its body, its reason."""
+    payload = error.payload
+    response = web.Response(status=error.status_code, body=payload.body)
+    if payload.content_type:
+        response.headers[hdrs.CONTENT_TYPE] = payload.content_type
+    if payload.encoding:
+        response.headers[hdrs.CONTENT_ENCODING] = payload.encoding
+    if error.reason:
+        response.headers[headers.REASON] = error.reason
+    return response

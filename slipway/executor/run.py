@@ -1,0 +1,158 @@
+"""One message through a graph: the contract's algorithm (§3.3, feedback §3.5) over any way of calling a node."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+import random
+import time
+from collections.abc import Callable, Coroutine, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol, TypeVar
+
+from slipway.executor.graph import Method, Node, RandomAbTest
+from slipway.executor.payload import Payload, Wire, combine, with_routing
+from slipway.executor.routes import (
+    ALL_CHILDREN,
+    NO_CHILD,
+    check_feedback_route,
+    check_route,
+    feedback_routing,
+    parse_route,
+)
+
+T = TypeVar("T")
+
+
+@dataclass(slots=True)
+class Journey:
+    """What one request gathers on its way; every call into a node sees it."""
+
+    puid: str
+    headers: Any = ()
+    """The client's headers that go to every node, in the transport's own form."""
+    remaining_s: float = math.inf
+    """What the client's own deadline left when the request came in."""
+    routing: dict[str, int] = field(default_factory=dict)
+    seconds: dict[str, float] = field(default_factory=dict)
+    """Node → time spent waiting for it, over all its calls."""
+    models: list[str] = field(default_factory=list)
+    """What nodes said in ``x-slipway-model``, in the order of their answers."""
+
+
+class NodeClient(Protocol):
+    """How a node is reached: REST, gRPC, or a fake in tests."""
+
+    def takes(self, node: Node) -> Wire:
+        """The best wire that the node takes and gives."""
+
+    async def call(self, node: Node, method: Method, payload: Payload, *, ask: Wire, journey: Journey) -> Payload:
+        """The node's answer, in the wire asked for where the node can; RequestError when there is none."""
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    client: NodeClient
+    journey: Journey
+    injects_routing: bool = False
+    draw: Callable[[], float] = random.random
+    """Uniform in [0, 1), for A/B tests."""
+
+
+async def run_graph(node: Node, payload: Payload, *, run: Run, ask: Wire) -> Payload:
+    """``payload`` through ``node`` and everything below it; the answer is asked for as ``ask``."""
+    inside = run.client.takes(node) if node.transforms_output else ask
+    if node.input is not None:
+        wanted = _children_take(node, run=run, after=inside) if node.children else inside
+        payload = await _call(node, node.input, payload, run=run, ask=wanted)
+        run.journey.routing[node.name] = ALL_CHILDREN
+    if node.children:
+        payload = await _run_children(node, payload, run=run, ask=inside)
+    if node.transforms_output:
+        payload = await _call(node, Method.TRANSFORM_OUTPUT, payload, run=run, ask=ask)
+    if run.injects_routing:
+        payload = with_routing(payload, run.journey.routing)
+    return payload
+
+
+async def run_feedback(root: Node, payload: Payload, *, run: Run) -> Payload:
+    """Feedback to the nodes that took part; the root's answer, or the feedback itself where the root takes none."""
+    answer = await _give_feedback(root, payload, feedback_routing(payload), run=run)
+    return payload if answer is None else answer
+
+
+async def _run_children(node: Node, payload: Payload, *, run: Run, ask: Wire) -> Payload:
+    route = await _choose(node, payload, run=run)
+    run.journey.routing[node.name] = route
+    if route == NO_CHILD:
+        return payload
+    wanted = run.client.takes(node) if node.aggregates else ask
+    answers = await _at_once([run_graph(child, payload, run=run, ask=wanted) for child in _chosen(node, route)])
+    if not node.aggregates:
+        return answers[0]
+    return await _call(node, Method.AGGREGATE, combine(answers), run=run, ask=ask)
+
+
+async def _choose(node: Node, payload: Payload, *, run: Run) -> int:
+    match node.router:
+        case None:
+            return ALL_CHILDREN
+        case RandomAbTest(ratio):
+            return 0 if run.draw() < ratio else 1
+        case Method():
+            answer = await _call(node, Method.ROUTE, payload, run=run, ask=run.client.takes(node))
+            return check_route(parse_route(answer, router=node.name), router=node.name, children=len(node.children))
+
+
+def _chosen(node: Node, route: int) -> tuple[Node, ...]:
+    if route == ALL_CHILDREN:
+        return node.children
+    return () if route == NO_CHILD else (node.children[route],)
+
+
+async def _give_feedback(node: Node, payload: Payload, routing: dict[str, int], *, run: Run) -> Payload | None:
+    route = check_feedback_route(routing.get(node.name, ALL_CHILDREN), router=node.name, children=len(node.children))
+    await _at_once([_give_feedback(child, payload, routing, run=run) for child in _chosen(node, route)])
+    if not node.takes_feedback:
+        return None
+    return await _call(node, Method.SEND_FEEDBACK, payload, run=run, ask=Wire.JSON)
+
+
+async def _call(node: Node, method: Method, payload: Payload, *, run: Run, ask: Wire) -> Payload:
+    journey = run.journey
+    begun = time.perf_counter()
+    try:
+        return await run.client.call(node, method, payload, ask=ask, journey=journey)
+    finally:
+        journey.seconds[node.name] = journey.seconds.get(node.name, 0.0) + time.perf_counter() - begun
+
+
+def entry_wire(node: Node, *, run: Run, after: Wire) -> Wire:
+    """The wire that the first readers of a message entering ``node`` take; ``after`` reads what the node gives."""
+    if node.input is not None:
+        return run.client.takes(node)
+    inside = run.client.takes(node) if node.transforms_output else after
+    return _children_take(node, run=run, after=inside) if node.children else inside
+
+
+def _children_take(node: Node, *, run: Run, after: Wire) -> Wire:
+    """The wire that everyone reading a message below ``node`` takes: router, children, and ``after`` on route -2."""
+    readers = []
+    if isinstance(node.router, Method):
+        readers += [run.client.takes(node), after]
+    answer = run.client.takes(node) if node.aggregates else after
+    readers += [entry_wire(child, run=run, after=answer) for child in node.children]
+    return Wire.PROTOBUF if all(reader is Wire.PROTOBUF for reader in readers) else Wire.JSON
+
+
+async def _at_once(branches: Sequence[Coroutine[Any, Any, T]]) -> list[T]:
+    """All of them concurrently; every one ends before the first error, by order, is raised."""
+    if len(branches) == 1:
+        return [await branches[0]]
+    results = await asyncio.gather(*branches, return_exceptions=True)
+    answers: list[T] = []
+    for result in results:
+        if isinstance(result, BaseException):
+            raise result
+        answers.append(result)
+    return answers

@@ -1,0 +1,158 @@
+"""Flags and environment → one frozen value, read once at start (contract §2.4, §3.12)."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from slipway.executor.errors import SettingError
+from slipway.serving.lifecycle import Shutdown
+from slipway.serving.limits import DRAIN_S, GRACE_S
+from slipway.serving.server import POD_IP, bind_host
+
+MAX_SHUTDOWN_S = 3600.0
+HOSTS = "SLIPWAY_HOSTS"
+ENGINE_PREDICTOR = "ENGINE_PREDICTOR"
+DEFAULT_CORS_HEADERS = "Accept, Accept-Encoding, Authorization, Content-Length, Content-Type, X-CSRF-Token"
+TRUTHS = {"true": True, "1": True, "false": False, "0": False}
+
+EXAMPLES = """\
+examples:
+  python -m slipway.executor --sdep yolo --namespace default --predictor stable \\
+      --predictor-file /etc/slipway/predictor/predictor.json
+  python -m slipway.executor --file seldon/yolo.yaml --predictor stable --http-port 8000 --grpc-port 5001
+  ENGINE_PREDICTOR=$(base64 -w0 predictor.json) python -m slipway.executor --sdep yolo --predictor stable
+"""
+
+
+@dataclass(frozen=True)
+class Settings:
+    deployment: str
+    namespace: str
+    predictor: str
+    http_port: int
+    grpc_port: int
+    prometheus_path: str
+    predictor_file: Path | None
+    manifest: Path | None
+    engine_predictor: str | None
+    annotations_file: Path
+    full_health_checks: bool
+    log_level: str
+    shutdown: Shutdown
+    bind_host: str
+    pod_ip: str
+    hosts_file: Path | None
+    cors_origins: str
+    cors_headers: str
+    injects_routing: bool
+
+
+def parse_settings(argv: Sequence[str], environment: Mapping[str, str]) -> Settings:
+    """Settings of a command line; argparse ends the process with status 2 on a wrong one.
+
+    Raises:
+        SettingError: a value is understood but not offered.
+    """
+    flags = _parser(environment).parse_args(argv)
+    if flags.protocol != "seldon":
+        raise SettingError(f"--protocol {flags.protocol}: this executor speaks the seldon protocol only")
+    if flags.server_type != "rpc":
+        raise SettingError(f"--server_type {flags.server_type}: this executor serves rpc only")
+    hosts = environment.get(HOSTS, "")
+    return Settings(
+        deployment=flags.sdep,
+        namespace=flags.namespace,
+        predictor=flags.predictor,
+        http_port=flags.http_port,
+        grpc_port=flags.grpc_port,
+        prometheus_path=flags.prometheus_path,
+        predictor_file=flags.predictor_file,
+        manifest=flags.file,
+        engine_predictor=environment.get(ENGINE_PREDICTOR),
+        annotations_file=flags.annotations_file,
+        full_health_checks=flags.full_health_checks,
+        log_level=flags.log_level.upper(),
+        shutdown=Shutdown(drain_s=max(flags.shutdown_delay, DRAIN_S), grace_s=flags.graceful_timeout),
+        bind_host=bind_host(environment),
+        pod_ip=environment.get(POD_IP, ""),
+        hosts_file=Path(hosts) if hosts else None,
+        cors_origins=environment.get("CORS_ALLOWED_ORIGINS") or "*",
+        cors_headers=environment.get("CORS_ALLOWED_HEADERS") or DEFAULT_CORS_HEADERS,
+        injects_routing=bool(environment.get("SELDON_ENABLE_ROUTING_INJECTION")),
+    )
+
+
+def _parser(environment: Mapping[str, str]) -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m slipway.executor",
+        description="Serve one predictor over REST and gRPC and run its graph. Flags may be written with - or _.",
+        epilog=EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    _add_identity(parser)
+    _add_serving(parser, environment)
+    return parser
+
+
+def _add_identity(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--sdep", default="", help="name of the SeldonDeployment (labels of the metrics)")
+    parser.add_argument("--namespace", default="", help="its namespace")
+    parser.add_argument("--predictor", default="", help="name of the predictor; with --file, which one to run")
+    _add(parser, "predictor_file", type=Path, help="JSON of the defaulted predictor; followed when it changes")
+    parser.add_argument("--file", type=Path, help="SeldonDeployment YAML to take the predictor from, for local runs")
+    _add(
+        parser,
+        "annotations_file",
+        type=Path,
+        default=Path("/etc/podinfo/annotations"),
+        help="the Pod's annotations (downward API): time-outs and message sizes (default: %(default)s)",
+    )
+
+
+def _add_serving(parser: argparse.ArgumentParser, environment: Mapping[str, str]) -> None:
+    _add(parser, "http_port", type=int, default=8000, help="REST port, 0 for any free one (default: %(default)s)")
+    _add(parser, "grpc_port", type=int, default=5001, help="gRPC port, 0 for any free one (default: %(default)s)")
+    parser.add_argument("--protocol", default="seldon", choices=("seldon", "tensorflow", "v2", "kfserving"))
+    parser.add_argument("--transport", default="rest", choices=("rest", "grpc"), help="both are always served")
+    _add(parser, "server_type", default="rpc", choices=("rpc", "kafka"))
+    _add(parser, "prometheus_path", default="/prometheus", help="path of the metrics (default: %(default)s)")
+    _add(parser, "log_work_buffer_size", type=int, default=10_000, help="entries of the payload log's queue")
+    _add(parser, "log_write_timeout_ms", type=int, default=2_000, help="how long a payload log may wait for a place")
+    _add(
+        parser, "full_health_checks", type=_truth, nargs="?", const=True, default=False,
+        help="/ready asks each node's health endpoint instead of connecting only",
+    )  # fmt: skip
+    _add(parser, "graceful_timeout", type=_seconds, default=GRACE_S, help="time for work under way after SIGTERM: 15s")
+    _add(parser, "shutdown_delay", type=_seconds, default=DRAIN_S, help="not ready but serving after SIGTERM: 0.5s")
+    _add(
+        parser, "log_level", default=environment.get("SELDON_LOG_LEVEL", "INFO"), type=str.upper,
+        choices=("DEBUG", "INFO", "WARNING", "ERROR"), help="default: SELDON_LOG_LEVEL, else INFO",
+    )  # fmt: skip
+
+
+def _add(parser: argparse.ArgumentParser, name: str, **options: object) -> None:
+    """A flag under Seldon's spelling and the usual one."""
+    parser.add_argument(f"--{name}", f"--{name.replace('_', '-')}", dest=name, **options)  # type: ignore[arg-type]
+
+
+def _truth(text: str) -> bool:
+    try:
+        return TRUTHS[text.lower()]
+    except KeyError:
+        raise argparse.ArgumentTypeError(f"{text!r} is not one of {', '.join(TRUTHS)}") from None
+
+
+def _seconds(text: str) -> float:
+    """``15``, ``15s`` and ``500ms``: Go's short durations and plain seconds."""
+    number, factor = (text[:-2], 0.001) if text.endswith("ms") else (text.removesuffix("s"), 1.0)
+    try:
+        seconds = float(number) * factor
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is no duration; examples: 15s, 500ms, 2.5") from None
+    if not 0 <= seconds <= MAX_SHUTDOWN_S:
+        raise argparse.ArgumentTypeError(f"{text!r} is outside of 0s to {MAX_SHUTDOWN_S:g}s")
+    return seconds

@@ -1,0 +1,236 @@
+"""The gRPC surface with real nodes behind it: the contract's behaviours 16, 17 and 40 to 43."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import grpc
+import pytest
+
+from slipway.contract.protos import prediction_pb2 as pb
+from tests.executor.executors import executor
+from tests.executor.nodes import Node, Refusal, serving
+
+FEEDBACK = "/seldon.protos.Seldon/SendFeedback"
+TEXT = pb.SeldonMessage(strData="in")
+
+
+async def test_predict_passes_bytes_through_and_names_the_predictor() -> None:
+    node = Node("a")
+    odd = TEXT.SerializeToString() + b"\xd2\x3e\x01x"  # a field that SeldonMessage does not have
+    async with serving(node), executor(node.graph("MODEL")) as client:
+        answer, metadata = await client.call(odd)
+    assert answer == odd
+    assert node.grpc_seen[0][0] == "/seldon.protos.Model/Predict"
+    assert metadata["x-slipway-predictor"] == "main"
+    assert metadata["server-timing"].startswith("a;dur=")
+
+
+async def test_puid_is_added_when_missing_and_sent_to_nodes() -> None:
+    node = Node("a")
+    async with serving(node), executor(node.graph("MODEL")) as client:
+        _, metadata = await client.call(TEXT)
+    assert len(metadata["seldon-puid"]) == 36
+    assert node.grpc_seen[0][1]["seldon-puid"] == metadata["seldon-puid"]
+
+
+async def test_puid_is_kept_when_present_and_metadata_reaches_nodes() -> None:
+    node = Node("a")
+    async with serving(node), executor(node.graph("MODEL")) as client:
+        _, metadata = await client.call(TEXT, metadata=(("seldon-puid", "mine"), ("my-key", "1")))
+    seen = node.grpc_seen[0][1]
+    assert (metadata["seldon-puid"], seen["seldon-puid"], seen["my-key"]) == ("mine", "mine", "1")
+
+
+async def test_chain_calls_the_method_of_each_node_s_type() -> None:
+    first, model, last = Node("t"), Node("m"), Node("o")
+    first.grpc = lambda _, __: pb.SeldonMessage(strData="t").SerializeToString()
+    model.grpc = lambda _, request: pb.SeldonMessage(
+        strData=pb.SeldonMessage.FromString(request).strData + "m"
+    ).SerializeToString()
+    async with (
+        serving(first, model, last),
+        executor(last.graph("OUTPUT_TRANSFORMER", first.graph("TRANSFORMER", model.graph("MODEL")))) as client,
+    ):
+        answer, _ = await client.call(TEXT)
+    assert pb.SeldonMessage.FromString(answer).strData == "tm"
+    assert [node.grpc_seen[0][0] for node in (first, model, last)] == [
+        "/seldon.protos.Transformer/TransformInput",
+        "/seldon.protos.Model/Predict",
+        "/seldon.protos.OutputTransformer/TransformOutput",
+    ]
+
+
+async def test_router_and_combiner_work_on_messages() -> None:
+    router, combiner, left, right = Node("r"), Node("c"), Node("x"), Node("y")
+    route = pb.SeldonMessage()
+    route.data.tensor.values.append(1)
+    router.grpc = lambda _, __: route.SerializeToString()
+    async with (
+        serving(router, combiner, left, right),
+        executor(
+            router.graph(
+                "ROUTER", left.graph("MODEL"), combiner.graph("COMBINER", left.graph("MODEL"), right.graph("MODEL"))
+            )
+        ) as client,
+    ):
+        await client.call(TEXT)
+    method, _, request = combiner.grpc_seen[0]
+    assert method == "/seldon.protos.Combiner/Aggregate"
+    assert pb.SeldonMessageList.FromString(request) == pb.SeldonMessageList(seldonMessages=[TEXT, TEXT])
+
+
+async def test_large_messages_are_combined_with_right_lengths() -> None:
+    combiner, left = Node("c"), Node("x")
+    photo = pb.SeldonMessage(binData=b"p" * 70_000)
+    async with serving(combiner, left), executor(combiner.graph("COMBINER", left.graph("MODEL"))) as client:
+        await client.call(photo)
+    assert pb.SeldonMessageList.FromString(combiner.grpc_seen[0][2]).seldonMessages[0] == photo
+
+
+async def test_bad_route_is_internal_and_the_executor_goes_on() -> None:
+    router, child = Node("r"), Node("x")
+    async with serving(router, child), executor(router.graph("ROUTER", child.graph("MODEL"))) as client:
+        with pytest.raises(grpc.aio.AioRpcError) as caught:
+            await client.call(TEXT)
+        assert await client.is_ready()
+    assert caught.value.code() is grpc.StatusCode.INTERNAL
+    assert "router r" in (caught.value.details() or "")
+    assert trailing(caught.value)["x-slipway-reason"] == "ROUTE_INVALID"
+
+
+async def test_feedback_goes_through_the_model_service_by_recorded_routing() -> None:
+    router, left, right = Node("r"), Node("x"), Node("y")
+    feedback = pb.Feedback(reward=1.0)
+    feedback.response.meta.routing["r"] = 1
+    async with (
+        serving(router, left, right),
+        executor(router.graph("ROUTER", left.graph("MODEL"), right.graph("MODEL"))) as client,
+    ):
+        await client.call(feedback, FEEDBACK)
+    assert [[method for method, *_ in node.grpc_seen] for node in (router, left, right)] == [
+        ["/seldon.protos.Model/SendFeedback"],
+        [],
+        ["/seldon.protos.Model/SendFeedback"],
+    ]
+
+
+async def test_routing_is_injected_into_messages() -> None:
+    node = Node("a")
+    environment = {"SELDON_ENABLE_ROUTING_INJECTION": "yes"}
+    async with serving(node), executor(node.graph("MODEL"), environment=environment) as client:
+        answer, _ = await client.call(TEXT)
+    assert dict(pb.SeldonMessage.FromString(answer).meta.routing) == {"a": -1}
+
+
+async def test_node_s_status_passes_with_its_text_and_reason() -> None:
+    node = Node("a")
+
+    def refuse(_: str, __: bytes) -> bytes:
+        raise Refusal(grpc.StatusCode.INVALID_ARGUMENT, "no photo", ("x-slipway-reason", "IMAGE_UNDECODABLE"))
+
+    node.grpc = refuse
+    async with serving(node), executor(node.graph("MODEL")) as client:
+        with pytest.raises(grpc.aio.AioRpcError) as caught:
+            await client.call(TEXT)
+    assert (caught.value.code(), caught.value.details()) == (grpc.StatusCode.INVALID_ARGUMENT, "no photo")
+    assert trailing(caught.value)["x-slipway-reason"] == "IMAGE_UNDECODABLE"
+    assert trailing(caught.value)["x-slipway-predictor"] == "main"
+
+
+async def test_unreachable_node_is_unavailable() -> None:
+    async with executor({"name": "a", "type": "MODEL"}, ready=False) as client:
+        with pytest.raises(grpc.aio.AioRpcError) as caught:
+            await client.call(TEXT)
+    assert caught.value.code() is grpc.StatusCode.UNAVAILABLE
+    assert trailing(caught.value)["x-slipway-reason"] == "NODE_UNREACHABLE"
+
+
+async def test_node_that_starts_late_is_called_without_a_long_back_off() -> None:
+    node = Node("a")
+    async with serving(node):
+        pass
+    async with executor(node.graph("MODEL"), ready=False) as client:
+        for _ in range(3):
+            with pytest.raises(grpc.aio.AioRpcError):
+                await client.call(TEXT)
+        async with serving(node):
+            answer, _ = await client.call(TEXT, wait_for_ready=True, timeout=5) if await _comes(client) else (b"", {})
+    assert answer == TEXT.SerializeToString()
+
+
+async def _comes(client: Any) -> bool:
+    from tests.waiting import eventually
+
+    async def answers() -> bool:
+        try:
+            await client.call(TEXT)
+        except grpc.aio.AioRpcError:
+            return False
+        return True
+
+    return await eventually(answers, timeout_s=3)
+
+
+async def test_grpc_timeout_annotation_is_deadline_exceeded() -> None:
+    node = Node("a")
+    node.grpc = lambda _, __: asyncio.Event().wait()  # type: ignore[assignment, return-value]
+    async with (
+        serving(node),
+        executor(node.graph("MODEL"), annotations={"seldon.io/grpc-timeout": "100"}) as client,
+    ):
+        with pytest.raises(grpc.aio.AioRpcError) as caught:
+            await client.call(TEXT)
+    assert caught.value.code() is grpc.StatusCode.DEADLINE_EXCEEDED
+    assert trailing(caught.value)["x-slipway-reason"] == "NODE_TIMEOUT"
+
+
+async def test_max_message_size_annotation_is_resource_exhausted() -> None:
+    node = Node("a")
+    annotations = {"seldon.io/grpc-max-message-size": "1"}
+    async with serving(node), executor(node.graph("MODEL"), annotations=annotations) as client:
+        with pytest.raises(grpc.aio.AioRpcError) as caught:
+            await client.call(TEXT)
+    assert caught.value.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
+
+
+async def test_messages_above_grpc_s_own_default_pass() -> None:
+    node = Node("a")
+    photo = pb.SeldonMessage(binData=b"p" * (5 * 2**20))
+    async with serving(node), executor(node.graph("MODEL")) as client:
+        node.grpc = lambda _, __: TEXT.SerializeToString()
+        with pytest.raises(grpc.aio.AioRpcError) as caught:
+            await client.call(photo)
+    assert "received message larger than max" in (caught.value.details() or "").lower()
+
+
+async def test_model_and_graph_metadata() -> None:
+    first, model = Node("t"), Node("m")
+    async with serving(first, model), executor(first.graph("TRANSFORMER", model.graph("MODEL"))) as client:
+        one, _ = await client.call(pb.SeldonModelMetadataRequest(name="m"), "/seldon.protos.Seldon/ModelMetadata")
+        every, _ = await client.call(b"", "/seldon.protos.Seldon/GraphMetadata")
+    assert pb.SeldonModelMetadata.FromString(one).name == "m"
+    described = pb.SeldonGraphMetadata.FromString(every)
+    assert (described.name, sorted(described.models)) == ("main", ["m", "t"])
+
+
+async def test_client_that_leaves_cancels_the_call_of_the_node() -> None:
+    node = Node("a")
+    arrived = asyncio.Event()
+
+    async def never(_: str, __: bytes) -> bytes:
+        arrived.set()
+        await asyncio.Event().wait()
+        return b""
+
+    node.grpc = never
+    async with serving(node), executor(node.graph("MODEL")) as client:
+        request = asyncio.create_task(client.call(TEXT))
+        await asyncio.wait_for(arrived.wait(), 5)
+        request.cancel()
+        await asyncio.wait_for(node.cancelled.wait(), 5)
+
+
+def trailing(error: grpc.aio.AioRpcError) -> dict[str, Any]:
+    return dict(error.trailing_metadata())
