@@ -1,0 +1,41 @@
+"""Names of everything that is generated from a SeldonDeployment (contract section 2.1)."""
+
+from __future__ import annotations
+
+import hashlib
+
+from slipway.contract.sdep import PredictorSpec
+
+MAX_NAME = 63
+ORCHESTRATOR = "seldon-container-engine"
+SERVICE_NAME_ANNOTATION = "seldon.io/svc-name"
+
+
+def bounded(name: str) -> str:
+    """``name``, or ``seldon-`` and its MD5 where it is too long for Kubernetes."""
+    if len(name) <= MAX_NAME:
+        return name
+    return f"seldon-{hashlib.md5(name.encode(), usedforsecurity=False).hexdigest()}"
+
+
+def deployment_name(sdep: str, predictor: PredictorSpec, index: int) -> str:
+    """Of componentSpec ``index``: its own name, else its containers' names joined."""
+    component = predictor.component_specs[index]
+    suffix = component.metadata.get("name") or "-".join(container["name"] for container in component.containers)
+    return bounded(f"{sdep}-{predictor.name}-{index}-{suffix}")
+
+
+def orchestrator_deployment_name(sdep: str, predictor: PredictorSpec) -> str:
+    return bounded(f"{sdep}-{predictor.name}-svc-orch")
+
+
+def predictor_service_name(sdep: str, predictor: PredictorSpec) -> str:
+    return predictor.annotations.get(SERVICE_NAME_ANNOTATION) or bounded(f"{sdep}-{predictor.name}")
+
+
+def container_service_name(sdep: str, predictor: PredictorSpec, container: str) -> str:
+    return bounded(f"{sdep}-{predictor.name}-{container}")
+
+
+def service_host(service: str, namespace: str) -> str:
+    return f"{service}.{namespace}.svc.cluster.local"
