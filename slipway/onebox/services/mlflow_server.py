@@ -45,7 +45,6 @@ def serve(paths: Paths, *, port: int) -> None:
     from mlflow.server import constants
     from mlflow.server.handlers import initialize_backend_stores
 
-
     store_uri = os.environ["MLFLOW_BACKEND_STORE_URI"]
     artifact_root = os.environ["MLFLOW_DEFAULT_ARTIFACT_ROOT"]
     os.environ[constants.BACKEND_STORE_URI_ENV_VAR] = store_uri

@@ -18,6 +18,7 @@ MLFLOW_DATABASE = "mlflow"
 MLFLOW_AUTH_DATABASE = "mlflow_auth"
 DATABASES = (MLFLOW_DATABASE, MLFLOW_AUTH_DATABASE)
 NOBODY = 65534  # uid of "nobody": PostgreSQL refuses to run as root
+NICE = 5  # nothing that is being served waits for it
 # One user with a handful of connections: small buffers, no helper processes that idle.
 OPTIONS = {
     "listen_addresses": "",
@@ -78,7 +79,7 @@ def specs(paths: Paths, *, env: dict[str, str]) -> list[ProcessSpec]:
         *options,
     )
     return [
-        ProcessSpec(name="postgres-init", part="postgres", argv=(*task, "cluster"), env=env),
+        ProcessSpec(name="postgres-init", part="postgres", argv=(*task, "cluster"), env=env, nice=NICE),
         ProcessSpec(
             name="postgres",
             part="postgres",
@@ -86,6 +87,7 @@ def specs(paths: Paths, *, env: dict[str, str]) -> list[ProcessSpec]:
             env=env,
             probe=PostgresProbe(paths.sockets, USER),
             after=("postgres-init",),
+            nice=NICE,
             stop_signal=signal.SIGINT,  # "fast": TERM would wait for clients to leave
         ),
         ProcessSpec(
@@ -94,5 +96,6 @@ def specs(paths: Paths, *, env: dict[str, str]) -> list[ProcessSpec]:
             argv=(*task, "databases"),
             env=env,
             after=("postgres",),
+            nice=NICE,
         ),
     ]

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -13,12 +13,13 @@ from slipway.kube.errors import ApiError, Unavailable
 from slipway.kube.kinds import SELDON_DEPLOYMENT
 from slipway.onebox.paths import Paths
 from slipway.onebox.services.platform import build_specs
+from slipway.onebox.services.pods import living_containers
 from slipway.onebox.services.secrets import ensure_secrets
 from slipway.onebox.services.wanted import load_wanted
 from slipway.onebox.settings import load_settings
 from slipway.onebox.supervisor.control import living_supervisor
 from slipway.onebox.supervisor.history import SATISFIED, Phase
-from slipway.onebox.supervisor.procfs import pss_bytes, tree_pss_bytes
+from slipway.onebox.supervisor.procfs import descendants, pss_bytes
 from slipway.onebox.supervisor.spec import NotReadyError, ProcessSpec
 from slipway.onebox.supervisor.state import ProcessState, load_states
 
@@ -28,7 +29,7 @@ NONE = "-"
 
 @dataclass(frozen=True)
 class ProcessRow:
-    """One process; ``pss_bytes`` counts its descendants too (PostgreSQL's workers, the Pods below the runner)."""
+    """One process; ``pss_bytes`` counts its descendants too (PostgreSQL's workers), but no containers."""
 
     name: str
     state: str
@@ -39,6 +40,15 @@ class ProcessRow:
     pss_bytes: int
     ports: tuple[str, ...]
     problem: str
+
+
+@dataclass(frozen=True)
+class ContainerRow:
+    """One running container of a Pod, with its memory."""
+
+    name: str
+    pid: int
+    pss_bytes: int
 
 
 @dataclass(frozen=True)
@@ -58,6 +68,7 @@ class Status:
 
     supervisor_pid: int | None
     processes: tuple[ProcessRow, ...]
+    containers: tuple[ContainerRow, ...]
     deployments: tuple[DeploymentRow, ...] | None
     pss_bytes: int
 
@@ -84,14 +95,20 @@ async def _observe(paths: Paths, specs: Sequence[ProcessSpec]) -> Status:
     states, wanted = load_states(paths.run), load_wanted(paths)
     shown = [spec for spec in specs if spec.name in wanted or spec.name in states]
     problems = await asyncio.gather(*(_problem(spec, states.get(spec.name)) for spec in shown))
-    rows = tuple(_row(spec, states.get(spec.name), problem) for spec, problem in zip(shown, problems, strict=True))
+    trees = [(name, one.pid, descendants(one.pid)) for name, one in living_containers(paths).items()]
+    inside = frozenset(pid for _, _, tree in trees for pid in tree)
+    rows = tuple(
+        _row(spec, states.get(spec.name), problem, inside) for spec, problem in zip(shown, problems, strict=True)
+    )
+    containers = tuple(ContainerRow(name, pid, _pss(tree)) for name, pid, tree in trees)
     supervisor = living_supervisor(paths.run)
     own_bytes = pss_bytes(supervisor.pid) if supervisor else 0
     return Status(
         supervisor_pid=supervisor.pid if supervisor else None,
         processes=rows,
+        containers=containers,
         deployments=await _deployments(paths),
-        pss_bytes=own_bytes + sum(row.pss_bytes for row in rows),
+        pss_bytes=own_bytes + sum(row.pss_bytes for row in rows) + sum(row.pss_bytes for row in containers),
     )
 
 
@@ -109,17 +126,22 @@ async def _problem(spec: ProcessSpec, state: ProcessState | None) -> str:
     return ""
 
 
-def _row(spec: ProcessSpec, state: ProcessState | None, problem: str) -> ProcessRow:
-    pid = state.identity.pid if state and state.identity and state.is_alive else None
+def _pss(tree: AbstractSet[int]) -> int:
+    return sum(pss_bytes(pid) for pid in tree)
+
+
+def _row(spec: ProcessSpec, state: ProcessState | None, problem: str, containers: AbstractSet[int]) -> ProcessRow:
+    identity = state.identity if state and state.is_alive else None
+    pid = identity.pid if identity else None
     shown = Phase.STOPPED if state is None or (pid is None and state.phase is Phase.READY) else state.phase
     return ProcessRow(
         name=spec.name,
         state=str(shown),
         is_ready=not problem,
         pid=pid,
-        uptime_s=time.time() - state.since if state and pid else None,
+        uptime_s=identity.age_s if identity else None,
         restarts=state.restarts if state else 0,
-        pss_bytes=tree_pss_bytes(pid) if pid else 0,
+        pss_bytes=_pss(descendants(pid) - containers) if pid else 0,
         ports=tuple(str(port) for port in spec.ports),
         problem=problem,
     )
@@ -155,17 +177,20 @@ def render_status(status: Status) -> str:
         return "nothing runs: start it with `slipway up`"
     header = ("PROCESS", "STATE", "PID", "UPTIME", "RESTARTS", "PSS MiB", "PORTS", "")
     lines = _table([header, *(_cells(row) for row in status.processes)])
+    if status.containers:
+        cells = [(row.name, str(row.pid), f"{row.pss_bytes / MIB:.0f}") for row in status.containers]
+        lines += ["", *_table([("CONTAINER", "PID", "PSS MiB"), *cells])]
     supervisor = f"pid {status.supervisor_pid}" if status.supervisor_pid else "not running: `slipway up` starts it"
     lines += ["", f"supervisor: {supervisor}; together {status.pss_bytes / MIB:.0f} MiB PSS"]
     if status.deployments is None:
         lines += ["", "SeldonDeployments: the API does not answer"]
     elif status.deployments:
-        header = ("NAMESPACE", "SELDONDEPLOYMENT", "STATE", "TRAFFIC", "EFFECTIVE", "", "", "")
+        names = ("NAMESPACE", "SELDONDEPLOYMENT", "STATE", "TRAFFIC", "EFFECTIVE")
         rows = [
-            (row.namespace, row.name, row.state, _shares(row.declared), _shares(row.effective), "", "", "")
+            (row.namespace, row.name, row.state, _shares(row.declared), _shares(row.effective))
             for row in status.deployments
         ]
-        lines += ["", *_table([header, *rows])]
+        lines += ["", *_table([names, *rows])]
     return "\n".join(lines)
 
 

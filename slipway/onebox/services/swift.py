@@ -21,6 +21,7 @@ SEGMENTS = f"{BUCKET}+segments"  # where s3api keeps the parts of multipart uplo
 SWIFT_ACCOUNT = f"AUTH_{S3_ACCOUNT}"
 STORAGE_SERVERS = ("account", "container", "object")
 DEVICE = "disk"
+NICE = 5  # what is being served comes from the cache
 MAX_CLIENTS = 128  # connections each server handles at once
 # `s3api` before `tempauth`; `versioned_writes` needs `symlink` after it; `slo` holds multipart uploads.
 PIPELINE = "catch_errors gatekeeper proxy-logging listing_formats s3api tempauth copy slo dlo versioned_writes symlink proxy-server"
@@ -146,7 +147,7 @@ def specs(paths: Paths, settings: Settings, secrets: Secrets, *, env: dict[str, 
     probe = S3Probe(s3_endpoint(settings), role.s3_user, role.s3_key, S3_REGION)
     names = [f"s3-{server}" for server in STORAGE_SERVERS]
     return [
-        ProcessSpec(name="s3-config", part="s3", argv=(*task, "config", "--ports", *ports), env=env),
+        ProcessSpec(name="s3-config", part="s3", argv=(*task, "config", "--ports", *ports), env=env, nice=NICE),
         *(_server(server, Port(HOST, port), folders=folders, env=env) for server, port in internal.items()),
         ProcessSpec(
             name="s3-proxy",
@@ -156,8 +157,9 @@ def specs(paths: Paths, settings: Settings, secrets: Secrets, *, env: dict[str, 
             ports=(public,),
             probe=probe,
             after=("s3-config", *names),
+            nice=NICE,
         ),
-        ProcessSpec(name="s3-bucket", part="s3", argv=(*task, "bucket"), env=env, after=("s3-proxy",), nice=5),
+        ProcessSpec(name="s3-bucket", part="s3", argv=(*task, "bucket"), env=env, after=("s3-proxy",), nice=NICE),
     ]
 
 
@@ -170,6 +172,7 @@ def _server(server: str, port: Port, *, folders: SwiftFolders, env: dict[str, st
         ports=(port,),
         probe=HttpProbe(f"http://{port}/healthcheck"),
         after=("s3-config",),
+        nice=NICE,
     )
 
 

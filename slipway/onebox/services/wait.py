@@ -7,6 +7,7 @@ from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from pathlib import Path
 
+from slipway.onebox.services.pods import kill_left_containers
 from slipway.onebox.services.start import POLL_S, READY_WITHIN_S, Platform, PlatformError
 from slipway.onebox.services.wanted import load_wanted, save_wanted
 from slipway.onebox.supervisor.control import kill_supervisor, living_supervisor, stop_without_supervisor, wake
@@ -79,6 +80,12 @@ def stop(platform: Platform, names: Collection[str], *, on_stopped: Callable[[st
     Raises:
         PlatformError: a supervisor that does not do it in time, while other processes are to go on.
     """
+    _stop(platform, names, on_stopped)
+    if "runner" in names:
+        kill_left_containers(platform.paths)
+
+
+def _stop(platform: Platform, names: Collection[str], on_stopped: Callable[[str, float], None]) -> None:
     run = platform.paths.run
     supervisor = living_supervisor(run)
     if supervisor is not None:

@@ -187,6 +187,7 @@ class Supervisor:
         loop = asyncio.get_running_loop()
         loop.add_reader(descriptor, ended.set)
         probing = asyncio.create_task(self._probe(spec, process))
+        probing.add_done_callback(self._report_broken_probe)
         try:
             await ended.wait()
         finally:
@@ -209,6 +210,10 @@ class Supervisor:
             if self._records[spec.name].phase is Phase.STARTING and self._processes.get(spec.name) is process:
                 self._inbox.put_nowait(BecameReady(spec.name, time.monotonic()))
             return
+
+    def _report_broken_probe(self, probing: asyncio.Task[None]) -> None:
+        if not probing.cancelled() and (error := probing.exception()) is not None:
+            self._say(f"a probe failed in a way it must not: {error!r}")
 
     def _write(self, record: Record) -> None:
         if record.phase is Phase.STOPPED:

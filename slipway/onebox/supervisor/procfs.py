@@ -27,6 +27,12 @@ class Identity:
         """Whether that very process still runs; a zombie does not."""
         return self.boot == boot_id() and _stat(self.pid) == ("alive", self.start_ticks)
 
+    @property
+    def age_s(self) -> float:
+        """Seconds since it started."""
+        uptime_s = float((PROC / "uptime").read_text().split()[0])
+        return uptime_s - self.start_ticks / os.sysconf("SC_CLK_TCK")
+
 
 def boot_id() -> str:
     return (PROC / "sys/kernel/random/boot_id").read_text().strip()
@@ -94,10 +100,6 @@ def pss_bytes(pid: int) -> int:
     except (FileNotFoundError, ProcessLookupError, PermissionError):
         return 0
     return sum(int(line.split()[1]) * 1024 for line in lines if line.startswith("Pss:"))
-
-
-def tree_pss_bytes(pid: int) -> int:
-    return sum(pss_bytes(member) for member in descendants(pid))
 
 
 def listening_inodes(host: str, port: int) -> set[str]:
