@@ -10,18 +10,13 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import numpy.typing as npt
-
 from model_wrappers import wire
-from model_wrappers.darknet import Detection, Detector, Size
+from model_wrappers.darknet import Detector, Size
 from model_wrappers.errors import ComponentError
+from model_wrappers.image_transformer import ImageTransformer
 from model_wrappers.model_identity import ModelIdentity, load_identity
 
-Pixels = npt.NDArray[np.uint8]
-
 FILE_SCHEME = "file://"
-MAX_ARRAY_SIDE = 8192  # of a photo that arrives as an array
 BOXES = ("clipped", "raw")
 _SIZE = re.compile(r"([1-9][0-9]{0,3})x([1-9][0-9]{0,3})", re.ASCII)
 
@@ -57,6 +52,8 @@ class YoloDetector:
         self.boxes = boxes
         self.detector: Detector | None = None
         self.identity: ModelIdentity | None = None
+        self._transformer: ImageTransformer | None = None
+        self._starting = threading.Lock()
         self._last = threading.local()  # metrics() follows predict() on the same thread
 
     @property
@@ -76,23 +73,32 @@ class YoloDetector:
             clip=self.boxes == "clipped",
         )
 
+    def close(self) -> None:
+        """End the decoder processes, if a photo ever came; no call may be under way."""
+        if self._transformer is not None:
+            self._transformer.close()
+
     def predict(
         self,
         X: Any,
-        names: Sequence[str] | None = None,  # noqa: ARG002  - the contract's signature
-        meta: Mapping[str, Any] | None = None,  # noqa: ARG002
+        names: Sequence[str] | None = None,
+        meta: Mapping[str, Any] | None = None,
     ) -> dict[str, Any]:
-        """``X``: a wire record, an encoded photo, or an array [H, W, 3] of RGB levels 0 to 255.
+        """``X``: a wire record, or what ``ImageTransformer`` takes: an encoded photo, an array [H, W, 3] of RGB levels.
 
         Raises:
-            ComponentError: with ``status_code`` and ``reason``: ``INPUT_SIZE_MISMATCH``, ``WIRE_RECORD_INVALID``,
-                ``IMAGE_*``, ``UNSUPPORTED_INPUT``.
+            ComponentError: with ``status_code`` and ``reason``: ``INPUT_SIZE_MISMATCH``, ``WIRE_RECORD_INVALID``, and those
+                of ``ImageTransformer``.
         """
         if self.detector is None or self.identity is None:
             raise ComponentError("the model is not loaded yet", reason="MODEL_NOT_LOADED", status_code=503)
         self._check_input(self.detector)
         started = time.perf_counter()
-        size, detections = _detect(self.detector, X)
+        size, pixels = wire.decode(self._record(X, self.detector.input))
+        found = Size(pixels.shape[1], pixels.shape[0])
+        if found != self.detector.input:
+            raise _mismatch(f"the record's {found} pixels", self.detector)
+        detections = self.detector.detect_letterboxed(pixels, Size(*size))
         self._last.labels = Counter(detection.label for detection in detections)
         self._last.milliseconds = (time.perf_counter() - started) * 1000
         return {
@@ -102,13 +108,14 @@ class YoloDetector:
         }
 
     def metrics(self) -> list[dict[str, Any]]:
-        """Time of the last prediction of this thread, and its detections per class."""
-        if not hasattr(self._last, "labels"):
+        """Time of this thread's last prediction, and its detections per class; told once."""
+        last = self._last.__dict__
+        if "labels" not in last:
             return []
-        timer = {"type": "TIMER", "key": "yolo_detect_ms", "value": self._last.milliseconds}
+        timer = {"type": "TIMER", "key": "yolo_detect_ms", "value": last.pop("milliseconds")}
         counters = (
             {"type": "COUNTER", "key": "yolo_detections", "value": count, "tags": {"label": label}}
-            for label, count in sorted(self._last.labels.items())
+            for label, count in sorted(last.pop("labels").items())
         )
         return [timer, *counters]
 
@@ -124,52 +131,19 @@ class YoloDetector:
             "custom": {"digest": identity.digest, "uri": identity.uri},
         }
 
+    def _record(self, X: Any, size: Size) -> bytes | bytearray | memoryview:
+        """``X`` itself, or what a transformer in front would have made of it."""
+        if isinstance(X, bytes | bytearray | memoryview) and wire.is_record(X):
+            return X
+        with self._starting:  # behind a transformer no photo comes here: its decoder processes start with the first one
+            if self._transformer is None:
+                self._transformer = ImageTransformer(input=str(size))
+                self._transformer.load()
+        return self._transformer.transform_input(X)
+
     def _check_input(self, detector: Detector) -> None:
         if self.input is not None and self.input != detector.input:
             raise _mismatch(f"parameter input={self.input}", detector)
-
-
-def _detect(detector: Detector, X: Any) -> tuple[wire.PhotoSize, list[Detection]]:
-    if isinstance(X, bytes | bytearray | memoryview):
-        if wire.is_record(X):
-            return _detect_record(detector, X)
-        from model_wrappers import photo  # a detector behind a transformer never decodes photos
-
-        rgb = photo.decode(bytes(X))
-    elif isinstance(X, np.ndarray):
-        rgb = _rgb(X)
-    else:
-        raise ComponentError(
-            f"a photo is expected as bytes or as an array [height, width, 3], found {type(X).__name__}",
-            reason="UNSUPPORTED_INPUT",
-        )
-    return wire.PhotoSize(rgb.shape[1], rgb.shape[0]), detector.detect(rgb)
-
-
-def _detect_record(
-    detector: Detector, record: bytes | bytearray | memoryview
-) -> tuple[wire.PhotoSize, list[Detection]]:
-    size, pixels = wire.decode(record)
-    found = Size(pixels.shape[1], pixels.shape[0])
-    if found != detector.input:
-        raise _mismatch(f"the record's {found} pixels", detector)
-    return size, detector.detect_letterboxed(pixels, Size(*size))
-
-
-def _rgb(array: npt.NDArray[Any]) -> Pixels:
-    """An array of the contract (any number type) as a photo; one leading axis of length 1 is dropped."""
-    photo = array[0] if array.ndim == 4 and array.shape[0] == 1 else array
-    if photo.ndim != 3 or photo.shape[2] != 3 or not 0 < min(photo.shape[:2]) <= max(photo.shape[:2]) <= MAX_ARRAY_SIDE:
-        raise ComponentError(
-            f"an array [height, width, 3] with 1 to {MAX_ARRAY_SIDE} a side is expected, found {list(array.shape)}",
-            reason="UNSUPPORTED_INPUT",
-        )
-    if photo.dtype == np.uint8:
-        return np.ascontiguousarray(photo)
-    if photo.dtype.kind not in "iuf" or not ((photo >= 0) & (photo <= 255)).all():
-        raise ComponentError(f"RGB levels from 0 to 255 are expected, found {photo.dtype}", reason="UNSUPPORTED_INPUT")
-    levels: Pixels = np.rint(photo).astype(np.uint8)
-    return levels
 
 
 def _mismatch(what: str, detector: Detector) -> ComponentError:

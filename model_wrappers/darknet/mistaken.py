@@ -2,9 +2,16 @@
 
 from __future__ import annotations
 
+import re
 from typing import Literal
 
 HEAD_BYTES = 512
+TEXT_BYTES = 16  # a weights header has 16 bytes or more, several of them zero
+
+_NET_SECTION = re.compile(rb"^[ \t]*\[net(work)?\]", re.MULTILINE | re.IGNORECASE)
+_TEXT = re.compile(rb"[\t\r\n -~]{%d}" % TEXT_BYTES)
+
+Wanted = Literal["cfg", "weights", "names"]
 
 _BINARY = (
     (b"PK\x03\x04", "a ZIP archive (a PyTorch checkpoint is one)"),
@@ -16,19 +23,27 @@ _BINARY = (
 )
 
 
-def mistaken_for(data: bytes, wanted: Literal["cfg", "weights", "names"]) -> str:
+def mistaken_for(data: bytes, wanted: Wanted) -> str:
     """A sentence that names what ``data`` (the file, or its first bytes) is instead of ``wanted``; empty if unknown."""
     head = data[:HEAD_BYTES]
+    return _other_format(head, wanted) or _swapped(head, wanted)
+
+
+def _other_format(head: bytes, wanted: Wanted) -> str:
     start = head.lstrip(b"\xef\xbb\xbf \t\r\n").lower()
     if start.startswith((b"<!doctype", b"<html", b"<?xml", b"<head")):
         return f"is an HTML page, not Darknet {wanted}: the download answered with a web page"
     if start.startswith(b"version https://git-lfs"):
         return f"is a Git LFS pointer, not Darknet {wanted}: run `git lfs pull`"
-    for magic, what in _BINARY:
-        if head.startswith(magic):
-            return f"is {what}, not Darknet {wanted}"
-    if wanted != "cfg" and start.startswith((b"[net", b"[network")):
+    found = next((what for magic, what in _BINARY if head.startswith(magic)), "")
+    return f"is {found}, not Darknet {wanted}" if found else ""
+
+
+def _swapped(head: bytes, wanted: Wanted) -> str:
+    if wanted != "cfg" and _NET_SECTION.search(head):
         return f"is a cfg, not {wanted}: are the files swapped?"
+    if wanted == "weights" and _TEXT.match(head):
+        return "is text, not Darknet weights: is it swapped with the names?"
     if wanted != "weights" and b"\x00" in head:
         return f"is binary, not Darknet {wanted}: is it swapped with the weights?"
     return ""

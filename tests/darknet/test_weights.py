@@ -116,7 +116,7 @@ MISTAKEN = [
     ("cfg", CFG.encode(), "is a cfg, not weights: are the files swapped?"),
     ("pointer", b"version https://git-lfs.github.com/spec/v1\n", "is a Git LFS pointer"),
     ("archive", b"PK\x03\x04" + b"\x00" * 100, "is a ZIP archive"),
-    ("names", b"person\nbicycle\ncar\nmotorbike\n", "not a Darknet weights file"),
+    ("names", b"person\nbicycle\ncar\nmotorbike\n", "is text, not Darknet weights: is it swapped with the names?"),
     ("transposed", struct.pack("<iiiQ", 1001, 0, 0, 0), "starts with version 1001.0.0"),
     ("header only", struct.pack("<iiii", 0, 2, 0, 0), "the header of version 0.2 alone has 20"),
 ]

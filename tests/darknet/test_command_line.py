@@ -1,0 +1,96 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from model_wrappers.darknet.__main__ import main
+from model_wrappers.darknet.check import compile_onnx
+from tests.darknet.networks import CELL, write_handmade_model
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    folder = write_handmade_model(tmp_path)
+    picture = np.zeros((2 * CELL, 2 * CELL, 3), np.uint8)
+    picture[:CELL, :CELL, 2] = 255  # OpenCV writes blue, green, red
+    cv2.imwrite(str(folder / "red.png"), picture)
+    return folder
+
+
+def _files(folder: Path, *suffixes: str) -> list[str]:
+    return [str(folder / f"cells.{suffix}") for suffix in suffixes]
+
+
+def test_detect_prints_a_json_object_a_photo(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    photo = str(folder / "red.png")
+    assert main(["detect", *_files(folder, "cfg", "weights", "names"), photo, photo, "--json"]) == 0
+    first, second = (json.loads(line) for line in capsys.readouterr().out.splitlines())
+    assert first["photo"] == second["photo"] == photo
+    assert first["image"] == {"width": 64, "height": 64}
+    assert first["detections"] == [
+        {"label": "red", "class_id": 0, "confidence": 0.9999, "box": {"x_min": 0, "y_min": 0, "x_max": 32, "y_max": 32}}
+    ]
+
+
+def test_detect_prints_a_table_for_people(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert (
+        main(["detect", *_files(folder, "cfg", "weights", "names"), str(folder / "red.png"), "--nms", "obj", "--raw"])
+        == 0
+    )
+    head, row = capsys.readouterr().out.splitlines()
+    assert "1 detections in" in head
+    assert row.split() == ["red", "100.0%", "0.0", "0.0", "32.0", "32.0"]
+
+
+def test_detect_goes_on_after_a_broken_photo_and_fails(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    photos = [str(folder / "cells.names"), str(folder / "gone.png"), str(folder / "red.png")]
+    assert main(["detect", *_files(folder, "cfg", "weights", "names"), *photos, "--json"]) == 1
+    printed = capsys.readouterr()
+    assert len(printed.out.splitlines()) == 1
+    assert [line.split(": ")[1] for line in printed.err.splitlines()] == photos[:2]
+
+
+@pytest.mark.parametrize("option", ["--confidence=2", "--nms=soft", "--engine=caffe", "--iou=x"])
+def test_wrong_usage_is_exit_code_2(folder: Path, option: str) -> None:
+    with pytest.raises(SystemExit) as caught:
+        main(["detect", *_files(folder, "cfg", "weights", "names"), str(folder / "red.png"), option])
+    assert caught.value.code == 2
+
+
+def test_check_prints_a_summary(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["check", *_files(folder, "cfg", "weights", "names"), "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["names"] == ["red", "green"]
+    assert main(["check", *_files(folder, "cfg", "weights", "names")]) == 0
+    assert "names          red, green" in capsys.readouterr().out
+
+
+def test_check_prints_one_line_for_a_refused_file(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["check", *_files(folder, "cfg", "cfg", "names")]) == 1
+    printed = capsys.readouterr()
+    assert printed.out == ""
+    assert printed.err == f"error: {folder}/cells.cfg: is a cfg, not weights: are the files swapped?\n"
+
+
+def test_convert_writes_the_compiled_graph(folder: Path) -> None:
+    target = folder / "out.onnx"
+    assert main(["convert", *_files(folder, "cfg", "weights"), str(target)]) == 0
+    assert target.read_bytes() == compile_onnx(folder / "cells.cfg", folder / "cells.weights")
+
+
+def test_layers_prints_a_line_a_layer(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["layers", *_files(folder, "cfg")]) == 0
+    first, second = capsys.readouterr().out.splitlines()
+    assert first.split()[:7] == ["0", "convolutional", "photo", "2", "x", "2", "x"]
+    assert second.split()[:3] == ["1", "yolo", "0"]
+    assert main(["layers", *_files(folder, "cfg"), "--json"]) == 0
+    assert json.loads(capsys.readouterr().out.splitlines()[1]) == {
+        "index": 1,
+        "line": 13,
+        "kind": "yolo",
+        "inputs": [0],
+        "shape": [7, 2, 2],
+    }
