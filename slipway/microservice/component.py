@@ -98,8 +98,13 @@ def create_component(interface: str, parameters: Mapping[str, Any]) -> Component
     except Exception as exc:
         given = ", ".join(sorted(parameters)) or "none"
         raise ComponentError(f"{interface}(...) failed: {one_line(exc)}; parameters given: {given}") from exc
+    return component_of(instance)
+
+
+def component_of(instance: Any) -> Component:
+    """An instance with what its hooks' signatures say."""
     meta_hooks = frozenset(hook for hook in WITH_META if _takes_meta(getattr(instance, hook, None)))
-    return Component(instance, class_name, meta_hooks)
+    return Component(instance, type(instance).__name__, meta_hooks)
 
 
 def load(component: Component) -> None:

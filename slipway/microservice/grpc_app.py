@@ -96,6 +96,6 @@ async def _abort(context: Any, error: Exception, hook: str, facts: Mapping[str, 
     if failure.status_code >= 500:
         logger.error("gRPC %s: %s: %s", hook, failure.reason, failure.info, exc_info=error)
     else:
-        logger.info("gRPC %s: %s: %s", hook, failure.reason, failure.info)
+        logger.debug("gRPC %s: %s: %s", hook, failure.reason, failure.info)
     details = failure.info[:MAX_DETAILS_CHARS]
     await context.abort(grpc_status(failure.status_code), details, ((REASON, failure.reason), *facts.items()))

@@ -55,7 +55,7 @@ def error_response(failure: Failure, render_error: RenderError) -> web.Response:
 def _logged(error: Exception, request: web.Request) -> Failure:
     failure = failure_of(error)
     if isinstance(error, ServingError) or failure.status_code < 500:
-        logger.info("%s %s: %d %s: %s", request.method, request.path, *_fields(failure))
+        logger.debug("%s %s: %d %s: %s", request.method, request.path, *_fields(failure))
     else:
         logger.error("%s %s: %d %s: %s", request.method, request.path, *_fields(failure), exc_info=error)
     return failure

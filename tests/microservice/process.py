@@ -1,0 +1,58 @@
+"""``python -m slipway.microservice`` as a child process on free ports."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+from tests.data import REPOSITORY
+from tests.waiting import wait_until
+
+READY = re.compile(r"serving \S+: REST (\S+), gRPC (\S+), metrics (\S+)")
+START_S = 30.0
+
+
+class MicroserviceProcess:
+    """A running microservice; ``ready()`` gives its addresses."""
+
+    def __init__(self, interface: str, *flags: str, folder: Path, environment: dict[str, str]) -> None:
+        self.log = folder / "microservice.log"
+        ports = ["--http-port", "0", "--grpc-port", "0", "--metrics-port", "0"]
+        argv = [sys.executable, "-m", "slipway.microservice", interface, *ports, *flags]
+        kept = {name: os.environ[name] for name in ("PATH", "HOME") if name in os.environ}
+        with self.log.open("wb") as log:
+            self.process = subprocess.Popen(
+                argv,
+                cwd=folder,
+                env={**kept, "PYTHONPATH": str(REPOSITORY), "SLIPWAY_POD_IP": "127.0.0.1", **environment},
+                stdout=log,
+                stderr=subprocess.STDOUT,
+            )
+
+    def text(self) -> str:
+        return self.log.read_text(errors="replace")
+
+    def ready(self, count: int = 1) -> tuple[str, str, str]:
+        """REST, gRPC and metrics address of the last of ``count`` starts."""
+
+        def found() -> list[tuple[str, str, str]]:
+            assert self.process.poll() is None, f"ended with {self.process.returncode}:\n{self.text()}"
+            lines = READY.findall(self.text())
+            return lines if len(lines) >= count else []
+
+        return wait_until(found, timeout_s=START_S, what="the microservice")[count - 1]
+
+    def wait(self, timeout_s: float = 20.0) -> int:
+        return self.process.wait(timeout_s)
+
+    def send(self, number: signal.Signals) -> None:
+        self.process.send_signal(number)
+
+    def end(self) -> None:
+        if self.process.poll() is None:
+            self.process.kill()
+        self.process.wait()
