@@ -1,0 +1,145 @@
+from __future__ import annotations
+
+import re
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from slipway.onebox.mesh.fields import Reader, regex_problem
+from slipway.onebox.mesh.ir import Cluster, Endpoint, Finding
+from slipway.onebox.mesh.services import resolve_host
+from slipway.onebox.mesh.translate import Objects, Site, translate
+from slipway.onebox.mesh.virtual_services import FEEDBACK, effective_weights
+from tests.onebox_mesh.world import GATEWAY, gateway, item
+
+READY = (Endpoint("127.20.0.1", 8000),)
+DECLARED = st.lists(st.tuples(st.booleans(), st.integers(0, 100)), min_size=2, max_size=6)
+
+
+def _reader(**spec):
+    return Reader(spec, "VirtualService", "default", "yolo", "spec", [])
+
+
+def _declared(pairs):
+    return [(Cluster(f"c{i}", "http", READY if ready else ()), weight) for i, (ready, weight) in enumerate(pairs)]
+
+
+@given(DECLARED)
+def test_effective_weights_are_the_declared_ones_of_what_is_ready(pairs):
+    found = {item.cluster: item.weight for item in effective_weights(_declared(pairs))}
+    assert found == {f"c{i}": weight for i, (ready, weight) in enumerate(pairs) if ready and weight > 0}
+
+
+@given(st.integers(0, 100), st.booleans())
+def test_lone_destination_gets_everything_when_ready(weight, ready):
+    assert [item.weight for item in effective_weights(_declared([(ready, weight)]))] == ([1] if ready else [])
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"), [("5s", 5), ("1.5s", 1.5), ("1m30s", 90), ("200ms", 0.2), ("1h", 3600), ("0s", 0)]
+)
+def test_duration_is_read(text, seconds):
+    assert _reader(timeout=text).seconds("timeout", 7) == pytest.approx(seconds)
+
+
+@pytest.mark.parametrize("value", ["", "soon", "5", 5, "s", "5s!", [], "-1s"])
+def test_duration_that_is_none_is_reported_and_the_default_used(value):
+    reader = _reader(timeout=value)
+    assert reader.seconds("timeout", 7) == 7
+    assert [item.field for item in reader.findings] == ["spec.timeout"]
+
+
+@pytest.mark.parametrize("pattern", ["(?=a)", "(?!a)", "(?<=a)", r"(a)\1", "a++", "(", "a" * 1025])
+def test_regex_that_re2_does_not_take_is_named(pattern):
+    assert regex_problem(pattern)
+
+
+@pytest.mark.parametrize(
+    "pattern", [".*seldon.protos.*|.*inference.*", "^/a(/?)(.*)$", "(?i)yolo", "(?P<a>x)", "a+b*c?"]
+)
+def test_regex_that_re2_takes_is_fine(pattern):
+    assert regex_problem(pattern) is None
+
+
+@pytest.mark.parametrize(
+    ("host", "key"),
+    [
+        ("yolo", ("mine", "yolo")),
+        ("yolo.other", ("other", "yolo")),
+        ("yolo.other.svc", ("other", "yolo")),
+        ("yolo.other.svc.cluster.local", ("other", "yolo")),
+        ("yolo.other.svc.cluster.local.", ("other", "yolo")),
+        ("www.example.com", None),
+    ],
+)
+def test_host_of_a_service_is_resolved(host, key):
+    assert resolve_host(host, "mine") == key
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/seldon/default/yolo/api/v1.0/feedback",
+        "/seldon/default/yolo/api/v0.1/feedback?a=b",
+        "/seldon.protos.Seldon/SendFeedback",
+        "/seldon.protos.Model/SendFeedback",
+    ],
+)
+def test_feedback_paths_are_known(path):
+    assert re.fullmatch(FEEDBACK, path)
+
+
+@pytest.mark.parametrize("path", ["/seldon/default/yolo/api/v1.0/predictions", "/api/v1x0/feedback", "/feedback"])
+def test_other_paths_are_no_feedback(path):
+    assert not re.fullmatch(FEEDBACK, path)
+
+
+WORDS = [
+    "http",
+    "match",
+    "route",
+    "uri",
+    "prefix",
+    "regex",
+    "headers",
+    "rewrite",
+    "retries",
+    "mirror",
+    "weight",
+    "destination",
+]
+WORDS += [
+    "host",
+    "hosts",
+    "gateways",
+    "subset",
+    "port",
+    "number",
+    "timeout",
+    "set",
+    "exact",
+    "request",
+    "value",
+    "subsets",
+]
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.text(max_size=8),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(WORDS), inner, max_size=4),
+    max_leaves=12,
+)
+
+
+@given(st.dictionaries(st.sampled_from(WORDS), JSON, max_size=5))
+def test_translate_survives_any_spec(spec):
+    odd = {**spec, "hosts": ["*"], "gateways": [GATEWAY]}
+    objects = Objects(
+        virtual_services=(
+            item("VirtualService", "odd", odd),
+            {"kind": "VirtualService", "metadata": {"name": "x"}, "spec": 7},
+        ),
+        destination_rules=(item("DestinationRule", "odd", spec),),
+        gateways=(gateway(), item("Gateway", "odd", {"servers": spec})),
+    )
+    mesh = translate(objects, Site("127.0.0.1", 8080, "/page.html"))
+    assert Finding("VirtualService", "", "x", "spec", "7 is not a mapping") in mesh.findings
