@@ -1,0 +1,140 @@
+"""``python -m slipway.onebox.api``: the Kubernetes API of one machine."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import contextlib
+import ipaddress
+import logging
+import signal
+import sqlite3
+import sys
+from pathlib import Path
+
+import uvloop
+from aiohttp import web
+
+from slipway.onebox.api.admission import reviews
+from slipway.onebox.api.auth import Authenticator, Authorizer
+from slipway.onebox.api.builtin import load_catalog
+from slipway.onebox.api.definitions import Definitions
+from slipway.onebox.api.deletion import Deletion
+from slipway.onebox.api.garbage import GarbageCollector
+from slipway.onebox.api.objects import Objects
+from slipway.onebox.api.server import KEEPALIVE_S, Parts, make_app
+from slipway.onebox.api.store import Store
+from slipway.onebox.api.watching import WatchHub
+from slipway.onebox.paths import Paths
+
+SHUTDOWN_S = 5.0
+MIN_TOKEN_CHARS = 16
+EXAMPLES = """examples:
+  python -m slipway.onebox.api --home .slipway --listen 127.0.0.1:8001
+"""
+
+
+class NotStarted(Exception):
+    """Why the server cannot start, and what would be right."""
+
+
+def parse_listen(text: str) -> tuple[str, int]:
+    """``address:port``; only loopback addresses. Raises NotStarted."""
+    host, found, port = text.rpartition(":")
+    try:
+        is_loopback = ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        is_loopback = False
+    if not found or not port.isdigit() or int(port) > 65535:
+        raise NotStarted(f"--listen {text}: an address and a port are expected, for example 127.0.0.1:8001")
+    if not is_loopback:
+        raise NotStarted(f"--listen {text}: only loopback addresses are served, for example 127.0.0.1:{port}")
+    return host, int(port)
+
+
+def read_token(path: Path) -> str:
+    """The administrator's token. Raises NotStarted."""
+    try:
+        token = path.read_text().strip()
+    except OSError as exc:
+        raise NotStarted(f"{path}: {exc.strerror}: `slipway up` writes the API's token there") from exc
+    if len(token) < MIN_TOKEN_CHARS:
+        raise NotStarted(f"{path}: a token of at least {MIN_TOKEN_CHARS} characters is expected")
+    return token
+
+
+def make_parts(paths: Paths, *, admin_token: str) -> Parts:
+    """Open the store and put the server together."""
+    try:
+        store = Store(paths.api_database)
+    except sqlite3.OperationalError as exc:
+        raise NotStarted(f"{paths.api_database}: {exc}: is another API running on this home?") from exc
+    catalog = load_catalog()
+    objects = Objects(store, catalog, reviews=reviews())
+    definitions = Definitions(objects)
+    definitions.start()
+    deletion = Deletion(objects)
+    return Parts(
+        objects=objects,
+        hub=WatchHub(store),
+        deletion=deletion,
+        definitions=definitions,
+        authenticator=Authenticator(store, admin_token=admin_token),
+        authorizer=Authorizer(store),
+        garbage=GarbageCollector(objects, deletion),
+        paths=paths,
+    )
+
+
+async def serve(paths: Paths, host: str, port: int) -> None:
+    """Serve until SIGTERM or SIGINT."""
+    parts = make_parts(paths, admin_token=read_token(paths.secrets / "api-token"))
+    runner = web.AppRunner(
+        make_app(parts),
+        handler_cancellation=True,
+        access_log=None,
+        keepalive_timeout=KEEPALIVE_S,
+        shutdown_timeout=SHUTDOWN_S,
+    )
+    await runner.setup()
+    try:
+        try:
+            site = web.TCPSite(runner, host, port)
+            await site.start()
+        except OSError as exc:
+            raise NotStarted(f"{host}:{port}: {exc.strerror}: choose another port with --listen") from exc
+        bound = runner.addresses[0]
+        sys.stdout.write(f"serving the Kubernetes API on http://{bound[0]}:{bound[1]}\n")
+        sys.stdout.flush()
+        stop = asyncio.Event()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            asyncio.get_running_loop().add_signal_handler(number, stop.set)
+        await stop.wait()
+    finally:
+        await runner.cleanup()
+        with contextlib.suppress(sqlite3.ProgrammingError):
+            parts.objects.store.close()
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(
+        prog="python -m slipway.onebox.api",
+        description="The Kubernetes API of one machine.",
+        epilog=EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--home", type=Path, default=None, help="state folder (default: SLIPWAY_HOME, else .slipway)")
+    parser.add_argument("--listen", default="127.0.0.1:8001", help="loopback address and port; port 0 takes a free one")
+    arguments = parser.parse_args()
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
+    paths = Paths(arguments.home.absolute()) if arguments.home else Paths.from_env()
+    try:
+        uvloop.run(serve(paths, *parse_listen(arguments.listen)))
+    except NotStarted as exc:
+        sys.stderr.write(f"slipway api: {exc}\n")
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

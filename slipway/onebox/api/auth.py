@@ -1,0 +1,151 @@
+"""Who is asking, and may they: bearer tokens, service accounts, Roles and their bindings.
+
+The administrator's token is a file; a service account's is a Secret of type ``kubernetes.io/service-account-token``.
+"""
+
+from __future__ import annotations
+
+import base64
+import hmac
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from slipway.onebox.api.errors import Refused, describe, qualified
+from slipway.onebox.api.store import Store
+
+ADMIN = "slipway:admin"
+ADMIN_GROUP = "system:masters"
+OPEN_PATHS = frozenset({"/livez", "/readyz", "/healthz", "/version"})
+DISCOVERY_ROOTS = ("/api", "/apis", "/openapi", "/version", "/livez", "/readyz", "/healthz")
+TOKEN_SECRET = "kubernetes.io/service-account-token"  # noqa: S105  - a Secret's type
+ACCOUNT_ANNOTATION = "kubernetes.io/service-account.name"
+
+
+@dataclass(frozen=True)
+class User:
+    """``namespace`` and ``account`` are those of a service account, else empty."""
+
+    name: str
+    groups: tuple[str, ...] = ()
+    namespace: str = ""
+    account: str = ""
+
+
+@dataclass(frozen=True)
+class Access:
+    """What a request wants to do; ``resource`` includes the sub-resource (``pods/log``)."""
+
+    verb: str
+    group: str
+    resource: str
+    namespace: str = ""
+    name: str = ""
+
+
+class Authenticator:
+    def __init__(self, store: Store, *, admin_token: str) -> None:
+        self._store = store
+        self._admin_token = admin_token.encode()
+
+    def user(self, authorization: str) -> User:
+        """Refused 401 without a valid bearer token."""
+        scheme, _, token = authorization.partition(" ")
+        token = token.strip()
+        if scheme.lower() == "bearer" and token:
+            if hmac.compare_digest(token.encode(), self._admin_token):
+                return User(ADMIN, (ADMIN_GROUP,))
+            user = self._account(token.encode())
+            if user is not None:
+                return user
+        raise Refused(401, "Unauthorized", reason="Unauthorized")
+
+    def _account(self, token: bytes) -> User | None:
+        for (namespace, _), secret in self._store.all("secrets").items():
+            if secret.get("type") != TOKEN_SECRET:
+                continue
+            account = (secret["metadata"].get("annotations") or {}).get(ACCOUNT_ANNOTATION, "")
+            known = base64.b64decode((secret.get("data") or {}).get("token", ""))
+            if known and hmac.compare_digest(known, token):
+                if self._store.get("serviceaccounts", (namespace, account)) is None:
+                    return None
+                groups = ("system:serviceaccounts", f"system:serviceaccounts:{namespace}")
+                return User(f"system:serviceaccount:{namespace}:{account}", groups, namespace, account)
+        return None
+
+
+class Authorizer:
+    """RBAC over Roles, ClusterRoles and their bindings; the administrator may do everything."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+
+    def check_path(self, user: User, path: str) -> None:
+        """Non-resource paths: discovery is for everybody who is known. Refused 403."""
+        root = "/" + path.strip("/").partition("/")[0]
+        if ADMIN_GROUP in user.groups or root in DISCOVERY_ROOTS:
+            return
+        message = f'forbidden: User "{user.name}" cannot get path "{path}"'
+        raise Refused(403, message, reason="Forbidden", details={})
+
+    def check(self, user: User, access: Access) -> None:
+        """Refused 403 naming user, verb, resource and place."""
+        if ADMIN_GROUP in user.groups or any(_allows(rule, access) for rule in self._rules(user, access.namespace)):
+            return
+        plural = access.resource.partition("/")[0]
+        shown = qualified(plural, access.group) + (f' "{access.name}"' if access.name else "")
+        place = f'in the namespace "{access.namespace}"' if access.namespace else "at the cluster scope"
+        raise Refused(
+            403,
+            f'{shown} is forbidden: User "{user.name}" cannot {access.verb} resource "{access.resource}" '
+            f'in API group "{access.group}" {place}',
+            reason="Forbidden",
+            details=describe(access.name, access.group, plural),
+        )
+
+    def _rules(self, user: User, namespace: str) -> Iterable[Mapping[str, Any]]:
+        bindings = list(self._store.all("clusterrolebindings.rbac.authorization.k8s.io").values())
+        for (place, _), binding in self._store.all("rolebindings.rbac.authorization.k8s.io").items():
+            if namespace and place == namespace:
+                bindings.append(binding)
+        for binding in bindings:
+            if any(_is_subject(subject, user, binding) for subject in binding.get("subjects") or ()):
+                yield from self._role_rules(binding)
+
+    def _role_rules(self, binding: Mapping[str, Any]) -> Iterable[Mapping[str, Any]]:
+        ref = binding["roleRef"]
+        if ref.get("kind") == "ClusterRole":
+            role = self._store.get("clusterroles.rbac.authorization.k8s.io", ("", ref["name"]))
+        else:
+            namespace = binding["metadata"].get("namespace", "")
+            role = self._store.get("roles.rbac.authorization.k8s.io", (namespace, ref["name"]))
+        return (role or {}).get("rules") or ()
+
+
+def _is_subject(subject: Mapping[str, Any], user: User, binding: Mapping[str, Any]) -> bool:
+    match subject.get("kind"):
+        case "ServiceAccount":
+            namespace = subject.get("namespace") or binding["metadata"].get("namespace", "")
+            return bool(user.account) and (namespace, subject.get("name")) == (user.namespace, user.account)
+        case "Group":
+            return subject.get("name") in (*user.groups, "system:authenticated")
+        case "User":
+            return subject.get("name") == user.name
+    return False
+
+
+def _allows(rule: Mapping[str, Any], access: Access) -> bool:
+    def covers(part: str, value: str) -> bool:
+        listed = rule.get(part) or ()
+        return "*" in listed or value in listed
+
+    names = rule.get("resourceNames")
+    subresource = access.resource.partition("/")[2]
+    resources = rule.get("resources") or ()
+    is_resource = covers("resources", access.resource) or (bool(subresource) and f"*/{subresource}" in resources)
+    return (
+        covers("verbs", access.verb)
+        and covers("apiGroups", access.group)
+        and is_resource
+        and (not names or access.name in names)
+    )

@@ -1,0 +1,164 @@
+"""CustomResourceDefinitions: checked, and turned into rows of the table of kinds. The project's own are files here."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from slipway.onebox.api.columns import custom_columns, get
+from slipway.onebox.api.errors import Cause
+from slipway.onebox.api.resources import Resource, Scale, Version, version_order
+from slipway.onebox.api.schema import quote
+
+Object = dict[str, Any]
+FOLDER = Path(__file__).parent / "crds"
+GRAPH_DEPTH = 10
+"""Nesting of `graph.children` that the schema spells out (Seldon's own CRD does the same); deeper is kept unchecked."""
+CRD_API_VERSION = "apiextensions.k8s.io/v1"
+
+
+def builtin_crds() -> list[Object]:
+    """The CustomResourceDefinitions that exist from the first start."""
+    return [_crd(yaml.safe_load(path.read_text())) for path in sorted(FOLDER.glob("*.yaml"))]
+
+
+def _crd(source: Mapping[str, Any]) -> Object:
+    schema = _nested(source["schema"])
+    versions = [
+        {
+            "name": name,
+            "served": True,
+            "storage": index == 0,
+            "schema": {"openAPIV3Schema": schema},
+            "subresources": source["subresources"],
+            "additionalPrinterColumns": source["columns"],
+        }
+        for index, name in enumerate(source["versions"])
+    ]
+    return {
+        "apiVersion": CRD_API_VERSION,
+        "kind": "CustomResourceDefinition",
+        "metadata": {"name": f"{source['names']['plural']}.{source['group']}"},
+        "spec": {"group": source["group"], "scope": source["scope"], "names": source["names"], "versions": versions},
+    }
+
+
+def _nested(schema: Any) -> Any:
+    """Spell out a field whose items have the schema of its own parent (``x-slipway-nested``)."""
+    if isinstance(schema, list):
+        return [_nested(item) for item in schema]
+    if not isinstance(schema, dict):
+        return schema
+    result = {key: _nested(value) for key, value in schema.items()}
+    for name, child in (result.get("properties") or {}).items():
+        nested = isinstance(child, dict) and (child.get("properties") or {}).get("children", {})
+        if nested and nested.get("x-slipway-nested") == name:
+            deepest: Object = {"type": "object", "x-kubernetes-preserve-unknown-fields": True}
+            for _ in range(GRAPH_DEPTH):
+                level = copy.deepcopy(child)
+                level["properties"]["children"] = {"type": "array", "items": deepest}
+                deepest = level
+            result["properties"][name] = deepest
+    return result
+
+
+def check_crd(new: Object, old: Object | None) -> Sequence[Cause]:
+    """The rules that a definition must keep to be served."""
+    del old
+    spec, causes = new["spec"], []
+    plural, group = get(spec, "names.plural", ""), spec.get("group", "")
+    if new["metadata"].get("name") != f"{plural}.{group}":
+        shown = quote(new["metadata"].get("name", ""))
+        causes.append(Cause("metadata.name", f'Invalid value: {shown}: must be spec.names.plural+"."+spec.group'))
+    versions = [version for version in spec.get("versions") or () if isinstance(version, dict)]
+    for index, version in enumerate(versions):
+        if not get(version, "schema.openAPIV3Schema"):
+            field = f"spec.versions[{index}].schema.openAPIV3Schema"
+            causes.append(Cause(field, "Required value: schemas are required", "FieldValueRequired"))
+            if version.get("selectableFields"):
+                message = 'Invalid value: "": selectableFields may only be set when validations.schema is included'
+                causes.append(Cause("spec.selectableFields", message))
+    if sum(1 for version in versions if version.get("storage")) != 1:
+        message = "Invalid value: must have exactly one version marked as storage version"
+        causes.append(Cause("spec.versions", message))
+    if spec.get("scope") not in ("Namespaced", "Cluster"):
+        shown = quote(spec.get("scope", ""))
+        message = f'Unsupported value: {shown}: supported values: "Cluster", "Namespaced"'
+        causes.append(Cause("spec.scope", message, "FieldValueNotSupported"))
+    return causes
+
+
+def default_crd(obj: Object) -> None:
+    """The names that follow from others."""
+    names = obj["spec"].setdefault("names", {})
+    names.setdefault("singular", str(names.get("kind", "")).lower())
+    names.setdefault("listKind", f"{names.get('kind', '')}List")
+
+
+def resource_of(crd: Mapping[str, Any], *, meta_schema: Mapping[str, Any]) -> Resource:
+    """The row of a definition. ``meta_schema`` is ObjectMeta's."""
+    spec = crd["spec"]
+    names = spec["names"]
+    served = [version for version in spec["versions"] if version.get("served")]
+    served.sort(key=lambda version: version_order(version["name"]))
+    stored = next(version for version in spec["versions"] if version.get("storage"))
+    subresources = stored.get("subresources") or {}
+    return Resource(
+        spec["group"],
+        names["plural"],
+        names["kind"],
+        tuple(_version(version, meta_schema) for version in served),
+        namespaced=spec["scope"] == "Namespaced",
+        singular=names.get("singular", ""),
+        short_names=tuple(names.get("shortNames") or ()),
+        categories=tuple(names.get("categories") or ()),
+        has_status="status" in subresources,
+        scale=_scale(subresources["scale"]) if "scale" in subresources else None,
+        selectable=tuple(field["jsonPath"].lstrip(".") for field in stored.get("selectableFields") or ()),
+        is_custom=True,
+        has_generation=True,
+        needs_version=True,
+        stored=stored["name"],
+        rules=_has_rules(get(stored, "schema.openAPIV3Schema", {})),
+    )
+
+
+def _version(version: Mapping[str, Any], meta_schema: Mapping[str, Any]) -> Version:
+    schema = dict(get(version, "schema.openAPIV3Schema", {}))
+    base = {"apiVersion": {"type": "string"}, "kind": {"type": "string"}, "metadata": meta_schema}
+    schema["properties"] = {**(schema.get("properties") or {}), **base}
+    return Version(version["name"], schema, custom_columns(version.get("additionalPrinterColumns") or ()))
+
+
+def _scale(scale: Mapping[str, Any]) -> Scale:
+    return Scale(
+        scale["specReplicasPath"].lstrip("."),
+        scale["statusReplicasPath"].lstrip("."),
+        str(scale.get("labelSelectorPath", "")).lstrip(".") or "-",
+    )
+
+
+def _has_rules(schema: Any) -> bool:
+    if isinstance(schema, dict):
+        return "x-kubernetes-validations" in schema or any(_has_rules(value) for value in schema.values())
+    return isinstance(schema, list) and any(_has_rules(item) for item in schema)
+
+
+def established_status(crd: Mapping[str, Any], *, now: str) -> Object:
+    """The status of a definition that is served."""
+    conditions = [
+        ("NamesAccepted", "NoConflicts", "no conflicts found"),
+        ("Established", "InitialNamesAccepted", "the initial names have been accepted"),
+    ]
+    return {
+        "conditions": [
+            {"type": kind, "status": "True", "lastTransitionTime": now, "reason": reason, "message": message}
+            for kind, reason, message in conditions
+        ],
+        "acceptedNames": crd["spec"]["names"],
+        "storedVersions": [version["name"] for version in crd["spec"]["versions"] if version.get("storage")],
+    }

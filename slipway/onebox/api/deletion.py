@@ -1,0 +1,150 @@
+"""Deleting: preconditions, grace, finalizers, propagation; and the namespace that takes its objects along."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from slipway.onebox.api.columns import get
+from slipway.onebox.api.errors import Cause, conflict, describe
+from slipway.onebox.api.objects import Objects
+from slipway.onebox.api.schema import quote
+from slipway.onebox.api.target import Object, Target, options_refused, parse_int
+
+FOREGROUND, ORPHAN = "foregroundDeletion", "orphan"
+DEFAULT_POD_GRACE_S = 30
+POLICIES = {"Foreground": FOREGROUND, "Orphan": ORPHAN, "Background": ""}
+
+
+@dataclass(frozen=True)
+class DeleteOptions:
+    """``grace_s`` None is the object's own; ``policy`` is Background, Foreground or Orphan."""
+
+    grace_s: int | None = None
+    policy: str = "Background"
+    uid: str = ""
+    version: str = ""
+    dry_run: bool = False
+
+
+def parse_delete_options(query: Mapping[str, str], body: Mapping[str, Any]) -> DeleteOptions:
+    """From the query and the body together. Refused 422 for a policy that does not exist."""
+    policy = query.get("propagationPolicy") or body.get("propagationPolicy") or ""
+    if not policy:
+        orphan = query.get("orphanDependents") == "true" or body.get("orphanDependents") is True
+        policy = "Orphan" if orphan else "Background"
+    if policy not in POLICIES:
+        message = f'Unsupported value: {quote(policy)}: supported values: "Foreground", "Background", "Orphan", "nil"'
+        raise options_refused("DeleteOptions", [Cause("propagationPolicy", message, "FieldValueNotSupported")])
+    dry_run = query.get("dryRun") or next(iter(body.get("dryRun") or ()), "")
+    if dry_run not in ("", "All"):
+        message = f'Unsupported value: []string{{{quote(dry_run)}}}: supported values: "All"'
+        raise options_refused("DeleteOptions", [Cause("dryRun", message, "FieldValueNotSupported")])
+    grace = body.get("gracePeriodSeconds")
+    if query.get("gracePeriodSeconds"):
+        grace = parse_int(query["gracePeriodSeconds"])
+    if grace is not None and (not isinstance(grace, int) or grace < 0):
+        message = f"Invalid value: {grace}: must be a non-negative whole number"
+        raise options_refused("DeleteOptions", [Cause("gracePeriodSeconds", message)])
+    conditions = body.get("preconditions") or {}
+    return DeleteOptions(
+        grace, policy, str(conditions.get("uid") or ""), str(conditions.get("resourceVersion") or ""), dry_run == "All"
+    )
+
+
+@dataclass(frozen=True)
+class Deleted:
+    """``obj`` as it is now or was last; ``is_gone`` False where it lives on for a while."""
+
+    obj: Object
+    is_gone: bool
+
+
+class Deletion:
+    def __init__(self, objects: Objects) -> None:
+        self._objects = objects
+        self._store = objects.store
+
+    def delete(self, target: Target, options: DeleteOptions) -> Deleted:
+        """Refused 404, or 409 where a precondition fails."""
+        live = self._objects.stored(target)
+        self._check(target, live, options)
+        meta = dict(live["metadata"])
+        finalizers = list(meta.get("finalizers") or ())
+        marker = POLICIES[options.policy]
+        if marker and marker not in finalizers and not meta.get("deletionTimestamp"):
+            finalizers.append(marker)
+        grace_s = self._grace(target, live, options)
+        holds = bool(finalizers) or grace_s > 0 or target.resource.storage == "namespaces"
+        if not holds:
+            gone = live if options.dry_run else self._store.remove(target.resource.storage, target.key)
+            return Deleted(self._objects.shown(target, gone), is_gone=True)
+        return self._mark(target, live, finalizers, grace_s=grace_s, dry_run=options.dry_run)
+
+    def _mark(self, target: Target, live: Object, finalizers: list[str], *, grace_s: int, dry_run: bool) -> Deleted:
+        """Set ``deletionTimestamp``; a second delete may only shorten the grace."""
+        meta = dict(live["metadata"])
+        shorter = grace_s < meta.get("deletionGracePeriodSeconds", 0)
+        if meta.get("deletionTimestamp") and not shorter:
+            return Deleted(self._objects.shown(target, live), is_gone=False)
+        ends = datetime.now(UTC) + timedelta(seconds=grace_s)
+        meta["deletionTimestamp"] = ends.strftime("%Y-%m-%dT%H:%M:%SZ")
+        meta["deletionGracePeriodSeconds"] = grace_s
+        if finalizers:
+            meta["finalizers"] = finalizers
+        if target.resource.has_generation:
+            meta["generation"] = meta.get("generation", 0) + 1
+        obj = {**live, "metadata": meta}
+        if target.resource.storage == "namespaces":
+            meta.pop("deletionGracePeriodSeconds")
+            obj["status"] = {**(live.get("status") or {}), "phase": "Terminating"}
+        if not dry_run:
+            obj = self._store.put(target.resource.storage, target.key, obj)
+        return Deleted(self._objects.shown(target, obj), is_gone=False)
+
+    @staticmethod
+    def _grace(target: Target, live: Object, options: DeleteOptions) -> int:
+        """Only Pods that a runner has taken up get grace; all others go at once."""
+        if target.resource.storage != "pods":
+            return 0
+        started = get(live, "spec.nodeName") or get(live, "status.containerStatuses") or get(live, "status.podIP")
+        if not started or get(live, "status.phase") in ("Succeeded", "Failed"):
+            return 0
+        if options.grace_s is not None:
+            return options.grace_s
+        return int(get(live, "spec.terminationGracePeriodSeconds", DEFAULT_POD_GRACE_S))
+
+    @staticmethod
+    def _check(target: Target, live: Object, options: DeleteOptions) -> None:
+        kind, group, meta = target.resource.kind, target.resource.group, live["metadata"]
+        if options.uid and options.uid != meta["uid"]:
+            why = f"the UID in the precondition ({options.uid}) does not match the UID in record ({meta['uid']}). The object might have been deleted and then recreated"
+            raise conflict(kind, group, target.name, why)
+        if options.version and options.version != meta["resourceVersion"]:
+            why = f"the ResourceVersion in the precondition ({options.version}) does not match the ResourceVersion in record ({meta['resourceVersion']}). The object might have been modified"
+            raise conflict(kind, group, target.name, why)
+
+    @staticmethod
+    def status(target: Target, deleted: Deleted) -> Object:
+        """The body of the answer when the object is gone."""
+        details = describe(target.name, target.resource.group, target.resource.plural)
+        details["uid"] = deleted.obj["metadata"]["uid"]
+        return {"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success", "details": details}
+
+    def drop_finalizer(self, storage: str, key: tuple[str, str], name: str) -> None:
+        """Let go of one finalizer; with the last one the object goes."""
+        live = self._store.get(storage, key)
+        if live is None:
+            return
+        meta = dict(live["metadata"])
+        left = [item for item in meta.get("finalizers") or () if item != name]
+        if left:
+            meta["finalizers"] = left
+        else:
+            meta.pop("finalizers", None)
+        if not left and meta.get("deletionTimestamp") and not meta.get("deletionGracePeriodSeconds"):
+            self._store.remove(storage, key)
+        else:
+            self._store.put(storage, key, {**live, "metadata": meta})

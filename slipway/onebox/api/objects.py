@@ -1,0 +1,474 @@
+"""Creating, changing and reading objects: the one generic store behind every kind.
+
+A write is: decode, defaults, ownership, rules, one store write. All of it runs between two awaits of the event loop,
+so read-modify-write needs no locks.
+"""
+
+from __future__ import annotations
+
+import copy
+import secrets
+import uuid
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from slipway.onebox.api.addresses import ClusterAddresses
+from slipway.onebox.api.bodies import Parsed, checked_fields, typed_object
+from slipway.onebox.api.columns import get
+from slipway.onebox.api.errors import (
+    Cause,
+    Refused,
+    already_exists,
+    bad_request,
+    conflict,
+    describe,
+    invalid,
+    not_found,
+    qualified,
+)
+from slipway.onebox.api.fields import EMPTY, DuplicateKey, FieldSet
+from slipway.onebox.api.ownership import (
+    Entry,
+    Writer,
+    after_update,
+    apply_configuration,
+    limit_managers,
+    load_entries,
+    render_entries,
+)
+from slipway.onebox.api.resources import Catalog
+from slipway.onebox.api.rules import check_meta, check_name
+from slipway.onebox.api.schema import add_defaults, normalize, validate, zero
+from slipway.onebox.api.store import Store
+from slipway.onebox.api.target import Object, Options, Target
+
+NAME_LETTERS = "bcdfghjklmnpqrstvwxz2456789"
+GENERATED_CHARS = 5
+GENERATE_TRIES = 8
+Review = Callable[[Object], Sequence[Cause]]
+FIXED_META = ("uid", "creationTimestamp", "deletionTimestamp", "deletionGracePeriodSeconds", "generation", "selfLink")
+
+
+def now_text() -> str:
+    return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """An answered write: ``removed`` where the write let go of the last finalizer."""
+
+    obj: Object
+    created: bool = False
+    warnings: tuple[str, ...] = ()
+    removed: bool = False
+
+
+class Objects:
+    """``reviews``: admission by storage name, after the schema."""
+
+    def __init__(self, store: Store, catalog: Catalog, *, reviews: Mapping[str, Review]) -> None:
+        self.store = store
+        self.catalog = catalog
+        self._reviews = reviews
+        self._addresses = ClusterAddresses(store)
+
+    # -- reading
+
+    def get(self, target: Target) -> Object:
+        """The object in the target's version. Refused 404."""
+        return self.shown(target, self.stored(target))
+
+    def stored(self, target: Target) -> Object:
+        obj = self.store.get(target.resource.storage, target.key)
+        if obj is None:
+            raise not_found(self._plural(target), target.resource.group, target.name)
+        return obj
+
+    def shown(self, target: Target, stored: Object) -> Object:
+        """A stored object in the target's version."""
+        return {**target.version.dump(stored), "apiVersion": target.api_version, "kind": target.resource.kind}
+
+    @staticmethod
+    def _plural(target: Target) -> str:
+        scale = target.subresource == "scale" and not target.resource.is_custom
+        return f"{target.resource.plural}/scale" if scale else target.resource.plural
+
+    # -- creating
+
+    def create(self, target: Target, parsed: Parsed, options: Options) -> Outcome:
+        obj, warnings = typed_object(target, parsed, options)
+        writer = Writer(options.manager, "Update", target.api_version)
+        return self._create(target, obj, options, warnings=warnings, writer=writer)
+
+    def _create(
+        self,
+        target: Target,
+        obj: Object,
+        options: Options,
+        *,
+        warnings: Sequence[str],
+        writer: Writer,
+        entries: list[Entry] | None = None,
+    ) -> Outcome:
+        resource, meta = target.resource, obj["metadata"]
+        self._place(target, meta)
+        if meta.get("resourceVersion"):
+            raise Refused(500, "resourceVersion should not be set on objects to be created")
+        for name in (*FIXED_META, "managedFields", "resourceVersion"):
+            if name != "generation" or resource.has_generation:
+                meta.pop(name, None)
+        self._name(target, meta)
+        if resource.has_status:
+            obj.pop("status", None)
+        obj = self._completed(target, obj)
+        meta = obj["metadata"]
+        now = now_text()
+        if entries is None:
+            blank = {} if resource.is_custom else zero(target.version.schema)
+            ignored = self._ignored(target)
+            entries = after_update(
+                [], schema=target.version.schema, old=blank, new=obj, writer=writer, ignored=ignored, now=now
+            )
+        meta |= {"uid": str(uuid.uuid4()), "creationTimestamp": now}
+        if resource.has_generation:
+            meta["generation"] = 1
+        resource.prepare(obj)
+        self._set_entries(obj, entries)
+        self._addresses.allocate(resource, obj, dry_run=options.dry_run)
+        obj = self._normalized(target, obj)
+        self._check(target, obj, None)
+        key = (meta.get("namespace", ""), meta["name"])
+        if self.store.get(resource.storage, key) is not None:
+            raise already_exists(resource.plural, resource.group, meta["name"])
+        stored = {**target.version.load(obj), "apiVersion": resource.api_version(resource.stored_version.name)}
+        if not options.dry_run:
+            stored = self.store.put(resource.storage, key, stored)
+        return Outcome(self.shown(target, stored), created=True, warnings=tuple(warnings))
+
+    def _place(self, target: Target, meta: Object) -> None:
+        """Put the object into the request's namespace, which must exist and not be ending."""
+        if not target.resource.namespaced:
+            meta.pop("namespace", None)
+            return
+        if meta.get("namespace", target.namespace) != target.namespace:
+            raise bad_request("the namespace of the provided object does not match the namespace sent on the request")
+        meta["namespace"] = target.namespace
+        namespace = self.store.get("namespaces", ("", target.namespace))
+        if namespace is None:
+            raise not_found("namespaces", "", target.namespace)
+        if namespace["metadata"].get("deletionTimestamp"):
+            raise self._terminating(target, meta.get("name", ""))
+
+    @staticmethod
+    def _terminating(target: Target, name: str) -> Refused:
+        why = "because it is being terminated"
+        message = f"unable to create new content in namespace {target.namespace} {why}"
+        cause = {
+            "reason": "NamespaceTerminating",
+            "message": f"namespace {target.namespace} is being terminated",
+            "field": "metadata.namespace",
+        }
+        details = describe(name, target.resource.group, target.resource.plural)
+        details["causes"] = [cause]
+        shown = qualified(target.resource.plural, target.resource.group)
+        return Refused(403, f'{shown} "{name}" is forbidden: {message}', reason="Forbidden", details=details)
+
+    def _name(self, target: Target, meta: Object) -> None:
+        resource = target.resource
+        if meta.get("name"):
+            return
+        if not meta.get("generateName"):
+            cause = Cause("metadata.name", "Required value: name or generateName is required", "FieldValueRequired")
+            raise invalid(resource.kind, resource.group, "", [cause])
+        for _ in range(GENERATE_TRIES):
+            suffix = "".join(secrets.choice(NAME_LETTERS) for _ in range(GENERATED_CHARS))
+            meta["name"] = meta["generateName"][: 63 - GENERATED_CHARS] + suffix
+            if self.store.get(resource.storage, (meta.get("namespace", ""), meta["name"])) is None:
+                return
+
+    # -- changing
+
+    def replace(self, target: Target, parsed: Parsed, options: Options) -> Outcome:
+        """PUT of the whole object or its status."""
+        obj, warnings = typed_object(target, parsed, options)
+        meta = obj["metadata"]
+        if meta.get("name", target.name) != target.name:
+            raise bad_request(
+                f"the name of the object ({meta['name']}) does not match the name on the URL ({target.name})"
+            )
+        if meta.get("namespace", target.namespace) != target.namespace:
+            raise bad_request("the namespace of the provided object does not match the namespace sent on the request")
+        live = self.stored(target)
+        self.check_version(target, live, meta, required=target.resource.needs_version)
+        return self.update(target, live, obj, options, warnings=warnings)
+
+    def check_version(self, target: Target, live: Object, meta: Mapping[str, Any], *, required: bool = False) -> None:
+        """The optimistic lock: ``meta`` names another resourceVersion or uid than the live object's → 409."""
+        resource, wanted = target.resource, str(meta.get("resourceVersion") or "")
+        if meta.get("uid") and meta["uid"] != live["metadata"]["uid"]:
+            raise conflict(
+                resource.plural,
+                resource.group,
+                target.name,
+                f"StorageError: invalid object, Code: 4, Key: /registry/{resource.plural}/{target.namespace}/{target.name}, "
+                f"ResourceVersion: 0, AdditionalErrorMsg: Precondition failed: UID in precondition: {meta['uid']}, "
+                f"UID in object meta: {live['metadata']['uid']}",
+            )
+        if wanted and not (wanted.isascii() and wanted.isdigit()):
+            raise Refused(500, f'strconv.ParseUint: parsing "{wanted}": invalid syntax')
+        if required and wanted in ("", "0"):
+            cause = Cause("metadata.resourceVersion", "Invalid value: 0x0: must be specified for an update")
+            shown = resource.plural if resource.is_custom else resource.kind
+            raise invalid(shown, resource.group, target.name, [cause])
+        if wanted not in ("", "0") and wanted != live["metadata"]["resourceVersion"]:
+            raise conflict(resource.plural, resource.group, target.name)
+
+    def update(
+        self, target: Target, live: Object, obj: Object, options: Options, *, warnings: Sequence[str] = ()
+    ) -> Outcome:
+        """Write ``obj`` over ``live`` as an Update of the options' manager."""
+        shown = self.shown(target, live)
+        given = obj["metadata"].get("managedFields")
+        entries = load_entries(obj if given is not None else live)
+        obj = self._completed(target, obj)
+        writer = Writer(options.manager, "Update", target.api_version, target.subresource)
+        entries = after_update(
+            entries,
+            schema=target.version.schema,
+            old=shown,
+            new=obj,
+            writer=writer,
+            ignored=self._ignored(target),
+            now=now_text(),
+        )
+        return self._store(target, live, obj, limit_managers(entries), options, warnings=warnings)
+
+    def apply(self, target: Target, config: Object, options: Options) -> Outcome:
+        """Server-side apply of a decoded configuration; creates the object where there is none."""
+        self._check_config(target, config)
+        config, unknown = checked_fields(target, config)
+        if unknown:
+            shown = f"({target.namespace}/{target.name}; {target.api_version}, Kind={target.resource.kind})"
+            fields = "\n".join(f".{path}: field not declared in schema" for path in unknown)
+            raise Refused(500, f"failed to create typed patch object {shown}: {fields}")
+        live = self.store.get(target.resource.storage, target.key)
+        if live is None and target.subresource:
+            raise not_found(target.resource.plural, target.resource.group, target.name)
+        if live is not None:
+            self.check_version(target, live, config["metadata"])
+        writer = Writer(options.manager, "Apply", target.api_version, target.subresource)
+        base = self.shown(target, live) if live is not None else {}
+        try:
+            applied = apply_configuration(
+                load_entries(base),
+                schema=target.version.schema,
+                live=base,
+                config=self._without_version(config),
+                writer=writer,
+                force=options.force,
+                ignored=self._ignored(target),
+                now=now_text(),
+            )
+        except DuplicateKey as exc:
+            shown = f"({target.namespace}/{target.name}; {target.api_version}, Kind={target.resource.kind})"
+            raise Refused(500, f"failed to create typed patch object {shown}: {exc}") from exc
+        if live is None:
+            obj = copy.deepcopy(applied.obj)
+            return self._create(target, obj, options, warnings=(), writer=writer, entries=applied.entries)
+        obj = self._completed(target, copy.deepcopy(applied.obj))
+        return self._store(target, live, obj, limit_managers(applied.entries), options)
+
+    @staticmethod
+    def _without_version(config: Object) -> Object:
+        meta = {key: value for key, value in config["metadata"].items() if key not in ("resourceVersion", "uid")}
+        return {**config, "metadata": meta}
+
+    @staticmethod
+    def _check_config(target: Target, config: Object) -> None:
+        api_version, kind = str(config.get("apiVersion") or ""), str(config.get("kind") or "")
+        if not api_version or not kind:
+            group, _, version = api_version.rpartition("/")
+            raise bad_request(f"invalid object type: {group}/{version}, Kind={kind}")
+        if kind != target.resource.kind or api_version != target.api_version:
+            raise bad_request(
+                f"invalid object type: {api_version}, Kind={kind}: {target.api_version}, Kind={target.resource.kind} is expected here"
+            )
+        meta = config.setdefault("metadata", {})
+        if not isinstance(meta, dict):
+            raise bad_request("metadata must be an object")
+        if meta.get("managedFields") is not None:
+            raise bad_request("metadata.managedFields must be nil")
+        if meta.setdefault("name", target.name) != target.name:
+            raise bad_request(
+                f"the name of the object ({meta['name']}) does not match the name on the URL ({target.name})"
+            )
+        if target.resource.namespaced and meta.setdefault("namespace", target.namespace) != target.namespace:
+            raise bad_request("the namespace of the provided object does not match the namespace sent on the request")
+
+    def _store(
+        self,
+        target: Target,
+        live: Object,
+        obj: Object,
+        entries: list[Entry],
+        options: Options,
+        *,
+        warnings: Sequence[str] = (),
+    ) -> Outcome:
+        """Restore what this path cannot change, check, and write unless nothing changed."""
+        shown = self.shown(target, live)
+        obj = self._restored(target, shown, obj)
+        self._set_entries(obj, entries)
+        obj = self._normalized(target, obj)
+        if _same_but_times(obj, shown):
+            return Outcome(shown, warnings=tuple(warnings))
+        if target.resource.has_generation and self._spec_changed(target, shown, obj):
+            obj["metadata"]["generation"] = shown["metadata"].get("generation", 0) + 1
+        self._check(target, obj, shown)
+        resource = target.resource
+        stored = {**target.version.load(obj), "apiVersion": resource.api_version(resource.stored_version.name)}
+        if options.dry_run:
+            return Outcome(self.shown(target, stored), warnings=tuple(warnings))
+        meta = stored["metadata"]
+        stored = self.store.put(resource.storage, target.key, stored)
+        if meta.get("deletionTimestamp") and not meta.get("finalizers") and not meta.get("deletionGracePeriodSeconds"):
+            if not get(stored, "spec.finalizers") or resource.storage != "namespaces":
+                gone = self.store.remove(resource.storage, target.key)
+                return Outcome(self.shown(target, gone), warnings=tuple(warnings), removed=True)
+        return Outcome(self.shown(target, stored), warnings=tuple(warnings))
+
+    def _restored(self, target: Target, live: Object, obj: Object) -> Object:
+        """``obj`` with the fields of ``live`` that this request may not write."""
+        meta = {key: value for key, value in obj["metadata"].items() if key not in FIXED_META}
+        meta |= {key: live["metadata"][key] for key in FIXED_META if key in live["metadata"]}
+        meta |= {"name": live["metadata"]["name"], "resourceVersion": live["metadata"]["resourceVersion"]}
+        if live["metadata"].get("namespace"):
+            meta["namespace"] = live["metadata"]["namespace"]
+        if target.subresource == "status":
+            result = {**live, "metadata": meta}
+            if target.resource.is_custom:
+                result["metadata"] = dict(live["metadata"])
+            elif "labels" in live["metadata"]:
+                meta["labels"] = live["metadata"]["labels"]
+            else:
+                meta.pop("labels", None)
+            result.pop("status", None)
+            return {**result, "status": obj["status"]} if "status" in obj else result
+        result = {**obj, "metadata": meta}
+        if target.resource.has_status:
+            result.pop("status", None)
+            if "status" in live:
+                result["status"] = live["status"]
+        return result
+
+    def _spec_changed(self, target: Target, old: Object, new: Object) -> bool:
+        skipped = {"metadata", "status"} if target.resource.has_status else {"metadata"}
+        keys = (old.keys() | new.keys()) - skipped - {"apiVersion", "kind"}
+        if any(old.get(key) != new.get(key) for key in keys):
+            return True
+        by_annotation = target.resource.storage == "deployments.apps"
+        return by_annotation and _annotations(old) != _annotations(new)
+
+    # -- the steps
+
+    def _completed(self, target: Target, obj: Object) -> Object:
+        """Defaults filled in."""
+        obj = copy.deepcopy(obj)
+        add_defaults(target.version.schema, obj)
+        target.resource.default(obj)
+        return self._normalized(target, obj)
+
+    @staticmethod
+    def _normalized(target: Target, obj: Object) -> Object:
+        if target.resource.is_custom:
+            return obj
+        return dict(normalize(target.version.schema, obj))
+
+    @staticmethod
+    def _ignored(target: Target) -> FieldSet:
+        """Fields that a request to this path does not own, even where it sends them."""
+        if target.subresource == "status":
+            return (
+                frozenset({("f:spec",)})
+                if target.resource.is_custom
+                else frozenset({("f:spec",), ("f:metadata", "f:labels")})
+            )
+        return frozenset({("f:status",)}) if target.resource.has_status else EMPTY
+
+    @staticmethod
+    def _set_entries(obj: Object, entries: list[Entry]) -> None:
+        rows = render_entries(entries)
+        obj["metadata"] = {key: value for key, value in obj["metadata"].items() if key != "managedFields"}
+        if rows:
+            obj["metadata"]["managedFields"] = rows
+
+    def _check(self, target: Target, new: Object, old: Object | None) -> None:
+        """Every rule of the kind; Refused 422 with all causes together."""
+        resource, meta = target.resource, new["metadata"]
+        causes: list[Cause] = []
+        if old is None:
+            causes += check_name(meta["name"], resource.name_rule)
+        causes += check_meta(meta)
+        if old is not None and old["metadata"].get("deletionTimestamp"):
+            causes += _new_finalizers(old, new)
+        if resource.is_custom:
+            causes += self._check_custom(target, new, created=old is None)
+        if target.subresource == "":
+            causes += resource.check(new, old)
+            review = self._reviews.get(resource.storage)
+            if review is not None and not causes and not meta.get("deletionTimestamp"):
+                causes += review(new)
+        if causes:
+            raise invalid(resource.kind, resource.group, meta["name"], causes)
+
+    @staticmethod
+    def _check_custom(target: Target, new: Object, *, created: bool) -> list[Cause]:
+        body = {key: value for key, value in new.items() if key not in ("apiVersion", "kind", "metadata")}
+        causes = list(validate(target.version.schema, body, path=""))
+        if target.resource.scale:
+            causes += _check_replicas(new, target.resource.scale.spec)
+        if causes and created and target.resource.rules:
+            message = 'Invalid value: "null": some validation rules were not checked because the object was invalid; correct the existing errors to complete validation'
+            causes.append(Cause("<nil>", message))
+        return causes
+
+
+def _annotations(obj: Object) -> Mapping[str, str]:
+    return obj["metadata"].get("annotations") or {}
+
+
+def _new_finalizers(old: Object, new: Object) -> list[Cause]:
+    before = set(old["metadata"].get("finalizers") or ())
+    added = sorted(set(new["metadata"].get("finalizers") or ()) - before)
+    if not added:
+        return []
+    shown = ", ".join(f'"{name}"' for name in added)
+    message = f"Forbidden: no new finalizers can be added if the object is being deleted, found new finalizers []string{{{shown}}}"
+    return [Cause("metadata.finalizers", message, "FieldValueForbidden")]
+
+
+def _check_replicas(obj: Object, path: str) -> list[Cause]:
+    value = get(obj, path)
+    if isinstance(value, bool) or (value is not None and not isinstance(value, int | float)):
+        kind = {"str": "string"}.get(type(value).__name__, type(value).__name__)
+        message = f"Invalid value: 0: .{path} accessor error: {value} is of the type {kind}, expected int64"
+        return [Cause(f".{path}", message)]
+    if value is not None and value < 0:
+        return [Cause(f".{path}", f"Invalid value: {value}: should be a non-negative integer")]
+    return []
+
+
+def _same_but_times(one: Object, other: Object) -> bool:
+    """Equal, where the times of ``managedFields`` do not count."""
+    return _without_times(one) == _without_times(other)
+
+
+def _without_times(obj: Object) -> Object:
+    meta = dict(obj["metadata"])
+    entries = meta.pop("managedFields", [])
+    times_off = sorted(
+        str(sorted((key, str(value)) for key, value in entry.items() if key != "time")) for entry in entries
+    )
+    return {**obj, "metadata": meta, "entries": times_off}

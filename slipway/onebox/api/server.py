@@ -1,0 +1,360 @@
+"""The HTTP side: authentication, routing by path and verb, and answers."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from aiohttp import web
+
+from slipway.onebox.api import discovery, openapi, streams, writes
+from slipway.onebox.api.auth import OPEN_PATHS, Authenticator, Authorizer, User
+from slipway.onebox.api.bodies import MAX_BODY_BYTES, parse_json, parse_yaml
+from slipway.onebox.api.definitions import STORAGE as CRD_STORAGE
+from slipway.onebox.api.definitions import Definitions
+from slipway.onebox.api.deletion import Deletion, parse_delete_options
+from slipway.onebox.api.errors import Refused, bad_request, no_such_path, not_allowed, not_found
+from slipway.onebox.api.garbage import GarbageCollector
+from slipway.onebox.api.listing import Page, list_page, selection, too_large
+from slipway.onebox.api.objects import Objects
+from slipway.onebox.api.presentation import Form, encode, negotiate, shape_list, shape_object
+from slipway.onebox.api.resources import digest
+from slipway.onebox.api.routes import ResourcePath, access_of, parse_path, resolve
+from slipway.onebox.api.scale import render_scale
+from slipway.onebox.api.target import Object, Target, parse_version
+from slipway.onebox.api.watching import WatchHub
+from slipway.onebox.paths import Paths
+
+log = logging.getLogger(__name__)
+BODY_TIMEOUT_S = 30.0
+KEEPALIVE_S = 300.0
+UNSUPPORTED = {
+    "exec": "running commands in a container is not offered here: the processes of a Pod are on this machine",
+    "attach": "attaching to a container is not offered here: see its log",
+    "portforward": "port forwarding is not offered here: a Pod's address is reachable on this machine",
+    "binding": "Pods are bound by the runner of this machine",
+    "token": "TokenRequest is not offered: make a Secret of type kubernetes.io/service-account-token",
+}
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+
+@dataclass(frozen=True)
+class Parts:
+    """What the server is made of."""
+
+    objects: Objects
+    hub: WatchHub
+    deletion: Deletion
+    definitions: Definitions
+    authenticator: Authenticator
+    authorizer: Authorizer
+    garbage: GarbageCollector
+    paths: Paths
+
+
+def make_app(parts: Parts) -> web.Application:
+    app = web.Application(client_max_size=MAX_BODY_BYTES)
+    api = Api(parts)
+    app.router.add_route("*", "/{tail:.*}", api.handle)
+
+    async def collect(_: web.Application) -> Any:
+        task = asyncio.create_task(parts.garbage.run(), name="garbage collector")
+        yield
+        task.cancel()
+
+    async def close_watches(_: web.Application) -> None:
+        parts.hub.close()
+
+    app.cleanup_ctx.append(collect)
+    app.on_shutdown.append(close_watches)
+    return app
+
+
+def respond(
+    body: Any, *, status: int = 200, form: Form | None = None, warnings: tuple[str, ...] = (), pretty: bool = False
+) -> web.Response:
+    media = form.media if form is not None else "application/json"
+    response = web.Response(
+        status=status,
+        body=encode(body, form, pretty=pretty),
+        headers={"Content-Type": media, "Cache-Control": "no-cache, private"},
+    )
+    for warning in warnings:
+        text = warning.replace("\\", "\\\\").replace('"', '\\"')
+        response.headers.add("Warning", f'299 - "{text}"')
+    return response
+
+
+def text(body: str, *, status: int = 200) -> web.Response:
+    headers = {"Content-Type": "text/plain; charset=utf-8", "Cache-Control": "no-cache, private"}
+    return web.Response(status=status, body=body.encode(), headers=headers)
+
+
+def refuse(refused: Refused) -> web.Response:
+    response = respond(refused.status(), status=refused.code)
+    if refused.retry_after_s is not None:
+        response.headers["Retry-After"] = str(refused.retry_after_s)
+    return response
+
+
+class Api:
+    """Serves every path."""
+
+    def __init__(self, parts: Parts) -> None:
+        self._parts = parts
+        self._objects = parts.objects
+        self._catalog = parts.objects.catalog
+        self._documents: dict[str, tuple[int, bytes, str]] = {}
+
+    async def handle(self, request: web.Request) -> web.StreamResponse:
+        """One request; every failure is a Status."""
+        try:
+            return await self._answer(request)
+        except Refused as exc:
+            return refuse(exc)
+        except web.HTTPRequestEntityTooLarge:
+            message = f"Request entity too large: limit is {MAX_BODY_BYTES}"
+            return refuse(Refused(413, message, reason="RequestEntityTooLarge"))
+        except (asyncio.CancelledError, ConnectionError):
+            raise
+        except TimeoutError:
+            return refuse(Refused(408, "the body did not arrive in time", reason="Timeout"))
+        except Exception:
+            log.exception("%s %s", request.method, request.path)
+            message = "Internal error occurred: see the log of the API"
+            return refuse(Refused(500, message, reason="InternalError", details={}))
+
+    async def _answer(self, request: web.Request) -> web.StreamResponse:
+        path = request.path
+        if path in OPEN_PATHS or path.startswith(("/livez/", "/readyz/")):
+            return respond(discovery.VERSION) if path == "/version" else text("ok")
+        user = self._parts.authenticator.user(request.headers.get("Authorization", ""))
+        found = parse_path(request.raw_path.partition("?")[0])
+        if found is None or not found.plural:
+            self._parts.authorizer.check_path(user, path)
+            return self._discovery(request)
+        return await self._resource(request, user, found)
+
+    # -- discovery
+
+    def _discovery(self, request: web.Request) -> web.Response:
+        path = request.path.rstrip("/") or "/"
+        parts = path.strip("/").split("/")
+        wants_all = "as=APIGroupDiscoveryList" in request.headers.get("Accept", "")
+        if path == "/":
+            return respond(discovery.root_paths(self._catalog))
+        if path in ("/api", "/apis") and wants_all:
+            return self._aggregated(request, core=path == "/api")
+        if path == "/api":
+            return respond(discovery.api_versions(request.host))
+        if path == "/apis":
+            return respond(discovery.group_list(self._catalog))
+        if parts[0] == "openapi":
+            return self._openapi(request, parts)
+        groups = self._catalog.groups()
+        if parts[0] == "apis" and parts[1] in groups and parts[1]:
+            if len(parts) == 2:
+                return respond(discovery.group(self._catalog, parts[1]))
+            return self._resource_list(parts[1], parts[2])
+        if parts[0] == "api" and len(parts) == 2:
+            return self._resource_list("", parts[1])
+        return text("404 page not found\n", status=404)
+
+    def _resource_list(self, group: str, version: str) -> web.Response:
+        try:
+            return respond(discovery.resource_list(self._catalog, group, version))
+        except KeyError as exc:
+            raise no_such_path() from exc
+
+    def _aggregated(self, request: web.Request, *, core: bool) -> web.Response:
+        body, tag = self._document(f"aggregated {core}", lambda: discovery.aggregated(self._catalog, core=core))
+        headers = {"Cache-Control": "public", "Etag": f'"{tag}"', "Vary": "Accept"}
+        if request.headers.get("If-None-Match") == f'"{tag}"':
+            return web.Response(status=304, headers=headers)
+        return web.Response(body=body, headers={**headers, "Content-Type": discovery.AGGREGATED})
+
+    def _document(self, name: str, make: Callable[[], Object]) -> tuple[bytes, str]:
+        """A rendered document and its hash, kept until the table of kinds changes."""
+        known = self._documents.get(name)
+        if known is None or known[0] != self._catalog.revision:
+            value = make()
+            known = (self._catalog.revision, encode(value), digest([value]))
+            self._documents[name] = known
+        return known[1], known[2]
+
+    def _openapi(self, request: web.Request, parts: list[str]) -> web.Response:
+        headers = {"Cache-Control": "no-cache, private", "Content-Type": "application/json", "Vary": "Accept"}
+        if parts[1:] == ["v2"]:
+            body, tag = self._document("v2", lambda: openapi.v2_document(self._catalog))
+            return web.Response(body=body, headers={**headers, "Etag": f'"{tag}"'})
+        versions = {
+            (f"apis/{group}/{version}" if group else f"api/{version}"): (group, version)
+            for group, names in self._catalog.groups().items()
+            for version in names
+        }
+        if parts[1:] == ["v3"]:
+            index = {
+                name: {"serverRelativeURL": f"/openapi/v3/{name}?hash={self._v3(*place)[1]}"}
+                for name, place in versions.items()
+            }
+            return text(json.dumps({"paths": index}))
+        name = "/".join(parts[2:])
+        if parts[1] != "v3" or name not in versions:
+            return text("404 page not found\n", status=404)
+        body, tag = self._v3(*versions[name])
+        wanted = request.query.get("hash")
+        headers["Etag"] = f'"{tag}"'
+        if wanted and wanted != tag:
+            headers["Location"] = f"/openapi/v3/{name}?hash={tag}"
+            return web.Response(status=301, headers=headers)
+        if wanted:
+            headers["Cache-Control"] = "public, immutable"
+        return web.Response(body=body, headers=headers)
+
+    def _v3(self, group: str, version: str) -> tuple[bytes, str]:
+        return self._document(f"v3 {group}/{version}", lambda: openapi.v3_document(self._catalog, group, version))
+
+    # -- resources
+
+    async def _resource(self, request: web.Request, user: User, path: ResourcePath) -> web.StreamResponse:
+        query = request.query
+        is_watch = path.is_watch or (query.get("watch") in ("true", "1") and not path.name)
+        self._parts.authorizer.check(user, access_of(path, request.method, is_watch=is_watch))
+        if path.group not in self._catalog.groups():
+            return text("404 page not found\n", status=404)
+        target = resolve(self._catalog, path)
+        if target.subresource and target.subresource not in target.resource.all_subresources:
+            if target.resource.is_custom:
+                raise not_found(target.resource.plural, target.resource.group, target.name)
+            raise no_such_path()
+        if target.subresource in UNSUPPORTED:
+            return self._unsupported(target)
+        if request.method == "GET":
+            return await self._read(request, target, is_watch=is_watch)
+        return await self._write(request, target)
+
+    def _unsupported(self, target: Target) -> web.Response:
+        self._objects.stored(target)
+        if target.subresource in ("exec", "attach", "portforward"):
+            raise bad_request(f"Upgrade request required: {UNSUPPORTED[target.subresource]}")
+        raise Refused(405, UNSUPPORTED[target.subresource], reason="MethodNotAllowed", details={})
+
+    async def _read(self, request: web.Request, target: Target, *, is_watch: bool) -> web.StreamResponse:
+        query = request.query
+        if target.subresource == "log":
+            return await streams.log(request, self._objects, target, self._parts.paths)
+        if target.subresource not in ("", "status", "scale"):
+            raise not_allowed()
+        form = negotiate(request.headers.get("Accept", ""), query, is_custom=target.resource.is_custom)
+        if is_watch:
+            return await streams.watch(request, self._parts.hub, self._objects, target, form=form, query=query)
+        await self._reach(query)
+        pretty = query.get("pretty") in ("true", "1")
+        if not target.name:
+            page = list_page(self._objects.store, target, query)
+            return respond(self._list(form, target, page), form=form, pretty=pretty)
+        obj = self._objects.get(target)
+        if target.subresource == "scale" and target.resource.scale:
+            return respond(render_scale(target, obj, target.resource.scale), form=form)
+        return respond(shape_object(form, target, obj), form=form, pretty=pretty)
+
+    async def _reach(self, query: Mapping[str, str]) -> None:
+        asked, store = parse_version(query.get("resourceVersion", "")), self._objects.store
+        if asked > store.version and not await self._parts.hub.reached(asked):
+            raise too_large(asked, store.version)
+
+    def _list(self, form: Form, target: Target, page: Page) -> Object:
+        meta: Object = {"resourceVersion": str(page.version)}
+        if page.token:
+            meta["continue"] = page.token
+            if page.remaining is not None:
+                meta["remainingItemCount"] = page.remaining
+        return shape_list(form, target, [self._objects.shown(target, obj) for obj in page.items], meta)
+
+    async def _write(self, request: web.Request, target: Target) -> web.StreamResponse:
+        async with asyncio.timeout(BODY_TIMEOUT_S):
+            body = await request.read()
+        query, method = request.query, request.method
+        form = negotiate(request.headers.get("Accept", ""), query, is_custom=target.resource.is_custom)
+        arguments = {
+            "body": body,
+            "media": request.headers.get("Content-Type", ""),
+            "agent": request.headers.get("User-Agent", ""),
+        }
+        if method == "POST" and target.subresource == "eviction":
+            return self._evict(target)
+        if method == "DELETE" and not target.subresource:
+            return self._delete(target, query, body, form)
+        named = {"PUT": writes.replace, "PATCH": writes.patch}.get(method)
+        if method == "POST" and not target.subresource and (not target.name or target.resource.is_custom):
+            if target.resource.namespaced and not target.namespace:
+                raise not_allowed()
+            outcome = writes.create(self._objects, target, query, **arguments)
+        elif named is not None and target.name and target.subresource in ("", "status", "scale"):
+            outcome = named(self._objects, target, query, **arguments)
+        else:
+            raise writes.unsupported(target, "create") if method == "POST" and target.subresource else not_allowed()
+        self._follow_definitions(target, outcome.obj, is_gone=outcome.removed)
+        shown = (
+            shape_object(form, target, writes.answer(target, outcome))
+            if target.subresource != "scale"
+            else writes.answer(target, outcome)
+        )
+        return respond(shown, status=201 if outcome.created else 200, form=form, warnings=outcome.warnings)
+
+    def _follow_definitions(self, target: Target, obj: Object, *, is_gone: bool) -> None:
+        if (
+            target.resource.storage != CRD_STORAGE
+            or (self._objects.store.get(CRD_STORAGE, ("", obj["metadata"]["name"])) is None
+            and not is_gone)
+        ):
+            return
+        if is_gone:
+            self._parts.definitions.gone(obj)
+        else:
+            self._parts.definitions.established(obj)
+
+    def _evict(self, target: Target) -> web.Response:
+        self._parts.deletion.delete(target, parse_delete_options({}, {}))
+        return respond(
+            {"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success", "code": 201}, status=201
+        )
+
+    def _delete(self, target: Target, query: Mapping[str, str], body: bytes, form: Form) -> web.Response:
+        options = parse_delete_options(query, _delete_body(body))
+        deletion = self._parts.deletion
+        if not target.name:
+            matches = selection(target, query)
+            keys = [
+                (key, obj)
+                for key, obj in sorted(self._objects.store.all(target.resource.storage).items())
+                if target.namespace in ("", key[0]) and (matches is None or matches(obj))
+            ]
+            gone = []
+            for (namespace, name), obj in keys:
+                one = Target(target.resource, target.version, namespace, name)
+                deletion.delete(one, options)
+                gone.append(obj)
+            return respond(self._list(form, target, Page(gone, self._objects.store.version)), form=form)
+        deleted = deletion.delete(target, options)
+        if deleted.is_gone and not options.dry_run:
+            self._follow_definitions(target, deleted.obj, is_gone=True)
+        if deleted.is_gone and target.resource.storage != "pods":
+            return respond(deletion.status(target, deleted))
+        return respond(shape_object(form, target, deleted.obj), form=form)
+
+
+def _delete_body(body: bytes) -> Mapping[str, Any]:
+    if not body:
+        return {}
+    try:
+        value = (parse_json(body) if body.lstrip()[:1] == b"{" else parse_yaml(body)).value
+    except ValueError as exc:
+        raise bad_request(f"error decoding DeleteOptions: {exc}") from exc
+    if not isinstance(value, dict):
+        raise bad_request("error decoding DeleteOptions: an object is expected")
+    return value

@@ -1,0 +1,147 @@
+"""The objects: all in memory, each write one SQLite transaction, one counter for every resource version.
+
+A bounded history of writes serves watches and lists at an older version. It lives in memory only: after a restart
+everything before the start is too old, which is what 410 is for.
+"""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any
+
+HISTORY_EVENTS = 10_000
+"""Writes kept for watches: an older resource version is 410."""
+BUSY_TIMEOUT_S = 5.0
+Object = dict[str, Any]
+ObjectKey = tuple[str, str]  # namespace (empty for cluster-wide kinds), name
+_TABLES = """
+create table if not exists objects (
+  resource text not null, namespace text not null, name text not null, version integer not null, body text not null,
+  primary key (resource, namespace, name)
+) without rowid;
+create table if not exists counter (only_row integer primary key check (only_row = 1), version integer not null);
+insert or ignore into counter values (1, 1);
+"""
+
+
+@dataclass(frozen=True)
+class Write:
+    """One change: ``old`` is None for a creation, ``new`` is None for a deletion.
+
+    ``last`` is the object a watcher sees: the new one, or the deleted one with the version of its deletion.
+    """
+
+    version: int
+    resource: str
+    key: ObjectKey
+    old: Object | None
+    new: Object | None
+    last: Object
+
+
+class Store:
+    """``resource`` names a collection: ``deployments.apps``. Objects that leave are shared: never change them."""
+
+    def __init__(self, path: Path) -> None:
+        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        self._db = sqlite3.connect(path, isolation_level=None, timeout=BUSY_TIMEOUT_S)
+        path.chmod(0o600)  # Secrets are inside
+        self._db.execute("pragma locking_mode=exclusive")  # two servers on one file would lose writes
+        self._db.execute("pragma journal_mode=wal")
+        self._db.execute("pragma synchronous=normal")
+        self._db.executescript(_TABLES)
+        self._objects: dict[str, dict[ObjectKey, Object]] = {}
+        for resource, namespace, name, body in self._db.execute("select resource, namespace, name, body from objects"):
+            self._objects.setdefault(resource, {})[namespace, name] = json.loads(body)
+        self.version: int = self._db.execute("select version from counter").fetchone()[0]
+        self.oldest = self.version
+        """The lowest version a watch can start from."""
+        self._history: deque[Write] = deque()
+        self._listeners: list[Callable[[Write], None]] = []
+
+    def close(self) -> None:
+        self._db.close()
+
+    def listen(self, listener: Callable[[Write], None]) -> None:
+        """``listener`` is called after each write, in order, and may not write itself."""
+        self._listeners.append(listener)
+
+    def unlisten(self, listener: Callable[[Write], None]) -> None:
+        self._listeners.remove(listener)
+
+    def get(self, resource: str, key: ObjectKey) -> Object | None:
+        return self._objects.get(resource, {}).get(key)
+
+    def all(self, resource: str) -> Mapping[ObjectKey, Object]:
+        return MappingProxyType(self._objects.get(resource, {}))
+
+    def resources(self) -> list[str]:
+        return list(self._objects)
+
+    def put(self, resource: str, key: ObjectKey, obj: Object) -> Object:
+        """Write ``obj`` under the next version, which it carries afterwards."""
+        version = self.version + 1
+        stored = {**obj, "metadata": {**obj["metadata"], "resourceVersion": str(version)}}
+        body = json.dumps(stored, separators=(",", ":"))
+        self._commit(
+            version,
+            "insert or replace into objects values (?, ?, ?, ?, ?)",
+            (resource, *key, version, body),
+        )
+        objects = self._objects.setdefault(resource, {})
+        old = objects.get(key)
+        objects[key] = stored
+        self._record(Write(version, resource, key, old, stored, stored))
+        return stored
+
+    def remove(self, resource: str, key: ObjectKey) -> Object:
+        """Delete; the object as it was, with the version of the deletion. KeyError when it is not there."""
+        old = self._objects[resource][key]
+        version = self.version + 1
+        self._commit(version, "delete from objects where resource = ? and namespace = ? and name = ?", (resource, *key))
+        del self._objects[resource][key]
+        last = {**old, "metadata": {**old["metadata"], "resourceVersion": str(version)}}
+        self._record(Write(version, resource, key, old, None, last))
+        return last
+
+    def _commit(self, version: int, statement: str, values: tuple[Any, ...]) -> None:
+        self._db.execute("begin immediate")
+        try:
+            self._db.execute(statement, values)
+            self._db.execute("update counter set version = ?", (version,))
+            self._db.execute("commit")
+        except BaseException:
+            self._db.execute("rollback")
+            raise
+        self.version = version
+
+    def _record(self, write: Write) -> None:
+        self._history.append(write)
+        if len(self._history) > HISTORY_EVENTS:
+            self.oldest = self._history.popleft().version
+        for listener in list(self._listeners):
+            listener(write)
+
+    def since(self, version: int, resource: str) -> Iterator[Write]:
+        """Writes to ``resource`` after ``version``, oldest first; ``version`` must be at least ``oldest``."""
+        return (write for write in self._history if write.version > version and write.resource == resource)
+
+    def at(self, version: int, resource: str) -> dict[ObjectKey, Object]:
+        """The collection as it was at ``version``, which must be at least ``oldest``."""
+        state = dict(self._objects.get(resource, {}))
+        for write in reversed(self._history):
+            if write.version <= version:
+                break
+            if write.resource != resource:
+                continue
+            if write.old is None:
+                state.pop(write.key, None)
+            else:
+                state[write.key] = write.old
+        return state

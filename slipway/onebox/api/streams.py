@@ -1,0 +1,165 @@
+"""Watch and log streams over HTTP."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import json
+import random
+from collections.abc import AsyncIterator, Mapping
+from typing import Any
+
+from aiohttp import web
+
+from slipway.onebox.api.columns import get
+from slipway.onebox.api.errors import Refused
+from slipway.onebox.api.listing import check_match, selection
+from slipway.onebox.api.logs import chosen_container, log_file, parse_log_options, read_log
+from slipway.onebox.api.objects import Objects
+from slipway.onebox.api.presentation import Form, encode, partial, table
+from slipway.onebox.api.store import Write
+from slipway.onebox.api.target import Object, Target, parse_int, parse_version
+from slipway.onebox.api.watching import Event, WatchHub, events, initial
+from slipway.onebox.paths import Paths
+
+WATCH_S = (1800, 3600)
+"""How long a watch without ``timeoutSeconds`` lasts, drawn at random so that clients do not return together."""
+MAX_WATCH_S = 3600
+WRITE_TIMEOUT_S = 30.0
+"""A client that does not read for so long is cut off."""
+HEADERS = {"Content-Type": "application/json", "Cache-Control": "no-cache, private"}
+
+
+async def send(response: web.StreamResponse, chunk: bytes) -> None:
+    async with asyncio.timeout(WRITE_TIMEOUT_S):
+        await response.write(chunk)
+
+
+class EventWriter:
+    """Events → lines in the asked form. Only the first Table of a stream has the columns."""
+
+    def __init__(self, objects: Objects, target: Target, form: Form) -> None:
+        self._objects = objects
+        self._target = target
+        self._form = form
+        self._with_columns = True
+
+    def line(self, event: Event) -> bytes:
+        obj = self._objects.shown(self._target, event.obj)
+        return encode({"type": event.type, "object": self._shaped(obj)})
+
+    def _shaped(self, obj: Object) -> Object:
+        if self._form.shape == "Table":
+            meta = {"resourceVersion": obj["metadata"]["resourceVersion"]}
+            include, with_columns = self._form.include, self._with_columns
+            self._with_columns = False
+            return table(self._target, [obj], meta=meta, include=include, with_columns=with_columns)
+        return partial(obj) if self._form.shape == "PartialObjectMetadata" else obj
+
+    def bookmark(self, version: int, *, ends_initial: bool = False) -> bytes:
+        kind, api_version = self._target.resource.kind, self._target.api_version
+        meta: Object = {"resourceVersion": str(version)}
+        if not self._target.resource.is_custom:
+            meta["creationTimestamp"] = None
+        if ends_initial:
+            blueprint = json.dumps(
+                {"apiVersion": api_version, "items": [], "kind": f"{kind}List"}, separators=(",", ":")
+            )
+            meta["annotations"] = {"k8s.io/initial-events-end": "true"}
+            if self._target.resource.is_custom:
+                encoded = base64.b64encode(f"{blueprint}\n".encode()).decode()
+                meta["annotations"]["kubernetes.io/initial-events-list-blueprint"] = encoded
+        body: Object = {"kind": kind, "apiVersion": api_version, "metadata": meta}
+        if self._form.shape == "Table":
+            body = table(self._target, [], meta=meta, include="None", with_columns=False)
+        elif self._form.shape:
+            body = partial(body)
+        return encode({"type": "BOOKMARK", "object": body})
+
+
+async def watch(
+    request: web.Request, hub: WatchHub, objects: Objects, target: Target, *, form: Form, query: Mapping[str, str]
+) -> web.StreamResponse:
+    """Serve one watch until its time is over, the client leaves or it falls too far behind."""
+    check_match(query, is_watch=True)
+    matches = selection(target, query)
+    asked = parse_version(query.get("resourceVersion", ""))
+    wanted = query.get("sendInitialEvents", "")
+    with_initial = wanted == "true" or (wanted != "false" and asked == 0)
+    bookmarks = query.get("allowWatchBookmarks") in ("true", "1")
+    lasts = parse_int(query["timeoutSeconds"]) if query.get("timeoutSeconds") else random.randint(*WATCH_S)  # noqa: S311
+    deadline = asyncio.get_running_loop().time() + min(max(lasts, 0) or WATCH_S[0], MAX_WATCH_S)
+    now = objects.store.version
+    response = web.StreamResponse(headers=HEADERS)
+    writer = EventWriter(objects, target, form)
+    try:
+        watcher = hub.open(target, matches, version=now if with_initial or asked > now else asked)
+    except Refused as exc:
+        if exc.code != 410:
+            raise
+        await response.prepare(request)
+        await send(response, encode({"type": "ERROR", "object": exc.status()}))
+        return response
+    try:
+        existing = [] if not with_initial else _existing(objects, target, matches)
+        await response.prepare(request)
+        for event in existing:
+            await send(response, writer.line(event))
+        if wanted == "true" and bookmarks:
+            await send(response, writer.bookmark(now, ends_initial=True))
+        async for next_event in events(watcher, deadline=deadline, bookmarks=bookmarks):
+            if next_event is None:
+                await send(response, writer.bookmark(objects.store.version))
+            elif int(next_event.obj["metadata"]["resourceVersion"]) > asked:
+                await send(response, writer.line(next_event))
+        return response
+    finally:
+        hub.forget(watcher)
+
+
+def _existing(objects: Objects, target: Target, matches: Any) -> list[Event]:
+    stored = [
+        obj
+        for (namespace, name), obj in objects.store.all(target.resource.storage).items()
+        if target.namespace in ("", namespace) and target.name in ("", name) and (matches is None or matches(obj))
+    ]
+    return list(initial(iter(stored)))
+
+
+async def log(request: web.Request, objects: Objects, target: Target, paths: Paths) -> web.StreamResponse:
+    """Serve a container's log."""
+    pod = objects.stored(target)
+    options = parse_log_options(request.query, pod=target.name)
+    container = chosen_container(pod, options)
+    path = log_file(paths, pod, container, options)
+    over = asyncio.Event()
+
+    def look(write: Write | None = None) -> None:
+        if write is not None and (write.resource, write.key) != ("pods", target.key):
+            return
+        if container_is_over(objects.store.get("pods", target.key), pod["metadata"]["uid"], container, path.stem):
+            over.set()
+
+    look()
+    response = web.StreamResponse(headers={"Content-Type": "text/plain", "Cache-Control": "no-cache, private"})
+    await response.prepare(request)
+    objects.store.listen(look)
+    try:
+        chunks: AsyncIterator[bytes] = read_log(path, options, is_over=over)
+        async for chunk in chunks:
+            await send(response, chunk)
+    finally:
+        objects.store.unlisten(look)
+    return response
+
+
+def container_is_over(pod: Mapping[str, Any] | None, uid: str, container: str, run: str) -> bool:
+    """Will nothing be added to the log of this run of a container?"""
+    if pod is None or pod["metadata"]["uid"] != uid:
+        return True
+    if get(pod, "status.phase") in ("Succeeded", "Failed"):
+        return True
+    for status in [*get(pod, "status.initContainerStatuses", []), *get(pod, "status.containerStatuses", [])]:
+        if status.get("name") == container:
+            return "terminated" in (status.get("state") or {}) or int(status.get("restartCount", 0)) > int(run)
+    return False
