@@ -8,6 +8,7 @@ import random
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
+from typing import Any
 
 import grpc
 from aiohttp import web
@@ -32,6 +33,7 @@ class Upstream:
     predictor: str
     address: str
     behave: str = "ok"
+    reply: dict[str, Any] | None = None
     seen: list[tuple[str, int, dict[str, str]]] = field(default_factory=list)
     grpc_calls: list[str] = field(default_factory=list)
 
@@ -47,7 +49,7 @@ class Upstream:
             request.transport.abort()
         status = 503 if self.behave == "503" else 200
         return web.json_response(
-            {"jsonData": {"predictor": self.predictor, "bytes": len(body)}},
+            self.reply or {"jsonData": {"predictor": self.predictor, "bytes": len(body)}},
             status=status,
             headers={"x-slipway-predictor": self.predictor, "x-slipway-model": "yolo/3 sha256:0"},
         )

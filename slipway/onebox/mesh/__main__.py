@@ -6,10 +6,12 @@ import argparse
 import asyncio
 import logging
 import signal
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 from slipway.kube.client import Kube
+from slipway.kube.errors import ConfigError
 from slipway.onebox.mesh.loop import run, site
 from slipway.onebox.paths import Paths
 
@@ -29,6 +31,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         asyncio.run(_run(arguments))
     except asyncio.CancelledError:
         return 0
+    except ConfigError as exc:
+        print(f"mesh: {exc}", file=sys.stderr)
+        return 1
     return 0
 
 
