@@ -21,6 +21,7 @@ from slipway.onebox.api.builtin import load_catalog
 from slipway.onebox.api.definitions import Definitions
 from slipway.onebox.api.deletion import Deletion
 from slipway.onebox.api.garbage import GarbageCollector
+from slipway.onebox.api.listener import Listener, ensure_certificate
 from slipway.onebox.api.objects import Objects
 from slipway.onebox.api.server import KEEPALIVE_S, Parts, make_app
 from slipway.onebox.api.store import Store
@@ -97,20 +98,23 @@ async def serve(paths: Paths, host: str, port: int) -> None:
         shutdown_timeout=SHUTDOWN_S,
     )
     await runner.setup()
+    if runner.server is None:
+        raise RuntimeError("aiohttp set up no server")
+    certificate, key = ensure_certificate(paths.secrets)
+    listener = Listener(runner.server, certificate=certificate, key=key)
     try:
         try:
-            site = web.TCPSite(runner, host, port)
-            await site.start()
+            bound = listener.start(host, port)
         except OSError as exc:
             raise NotStarted(f"{host}:{port}: {exc.strerror}: choose another port with --listen") from exc
-        bound = runner.addresses[0]
-        sys.stdout.write(f"serving the Kubernetes API on http://{bound[0]}:{bound[1]}\n")
+        sys.stdout.write(f"serving the Kubernetes API on http(s)://{bound[0]}:{bound[1]}\n")
         sys.stdout.flush()
         stop = asyncio.Event()
         for number in (signal.SIGTERM, signal.SIGINT):
             asyncio.get_running_loop().add_signal_handler(number, stop.set)
         await stop.wait()
     finally:
+        await listener.stop()
         await runner.cleanup()
         with contextlib.suppress(sqlite3.ProgrammingError):
             parts.objects.store.close()

@@ -69,7 +69,7 @@ def _plain(value: Any, path: str, duplicates: list[str]) -> Any:
     return value
 
 
-class _Loader(yaml.CSafeLoader):
+class _Loader(yaml.CSafeLoader):  # type: ignore[misc]  # PyYAML is untyped
     """YAML as JSON: dates stay text."""
 
 

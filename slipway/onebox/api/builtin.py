@@ -37,11 +37,11 @@ def _v(name: str, kind: str, cells: tuple[columns.Column, ...] = columns.DEFAULT
 
 def builtin_rows() -> list[Resource]:
     """Every kind that exists without a CRD."""
-    workload = {"has_status": True, "has_generation": True, "scale": Scale(), "categories": ("all",)}
+    workload: dict[str, Any] = {"has_status": True, "has_generation": True, "scale": Scale(), "categories": ("all",)}
     to_v1 = functools.partial(_renamed, EVENT_FIELDS)
     from_v1 = functools.partial(_renamed, {new: old for old, new in EVENT_FIELDS.items()})
     return [
-        Resource("", "namespaces", "Namespace", _v("v1", "Namespace", columns.NAMESPACE), False, short_names=("ns",), has_status=True, subresources=("finalize",), name_rule="label", prepare=rules.prepare_namespace, selectable=("status.phase",)),
+        Resource("", "namespaces", "Namespace", _v("v1", "Namespace", columns.NAMESPACE), False, short_names=("ns",), has_status=True, subresources=("finalize",), name_rule="label", default=rules.default_namespace, prepare=rules.prepare_namespace, selectable=("status.phase",)),
         Resource("", "configmaps", "ConfigMap", _v("v1", "ConfigMap", columns.CONFIG_MAP), short_names=("cm",), check=rules.check_config),
         Resource("", "secrets", "Secret", _v("v1", "Secret", columns.SECRET), default=rules.default_secret, check=rules.check_config, selectable=("type",)),
         Resource("", "services", "Service", _v("v1", "Service", columns.SERVICE), short_names=("svc",), categories=("all",), has_status=True, name_rule="service", default=rules.default_service, check=rules.check_service, selectable=("spec.clusterIP", "spec.type")),

@@ -93,7 +93,7 @@ def log_file(paths: Paths, pod: Mapping[str, Any], container: str, options: LogO
     """The file of the current or the previous run. Refused 400 where there is none."""
     meta = pod["metadata"]
     statuses = [*get(pod, "status.initContainerStatuses", []), *get(pod, "status.containerStatuses", [])]
-    status = next((status for status in statuses if status.get("name") == container), {})
+    status: Mapping[str, Any] = next((status for status in statuses if status.get("name") == container), {})
     folder = paths.container_log(meta["namespace"], meta["name"], meta["uid"], container=container, restart=0).parent
     runs = sorted(int(path.stem) for path in folder.glob("*.log") if path.stem.isdigit()) if folder.is_dir() else []
     if options.previous:

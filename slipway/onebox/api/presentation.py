@@ -108,7 +108,7 @@ def table(
 def encode(value: Any, form: Form | None = None, *, pretty: bool = False) -> bytes:
     """The body; ``pretty`` indents JSON by two."""
     if form is not None and form.media == "application/yaml":
-        return yaml.dump(value, Dumper=yaml.CSafeDumper, sort_keys=True).encode()
+        return str(yaml.dump(value, Dumper=yaml.CSafeDumper, sort_keys=True)).encode()
     if pretty:
         return json.dumps(value, indent=2, ensure_ascii=False).encode() + b"\n"
     return json.dumps(value, separators=(",", ":"), ensure_ascii=False).encode() + b"\n"

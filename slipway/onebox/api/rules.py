@@ -308,9 +308,12 @@ def _frozen_spec(pod: Mapping[str, Any]) -> Object:
 # -- the rest of core
 
 
+def default_namespace(obj: Object) -> None:
+    if name := obj["metadata"].get("name"):
+        obj["metadata"].setdefault("labels", {})["kubernetes.io/metadata.name"] = name
+
+
 def prepare_namespace(obj: Object) -> None:
-    labels = obj["metadata"].setdefault("labels", {})
-    labels["kubernetes.io/metadata.name"] = obj["metadata"]["name"]
     obj["spec"] = {"finalizers": ["kubernetes"]}
     obj["status"] = {"phase": "Active"}
 

@@ -280,7 +280,7 @@ class Api:
             body = await request.read()
         query, method = request.query, request.method
         form = negotiate(request.headers.get("Accept", ""), query, is_custom=target.resource.is_custom)
-        arguments = {
+        arguments: dict[str, Any] = {
             "body": body,
             "media": request.headers.get("Content-Type", ""),
             "agent": request.headers.get("User-Agent", ""),
@@ -307,10 +307,8 @@ class Api:
         return respond(shown, status=201 if outcome.created else 200, form=form, warnings=outcome.warnings)
 
     def _follow_definitions(self, target: Target, obj: Object, *, is_gone: bool) -> None:
-        if (
-            target.resource.storage != CRD_STORAGE
-            or (self._objects.store.get(CRD_STORAGE, ("", obj["metadata"]["name"])) is None
-            and not is_gone)
+        if target.resource.storage != CRD_STORAGE or (
+            self._objects.store.get(CRD_STORAGE, ("", obj["metadata"]["name"])) is None and not is_gone
         ):
             return
         if is_gone:
