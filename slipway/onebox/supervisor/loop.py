@@ -14,7 +14,6 @@ from pathlib import Path
 from slipway.onebox.supervisor import process as launcher
 from slipway.onebox.supervisor.errors import PortTakenError, SupervisorError
 from slipway.onebox.supervisor.history import (
-    ALIVE,
     BecameReady,
     Event,
     Exited,
@@ -65,17 +64,18 @@ class Supervisor:
         try:
             self._reload()
             self._adopt()
-            while not self._is_finished:
-                self._act()
+            while True:
+                while self._act():  # a step may make another possible at once
+                    continue
+                if self._is_finished:
+                    break
                 await self._receive()
         finally:
             housekeeping.cancel()
 
     @property
     def _is_finished(self) -> bool:
-        idle = all(record.phase not in ALIVE for record in self._records.values())
-        settled = all(record.phase is Phase.STOPPED for record in self._records.values())
-        return not self._desired.wanted and idle and settled
+        return not self._desired.wanted and all(record.phase is Phase.STOPPED for record in self._records.values())
 
     def _reload(self) -> None:
         desired = self._load()
@@ -101,13 +101,16 @@ class Supervisor:
                 launcher.signal_group(state.identity, signal.SIGKILL)
                 remove_state(self._run, state.name)
 
-    def _act(self) -> None:
-        for action in plan(self._desired.specs, self._desired.wanted, self._records, now_s=time.monotonic()):
+    def _act(self) -> bool:
+        """Take the steps of the plan; whether there were any."""
+        actions = plan(self._desired.specs, self._desired.wanted, self._records, now_s=time.monotonic())
+        for action in actions:
             self._say(str(action))
             if action.verb == "start":
                 self._start(self._spec(action.name))
             else:
                 self._stop(self._spec(action.name), action)
+        return bool(actions)
 
     async def _receive(self) -> None:
         """Wait for the first message (or the next moment of the plan), then take all that are there."""
