@@ -1,0 +1,161 @@
+"""One Deployment per componentSpec, with the orchestrator in one of them or in its own (contract 2.1, 2.2, 2.4)."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import replace
+
+from slipway.contract.defaulting import has_separate_engine
+from slipway.contract.names import (
+    container_service_name,
+    deployment_name,
+    orchestrator_deployment_name,
+    predictor_service_name,
+)
+from slipway.contract.sdep import PredictorSpec, SeldonDeployment
+from slipway.contract.validation import NO_ENGINE
+from slipway.controller.facts import Facts
+from slipway.controller.meta import DEPLOYMENT_ID, MANAGED_BY, Object, metadata, type_label
+from slipway.controller.pods import PREDICTOR_KEY, node_containers, orchestrator_container, pod_spec
+
+PROMETHEUS = {"prometheus.io/scrape": "true", "prometheus.io/path": "/prometheus"}
+CONTAINS_ENGINE = "seldon-deployment-contains-svcorch"
+LOCALHOST = "localhost"
+
+
+def has_engine(predictor: PredictorSpec) -> bool:
+    return predictor.annotations.get(NO_ENGINE, "").lower() != "true"
+
+
+def engine_index(predictor: PredictorSpec, sdep: SeldonDeployment) -> int | None:
+    """The componentSpec whose Pod carries the orchestrator: that of the first node (depth-first) on localhost."""
+    if not has_engine(predictor) or has_separate_engine(sdep):
+        return None
+    for node in predictor.graph.walk():
+        if node.endpoint and node.endpoint.service_host == LOCALHOST:
+            for index, component in enumerate(predictor.component_specs):
+                if any(container["name"] == node.name for container in component.containers):
+                    return index
+    return None
+
+
+def deployments(predictor: PredictorSpec, sdep: SeldonDeployment, facts: Facts) -> list[Object]:
+    """ConfigMap and Deployments of one predictor."""
+    objects: list[Object] = []
+    carrier = engine_index(predictor, sdep)
+    for index, component in enumerate(predictor.component_specs):
+        if component.containers:
+            objects.extend(_component(predictor, index, sdep, facts, has_orchestrator=index == carrier))
+    if has_engine(predictor) and carrier is None:
+        objects.extend(_separate_engine(predictor, sdep, facts))
+    return objects
+
+
+def _component(
+    predictor: PredictorSpec, index: int, sdep: SeldonDeployment, facts: Facts, *, has_orchestrator: bool
+) -> list[Object]:
+    component = predictor.component_specs[index]
+    name = deployment_name(sdep.name, predictor, index)
+    containers, initializers, volumes = node_containers(predictor, index, sdep, facts)
+    labels = _pod_labels(name, predictor, sdep)
+    nodes = {node.name: node for node in predictor.graph.walk()}
+    for container in component.containers:
+        if node := nodes.get(container["name"]):
+            labels |= type_label(node)
+            service = container_service_name(sdep.name, predictor, node.name)
+            labels[f"seldon-app-svc-{node.name}"] = service
+    labels |= component.metadata.get("labels") or {}
+    objects: list[Object] = []
+    carries_entry = has_orchestrator or not has_engine(predictor)
+    if carries_entry:
+        labels["seldon-app"] = predictor_service_name(sdep.name, predictor)
+    if has_orchestrator:
+        containers.append(orchestrator_container(predictor, sdep, facts))
+        volumes.append(_predictor_volume(name))
+        objects.append(_config_map(name, predictor, sdep))
+    template = {
+        "metadata": {
+            "labels": labels,
+            "annotations": {
+                **PROMETHEUS,
+                **sdep.annotations,
+                **predictor.annotations,
+                **(component.metadata.get("annotations") or {}),
+            },
+        },
+        "spec": pod_spec(component.spec, containers, initializers, volumes, predictor),
+    }
+    is_scaled = component.keda_spec is not None or component.hpa_spec is not None
+    replicas = None if is_scaled else _first(component.replicas, predictor.replicas, sdep.replicas)
+    objects.append(_deployment(name, template, predictor, sdep, replicas=replicas, contains_engine=has_orchestrator))
+    return objects
+
+
+def _separate_engine(predictor: PredictorSpec, sdep: SeldonDeployment, facts: Facts) -> list[Object]:
+    name = orchestrator_deployment_name(sdep.name, predictor)
+    labels = _pod_labels(name, predictor, sdep) | {"seldon-app": predictor_service_name(sdep.name, predictor)}
+    template = {
+        # Seldon gives this Pod prometheus.io/* only, and so loses its timeouts and sizes; they belong here.
+        "metadata": {"labels": labels, "annotations": {**PROMETHEUS, **sdep.annotations, **predictor.annotations}},
+        "spec": pod_spec(
+            {}, [orchestrator_container(predictor, sdep, facts)], [], [_predictor_volume(name)], predictor
+        ),
+    }
+    replicas = _first(predictor.svc_orch_spec.get("replicas"), predictor.replicas, sdep.replicas)
+    deployment = _deployment(name, template, predictor, sdep, replicas=replicas, contains_engine=True)
+    return [_config_map(name, predictor, sdep), deployment]
+
+
+def _first(*values: int | None) -> int | None:
+    return next((value for value in values if value is not None), None)
+
+
+def _pod_labels(name: str, predictor: PredictorSpec, sdep: SeldonDeployment) -> dict[str, str]:
+    labels = {DEPLOYMENT_ID: sdep.name, "app": name, "fluentd": "true", **MANAGED_BY, **predictor.labels}
+    if predictor.shadow:
+        labels["seldon.io/shadow"] = "true"
+    return labels
+
+
+def _deployment(
+    name: str,
+    template: Object,
+    predictor: PredictorSpec,
+    sdep: SeldonDeployment,
+    *,
+    replicas: int | None,
+    contains_engine: bool,
+) -> Object:
+    spec: Object = {
+        "selector": {"matchLabels": {"app": name, DEPLOYMENT_ID: sdep.name}},
+        "strategy": {"type": "RollingUpdate", "rollingUpdate": {"maxUnavailable": 0, "maxSurge": "25%"}},
+        "template": template,
+    }
+    if replicas is not None:
+        spec["replicas"] = replicas
+    if predictor.progress_deadline_s is not None:
+        spec["progressDeadlineSeconds"] = predictor.progress_deadline_s
+    labels: dict[str, str] = {"app": name, "fluentd": "true", **predictor.labels}
+    if contains_engine:
+        labels[CONTAINS_ENGINE] = "true"
+    annotations: Mapping[str, str] = {**sdep.annotations, **predictor.annotations}
+    meta = metadata(name, sdep, labels=labels, annotations=dict(annotations))
+    return {"apiVersion": "apps/v1", "kind": "Deployment", "metadata": meta, "spec": spec}
+
+
+def graph_name(deployment: str) -> str:
+    """Of the ConfigMap that carries the predictor."""
+    return f"{deployment}-graph"
+
+
+def _predictor_volume(deployment: str) -> Object:
+    return {"name": "slipway-predictor", "configMap": {"name": graph_name(deployment)}}
+
+
+def _config_map(deployment: str, predictor: PredictorSpec, sdep: SeldonDeployment) -> Object:
+    """The predictor as the executor reads it; what does not concern a running graph is left out of it."""
+    read = replace(predictor, traffic=0, replicas=None, explainer={})
+    text = json.dumps(read.to_json(), separators=(",", ":"), sort_keys=True)
+    meta = metadata(graph_name(deployment), sdep)
+    return {"apiVersion": "v1", "kind": "ConfigMap", "metadata": meta, "data": {PREDICTOR_KEY: text}}

@@ -1,0 +1,24 @@
+"""A SeldonDeployment and a few facts → every object that should exist for it."""
+
+from __future__ import annotations
+
+from slipway.contract.defaulting import default
+from slipway.contract.sdep import SeldonDeployment
+from slipway.controller.autoscaling import autoscaling
+from slipway.controller.deployments import deployments
+from slipway.controller.facts import Facts
+from slipway.controller.meta import Object
+from slipway.controller.services import services
+from slipway.controller.traffic import traffic
+
+
+def desired(sdep: SeldonDeployment, facts: Facts) -> list[Object]:
+    """Services first, so that names resolve before anything starts; traffic last. ``sdep`` is valid, not yet defaulted."""
+    whole = default(sdep, predictor_servers=facts.settings.predictor_servers)
+    objects: list[Object] = []
+    for predictor in whole.predictors:
+        objects.extend(services(predictor, whole))
+    for predictor in whole.predictors:
+        objects.extend(deployments(predictor, whole, facts))
+        objects.extend(autoscaling(predictor, whole))
+    return [*objects, *traffic(whole, facts)]

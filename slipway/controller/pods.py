@@ -1,0 +1,244 @@
+"""Containers and Pod templates (contract sections 2.2 to 2.5)."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from typing import Any
+from urllib.parse import urlsplit
+
+from slipway.contract.defaulting import is_prepackaged, port_of
+from slipway.contract.names import ORCHESTRATOR
+from slipway.contract.sdep import Json, PredictiveUnit, PredictorSpec, SeldonDeployment
+from slipway.controller.facts import Facts
+from slipway.controller.meta import GRPC_PORT, HTTP_PORT, Object
+from slipway.controller.settings import DEFAULT_USER_ID
+
+GRACE_S = 20
+MODELS_PATH = "/mnt/models"
+PVC_PATH = "/mnt/pvc"
+PREDICTOR_PATH = "/etc/slipway/predictor"
+PREDICTOR_KEY = "predictor.json"
+CERT_PATH = "/cert/"
+METRICS_PATH = "/prometheus"
+STARTUP_FAILURES = 600  # with a period of one second: ten minutes to load a model
+PODINFO = {
+    "name": "seldon-podinfo",
+    "downwardAPI": {
+        "items": [{"path": "annotations", "fieldRef": {"apiVersion": "v1", "fieldPath": "metadata.annotations"}}]
+    },
+}
+ENGINE_PREFIX = "seldon.io/engine-"
+
+
+def node_containers(
+    predictor: PredictorSpec, index: int, sdep: SeldonDeployment, facts: Facts
+) -> tuple[list[Object], list[Object], list[Object]]:
+    """(containers, initContainers, volumes) of one componentSpec, node containers completed."""
+    component = predictor.component_specs[index]
+    nodes = {node.name: node for node in predictor.graph.walk()}
+    containers, initializers, volumes = [], list(component.spec.get("initContainers") or ()), []
+    for container in component.containers:
+        node = nodes.get(container["name"])
+        if node is None:
+            containers.append(_common(container, predictor))
+            continue
+        containers.append(_node_container(container, node, predictor, sdep, facts))
+        if node.model_uri and not _has(initializers, f"{node.name}-model-initializer"):
+            initializer, volume = _initializer(node, predictor, facts)
+            initializers.append(initializer)
+            volumes.extend(volume)
+    return containers, initializers, volumes
+
+
+def _has(items: Iterable[Json], name: str) -> bool:
+    return any(item.get("name") == name for item in items)
+
+
+def _common(container: Json, predictor: PredictorSpec) -> Object:
+    """What every container gets that does not say it itself."""
+    mounts = list(container.get("volumeMounts") or ())
+    if not _has(mounts, "seldon-podinfo"):
+        mounts.append({"name": "seldon-podinfo", "mountPath": "/etc/podinfo"})
+    env = list(container.get("env") or ())
+    if secret := predictor.ssl.get("certSecretName"):
+        mounts.append({"name": secret, "mountPath": CERT_PATH, "readOnly": True})
+        env.append({"name": "SELDON_CERT_MOUNT_PATH", "value": CERT_PATH})
+    defaults = {
+        "imagePullPolicy": "IfNotPresent",
+        "terminationMessagePath": "/dev/termination-log",
+        "terminationMessagePolicy": "File",
+    }
+    return {**defaults, **container, "volumeMounts": mounts, "env": env}
+
+
+def _node_container(
+    container: Json, node: PredictiveUnit, predictor: PredictorSpec, sdep: SeldonDeployment, facts: Facts
+) -> Object:
+    completed = _common(container, predictor)
+    given = {item["name"] for item in completed["env"]}
+    completed["env"] += [item for item in _node_env(container, node, predictor, sdep) if item["name"] not in given]
+    if node.model_uri:
+        completed["volumeMounts"].append(
+            {"name": f"{node.name}-provision-location", "mountPath": MODELS_PATH, "readOnly": True}
+        )
+    del facts
+    port = {"port": node.endpoint.service_port if node.endpoint else port_of(container, "http")}
+    completed.setdefault("startupProbe", _probe({"tcpSocket": port}, period_s=1, failures=STARTUP_FAILURES))
+    completed.setdefault("readinessProbe", _probe({"tcpSocket": port}, period_s=5, failures=3))
+    completed.setdefault("livenessProbe", _probe({"tcpSocket": port}, period_s=5, failures=3))
+    return completed
+
+
+def _probe(handler: Object, *, period_s: int, failures: int, timeout_s: int = 1) -> Object:
+    return {**handler, "periodSeconds": period_s, "timeoutSeconds": timeout_s, "failureThreshold": failures}
+
+
+def _node_env(container: Json, node: PredictiveUnit, predictor: PredictorSpec, sdep: SeldonDeployment) -> list[Object]:
+    http, grpc, metrics = (port_of(container, name) for name in ("http", "grpc", "metrics"))
+    service_port = node.endpoint.service_port if node.endpoint else http
+    env = {
+        "PREDICTIVE_UNIT_SERVICE_PORT": str(service_port),
+        "PREDICTIVE_UNIT_HTTP_SERVICE_PORT": str(http),
+        "PREDICTIVE_UNIT_GRPC_SERVICE_PORT": str(grpc),
+        "MLSERVER_HTTP_PORT": str(http),
+        "MLSERVER_GRPC_PORT": str(grpc),
+    }
+    parameters = [parameter.to_json() for parameter in node.parameters]
+    if is_prepackaged(node.implementation):
+        parameters = [item for item in parameters if item["name"] != "model_uri"]
+        parameters.append({"name": "model_uri", "value": MODELS_PATH, "type": "STRING"})
+    if parameters:
+        env["PREDICTIVE_UNIT_PARAMETERS"] = json.dumps(parameters, separators=(",", ":"))
+    if node.model_uri:
+        env["MLSERVER_MODEL_URI"] = MODELS_PATH
+    env |= {
+        "PREDICTIVE_UNIT_ID": node.name,
+        "MLSERVER_MODEL_NAME": node.name,
+        "PREDICTIVE_UNIT_IMAGE": str(container.get("image", "")),
+        "PREDICTOR_ID": predictor.name,
+        "PREDICTOR_LABELS": json.dumps(dict(predictor.labels), separators=(",", ":"), sort_keys=True),
+        "SELDON_DEPLOYMENT_ID": sdep.name,
+        "SELDON_EXECUTOR_ENABLED": "true",
+    }
+    if metrics:
+        env |= {
+            "PREDICTIVE_UNIT_METRICS_SERVICE_PORT": str(metrics),
+            "PREDICTIVE_UNIT_METRICS_ENDPOINT": METRICS_PATH,
+            "MLSERVER_METRICS_PORT": str(metrics),
+            "MLSERVER_METRICS_ENDPOINT": METRICS_PATH,
+        }
+    return [{"name": name, "value": value} for name, value in env.items()]
+
+
+def _initializer(node: PredictiveUnit, predictor: PredictorSpec, facts: Facts) -> tuple[Object, list[Object]]:
+    """The init container that fills /mnt/models, and its volumes."""
+    location = f"{node.name}-provision-location"
+    volumes: list[Object] = [{"name": location, "emptyDir": {}}]
+    mounts: list[Object] = [{"name": location, "mountPath": MODELS_PATH}]
+    uri, env = node.model_uri, []
+    if model := facts.models.get((predictor.name, node.name)):
+        uri = model.uri
+        env = [{"name": "SLIPWAY_MODEL_SOURCE", "value": model.source}]
+        if model.digest:
+            env.append({"name": "SLIPWAY_MODEL_DIGEST", "value": model.digest})
+    elif digest := predictor.annotations.get("slipway.dev/model-sha256"):
+        env = [{"name": "SLIPWAY_MODEL_DIGEST", "value": f"sha256:{digest.removeprefix('sha256:')}"}]
+    parts = urlsplit(uri)
+    if parts.scheme == "pvc":
+        uri = f"{PVC_PATH}/{parts.path.lstrip('/')}"
+        volumes.append({"name": f"{node.name}-pvc", "persistentVolumeClaim": {"claimName": parts.netloc}})
+        mounts.append({"name": f"{node.name}-pvc", "mountPath": PVC_PATH, "readOnly": True})
+    secret = node.env_secret_ref_name or facts.settings.default_model_secret[1]
+    container = {
+        "name": f"{node.name}-model-initializer",
+        "image": node.storage_initializer_image or facts.settings.storage_initializer_image,
+        "imagePullPolicy": "IfNotPresent",
+        "args": [uri, MODELS_PATH],
+        "env": env,
+        "envFrom": [{"secretRef": {"name": secret, "optional": not node.env_secret_ref_name}}],
+        "resources": {"requests": {"cpu": "100m", "memory": "100Mi"}, "limits": {"cpu": "1", "memory": "1Gi"}},
+        "volumeMounts": mounts,
+        "terminationMessagePath": "/dev/termination-log",
+        "terminationMessagePolicy": "FallbackToLogsOnError",
+    }
+    return container, volumes
+
+
+def orchestrator_container(predictor: PredictorSpec, sdep: SeldonDeployment, facts: Facts) -> Object:
+    """The executor of one predictor, reading its graph from the mounted ConfigMap."""
+    is_tls = bool(predictor.ssl.get("certSecretName"))
+    probe = {"port": "http", "scheme": "HTTPS" if is_tls else "HTTP"}
+    ready, live = {"httpGet": {"path": "/ready", **probe}}, {"httpGet": {"path": "/live", **probe}}
+    default_resources = {"requests": {"cpu": "500m", "memory": "512Mi"}, "limits": {"cpu": "500m", "memory": "512Mi"}}
+    container = {
+        "name": ORCHESTRATOR,
+        "image": facts.settings.executor_image,
+        "args": _orchestrator_args(predictor, sdep),
+        "env": _orchestrator_env(predictor, sdep),
+        "ports": [
+            {"name": "http", "containerPort": HTTP_PORT, "protocol": "TCP"},
+            {"name": "grpc", "containerPort": GRPC_PORT, "protocol": "TCP"},
+        ],
+        "resources": predictor.svc_orch_spec.get("resources") or default_resources,
+        "startupProbe": _probe(ready, period_s=1, failures=STARTUP_FAILURES, timeout_s=2),
+        "readinessProbe": _probe(ready, period_s=2, failures=3, timeout_s=5),
+        "livenessProbe": _probe(live, period_s=5, failures=6, timeout_s=10),
+        "volumeMounts": [{"name": "slipway-predictor", "mountPath": PREDICTOR_PATH, "readOnly": True}],
+    }
+    return _common(container, predictor)
+
+
+def _orchestrator_args(predictor: PredictorSpec, sdep: SeldonDeployment) -> list[str]:
+    def option(name: str, default: str) -> str:
+        return sdep.annotation(f"seldon.io/executor-logger-{name}") or default
+
+    pairs = {
+        "sdep": sdep.name,
+        "namespace": sdep.namespace,
+        "predictor": predictor.name,
+        "http_port": str(HTTP_PORT),
+        "grpc_port": str(GRPC_PORT),
+        "protocol": sdep.protocol,
+        "transport": sdep.transport,
+        "prometheus_path": METRICS_PATH,
+        "server_type": sdep.server_type,
+        "log_work_buffer_size": option("queue-size", "10000"),
+        "log_write_timeout_ms": option("write-timeout-ms", "2000"),
+        "full_health_checks": "false",
+        "predictor-file": f"{PREDICTOR_PATH}/{PREDICTOR_KEY}",
+    }
+    return [word for name, value in pairs.items() for word in (f"--{name}", value)]
+
+
+def _orchestrator_env(predictor: PredictorSpec, sdep: SeldonDeployment) -> list[Object]:
+    env = {"REQUEST_LOGGER_DEFAULT_ENDPOINT": {"value": "http://default-broker"}}
+    for name, value in sdep.annotations.items():
+        if name.startswith(ENGINE_PREFIX) and name != "seldon.io/engine-separate-pod":
+            env[name.removeprefix(ENGINE_PREFIX).upper().replace("-", "_")] = {"value": value}
+    for item in predictor.svc_orch_spec.get("env") or ():
+        env[item["name"]] = {key: value for key, value in item.items() if key != "name"}
+    return [{"name": name, **value} for name, value in env.items()]
+
+
+def pod_spec(
+    base: Json,
+    containers: list[Object],
+    initializers: list[Object],
+    volumes: list[Object],
+    predictor: PredictorSpec,
+) -> Object:
+    """A PodSpec: what the componentSpec says, completed."""
+    all_volumes = [*(base.get("volumes") or ()), *volumes, PODINFO]
+    if secret := predictor.ssl.get("certSecretName"):
+        all_volumes.append({"name": secret, "secret": {"secretName": secret}})
+    spec: dict[str, Any] = {
+        "terminationGracePeriodSeconds": GRACE_S,
+        "securityContext": {"runAsUser": DEFAULT_USER_ID},
+        **base,
+        "containers": containers,
+        "volumes": all_volumes,
+    }
+    if initializers:
+        spec["initContainers"] = initializers
+    return spec
