@@ -86,6 +86,7 @@ class PodWorker:
         self._killed_for_memory: set[str] = set()
         self._tasks: set[asyncio.Task[None]] = set()
         self._wake = asyncio.Event()
+        self._crash: BaseException | None = None  # a bug in a step: ``run`` raises it
         self._report = Report(machine.kube, self.pod)
         self._restore(state)
 
@@ -138,8 +139,11 @@ class PodWorker:
                     self._observed = begun(self._observed, action, now)
                     self._do(action)
                 self._publish()
-                pause = min(MAX_SLEEP_S, next_due(self.pod, self._observed, time.time()) - time.time())
-                await self._sleep(pause)
+                if not self._observed.is_finished:
+                    now = time.time()
+                    await self._sleep(min(MAX_SLEEP_S, next_due(self.pod, self._observed, now) - now))
+                if self._crash is not None:
+                    raise self._crash
         finally:
             for task in self._tasks:
                 task.cancel()
@@ -405,7 +409,7 @@ class PodWorker:
     def _task_done(self, task: asyncio.Task[None]) -> None:
         self._tasks.discard(task)
         if not task.cancelled() and (error := task.exception()) is not None:
-            log.error("%s: a step failed", "/".join(self.pod.key), exc_info=error)
+            self._crash = self._crash or error
             self._wake.set()
 
 

@@ -1,0 +1,381 @@
+"""Deployments, ReplicaSets and Jobs: plans, and whole roll-outs played against a Pod model."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from slipway.onebox.runner.deployment_status import Counts, render_deployment_status
+from slipway.onebox.runner.deployments import Generation, bounds, plan_deployment, rolling_sizes
+from slipway.onebox.runner.jobs import plan_job, retry_at
+from slipway.onebox.runner.replica_sets import plan_replica_set
+from slipway.onebox.runner.workload_steps import Change, Create, Delete, Step, owner_reference, time_text
+from tests.onebox_runner.objects import NOW, deployment_object, pod_object, running_pod
+
+
+class World:
+    """Applies steps to plain dicts, as an API without a network would."""
+
+    def __init__(self, *objects: dict[str, Any]) -> None:
+        self.objects = {(obj["kind"], obj["metadata"]["name"]): obj for obj in objects}
+
+    def all(self, kind: str) -> list[dict[str, Any]]:
+        return [obj for (of, _), obj in sorted(self.objects.items()) if of == kind]
+
+    def one(self, kind: str, name: str) -> dict[str, Any]:
+        return self.objects[(kind, name)]
+
+    def plan(self, now: float) -> list[Step]:
+        sets, pods = self.all("ReplicaSet"), self.all("Pod")
+        steps = [step for item in self.all("Deployment") for step in plan_deployment(item, sets, pods, now)]
+        steps += [step for item in sets for step in plan_replica_set(item, pods, now)]
+        return steps + [step for item in self.all("Job") for step in plan_job(item, pods, now)]
+
+    def apply(self, steps: list[Step]) -> None:
+        for step in steps:
+            if isinstance(step, Create):
+                name = step.obj["metadata"]["name"]
+                assert (step.obj["kind"], name) not in self.objects
+                meta = {**step.obj["metadata"], "uid": f"uid-{name}", "generation": 1, "creationTimestamp": time_text(NOW)}
+                self.objects[(step.obj["kind"], name)] = {**step.obj, "metadata": meta}
+            elif isinstance(step, Delete):
+                del self.objects[(step.obj["kind"], step.obj["metadata"]["name"])]
+            else:
+                self._merge(step)
+
+    def _merge(self, step: Change) -> None:
+        key = (step.obj["kind"], step.obj["metadata"]["name"])
+        self.objects[key] = merged(self.objects[key], step.patch)
+
+    def settle(self, now: float) -> None:
+        for _ in range(100):
+            steps = self.plan(now)
+            if not steps:
+                return
+            self.apply(steps)
+        raise AssertionError(f"no end: {self.plan(now)}")
+
+    def make_ready(self, pod: dict[str, Any], now: float, *, ready: bool = True) -> None:
+        condition = {"type": "Ready", "status": "True" if ready else "False", "lastTransitionTime": time_text(now)}
+        pod["status"] = {"phase": "Running", "conditions": [condition]}
+
+
+def merged(old: Any, patch: Any) -> Any:
+    if not isinstance(patch, dict):
+        return patch
+    result = dict(old) if isinstance(old, dict) else {}
+    for key, value in patch.items():
+        if value is None:
+            result.pop(key, None)
+        else:
+            result[key] = merged(result.get(key), value)
+    return result
+
+
+def available(world: World) -> int:
+    return sum(bool(pod.get("status")) and pod["status"]["conditions"][0]["status"] == "True" for pod in world.all("Pod"))
+
+
+def roll_to(world: World, image: str) -> None:
+    deployment = world.one("Deployment", "d")
+    template = {**deployment["spec"]["template"], "spec": {"containers": [{"name": "main", "image": image}]}}
+    meta = {**deployment["metadata"], "generation": deployment["metadata"]["generation"] + 1}
+    world.objects[("Deployment", "d")] = {**deployment, "metadata": meta, "spec": {**deployment["spec"], "template": template}}
+
+
+def images(world: World) -> list[str]:
+    return [pod["spec"]["containers"][0]["image"] for pod in world.all("Pod")]
+
+
+def conditions(world: World) -> dict[str, tuple[str, str]]:
+    found = world.one("Deployment", "d")["status"]["conditions"]
+    return {item["type"]: (item["status"], item["reason"]) for item in found}
+
+
+def test_a_deployment_becomes_a_replica_set_and_pods_that_belong_together() -> None:
+    world = World(deployment_object(2))
+    world.settle(NOW)
+    (replica_set,) = world.all("ReplicaSet")
+    pods = world.all("Pod")
+    assert len(pods) == 2
+    code = replica_set["metadata"]["labels"]["pod-template-hash"]
+    assert replica_set["metadata"]["name"] == f"d-{code}"
+    assert replica_set["spec"]["selector"]["matchLabels"] == {"app": "d", "pod-template-hash": code}
+    assert all(pod["metadata"]["labels"] == {"app": "d", "pod-template-hash": code} for pod in pods)
+    assert all(pod["metadata"]["ownerReferences"] == [owner_reference(replica_set)] for pod in pods)
+    assert conditions(world)["Available"] == ("False", "MinimumReplicasUnavailable")
+    for pod in pods:
+        world.make_ready(pod, NOW)
+    world.settle(NOW + 1)
+    assert conditions(world) == {
+        "Available": ("True", "MinimumReplicasAvailable"),
+        "Progressing": ("True", "NewReplicaSetAvailable"),
+    }
+    status = world.one("Deployment", "d")["status"]
+    assert {key: status[key] for key in ("replicas", "updatedReplicas", "readyReplicas", "availableReplicas")} == dict.fromkeys(
+        ("replicas", "updatedReplicas", "readyReplicas", "availableReplicas"), 2
+    )
+    assert "unavailableReplicas" not in status
+    assert world.plan(NOW + 1) == []
+
+
+def test_an_old_pod_stays_until_its_successor_is_ready() -> None:
+    world = World(deployment_object(1, strategy={"rollingUpdate": {"maxUnavailable": 0}}))
+    world.settle(NOW)
+    world.make_ready(world.all("Pod")[0], NOW)
+    roll_to(world, "test/app:2")
+    world.settle(NOW + 1)
+    assert sorted(images(world)) == ["test/app:1", "test/app:2"]
+    new = next(pod for pod in world.all("Pod") if pod["spec"]["containers"][0]["image"] == "test/app:2")
+    world.make_ready(new, NOW + 2)
+    world.settle(NOW + 2)
+    assert images(world) == ["test/app:2"]
+    assert world.one("Deployment", "d")["metadata"]["annotations"]["deployment.kubernetes.io/revision"] == "2"
+
+
+def test_a_broken_roll_out_leaves_the_old_pods_and_says_so_after_its_deadline() -> None:
+    world = World(deployment_object(2, progressDeadlineSeconds=60, strategy={"rollingUpdate": {"maxUnavailable": 0}}))
+    world.settle(NOW)
+    for pod in world.all("Pod"):
+        world.make_ready(pod, NOW)
+    world.settle(NOW)
+    roll_to(world, "test/app:2")
+    world.settle(NOW + 1)
+    world.settle(NOW + 200)
+    assert sorted(images(world)) == ["test/app:1", "test/app:1", "test/app:2"]
+    assert conditions(world) == {
+        "Available": ("True", "MinimumReplicasAvailable"),
+        "Progressing": ("False", "ProgressDeadlineExceeded"),
+    }
+
+
+def test_a_roll_back_uses_the_old_replica_set_again() -> None:
+    world = World(deployment_object(1))
+    world.settle(NOW)
+    first = world.all("ReplicaSet")[0]["metadata"]["name"]
+    for image in ("test/app:2", "test/app:1"):
+        roll_to(world, image)
+        for _ in range(3):
+            world.settle(NOW)
+            for pod in world.all("Pod"):
+                world.make_ready(pod, NOW)
+    assert images(world) == ["test/app:1"]
+    assert len(world.all("ReplicaSet")) == 2
+    revision = world.one("ReplicaSet", first)["metadata"]["annotations"]["deployment.kubernetes.io/revision"]
+    assert revision == "3" == world.one("Deployment", "d")["metadata"]["annotations"]["deployment.kubernetes.io/revision"]
+
+
+def test_recreate_starts_nothing_new_while_an_old_pod_lives() -> None:
+    world = World(deployment_object(2, strategy={"type": "Recreate"}))
+    world.settle(NOW)
+    for pod in world.all("Pod"):
+        world.make_ready(pod, NOW)
+    roll_to(world, "test/app:2")
+    old = [dict(pod) for pod in world.all("Pod")]
+    for _ in range(5):
+        steps = world.plan(NOW + 1)
+        gone = [step for step in steps if isinstance(step, Delete)]
+        world.apply([step for step in steps if not isinstance(step, Delete)])
+        assert "test/app:2" not in images(world)
+        if gone:
+            break
+    for pod in old:
+        pod["metadata"] = {**pod["metadata"], "deletionTimestamp": time_text(NOW)}
+        world.objects[("Pod", pod["metadata"]["name"])] = pod
+    world.settle(NOW + 2)
+    assert "test/app:2" not in images(world)
+    for pod in old:
+        del world.objects[("Pod", pod["metadata"]["name"])]
+    world.settle(NOW + 3)
+    assert images(world) == ["test/app:2", "test/app:2"]
+
+
+def test_scaling_makes_and_removes_pods_unready_and_young_first() -> None:
+    owner = {"apiVersion": "apps/v1", "kind": "ReplicaSet", "metadata": {"name": "r", "namespace": "default", "uid": "u"}}
+    replica_set = {**owner, "spec": {"replicas": 1, "template": {"spec": {}}}}
+    pods = [
+        running_pod("old", owner, ready=True, at=NOW - 100),
+        running_pod("young", owner, ready=True, at=NOW),
+        running_pod("unready", owner, ready=False),
+        running_pod("going", owner, ready=True, going=True),
+    ]
+    deleted = [step.obj["metadata"]["name"] for step in plan_replica_set(replica_set, pods, NOW) if isinstance(step, Delete)]
+    assert deleted == ["unready", "young"]
+
+
+def test_min_ready_seconds_delays_availability() -> None:
+    world = World(deployment_object(1, minReadySeconds=30))
+    world.settle(NOW)
+    world.make_ready(world.all("Pod")[0], NOW)
+    world.settle(NOW + 29)
+    assert conditions(world)["Available"][0] == "False"
+    world.settle(NOW + 30)
+    assert conditions(world)["Available"][0] == "True"
+
+
+def test_an_old_replica_set_beyond_the_history_limit_is_removed() -> None:
+    world = World(deployment_object(1, revisionHistoryLimit=1))
+    for number in range(4):
+        roll_to(world, f"test/app:{number}")
+        for _ in range(3):
+            world.settle(NOW)
+            for pod in world.all("Pod"):
+                world.make_ready(pod, NOW)
+    assert len(world.all("ReplicaSet")) == 2
+
+
+SHARES = st.one_of(st.integers(0, 4), st.integers(0, 100).map(lambda n: f"{n}%"))
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    replicas=st.integers(0, 5),
+    surge=SHARES,
+    unavailable=SHARES,
+    turns=st.lists(st.tuples(st.sampled_from(["ready", "crash", "edit", "scale"]), st.integers(0, 9)), max_size=20),
+)
+def test_any_roll_out_stays_within_its_bounds_and_converges(
+    replicas: int, surge: Any, unavailable: Any, turns: list[tuple[str, int]]
+) -> None:
+    """Never more Pods than replicas + surge, no available Pod removed below the floor, and it ends with what is declared."""
+    strategy = {"rollingUpdate": {"maxSurge": surge, "maxUnavailable": unavailable}}
+    world = World(deployment_object(replicas, strategy=strategy))
+    most = replicas
+    for turn, number in turns:
+        pods = world.all("Pod")
+        if turn == "edit":
+            roll_to(world, f"test/app:{number}")
+        elif turn == "scale":
+            deployment = world.one("Deployment", "d")
+            deployment["spec"] = {**deployment["spec"], "replicas": number % 6}
+            most = max(most, number % 6)
+        elif pods:
+            world.make_ready(pods[number % len(pods)], NOW, ready=turn == "ready")
+        limits = bounds(world.one("Deployment", "d")["spec"])
+        before = available(world)
+        steps = world.plan(NOW)
+        world.apply(steps)
+        assert len(world.all("Pod")) <= most + bounds({**world.one("Deployment", "d")["spec"], "replicas": most}).surge
+        if turn != "scale" and any(isinstance(step, Delete) for step in steps):
+            assert available(world) >= min(before, limits.replicas - limits.unavailable)
+    for _ in range(30):
+        world.settle(NOW)
+        for pod in world.all("Pod"):
+            world.make_ready(pod, NOW)
+    deployment = world.one("Deployment", "d")
+    wanted = deployment["spec"]["template"]["spec"]["containers"][0]["image"]
+    assert images(world) == [wanted] * deployment["spec"]["replicas"]
+    assert world.plan(NOW) == []
+    assert conditions(world)["Progressing"] == ("True", "NewReplicaSetAvailable")
+
+
+@pytest.mark.parametrize(
+    ("replicas", "surge", "unavailable", "expected"),
+    [(4, "25%", "25%", (1, 1)), (1, "25%", "25%", (1, 0)), (10, 3, "30%", (3, 3)), (3, 0, 0, (0, 1)), (2, 0, "50%", (0, 1))],
+)
+def test_shares_are_rounded_as_kubernetes_does(replicas: int, surge: Any, unavailable: Any, expected: tuple[int, int]) -> None:
+    spec = {"replicas": replicas, "strategy": {"rollingUpdate": {"maxSurge": surge, "maxUnavailable": unavailable}}}
+    found = bounds(spec)
+    assert (found.surge, found.unavailable) == expected
+
+
+def test_broken_old_pods_go_before_healthy_ones() -> None:
+    def generation(name: str, replicas: int, available_count: int) -> Generation:
+        obj = {"metadata": {"name": name}}
+        return Generation(obj, replicas, replicas, replicas, available_count, available_count)
+
+    spec = {"replicas": 4, "strategy": {"rollingUpdate": {"maxSurge": 1, "maxUnavailable": 1}}}
+    sizes = rolling_sizes(generation("new", 0, 0), [generation("broken", 1, 0), generation("old", 4, 4)], bounds(spec))
+    assert sizes == {"broken": 0, "old": 3}
+
+
+def test_a_pod_that_fails_after_the_roll_out_does_not_restart_the_deadline() -> None:
+    deployment = deployment_object(1)
+    done = Counts(desired=1, minimum=1, total=1, wanted=1, updated=1, ready=1, available=1, new_name="d-x")
+    deployment["status"] = render_deployment_status(deployment, done, NOW)
+    failing = Counts(desired=1, minimum=1, total=1, wanted=1, updated=1, ready=0, available=0, new_name="d-x")
+    later = render_deployment_status(deployment, failing, NOW + 10_000)
+    progressing = next(item for item in later["conditions"] if item["type"] == "Progressing")
+    assert (progressing["status"], progressing["reason"]) == ("True", "NewReplicaSetAvailable")
+
+
+def job_object(**spec: Any) -> dict[str, Any]:
+    template = {"spec": {"restartPolicy": "Never", "containers": [{"name": "main", "image": "a:1"}]}}
+    meta = {"name": "j", "namespace": "default", "uid": "uid-j"}
+    return {"apiVersion": "batch/v1", "kind": "Job", "metadata": meta, "spec": {"template": template, **spec}}
+
+
+def end(pod: dict[str, Any], phase: str, at: float) -> None:
+    state = {"terminated": {"exitCode": 0 if phase == "Succeeded" else 1, "finishedAt": time_text(at)}}
+    pod["status"] = {"phase": phase, "containerStatuses": [{"name": "main", "state": state}]}
+
+
+def test_a_job_runs_a_pod_and_completes() -> None:
+    world = World(job_object())
+    world.settle(NOW)
+    (pod,) = world.all("Pod")
+    assert pod["metadata"]["labels"]["job-name"] == "j"
+    end(pod, "Succeeded", NOW + 5)
+    world.settle(NOW + 5)
+    status = world.one("Job", "j")["status"]
+    assert status["succeeded"] == 1
+    assert status["conditions"][0]["type"] == "Complete"
+    assert len(world.all("Pod")) == 1
+
+
+def test_a_failed_job_pod_is_replaced_after_a_pause_until_the_limit() -> None:
+    world = World(job_object(backoffLimit=1))
+    world.settle(NOW)
+    end(world.all("Pod")[0], "Failed", NOW)
+    world.settle(NOW + 5)
+    assert len(world.all("Pod")) == 1
+    assert retry_at(world.one("Job", "j"), world.all("Pod")) == NOW + 10
+    world.settle(NOW + 10)
+    assert len(world.all("Pod")) == 2
+    for pod in world.all("Pod"):
+        end(pod, "Failed", NOW + 10)
+    world.settle(NOW + 1000)
+    assert world.one("Job", "j")["status"]["conditions"][0]["reason"] == "BackoffLimitExceeded"
+    assert len(world.all("Pod")) == 2
+
+
+def test_a_job_over_its_deadline_fails_and_its_pods_go() -> None:
+    world = World(job_object(activeDeadlineSeconds=30))
+    world.settle(NOW)
+    world.settle(NOW + 30)
+    assert world.one("Job", "j")["status"]["conditions"][0]["reason"] == "DeadlineExceeded"
+    assert world.all("Pod") == []
+
+
+def test_completions_and_parallelism_limit_a_job() -> None:
+    world = World(job_object(completions=3, parallelism=2))
+    seen = 0
+    for _ in range(3):
+        world.settle(NOW)
+        running = [pod for pod in world.all("Pod") if "status" not in pod]
+        seen = max(seen, len(running))
+        if running:
+            end(running[0], "Succeeded", NOW)
+    world.settle(NOW)
+    assert seen == 2
+    assert world.one("Job", "j")["status"]["succeeded"] == 3
+
+
+def test_a_finished_job_goes_after_its_time_to_live() -> None:
+    world = World(job_object(ttlSecondsAfterFinished=60))
+    world.settle(NOW)
+    end(world.all("Pod")[0], "Succeeded", NOW)
+    world.settle(NOW)
+    assert world.plan(NOW + 59) == []
+    assert [step.obj["metadata"]["name"] for step in world.plan(NOW + 61)] == ["j"]
+
+
+def test_pods_of_others_are_left_alone() -> None:
+    stranger = pod_object("stranger", metadata={"labels": {"app": "d"}})
+    world = World(deployment_object(1), stranger)
+    world.settle(NOW)
+    assert world.one("Pod", "stranger") == stranger
+    assert len(world.all("Pod")) == 2
