@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from slipway.contract.sdep import PredictiveUnit, PredictorSpec
+from slipway.contract.validation import METHODS, NODE_TYPES
 from slipway.executor.errors import GraphError
 from slipway.executor.graph import DEFAULT_RATIO_A, MAX_DEPTH, Endpoint, Graph, Image, Method, Node, RandomAbTest
 
-NETWORK_TYPES = frozenset({"MODEL", "TRANSFORMER", "OUTPUT_TRANSFORMER", "ROUTER", "COMBINER"})
+NETWORK_TYPES = frozenset(NODE_TYPES) - {"", "UNKNOWN_TYPE"}
+RANDOM_ABTEST = "RANDOM_ABTEST"
 
 
 def compile_graph(spec: PredictorSpec) -> Graph:
     """The graph of ``spec``.
 
     Raises:
-        GraphError: a node has nothing to be called on, an A/B test cannot choose, or the graph is too deep.
+        GraphError: a node has nothing to be called on, a word is none of the contract's, or an A/B test cannot choose.
     """
     images = {
         container["name"]: str(container.get("image", ""))
@@ -30,9 +32,10 @@ def compile_graph(spec: PredictorSpec) -> Graph:
 
 def _node(unit: PredictiveUnit, *, images: dict[str, str], where: str, depth: int) -> Node:
     if depth > MAX_DEPTH:
-        raise GraphError(f"{where}: more than {MAX_DEPTH} nodes below one another")
+        raise GraphError(f"{where[:200]}…: more than {MAX_DEPTH} nodes below one another")
     here = f"{where}: node {unit.name}"
     children = tuple(_node(child, images=images, where=here, depth=depth + 1) for child in unit.children)
+    _check_words(unit, here)
     node = Node(
         name=unit.name,
         input=_input(unit),
@@ -48,6 +51,16 @@ def _node(unit: PredictiveUnit, *, images: dict[str, str], where: str, depth: in
     if node.endpoint is None and (unit.type in NETWORK_TYPES or unit.methods):
         raise GraphError(f"{here}: has no endpoint with service_host and ports, so it cannot be called")
     return node
+
+
+def _check_words(unit: PredictiveUnit, where: str) -> None:
+    for field, words, known in (
+        ("type", [unit.type], NODE_TYPES),
+        ("methods", unit.methods, METHODS),
+    ):
+        for word in words:
+            if word not in known:
+                raise GraphError(f"{where}: {field}: {word!r} is not one of {', '.join(sorted(filter(None, known)))}")
 
 
 def split_image(image: str) -> Image:
@@ -67,7 +80,7 @@ def _input(unit: PredictiveUnit) -> Method | None:
 def _router(unit: PredictiveUnit, where: str) -> Method | RandomAbTest | None:
     if unit.type == "ROUTER" or "ROUTE" in unit.methods:
         return Method.ROUTE
-    if unit.implementation != "RANDOM_ABTEST":
+    if unit.implementation != RANDOM_ABTEST:
         return None
     if len(unit.children) < 2:
         raise GraphError(f"{where}: RANDOM_ABTEST chooses between two children, it has {len(unit.children)}")

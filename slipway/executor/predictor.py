@@ -12,6 +12,7 @@ from pathlib import Path
 
 import yaml
 
+from slipway.contract.defaulting import default
 from slipway.contract.sdep import PredictorSpec, SeldonDeployment
 from slipway.executor.compile import compile_graph
 from slipway.executor.errors import GraphError
@@ -21,6 +22,8 @@ from slipway.executor.settings import ENGINE_PREDICTOR, Settings
 
 LOG = logging.getLogger(__name__)
 Adopt = Callable[[Graph], Awaitable[list[str]]]
+MALFORMED = (ValueError, KeyError, TypeError, AttributeError, RecursionError)
+"""What a document of the wrong shape raises when it is read into types."""
 Stamp = tuple[int, int, int]
 
 
@@ -47,7 +50,7 @@ def parse_predictor(text: bytes, *, where: str) -> PredictorSpec:
     """
     try:
         return PredictorSpec.from_json(json.loads(text))
-    except (ValueError, RecursionError, KeyError, TypeError, AttributeError) as error:
+    except MALFORMED as error:
         raise GraphError(f"{where}: not the JSON of a predictor: {error}") from error
 
 
@@ -105,9 +108,9 @@ def _read(path: Path) -> bytes:
 def _from_manifest(path: Path, *, predictor: str) -> PredictorSpec:
     try:
         document = yaml.safe_load(_read(path))
-        deployment = SeldonDeployment.from_json(document)
-    except (yaml.YAMLError, KeyError, TypeError, AttributeError) as error:
-        raise GraphError(f"{path}: not one SeldonDeployment: {error!r}") from error
+        deployment = default(SeldonDeployment.from_json(document))
+    except (yaml.YAMLError, *MALFORMED) as error:
+        raise GraphError(f"{path}: not one SeldonDeployment: {error}") from error
     found = {spec.name: spec for spec in deployment.predictors}
     if predictor in found:
         return found[predictor]

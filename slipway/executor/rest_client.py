@@ -102,15 +102,17 @@ class RestNodes:
                     response.headers.get(hdrs.CONTENT_ENCODING, ""),
                 )
         except aiohttp.ConnectionTimeoutError as error:
+            status = HTTPStatus.SERVICE_UNAVAILABLE
             raise NodeUnreachable(f"node {node.name}: no connection within {CONNECT_TIMEOUT_S:g} s: {error}") from error
         except TimeoutError as error:
-            raise NodeTimeout(
-                f"node {node.name}: no answer within {self._timeout_s:g} s ({GO_TIMEOUT_TEXT})"
-            ) from error
+            status = HTTPStatus.GATEWAY_TIMEOUT
+            limit = f" within {self._timeout_s:g} s" if self._timeout_s else ""
+            raise NodeTimeout(f"node {node.name}: no answer{limit} ({GO_TIMEOUT_TEXT})") from error
         except (aiohttp.ClientError, OSError) as error:
-            raise NodeUnreachable(f"node {node.name}: {error or type(error).__name__}") from error
+            status = HTTPStatus.SERVICE_UNAVAILABLE
+            raise NodeUnreachable(f"node {node.name}: {_why(error)}") from error
         finally:
-            self._metrics.node_called(node, path, verb.lower(), str(status), time.perf_counter() - begun)
+            self._metrics.node_called(node, path, verb.lower(), str(int(status)), time.perf_counter() - begun)
         self._wires[node.name] = _wire_of(response)
         if status != HTTPStatus.OK:
             reason = response.headers.get(headers.REASON, "")
@@ -130,6 +132,12 @@ def _node_url(host: str, port: int, path: str) -> URL:
 
 def _wire_of(response: aiohttp.ClientResponse) -> Wire:
     return Wire.PROTOBUF if response.headers.get(headers.WIRE) == headers.WIRE_PROTOBUF else Wire.JSON
+
+
+def _why(error: Exception) -> str:
+    if isinstance(error, aiohttp.ClientConnectorError):
+        return f"no connection to {error.host}:{error.port}: {error.os_error.strerror or error.os_error}"
+    return str(error) or type(error).__name__
 
 
 def _in_pieces(body: bytes | None) -> bytes | io.BytesIO | None:

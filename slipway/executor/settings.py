@@ -14,6 +14,7 @@ from slipway.serving.server import POD_IP, bind_host
 
 MAX_SHUTDOWN_S = 3600.0
 HOSTS = "SLIPWAY_HOSTS"
+ANNOTATIONS_FILE = "SLIPWAY_ANNOTATIONS_FILE"
 ENGINE_PREDICTOR = "ENGINE_PREDICTOR"
 DEFAULT_CORS_HEADERS = "Accept, Accept-Encoding, Authorization, Content-Length, Content-Type, X-CSRF-Token"
 TRUTHS = {"true": True, "1": True, "false": False, "0": False}
@@ -93,12 +94,12 @@ def _parser(environment: Mapping[str, str]) -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )
-    _add_identity(parser)
+    _add_identity(parser, environment)
     _add_serving(parser, environment)
     return parser
 
 
-def _add_identity(parser: argparse.ArgumentParser) -> None:
+def _add_identity(parser: argparse.ArgumentParser, environment: Mapping[str, str]) -> None:
     parser.add_argument("--sdep", default="", help="name of the SeldonDeployment (labels of the metrics)")
     parser.add_argument("--namespace", default="", help="its namespace")
     parser.add_argument("--predictor", default="", help="name of the predictor; with --file, which one to run")
@@ -108,7 +109,7 @@ def _add_identity(parser: argparse.ArgumentParser) -> None:
         parser,
         "annotations_file",
         type=Path,
-        default=Path("/etc/podinfo/annotations"),
+        default=Path(environment.get(ANNOTATIONS_FILE) or "/etc/podinfo/annotations"),
         help="the Pod's annotations (downward API): time-outs and message sizes (default: %(default)s)",
     )
 

@@ -1,0 +1,192 @@
+"""Flags, environment, annotations and hosts files: the contract's behaviours 41, 56 and 57."""
+
+from __future__ import annotations
+
+import base64
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from slipway.executor.addresses import Addresses, parse_hosts
+from slipway.executor.errors import GraphError, SettingError
+from slipway.executor.limits import REQUEST_DEADLINE_S
+from slipway.executor.podinfo import CallLimits, call_limits, load_annotations, parse_annotations
+from slipway.executor.predictor import load_spec
+from slipway.executor.settings import Settings, parse_settings
+from tests.executor.graphs import predictor_of
+
+OPERATOR = [
+    "--sdep",
+    "dep",
+    "--namespace",
+    "ns",
+    "--predictor",
+    "main",
+    "--http_port",
+    "8000",
+    "--grpc_port",
+    "5001",
+    "--protocol",
+    "seldon",
+    "--transport",
+    "rest",
+    "--prometheus_path",
+    "/prometheus",
+    "--server_type",
+    "rpc",
+    "--log_work_buffer_size",
+    "10000",
+    "--log_write_timeout_ms",
+    "2000",
+    "--full_health_checks=false",
+    "--predictor-file",
+    "/p.json",
+]
+
+
+def settings_of(*argv: str, **environment: str) -> Settings:
+    return parse_settings(argv, environment)
+
+
+def test_operator_s_arguments_are_understood() -> None:
+    settings = settings_of(*OPERATOR)
+    assert (settings.deployment, settings.namespace, settings.predictor) == ("dep", "ns", "main")
+    assert (settings.http_port, settings.grpc_port, settings.prometheus_path) == (8000, 5001, "/prometheus")
+    assert (settings.full_health_checks, settings.predictor_file) == (False, Path("/p.json"))
+
+
+def test_flags_may_be_written_with_dashes() -> None:
+    settings = settings_of("--http-port", "1", "--grpc-port=2", "--full-health-checks", "--graceful-timeout", "20s")
+    assert (settings.http_port, settings.grpc_port, settings.full_health_checks) == (1, 2, True)
+    assert settings.shutdown.grace_s == 20
+
+
+@pytest.mark.parametrize(("text", "seconds"), [("2", 2), ("1500ms", 1.5), ("3.5s", 3.5)])
+def test_shutdown_delay_is_a_duration(text: str, seconds: float) -> None:
+    assert settings_of("--shutdown_delay", text).shutdown.drain_s == seconds
+
+
+@pytest.mark.parametrize(
+    "argv", [["--no_such_flag"], ["--http_port", "x"], ["--full_health_checks=maybe"], ["--graceful_timeout", "1h"]]
+)
+def test_wrong_flags_end_with_status_2(argv: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as caught:
+        settings_of(*argv)
+    assert caught.value.code == 2
+    assert "python -m slipway.executor: error:" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("argv", [["--protocol", "v2"], ["--server_type", "kafka"]])
+def test_what_is_not_offered_says_so(argv: list[str]) -> None:
+    with pytest.raises(SettingError, match=f"{argv[0]} {argv[1]}: this executor"):
+        settings_of(*argv)
+
+
+def test_pod_address_is_bound_and_meant_by_localhost() -> None:
+    assert settings_of().bind_host == "0.0.0.0"
+    settings = settings_of(SLIPWAY_POD_IP="127.1.2.3")
+    assert settings.bind_host == "127.1.2.3"
+    assert Addresses(pod_ip=settings.pod_ip).resolve("localhost") == "127.1.2.3"
+    assert Addresses().resolve("localhost") == "localhost"
+
+
+def test_hosts_file_is_read_again_when_it_changes(tmp_path: Path) -> None:
+    hosts, now = tmp_path / "hosts", [0.0]
+    hosts.write_text("127.0.0.2 a.ns.svc.cluster.local a.ns # comment\n\n::1 six\n127.0.0.9 a.ns\n")
+    addresses = Addresses(hosts_file=hosts, clock=lambda: now[0])
+    assert [addresses.resolve(name) for name in ("A.ns.svc.cluster.local", "a.ns", "six", "b")] == [
+        "127.0.0.2", "127.0.0.2", "::1", "b",
+    ]  # fmt: skip
+    hosts.write_text("127.0.0.3 b\n")
+    assert addresses.resolve("b") == "b"
+    now[0] = 5.0
+    assert addresses.resolve("b") == "127.0.0.3"
+    hosts.unlink()
+    now[0] = 10.0
+    assert addresses.resolve("b") == "127.0.0.3"
+
+
+def test_hosts_of_nonsense_is_empty() -> None:
+    assert parse_hosts("# nothing\n\n   \n127.0.0.1\n") == {}
+
+
+def test_annotations_are_plain_or_quoted_with_blank_lines_and_equals_signs() -> None:
+    text = 'a="1"\n\nb=2\nc="x=y"\nd="say \\"hi\\""\ne="\\x00"\n'
+    assert parse_annotations(text, where="f") == {"a": "1", "b": "2", "c": "x=y", "d": 'say "hi"', "e": "\\x00"}
+
+
+def test_malformed_annotations_name_the_line(tmp_path: Path) -> None:
+    with pytest.raises(SettingError, match=r"f:2: 'nonsense' is not"):
+        parse_annotations('a="1"\nnonsense\n', where="f")
+    assert load_annotations(tmp_path / "missing") == {}
+
+
+def test_call_limits_come_from_annotations() -> None:
+    limits = call_limits(
+        {"seldon.io/rest-timeout": "1500", "seldon.io/grpc-timeout": "200", "seldon.io/grpc-max-message-size": "7"}
+    )
+    assert limits == CallLimits(1.5, 0.2, 7)
+    assert CallLimits().deadline_s(nodes=5) == REQUEST_DEADLINE_S
+    assert CallLimits(rest_timeout_s=400).deadline_s(nodes=3) == 1200
+
+
+@pytest.mark.parametrize("value", ["", "-1", "0", "1.5", "9" * 12, "²"])
+def test_call_limits_that_are_no_numbers_are_refused(value: str) -> None:
+    with pytest.raises(SettingError, match="seldon.io/rest-timeout"):
+        call_limits({"seldon.io/rest-timeout": value})
+
+
+PREDICTOR = predictor_of({"name": "a", "type": "MODEL"})
+
+
+def test_predictor_comes_from_the_environment() -> None:
+    encoded = base64.b64encode(json.dumps(PREDICTOR).encode()).decode()
+    assert load_spec(settings_of(ENGINE_PREDICTOR=encoded)).name == "main"
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        ("", "no predictor: give"),
+        ("%%%", "not base64"),
+        ("e30=", "not the JSON of a predictor"),
+        ("bm8=", "not the JSON"),
+    ],
+)
+def test_engine_predictor_that_is_none_is_an_error(value: str, text: str) -> None:
+    with pytest.raises(GraphError, match=text):
+        load_spec(settings_of(ENGINE_PREDICTOR=value))
+
+
+def manifest(tmp_path: Path, *names: str) -> Path:
+    containers = [{"name": "a", "image": "a:1"}]
+    predictors: list[dict[str, Any]] = [
+        {"name": name, "graph": {"name": "a"}, "componentSpecs": [{"spec": {"containers": containers}}]}
+        for name in names
+    ]
+    path = tmp_path / "sdep.yaml"
+    document = {
+        "apiVersion": "machinelearning.seldon.io/v1",
+        "kind": "SeldonDeployment",
+        "metadata": {"name": "dep"},
+        "spec": {"predictors": predictors},
+    }
+    path.write_text(json.dumps(document))
+    return path
+
+
+def test_predictor_comes_from_a_manifest_defaulted(tmp_path: Path) -> None:
+    path = manifest(tmp_path, "main", "canary")
+    spec = load_spec(settings_of("--file", str(path), "--predictor", "canary"))
+    assert spec.name == "canary"
+    assert spec.graph.endpoint is not None
+    assert (spec.graph.endpoint.service_host, spec.graph.endpoint.http_port) == ("localhost", 9000)
+    with pytest.raises(GraphError, match="the file has main, canary"):
+        load_spec(settings_of("--file", str(path), "--predictor", "other"))
+
+
+def test_predictor_file_that_is_missing_is_named(tmp_path: Path) -> None:
+    with pytest.raises(GraphError, match="none.json: No such file"):
+        load_spec(settings_of("--predictor-file", str(tmp_path / "none.json")))
