@@ -1,4 +1,4 @@
-"""Predictors and their percentages → VirtualService and DestinationRules (contract 2.6)."""
+"""Predictors and their percentages → VirtualService and DestinationRules (contract section 2.6)."""
 
 from __future__ import annotations
 
@@ -6,12 +6,11 @@ from typing import Any
 
 from slipway.contract.names import predictor_service_name, service_host
 from slipway.contract.sdep import PredictorSpec, SeldonDeployment
-from slipway.controller.errors import Refused
-from slipway.controller.facts import Object, Settings
-from slipway.controller.objects import new_object
-from slipway.controller.ports import entry_ports
+from slipway.controller.facts import Facts
+from slipway.controller.meta import Object, metadata
+from slipway.controller.services import entry_ports
 
-ISTIO = "networking.istio.io/v1"
+API_VERSION = "networking.istio.io/v1"
 GRPC_METHODS = ".*tensorflow.*|.*seldon.protos.*|.*inference.*"
 IDLE_TIMEOUT = "60s"
 RETRY_ON = "gateway-error,connect-failure,refused-stream"
@@ -21,77 +20,59 @@ RETRIES = "seldon.io/istio-retries"
 RETRIES_TIMEOUT = "seldon.io/istio-retries-timeout"
 
 
-def traffic_objects(sdep: SeldonDeployment, settings: Settings) -> list[Object]:
-    """The VirtualService, after the DestinationRules whose subsets it names.
-
-    Raises:
-        Refused: an Istio annotation is not a whole number.
-    """
-    return [*(_destination_rule(predictor, sdep) for predictor in sdep.predictors), _virtual_service(sdep, settings)]
+def traffic(sdep: SeldonDeployment, facts: Facts) -> list[Object]:
+    """The DestinationRules, then the VirtualService that names their subsets. Weights are the declared ones."""
+    return [*(_destination_rule(predictor, sdep) for predictor in sdep.predictors), _virtual_service(sdep, facts)]
 
 
-def _virtual_service(sdep: SeldonDeployment, settings: Settings) -> Object:
-    metadata_match = {"seldon": {"exact": sdep.name}, "namespace": {"exact": sdep.namespace}}
-    prefix = f"/seldon/{sdep.namespace}/{sdep.name}/"
+def _virtual_service(sdep: SeldonDeployment, facts: Facts) -> Object:
+    callers = {"seldon": {"exact": sdep.name}, "namespace": {"exact": sdep.namespace}}
     rest = {
-        "match": [{"uri": {"prefix": prefix}}],
+        "match": [{"uri": {"prefix": f"/seldon/{sdep.namespace}/{sdep.name}/"}}],
         "rewrite": {"uri": "/"},
-        **_destinations(sdep, "http"),
-        **_retries(sdep),
+        **_destinations(sdep, is_grpc=False),
     }
-    grpc = {
-        "match": [{"uri": {"regex": GRPC_METHODS}, "headers": metadata_match}],
-        **_destinations(sdep, "grpc"),
-        **_retries(sdep),
-    }
+    grpc = {"match": [{"uri": {"regex": GRPC_METHODS}, "headers": callers}], **_destinations(sdep, is_grpc=True)}
     spec = {
         "hosts": [sdep.annotation(HOST) or "*"],
-        "gateways": [sdep.annotation(GATEWAY) or settings.istio_gateway],
-        "http": [rest, grpc],
+        "gateways": [sdep.annotation(GATEWAY) or facts.settings.istio_gateway],
+        "http": [{**route, **_retries(sdep)} for route in (rest, grpc)],
     }
-    return new_object(sdep, ISTIO, "VirtualService", sdep.name, spec=spec)
+    return {"apiVersion": API_VERSION, "kind": "VirtualService", "metadata": metadata(sdep.name, sdep), "spec": spec}
 
 
-def _destinations(sdep: SeldonDeployment, port: str) -> dict[str, Any]:
-    """Routes of the live predictors in the manifest's order, and the shadow as a mirror."""
+def _destinations(sdep: SeldonDeployment, *, is_grpc: bool) -> dict[str, Any]:
+    """Live predictors in the manifest's order, and the shadow as a mirror."""
     found: dict[str, Any] = {
         "route": [
-            {"destination": _destination(predictor, sdep, port), "weight": predictor.traffic}
+            {"destination": _destination(predictor, sdep, is_grpc=is_grpc), "weight": predictor.traffic}
             for predictor in sdep.predictors
             if not predictor.shadow
         ]
     }
     for shadow in (predictor for predictor in sdep.predictors if predictor.shadow):
-        found["mirror"] = _destination(shadow, sdep, port)
+        found["mirror"] = _destination(shadow, sdep, is_grpc=is_grpc)
         if shadow.traffic > 0:
             found["mirrorPercentage"] = {"value": shadow.traffic}
     return found
 
 
-def _destination(predictor: PredictorSpec, sdep: SeldonDeployment, port: str) -> dict[str, Any]:
+def _destination(predictor: PredictorSpec, sdep: SeldonDeployment, *, is_grpc: bool) -> dict[str, Any]:
+    http, grpc = entry_ports(predictor)
     return {
         "host": service_host(predictor_service_name(sdep.name, predictor), sdep.namespace),
         "subset": predictor.name,
-        "port": {"number": entry_ports(predictor)[port]},
+        "port": {"number": grpc if is_grpc else http},
     }
 
 
 def _retries(sdep: SeldonDeployment) -> dict[str, Any]:
-    attempts = _whole(sdep, RETRIES, default=0)
-    timeout_s = _whole(sdep, RETRIES_TIMEOUT, default=1)
+    """Seldon's annotations; without them retries are the mesh's default. Admission has checked that they are numbers."""
+    attempts = int(sdep.annotation(RETRIES) or 0)
     if attempts <= 0:
         return {}
-    return {"retries": {"attempts": attempts, "perTryTimeout": f"{timeout_s}s", "retryOn": RETRY_ON}}
-
-
-def _whole(sdep: SeldonDeployment, name: str, *, default: int) -> int:
-    text = sdep.annotation(name)
-    if text is None:
-        return default
-    try:
-        return int(text)
-    except ValueError as error:
-        raise Refused(f"annotation {name}: {text!r} is not a whole number") from error
+    timeout = f"{int(sdep.annotation(RETRIES_TIMEOUT) or 1)}s"
+    return {"retries": {"attempts": attempts, "perTryTimeout": timeout, "retryOn": RETRY_ON}}
 
 
 def _destination_rule(predictor: PredictorSpec, sdep: SeldonDeployment) -> Object:
@@ -101,4 +82,5 @@ def _destination_rule(predictor: PredictorSpec, sdep: SeldonDeployment) -> Objec
         "subsets": [{"name": predictor.name, "labels": {"version": predictor.labels["version"]}}],
         "trafficPolicy": {"connectionPool": {"http": {"idleTimeout": IDLE_TIMEOUT}}},
     }
-    return new_object(sdep, ISTIO, "DestinationRule", service, spec=spec)
+    meta = metadata(service, sdep)
+    return {"apiVersion": API_VERSION, "kind": "DestinationRule", "metadata": meta, "spec": spec}
