@@ -43,7 +43,7 @@ def node_containers(
         if node is None:
             containers.append(_common(container, predictor))
             continue
-        containers.append(_node_container(container, node, predictor, sdep, facts))
+        containers.append(_node_container(container, node, predictor, sdep))
         if node.model_uri and not _has(initializers, f"{node.name}-model-initializer"):
             initializer, volume = _initializer(node, predictor, facts)
             initializers.append(initializer)
@@ -72,9 +72,7 @@ def _common(container: Json, predictor: PredictorSpec) -> Object:
     return {**defaults, **container, "volumeMounts": mounts, "env": env}
 
 
-def _node_container(
-    container: Json, node: PredictiveUnit, predictor: PredictorSpec, sdep: SeldonDeployment, facts: Facts
-) -> Object:
+def _node_container(container: Json, node: PredictiveUnit, predictor: PredictorSpec, sdep: SeldonDeployment) -> Object:
     completed = _common(container, predictor)
     given = {item["name"] for item in completed["env"]}
     completed["env"] += [item for item in _node_env(container, node, predictor, sdep) if item["name"] not in given]
@@ -82,7 +80,6 @@ def _node_container(
         completed["volumeMounts"].append(
             {"name": f"{node.name}-provision-location", "mountPath": MODELS_PATH, "readOnly": True}
         )
-    del facts
     port = {"port": node.endpoint.service_port if node.endpoint else port_of(container, "http")}
     completed.setdefault("startupProbe", _probe({"tcpSocket": port}, period_s=1, failures=STARTUP_FAILURES))
     completed.setdefault("readinessProbe", _probe({"tcpSocket": port}, period_s=5, failures=3))

@@ -1,0 +1,100 @@
+"""Desired and observed objects → what to write and what to delete."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from slipway.controller.meta import Object
+
+APPLIED = "slipway.dev/applied"
+"""Annotation of a generated object: what was last applied, as a digest, so that a removed field is noticed."""
+
+ObjectKey = tuple[str, str]
+"""(kind, name); all are in the SeldonDeployment's namespace."""
+
+WAITS_FOR_READY = frozenset(
+    {"Deployment", "ConfigMap", "Service", "HorizontalPodAutoscaler", "PodDisruptionBudget", "ScaledObject"}
+)
+"""Kinds of which an old object may still serve while the new ones come up."""
+
+
+@dataclass(frozen=True)
+class Step:
+    """One write. ``reason`` says why in a few words."""
+
+    verb: Literal["Create", "Update", "Delete"]
+    object: Object
+    reason: str
+
+    def __str__(self) -> str:
+        return f"{self.verb.lower()} {self.object['kind']} {self.object['metadata']['name']}   {self.reason}"
+
+
+def key_of(obj: Mapping[str, Any]) -> ObjectKey:
+    return obj["kind"], obj["metadata"]["name"]
+
+
+def stamped(obj: Object) -> Object:
+    """``obj`` with the digest of itself in ``APPLIED``."""
+    digest = hashlib.sha256(json.dumps(obj, sort_keys=True).encode()).hexdigest()[:16]
+    meta = obj["metadata"]
+    return {**obj, "metadata": {**meta, "annotations": {**meta.get("annotations", {}), APPLIED: digest}}}
+
+
+def actions(desired: Sequence[Object], observed: Mapping[ObjectKey, Object]) -> list[Step]:
+    """Writes in the order of ``desired``, then deletions; none when everything is as it should be.
+
+    ``observed`` holds the objects that this SeldonDeployment owns. What may still serve is deleted only when every
+    desired Deployment is ready, Deployments last.
+    """
+    steps = []
+    for wanted in map(stamped, desired):
+        found = observed.get(key_of(wanted))
+        if found is None:
+            steps.append(Step("Create", wanted, "missing"))
+        elif difference := first_difference(wanted, found):
+            steps.append(Step("Update", wanted, f"{difference} differs"))
+    wanted_keys = {key_of(obj) for obj in desired}
+    settled = not steps and all(is_ready(observed[key]) for key in wanted_keys if key[0] == "Deployment")
+    left_over = [observed[key] for key in sorted(observed.keys() - wanted_keys) if not _is_going(observed[key])]
+    left_over.sort(key=lambda obj: obj["kind"] == "Deployment")
+    steps += [Step("Delete", obj, "not declared") for obj in left_over if settled or obj["kind"] not in WAITS_FOR_READY]
+    return steps
+
+
+def _is_going(obj: Mapping[str, Any]) -> bool:
+    return "deletionTimestamp" in obj["metadata"]
+
+
+def first_difference(wanted: Any, found: Any, path: str = "") -> str | None:
+    """The first field of ``wanted`` that ``found`` has otherwise; fields that only ``found`` has do not count."""
+    if isinstance(wanted, Mapping):
+        if not isinstance(found, Mapping):
+            return path
+        pairs = ((f"{path}.{key}".lstrip("."), value, found.get(key)) for key, value in wanted.items())
+        return next((hit for name, value, other in pairs if (hit := first_difference(value, other, name))), None)
+    if isinstance(wanted, Sequence) and not isinstance(wanted, str):
+        if not isinstance(found, Sequence) or len(wanted) != len(found):
+            return path if wanted or found else None
+        pairs_of_items = enumerate(zip(wanted, found, strict=True))
+        return next(
+            (hit for index, (a, b) in pairs_of_items if (hit := first_difference(a, b, f"{path}[{index}]"))), None
+        )
+    return None if wanted == found or (not wanted and found is None) else path
+
+
+def is_ready(deployment: Mapping[str, Any]) -> bool:
+    """Every replica of the current generation is there and ready; a Deployment of none is."""
+    status, spec = deployment.get("status") or {}, deployment["spec"]
+    if status.get("observedGeneration", 0) < deployment["metadata"].get("generation", 0):
+        return False
+    wanted = spec.get("replicas", 1)
+    return (
+        status.get("updatedReplicas", 0) >= wanted
+        and status.get("readyReplicas", 0) >= wanted
+        and not status.get("unavailableReplicas")
+    )

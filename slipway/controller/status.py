@@ -1,0 +1,195 @@
+"""The status of a SeldonDeployment from what is observed (contract section 2.7)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from slipway.contract.defaulting import default
+from slipway.contract.names import predictor_service_name, service_host
+from slipway.contract.sdep import PredictorSpec, SeldonDeployment
+from slipway.controller.deployments import deployments
+from slipway.controller.facts import Facts
+from slipway.controller.plan import ObjectKey, is_ready
+from slipway.controller.services import entry_ports
+
+AVAILABLE, CREATING, FAILED = "Available", "Creating", "Failed"
+Object = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Observed:
+    """What this SeldonDeployment owns, and the Pods of its Deployments."""
+
+    objects: Mapping[ObjectKey, Object]
+    pods: Sequence[Object] = ()
+
+    def of_kind(self, kind: str) -> list[Object]:
+        return [obj for (found, _), obj in sorted(self.objects.items()) if found == kind]
+
+
+def status_of(
+    sdep: SeldonDeployment, facts: Facts, observed: Observed, *, models: list[Object], now: str, old: Mapping[str, Any]
+) -> Object:
+    """``now`` (RFC 3339) is written only where a condition changes; ``old`` is the present status."""
+    whole = default(sdep, predictor_servers=facts.settings.predictor_servers)
+    names = {predictor.name: _deployment_names(predictor, whole, facts) for predictor in whole.predictors}
+    ready = {name: _all_ready(deployments, observed) for name, deployments in names.items()}
+    serving = {name: _all_serving(deployments, observed) for name, deployments in names.items()}
+    failures = _failures(names, observed)
+    state = AVAILABLE if all(ready.values()) else FAILED if failures else CREATING
+    status: Object = {
+        "state": state,
+        "observedGeneration": sdep.generation,
+        "replicas": _replicas(names, observed),
+        "address": {"url": _address(whole)},
+        "deploymentStatus": _deployment_status(names, observed),
+        "serviceStatus": _service_status(observed),
+        "models": models,
+        "predictors": [{"name": name, "ready": ready[name], **_reason(names[name], observed)} for name in names],
+        "traffic": {"declared": _declared(whole), "effective": effective(_declared(whole), serving)},
+        "conditions": _conditions(observed, ready, now=now, old=old.get("conditions") or []),
+    }
+    if failures:
+        status["description"] = "; ".join(failures)
+    return status
+
+
+def failed(sdep: SeldonDeployment, description: str, *, old: Mapping[str, Any]) -> Object:
+    """A SeldonDeployment that cannot be reconciled; what runs keeps running and keeps its status."""
+    return {**old, "state": FAILED, "description": description, "observedGeneration": sdep.generation}
+
+
+def _deployment_names(predictor: PredictorSpec, sdep: SeldonDeployment, facts: Facts) -> list[str]:
+    return [obj["metadata"]["name"] for obj in deployments(predictor, sdep, facts) if obj["kind"] == "Deployment"]
+
+
+def _all_ready(names: Sequence[str], observed: Observed) -> bool:
+    found = [observed.objects.get(("Deployment", name)) for name in names]
+    return all(deployment is not None and is_ready(deployment) for deployment in found)
+
+
+def _all_serving(names: Sequence[str], observed: Observed) -> bool:
+    """At least one ready Pod in each Deployment: the predictor can answer."""
+    found = [observed.objects.get(("Deployment", name)) for name in names]
+    return all(item is not None and (item.get("status") or {}).get("readyReplicas", 0) > 0 for item in found)
+
+
+def _declared(sdep: SeldonDeployment) -> dict[str, int]:
+    live = [predictor for predictor in sdep.predictors if not predictor.shadow]
+    if len(live) == 1:
+        return {live[0].name: 100}
+    return {predictor.name: predictor.traffic for predictor in live}
+
+
+def effective(declared: Mapping[str, int], serving: Mapping[str, bool]) -> dict[str, float]:
+    """Percentages as they are now: an unready predictor's share goes to the ready ones in proportion."""
+    shares = {name: share if serving.get(name) else 0 for name, share in declared.items()}
+    total = sum(shares.values())
+    return {name: round(100 * share / total, 1) if total else 0.0 for name, share in shares.items()}
+
+
+def _replicas(names: Mapping[str, Sequence[str]], observed: Observed) -> int:
+    first = next((name for group in names.values() for name in group), "")
+    deployment = observed.objects.get(("Deployment", first)) or {}
+    return int((deployment.get("status") or {}).get("replicas", 0))
+
+
+def _address(sdep: SeldonDeployment) -> str:
+    predictor = sdep.predictors[0]
+    host = service_host(predictor_service_name(sdep.name, predictor), sdep.namespace)
+    root = predictor.graph.name
+    paths = {"tensorflow": f"/v1/models/{root}:predict", "v2": f"/v2/models/{root}/infer"}
+    path = paths.get(sdep.protocol.replace("kfserving", "v2"), "/api/v1.0/predictions")
+    return f"http://{host}:{entry_ports(predictor)[0]}{path}"
+
+
+def _deployment_status(names: Mapping[str, Sequence[str]], observed: Observed) -> Object:
+    found = {name: observed.objects.get(("Deployment", name)) for group in names.values() for name in group}
+    return {
+        name: {
+            "replicas": (deployment.get("status") or {}).get("replicas", 0),
+            "availableReplicas": (deployment.get("status") or {}).get("availableReplicas", 0),
+        }
+        for name, deployment in found.items()
+        if deployment
+    }
+
+
+def _service_status(observed: Observed) -> Object:
+    statuses = {}
+    for service in observed.of_kind("Service"):
+        name, namespace = service["metadata"]["name"], service["metadata"]["namespace"]
+        ports = {port["name"]: port["port"] for port in service["spec"].get("ports") or ()}
+        entry = {"svcName": name}
+        for key, port in (("httpEndpoint", "http"), ("grpcEndpoint", "grpc")):
+            if port in ports:
+                entry[key] = f"{name}.{namespace}:{ports[port]}"
+        statuses[name] = entry
+    return statuses
+
+
+def _failures(names: Mapping[str, Sequence[str]], observed: Observed) -> list[str]:
+    """Deployments that gave up: their Progressing condition is False."""
+    sentences = []
+    for predictor, group in names.items():
+        for name in group:
+            conditions = ((observed.objects.get(("Deployment", name)) or {}).get("status") or {}).get(
+                "conditions"
+            ) or ()
+            sentences += [
+                f"{predictor}: {name}: {item.get('message') or item.get('reason', '')}"
+                for item in conditions
+                if item["type"] == "Progressing" and item["status"] == "False"
+            ]
+    return sentences
+
+
+def _reason(names: Sequence[str], observed: Observed) -> Object:
+    """Why a predictor's Pods are not ready, from the first container that says so."""
+    for pod in observed.pods:
+        labels = pod["metadata"].get("labels") or {}
+        if labels.get("app") not in names:
+            continue
+        status = pod.get("status") or {}
+        containers = [*(status.get("initContainerStatuses") or ()), *(status.get("containerStatuses") or ())]
+        for container in containers:
+            state = container.get("state") or {}
+            waiting, last = state.get("waiting") or {}, (container.get("lastState") or {}).get("terminated") or {}
+            if waiting.get("reason") not in (None, "PodInitializing", "ContainerCreating"):
+                message = last.get("message") or waiting.get("message") or ""
+                return {"reason": waiting["reason"], "lastError": f"{container['name']}: {message}".strip()}
+    return {}
+
+
+def _conditions(
+    observed: Observed, ready: Mapping[str, bool], *, now: str, old: Sequence[Mapping[str, Any]]
+) -> list[Object]:
+    has_services = bool(observed.of_kind("Service"))
+    has_routes = bool(observed.of_kind("VirtualService"))
+    facts: dict[str, tuple[bool, str]] = {
+        "DeploymentsReady": (all(ready.values()), "" if all(ready.values()) else "Not all deployments are ready"),
+        "ServicesReady": (has_services, ""),
+        "istioVirtualServicesReady": (has_routes, ""),
+    }
+    for kind, name in (
+        ("HorizontalPodAutoscaler", "HpasReady"),
+        ("ScaledObject", "KedaReady"),
+        ("PodDisruptionBudget", "PdbsReady"),
+    ):
+        facts[name] = (True, "" if observed.of_kind(kind) else f"No {kind} defined")
+    facts["AmbassadorMappingsReady"] = (True, "No Ambassador mappings defined")
+    facts["Ready"] = (all(value for value, _ in facts.values()), "")
+    before = {item["type"]: item for item in old}
+    return [
+        _condition(name, value, reason, now=now, before=before.get(name))
+        for name, (value, reason) in sorted(facts.items())
+    ]
+
+
+def _condition(name: str, value: bool, reason: str, *, now: str, before: Mapping[str, Any] | None) -> Object:
+    text = "True" if value else "False"
+    since = before["lastTransitionTime"] if before and before["status"] == text else now
+    condition = {"type": name, "status": text, "lastTransitionTime": since}
+    return {**condition, "reason": reason} if reason else condition
