@@ -10,6 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
 from prometheus_client import Metric
 from prometheus_client.registry import Collector
 from prometheus_client.utils import floatToGoString
@@ -24,7 +25,7 @@ FEEDBACK = "seldon_api_model_feedback"
 REWARD = "seldon_api_model_feedback_reward"
 DROPPED = "slipway_metric_series_dropped"
 
-BUCKETS_S: tuple[float, ...] = tuple(10 ** (-3 + step * (math.log10(30) + 3) / 49) for step in range(50))
+BUCKETS_S: tuple[float, ...] = tuple(np.logspace(-3, np.log10(30), 50).tolist())
 """Upper edges of a timer's buckets: 50 from 1 ms to 30 s, evenly spaced on a log scale."""
 
 _NAME = re.compile(r"[a-zA-Z_:][a-zA-Z0-9_:]*")

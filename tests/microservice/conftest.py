@@ -12,7 +12,6 @@ import aiohttp
 import grpc
 import pytest
 from prometheus_client import CollectorRegistry
-from tests.microservice.process import MicroserviceProcess
 
 from slipway.microservice.component import component_of
 from slipway.microservice.custom_metrics import CustomMetrics
@@ -24,6 +23,7 @@ from slipway.microservice.service import ComponentThreads, Service
 from slipway.microservice.settings import Identity
 from slipway.serving.lifecycle import Lifecycle, Shutdown
 from slipway.serving.server import Grpc, Rest, Servers
+from tests.microservice.process import MicroserviceProcess
 
 IDENTITY = Identity("", "", "dep", "pred", "v1")
 HOST = "127.0.0.1"

@@ -10,13 +10,13 @@ import threading
 import aiohttp
 import numpy as np
 import pytest
-from tests.microservice.conftest import IDENTITY, Serve
-from tests.waiting import eventually
 
 from slipway.contract.limits import MAX_BODY_BYTES
 from slipway.contract.protos import prediction_pb2 as pb
 from slipway.microservice.seldon_names import SeldonComponent, SeldonNotImplementedError, SeldonResponse
 from slipway.microservice.settings import Identity
+from tests.microservice.conftest import IDENTITY, Serve
+from tests.waiting import eventually
 
 
 class Echo:
@@ -145,7 +145,11 @@ async def test_a_caller_of_protobuf_alone_gets_protobuf(serve: Serve):
 @pytest.mark.parametrize(
     ("result", "request_body", "payload"),
     [
-        (np.array([[1, 2]]), {"strData": "x"}, {"tensor": {"values": [1, 2], "shape": [1, 2]}, "names": ["t:0", "t:1"]}),
+        (
+            np.array([[1, 2]]),
+            {"strData": "x"},
+            {"tensor": {"values": [1, 2], "shape": [1, 2]}, "names": ["t:0", "t:1"]},
+        ),
         (np.array([1.5]), {"binData": BIN}, {"tensor": {"values": [1.5], "shape": [1]}, "names": []}),
         (["a", "b"], {"data": {"tensor": {"shape": [1], "values": [1]}}}, {"ndarray": ["a", "b"], "names": []}),
         (np.array([True]), {"data": {"tensor": {"shape": [1], "values": [1]}}}, {"ndarray": [True], "names": []}),
@@ -254,7 +258,10 @@ async def test_missing_hooks_answer_as_the_contract_says(serve: Serve):
             assert (await served.post(path, {"strData": "same"}))[1]["strData"] == "same"
         assert (await served.post("/route", body))[0] == 400
         assert (await served.post("/aggregate", [body]))[0] == 400
-        assert await served.post("/send-feedback", {"reward": 1}) == (200, {"data": {"tensor": {"shape": [0]}}, "meta": {}})
+        assert await served.post("/send-feedback", {"reward": 1}) == (
+            200,
+            {"data": {"tensor": {"shape": [0]}}, "meta": {}},
+        )
 
 
 @pytest.mark.parametrize(("result", "status"), [(22, 200), (True, 200), (np.int64(1), 400), ("1", 400)])
@@ -297,11 +304,11 @@ async def test_aggregate_merges_meta_left_to_right(serve: Serve, shape):
 
 @pytest.mark.parametrize("body", [{}, {"seldonMessages": {}}, [1], [], "text", {"seldonMessages": [None]}])
 async def test_aggregate_refuses_other_shapes(serve: Serve, body):
-    class Any_:
+    class Combiner:
         def aggregate(self, features_list, names_list):
             return []
 
-    served = await serve(Any_())
+    served = await serve(Combiner())
     status, answer = await served.post("/aggregate", body)
     assert (status, answer["status"]["reason"]) == (400, "MICROSERVICE_BAD_DATA")
 
@@ -516,7 +523,9 @@ async def test_draining_is_not_ready_but_still_serves(serve: Serve):
 
 async def test_provenance_and_own_time_are_in_the_headers(serve: Serve):
     class Model(Echo):
-        provenance = {"name": "yolo", "version": "3", "digest": "sha256:abc"}
+        def __init__(self):
+            super().__init__()
+            self.provenance = {"name": "yolo", "version": "3", "digest": "sha256:abc"}
 
     served = await serve(Model())
     async with served.session.post(served.url + "/predict", json={"strData": "x"}) as response:
