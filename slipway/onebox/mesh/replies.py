@@ -38,14 +38,14 @@ class LocalReply:
 # Flags are Envoy's (access log documentation, RESPONSE_FLAGS). The first that matches answers.
 LOCAL_REPLIES = (
     LocalReply(PAYLOAD_TOO_LARGE, BODY_TOO_LARGE, 413, component=True),
+    LocalReply("REQUEST_TIMEOUT", "the request did not arrive in time", 408),
     LocalReply("ROUTE_NOT_FOUND", "no SeldonDeployment is served under this path and host", 404, ("NR",)),
     LocalReply(NO_READY_PREDICTOR, NOTHING_READY, 503, ("UH", "NC")),
     LocalReply("OVERLOADED", "too many requests are waiting for this predictor", 503, ("UO", "OM")),
-    LocalReply("UPSTREAM_TIMEOUT", "the predictor did not answer in time", 504, ("UT",)),
+    LocalReply("UPSTREAM_TIMEOUT", "the predictor did not answer in time", 504, ("UT", "SI")),
     LocalReply(
         "UPSTREAM_UNREACHABLE", "the predictor closed the connection before it answered", 503, ("UF", "UC", "UR")
     ),
-    LocalReply("REQUEST_TIMEOUT", "the request did not arrive in time", 408, ("SI",)),
     LocalReply("HEADERS_TOO_LARGE", "the request's header fields are too large", 431),
 )
 
