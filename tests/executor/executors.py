@@ -68,6 +68,7 @@ async def executor(
     flags: Sequence[str] = (),
     environment: Mapping[str, str] | None = None,
     annotations: Mapping[str, str] | None = None,
+    annotations_of: Mapping[str, str] | None = None,
     ready: bool = True,
     **predictor: Any,
 ) -> AsyncIterator[Executor]:
@@ -76,7 +77,7 @@ async def executor(
     settings = parse_settings(argv, {"SLIPWAY_POD_IP": "127.0.0.1", **(environment or {})})
     lifecycle = Lifecycle()
     async with running(
-        compile_graph(PredictorSpec.from_json(predictor_of(graph, **predictor))),
+        compile_graph(PredictorSpec.from_json(predictor_of(graph, annotations=annotations_of or {}, **predictor))),
         settings=settings,
         limits=call_limits(annotations or {}),
         lifecycle=lifecycle,

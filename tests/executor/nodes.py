@@ -20,6 +20,7 @@ class Seen:
     path: str
     headers: CIMultiDict[str]
     body: bytes
+    peer: object = None
 
 
 @dataclass
@@ -63,7 +64,12 @@ class Node:
         return [seen for seen in self.seen if seen.path != "/metadata"]
 
     async def answer(self, request: web.Request) -> web.Response:
-        seen = Seen(request.path, CIMultiDict(request.headers), await request.read())
+        seen = Seen(
+            request.path,
+            CIMultiDict(request.headers),
+            await request.read(),
+            request.transport and request.transport.get_extra_info("peername"),
+        )
         self.seen.append(seen)
         try:
             reply = self.metadata if request.path == "/metadata" else self.rest(seen)
@@ -134,7 +140,7 @@ async def _serve_rest(node: Node) -> Callable[[], Awaitable[Any]]:
 
 
 async def _serve_grpc(node: Node) -> Callable[[], Awaitable[Any]]:
-    server = grpc.aio.server(options=[("grpc.so_reuseport", 0)])
+    server = grpc.aio.server(options=[("grpc.so_reuseport", 0), ("grpc.max_receive_message_length", 2**26)])
     server.add_generic_rpc_handlers((_Handler(node),))
     node.grpc_port = server.add_insecure_port(f"127.0.0.1:{node.grpc_port}")
     await server.start()
