@@ -116,7 +116,7 @@ def render_addresses(paths: Paths, settings: Settings) -> str:
     """What to open, and what to type next."""
     rows = (
         ("gateway", f"http://{HOST}:{settings.gateway_port}", "predictions, REST and gRPC; a page at /"),
-        ("API", f"http://{HOST}:{settings.api_port}", f"export KUBECONFIG={paths.kubeconfig}"),
+        ("API", f"https://{HOST}:{settings.api_port}", f"export KUBECONFIG={paths.kubeconfig}"),
         ("MLflow", f"http://{HOST}:{settings.mlflow_port}", f"user admin, password in {paths.mlflow_env}"),
         ("S3", f"http://{HOST}:{settings.s3_port}", f"set -a; . {paths.mlflow_env}"),
         ("logs", str(paths.logs), ""),

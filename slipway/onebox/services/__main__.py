@@ -12,18 +12,23 @@ from pathlib import Path
 from slipway.onebox.paths import Paths
 from slipway.onebox.services.platform import build_specs
 from slipway.onebox.services.secrets import ensure_secrets
-from slipway.onebox.services.wanted import load_wanted
-from slipway.onebox.settings import load_settings
+from slipway.onebox.services.wanted import load_wish
+from slipway.onebox.settings import SettingsError, load_settings
 from slipway.onebox.supervisor.control import sole_supervisor
+from slipway.onebox.supervisor.errors import SupervisorError
 from slipway.onebox.supervisor.loop import Desired, Supervisor
 
 UMASK = 0o077  # state, logs and sockets are their owner's only
 
 
 def load_desired(paths: Paths) -> Desired:
-    specs = build_specs(paths, load_settings(paths.settings), ensure_secrets(paths.secrets))
-    names = {spec.name for spec in specs}
-    return Desired(specs, load_wanted(paths) & names)
+    """Raises SupervisorError where a file it is read from cannot be."""
+    try:
+        wish = load_wish(paths)
+        specs = build_specs(paths, load_settings(paths.settings), ensure_secrets(paths.secrets), wish)
+    except (OSError, ValueError, LookupError, SettingsError) as error:
+        raise SupervisorError(f"what is wanted cannot be read: {error}") from error
+    return Desired(specs, wish.names & {spec.name for spec in specs})
 
 
 def say(line: str) -> None:

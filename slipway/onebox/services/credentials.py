@@ -15,6 +15,7 @@ from slipway.onebox.settings import HOST, Settings, load_settings
 
 S3_ACCOUNT = "slipway"
 S3_REGION = "us-east-1"
+CERTIFICATE = "secrets/api.crt"  # kubectl reads it relative to the kubeconfig
 MLFLOW_ADMIN = "admin"
 MLFLOW_READER = "slipway-reader"
 
@@ -81,10 +82,12 @@ def render_env_file(variables: Mapping[str, str]) -> str:
 
 
 def render_kubeconfig(settings: Settings, secrets: Secrets) -> dict[str, Any]:
+    """HTTPS, because kubectl sends a token over TLS only."""
+    server = f"https://{HOST}:{settings.api_port}"
     return {
         "apiVersion": "v1",
         "kind": "Config",
-        "clusters": [{"name": "slipway", "cluster": {"server": api_endpoint(settings)}}],
+        "clusters": [{"name": "slipway", "cluster": {"server": server, "certificate-authority": CERTIFICATE}}],
         "users": [{"name": "admin", "user": {"token": secrets.api_token}}],
         "contexts": [{"name": "slipway", "context": {"cluster": "slipway", "user": "admin", "namespace": "default"}}],
         "current-context": "slipway",

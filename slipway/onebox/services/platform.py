@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import os
 import sys
-from collections.abc import Mapping
+from dataclasses import replace
 
 from slipway.onebox.mesh.bootstrap import envoy_argv
 from slipway.onebox.mesh.layout import ENVOYS, Layout
@@ -13,33 +12,28 @@ from slipway.onebox.services import mlflow, postgres, swift
 from slipway.onebox.services.credentials import api_endpoint, reader, render_credentials
 from slipway.onebox.services.probes import FilesProbe, HttpProbe, RunningProbe
 from slipway.onebox.services.secrets import Secrets
+from slipway.onebox.services.wanted import Wish
 from slipway.onebox.settings import HOST, Settings
 from slipway.onebox.supervisor.spec import Port, ProcessSpec
 
 PARTS = ("postgres", "s3", "mlflow", "api", "controller", "runner", "mesh", "envoy")
+IMAGES = "images"  # the one process that may reach out: it installs packages
 IMAGES_WITHIN_S = 600.0  # the first time, a Python environment is made
 RUNNER_GRACE_S = 30.0
 ENVOY_GRACE_S = 5.0
-# What our processes keep of the caller's environment; everything else they get is written here.
-INHERITED = ("HOME", "LANG", "LC_ALL", "PATH", "TMPDIR", "TZ", "XDG_CACHE_HOME")
 
 
-def base_environment(caller: Mapping[str, str], paths: Paths) -> dict[str, str]:
-    """What every process gets, so that a variable of somebody's shell cannot change the platform."""
-    kept = {name: caller[name] for name in INHERITED if name in caller}
-    return {**kept, "PYTHONUNBUFFERED": "1", "SLIPWAY_HOME": str(paths.home)}
-
-
-def build_specs(paths: Paths, settings: Settings, secrets: Secrets) -> tuple[ProcessSpec, ...]:
+def build_specs(paths: Paths, settings: Settings, secrets: Secrets, wish: Wish) -> tuple[ProcessSpec, ...]:
     """All processes; tasks among them run to their end."""
-    env = base_environment(os.environ, paths)
-    return (
+    env = {"PYTHONUNBUFFERED": "1", "SLIPWAY_HOME": str(paths.home)}
+    specs = (
         *postgres.specs(paths, env=env),
         *swift.specs(paths, settings, secrets, env=env),
         *mlflow.specs(paths, settings, secrets, env=env),
         *_control(paths, settings, secrets, env=env),
         *(_envoy(index, paths, settings, env=env) for index in ENVOYS),
     )
+    return tuple(replace(spec, inherited=wish.environment if spec.name == IMAGES else wish.inherited) for spec in specs)
 
 
 def _control(paths: Paths, settings: Settings, secrets: Secrets, *, env: dict[str, str]) -> list[ProcessSpec]:
@@ -59,7 +53,7 @@ def _control(paths: Paths, settings: Settings, secrets: Secrets, *, env: dict[st
             probe=HttpProbe(f"{api_endpoint(settings)}/readyz"),
         ),
         ProcessSpec(
-            name="images",
+            name=IMAGES,
             part="runner",
             argv=(*_module("slipway.onebox.services.platform_images"), *home),
             env=env,

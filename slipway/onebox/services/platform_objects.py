@@ -12,7 +12,7 @@ from typing import Any
 import yaml
 
 from slipway.kube.client import Kube
-from slipway.kube.errors import ApiError, Unavailable
+from slipway.kube.errors import KubeError
 from slipway.onebox.images.build import PLATFORM_ROOT
 from slipway.onebox.paths import Paths
 from slipway.onebox.services.credentials import reader, render_credentials
@@ -57,7 +57,7 @@ def main() -> int:
     paths = Paths(parser.parse_args().home.absolute())
     try:
         asyncio.run(apply_all(paths))
-    except (ApiError, Unavailable) as error:
+    except KubeError as error:
         print(error, file=sys.stderr)
         return 1
     return 0

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import time
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
+from slipway.onebox.api.listener import ensure_certificate
 from slipway.onebox.paths import Paths
 from slipway.onebox.services.credentials import write_access_files
 from slipway.onebox.services.platform import PARTS, build_specs
 from slipway.onebox.services.secrets import Secrets, ensure_secrets
-from slipway.onebox.services.wanted import load_wanted, save_wanted
+from slipway.onebox.services.wanted import kept_environment, load_wish, save_wish
 from slipway.onebox.settings import (
     HOST,
     INTERNAL,
@@ -47,7 +49,7 @@ class Platform:
 
     @property
     def specs(self) -> tuple[ProcessSpec, ...]:
-        return build_specs(self.paths, self.settings, self.secrets)
+        return build_specs(self.paths, self.settings, self.secrets, load_wish(self.paths))
 
 
 def names_of(specs: Collection[ProcessSpec], parts: Collection[str]) -> frozenset[str]:
@@ -90,6 +92,7 @@ def prepare(paths: Paths, ports: Mapping[str, int | None]) -> Platform:
     settings = with_internal_ports(with_ports(remembered, ports), taken=strangers)
     save_settings(paths.settings, settings)
     secrets = ensure_secrets(paths.secrets)
+    ensure_certificate(paths.secrets)  # the kubeconfig names it
     write_access_files(paths, settings, secrets)
     return Platform(paths, settings, secrets)
 
@@ -105,7 +108,7 @@ def request(platform: Platform, *, only: Collection[str] = (), without: Collecti
     supervisor = living_supervisor(paths.run)
     names = {spec.name for spec in specs}
     wanted = choose_wanted(
-        specs, only=only, without=without, running=load_wanted(paths) & names if supervisor else frozenset()
+        specs, only=only, without=without, running=load_wish(paths).names & names if supervisor else frozenset()
     )
     states = load_states(paths.run)
     ours = {
@@ -114,7 +117,7 @@ def request(platform: Platform, *, only: Collection[str] = (), without: Collecti
     for spec in specs:
         if spec.name in wanted:
             refuse_taken_ports(spec, ours=ours)
-    save_wanted(paths, wanted)
+    save_wish(paths, wanted, kept_environment(os.environ))
     if supervisor:
         wake(supervisor)
     else:

@@ -9,13 +9,13 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from slipway.kube.client import Kube
-from slipway.kube.errors import ApiError, Unavailable
+from slipway.kube.errors import KubeError
 from slipway.kube.kinds import SELDON_DEPLOYMENT
 from slipway.onebox.paths import Paths
 from slipway.onebox.services.platform import build_specs
 from slipway.onebox.services.pods import living_containers
 from slipway.onebox.services.secrets import ensure_secrets
-from slipway.onebox.services.wanted import load_wanted
+from slipway.onebox.services.wanted import load_wish
 from slipway.onebox.settings import load_settings
 from slipway.onebox.supervisor.control import living_supervisor
 from slipway.onebox.supervisor.history import SATISFIED, Phase
@@ -87,12 +87,12 @@ def observe(paths: Paths) -> Status:
     Raises:
         SettingsError: the settings file is broken.
     """
-    specs = build_specs(paths, load_settings(paths.settings), ensure_secrets(paths.secrets))
+    specs = build_specs(paths, load_settings(paths.settings), ensure_secrets(paths.secrets), load_wish(paths))
     return asyncio.run(_observe(paths, specs))
 
 
 async def _observe(paths: Paths, specs: Sequence[ProcessSpec]) -> Status:
-    states, wanted = load_states(paths.run), load_wanted(paths)
+    states, wanted = load_states(paths.run), load_wish(paths).names
     shown = [spec for spec in specs if spec.name in wanted or spec.name in states]
     problems = await asyncio.gather(*(_problem(spec, states.get(spec.name)) for spec in shown))
     trees = [(name, one.pid, descendants(one.pid)) for name, one in living_containers(paths).items()]
@@ -153,7 +153,7 @@ async def _deployments(paths: Paths) -> tuple[DeploymentRow, ...] | None:
     try:
         async with Kube.from_kubeconfig(paths.kubeconfig, user_agent="slipway-status") as kube:
             found = await kube.list(SELDON_DEPLOYMENT)
-    except (ApiError, Unavailable):
+    except KubeError:
         return None
     return tuple(deployment_row(item) for item in found.items)
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from slipway.onebox.services.pods import kill_left_containers
 from slipway.onebox.services.start import POLL_S, READY_WITHIN_S, Platform, PlatformError
-from slipway.onebox.services.wanted import load_wanted, save_wanted
+from slipway.onebox.services.wanted import load_wish, save_wish
 from slipway.onebox.supervisor.control import kill_supervisor, living_supervisor, stop_without_supervisor, wake
 from slipway.onebox.supervisor.history import SATISFIED, Phase
 from slipway.onebox.supervisor.process import last_lines
@@ -89,8 +89,9 @@ def _stop(platform: Platform, names: Collection[str], on_stopped: Callable[[str,
     run = platform.paths.run
     supervisor = living_supervisor(run)
     if supervisor is not None:
-        rest = load_wanted(platform.paths) - set(names)
-        save_wanted(platform.paths, rest)
+        wish = load_wish(platform.paths)
+        rest = wish.names - set(names)
+        save_wish(platform.paths, rest, wish.environment)
         wake(supervisor)
         if _gone(run, names, on_stopped) and (rest or _await_end(run)):
             return

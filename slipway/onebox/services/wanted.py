@@ -3,26 +3,54 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from slipway.onebox.paths import Paths
+from slipway.onebox.services.secrets import write_private
+
+# What processes keep of the caller's environment, so that no other variable of a shell changes the platform.
+INHERITED = frozenset({"HOME", "LANG", "LC_ALL", "PATH", "TMPDIR", "TZ", "XDG_CACHE_HOME"})
+# What an installer of packages needs to reach its index.
+INSTALLER = frozenset({"ALL_PROXY", "HTTPS_PROXY", "HTTP_PROXY", "NO_PROXY", "REQUESTS_CA_BUNDLE", "XDG_CONFIG_HOME"})
+INSTALLER_PREFIXES = ("PIP_", "SSL_CERT_", "UV_")
+
+
+@dataclass(frozen=True)
+class Wish:
+    """Names of the processes that should run, and the environment of the shell that asked, cut to what is kept."""
+
+    names: frozenset[str] = frozenset()
+    environment: Mapping[str, str] = field(default_factory=dict, repr=False)
+
+    @property
+    def inherited(self) -> dict[str, str]:
+        return {name: value for name, value in self.environment.items() if name in INHERITED}
+
+
+def kept_environment(caller: Mapping[str, str]) -> dict[str, str]:
+    """The variables that any of our processes may see."""
+    return {
+        name: value
+        for name, value in caller.items()
+        if name in INHERITED or name.upper() in INSTALLER or name.startswith(INSTALLER_PREFIXES)
+    }
 
 
 def _file(paths: Paths) -> Path:
     return paths.run / "wanted"
 
 
-def load_wanted(paths: Paths) -> frozenset[str]:
-    """Names of processes; empty when nobody has asked for anything yet."""
+def load_wish(paths: Paths) -> Wish:
+    """The last wish; an empty one when nobody has asked for anything yet."""
     try:
-        return frozenset(json.loads(_file(paths).read_text()))
+        content = json.loads(_file(paths).read_text())
     except FileNotFoundError:
-        return frozenset()
+        return Wish()
+    return Wish(frozenset(content["names"]), content["environment"])
 
 
-def save_wanted(paths: Paths, names: Collection[str]) -> None:
-    paths.run.mkdir(parents=True, exist_ok=True)
-    scratch = _file(paths).with_suffix(".tmp")
-    scratch.write_text(json.dumps(sorted(names)))
-    scratch.replace(_file(paths))
+def save_wish(paths: Paths, names: Collection[str], environment: Mapping[str, str]) -> None:
+    """Readable by its owner only: a proxy's address may hold a password."""
+    write_private(_file(paths), json.dumps({"names": sorted(names), "environment": dict(environment)}))

@@ -124,7 +124,10 @@ class Supervisor:
     def _take(self, message: Event | signal.Signals) -> None:
         match message:
             case signal.SIGHUP:
-                self._reload()
+                try:
+                    self._reload()
+                except SupervisorError as error:  # what runs goes on as it was
+                    self._say(str(error))
             case signal.Signals():
                 self._desired = replace(self._desired, wanted=frozenset())
             case _:

@@ -96,7 +96,7 @@ def start(spec: ProcessSpec, *, log: Path, ours: Collection[int]) -> Process:
         try:
             child = subprocess.Popen(
                 spec.argv,
-                env=dict(spec.env),
+                env={**spec.inherited, **spec.env},
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=subprocess.STDOUT,

@@ -38,7 +38,8 @@ class ProcessSpec:
     """One process of the platform.
 
     ``probe`` None makes it a task: it runs to the end, and exit code 0 is its readiness. ``after`` names processes
-    that must be ready first (one that is not wanted is not waited for). ``nice`` is added to the niceness: parts
+    that must be ready first (one that is not wanted is not waited for). ``inherited`` comes from the shell that asked
+    and does not count as a change of the spec; ``env`` wins over it. ``nice`` is added to the niceness: parts
     off the serving path give way while everything starts at once.
     """
 
@@ -46,6 +47,7 @@ class ProcessSpec:
     argv: tuple[str, ...]
     part: str = ""  # what people call it: `slipway down s3` stops every process of that part
     env: Mapping[str, str] = field(default_factory=dict, repr=False)
+    inherited: Mapping[str, str] = field(default_factory=dict, repr=False)
     ports: tuple[Port, ...] = ()
     probe: Probe | None = None
     after: tuple[str, ...] = ()
