@@ -17,7 +17,8 @@ from model_wrappers.darknet.boxes import Centres
 from model_wrappers.darknet.layers import Head, Region, Yolo
 from model_wrappers.darknet.letterbox import Size
 
-MAX_CANDIDATES = 8192  # boxes that reach NMS, best objectness first
+MAX_CANDIDATES = 4096  # boxes that reach NMS, best objectness first
+MAX_PAIRS = 8192  # pairs of box and class that reach it, most probable first; together they bound its time
 _MARGIN = 1e-3  # logits just below the threshold are still looked at: float32 rounding decides later
 
 Array = npt.NDArray[np.float64]
@@ -41,12 +42,17 @@ def decode(
     return best(Candidates(*(array[usable] for array in joined)))
 
 
-def best(candidates: Candidates, limit: int = MAX_CANDIDATES) -> Candidates:
-    """The ``limit`` candidates with the highest objectness, in their old order."""
-    if len(candidates.objectness) <= limit:
-        return candidates
-    kept = np.sort(np.argsort(-candidates.objectness, kind="stable")[:limit])
-    return Candidates(*(array[kept] for array in candidates))
+def best(candidates: Candidates, *, boxes: int = MAX_CANDIDATES, pairs: int = MAX_PAIRS) -> Candidates:
+    """The ``boxes`` candidates with the highest objectness, in their old order, and of those the ``pairs`` best classes."""
+    if len(candidates.objectness) > boxes:
+        kept = np.sort(np.argsort(-candidates.objectness, kind="stable")[:boxes])
+        candidates = Candidates(*(array[kept] for array in candidates))
+    probabilities = candidates.probabilities
+    if np.count_nonzero(probabilities) > pairs:
+        weakest = np.argsort(-probabilities, axis=None, kind="stable")[pairs:]
+        probabilities = probabilities.copy()
+        probabilities.flat[weakest] = 0
+    return candidates._replace(probabilities=probabilities)
 
 
 def _decode_head(head: Head, output: npt.NDArray[np.float32], net: Size, confidence: float) -> Candidates:

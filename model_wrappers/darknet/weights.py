@@ -20,7 +20,7 @@ from model_wrappers.darknet.mistaken import HEAD_BYTES, mistaken_for
 
 Floats = npt.NDArray[np.float32]
 
-MAX_WEIGHTS_BYTES = 4 << 30
+MAX_WEIGHTS_BYTES = 2_000_000_000  # a compiled graph is one protobuf message, which ends at 2 GiB
 MAX_VERSION = 999  # above it Darknet takes the kernels for transposed, which no published file is
 FLOAT_BYTES = 4
 VERSION_BYTES = 12

@@ -90,6 +90,14 @@ def test_decode_finds_nothing_above_confidence_one() -> None:
 
 def test_best_keeps_the_highest_objectness_in_order() -> None:
     scores = np.array([0.3, 0.9, 0.5, 0.8])
-    kept = best(Candidates(np.arange(16.0).reshape(4, 4), scores, scores[:, None]), limit=2)
+    kept = best(Candidates(np.arange(16.0).reshape(4, 4), scores, scores[:, None]), boxes=2)
     assert kept.objectness.tolist() == [0.9, 0.8]
     assert kept.centres[:, 0].tolist() == [4, 12]
+
+
+def test_best_keeps_the_most_probable_classes() -> None:
+    scores = np.array([0.9, 0.8])
+    probabilities = np.array([[0.5, 0.0, 0.7], [0.6, 0.4, 0.3]])
+    kept = best(Candidates(np.zeros((2, 4)), scores, probabilities), pairs=3)
+    assert kept.probabilities.tolist() == [[0.5, 0, 0.7], [0.6, 0, 0]]
+    assert probabilities[1, 1] == 0.4
