@@ -9,8 +9,10 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from slipway.contract.sdep import PredictorSpec, SeldonDeployment
-from slipway.controller.facts import ModelKey
 from slipway.registry import ResolvedModel, is_model_reference
+
+ModelKey = tuple[str, str]
+"""(predictor, node)."""
 
 
 @dataclass(frozen=True)
