@@ -7,6 +7,7 @@ import asyncio
 import logging
 import signal
 from collections.abc import Sequence
+from typing import Any
 
 import aiohttp
 
@@ -78,7 +79,8 @@ async def run(kubeconfig: str | None, settings: Settings, registry: RegistryAddr
             _follow_deployments(deployments, dependents, queue), _follow_dependents(deployments, dependents, queue)
         )
         stopped = asyncio.create_task(stop.wait())
-        await asyncio.wait([follow, stopped], return_when=asyncio.FIRST_COMPLETED)
+        ends: list[asyncio.Future[Any]] = [follow, stopped]
+        await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
         if follow.done():
             follow.result()  # a follower ends only by an error: let the supervisor see it
         follow.cancel()
