@@ -5,16 +5,17 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from slipway.contract.fields import FieldError
 from slipway.contract.sdep import GROUP, KIND, SeldonDeployment
 from slipway.contract.validation import Cause, validate
 
 
 def review(obj: Mapping[str, Any], *, predictor_servers: Mapping[str, str] | None = None) -> list[Cause]:
-    """Every violation of a SeldonDeployment; other kinds have none. The object has passed its schema already."""
+    """Every violation of a SeldonDeployment; other kinds have none."""
     if obj.get("kind") != KIND or not str(obj.get("apiVersion", "")).startswith(f"{GROUP}/"):
         return []
     try:
         sdep = SeldonDeployment.from_json(obj)
-    except (KeyError, TypeError, AttributeError) as exc:
-        return [Cause("spec", f"cannot be read ({type(exc).__name__}: {exc})")]
+    except FieldError as error:
+        return [Cause(error.path, error.message)]
     return validate(sdep, predictor_servers=predictor_servers)

@@ -5,129 +5,30 @@ Kubernetes' own structures inside it (Pod specs, autoscaler specs) stay mappings
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Self
+from typing import Any
+
+from slipway.contract.fields import FieldError, Fields, read_object
+from slipway.contract.graph import Endpoint, Logger, Parameter, PredictiveUnit
+
+__all__ = [
+    "ComponentSpec",
+    "Endpoint",
+    "FieldError",
+    "Json",
+    "Logger",
+    "Parameter",
+    "PredictiveUnit",
+    "PredictorSpec",
+    "SeldonDeployment",
+]
 
 GROUP = "machinelearning.seldon.io"
 VERSIONS = ("v1", "v1alpha2", "v1alpha3")  # one schema
 KIND = "SeldonDeployment"
+DEFAULT_NAMESPACE = "default"
 Json = Mapping[str, Any]
-
-
-@dataclass(frozen=True)
-class Parameter:
-    """``value`` is always text; ``type`` is INT, FLOAT, DOUBLE, STRING or BOOL."""
-
-    name: str
-    value: str
-    type: str
-
-    def to_json(self) -> dict[str, str]:
-        return {"name": self.name, "value": self.value, "type": self.type}
-
-
-@dataclass(frozen=True)
-class Endpoint:
-    """Where a node listens; note the mixed snake and camel case of its JSON."""
-
-    service_host: str = ""
-    service_port: int = 0
-    type: str = ""
-    http_port: int = 0
-    grpc_port: int = 0
-
-    @classmethod
-    def from_json(cls, value: Json) -> Self:
-        return cls(
-            service_host=value.get("service_host", ""),
-            service_port=value.get("service_port", 0),
-            type=value.get("type", ""),
-            http_port=value.get("httpPort", 0),
-            grpc_port=value.get("grpcPort", 0),
-        )
-
-    def to_json(self) -> dict[str, Any]:
-        pairs = {
-            "service_host": self.service_host,
-            "service_port": self.service_port,
-            "type": self.type,
-            "httpPort": self.http_port,
-            "grpcPort": self.grpc_port,
-        }
-        return {key: value for key, value in pairs.items() if value}
-
-
-@dataclass(frozen=True)
-class Logger:
-    """Where a node's payloads are logged."""
-
-    mode: str = ""
-    url: str = ""
-
-    def to_json(self) -> dict[str, str]:
-        return {key: value for key, value in (("mode", self.mode), ("url", self.url)) if value}
-
-
-@dataclass(frozen=True)
-class PredictiveUnit:
-    """One node of a graph. Absent text is empty; ``implementation`` absent is empty until defaulting."""
-
-    name: str
-    type: str = ""
-    implementation: str = ""
-    methods: tuple[str, ...] = ()
-    endpoint: Endpoint | None = None
-    parameters: tuple[Parameter, ...] = ()
-    model_uri: str = ""
-    service_account_name: str = ""
-    env_secret_ref_name: str = ""
-    storage_initializer_image: str = ""
-    logger: Logger | None = None
-    children: tuple[PredictiveUnit, ...] = ()
-
-    @classmethod
-    def from_json(cls, value: Json) -> Self:
-        endpoint, logger = value.get("endpoint"), value.get("logger")
-        return cls(
-            name=value["name"],
-            type=value.get("type") or "",
-            implementation=value.get("implementation") or "",
-            methods=tuple(value.get("methods") or ()),
-            endpoint=Endpoint.from_json(endpoint) if endpoint else None,
-            parameters=tuple(
-                Parameter(item["name"], str(item["value"]), item["type"]) for item in value.get("parameters") or ()
-            ),
-            model_uri=value.get("modelUri") or "",
-            service_account_name=value.get("serviceAccountName") or "",
-            env_secret_ref_name=value.get("envSecretRefName") or "",
-            storage_initializer_image=value.get("storageInitializerImage") or "",
-            logger=Logger(logger.get("mode", ""), logger.get("url", "")) if logger is not None else None,
-            children=tuple(cls.from_json(child) for child in value.get("children") or ()),
-        )
-
-    def to_json(self) -> dict[str, Any]:
-        pairs: dict[str, Any] = {
-            "name": self.name,
-            "type": self.type,
-            "implementation": self.implementation,
-            "methods": list(self.methods),
-            "endpoint": self.endpoint.to_json() if self.endpoint else None,
-            "parameters": [parameter.to_json() for parameter in self.parameters],
-            "modelUri": self.model_uri,
-            "serviceAccountName": self.service_account_name,
-            "envSecretRefName": self.env_secret_ref_name,
-            "storageInitializerImage": self.storage_initializer_image,
-            "logger": self.logger.to_json() if self.logger else None,
-            "children": [child.to_json() for child in self.children],
-        }
-        return {key: item for key, item in pairs.items() if item or key == "name"}
-
-    def walk(self) -> Iterator[PredictiveUnit]:
-        """This node, then everything below it, depth first."""
-        yield self
-        for child in self.children:
-            yield from child.walk()
 
 
 @dataclass(frozen=True)
@@ -142,14 +43,22 @@ class ComponentSpec:
     pdb_spec: Json | None = None
 
     @classmethod
-    def from_json(cls, value: Json) -> Self:
+    def read(cls, value: Any, path: str) -> ComponentSpec:
+        fields = Fields.of(value, path)
+        _check_pod_spec(fields.child("spec"))
+        if (metadata := fields.child("metadata")) is not None:
+            metadata.text("name")
+            metadata.texts("labels")
+            metadata.texts("annotations")
+        _check_present(fields.child("hpaSpec"), "maxReplicas")
+        _check_present(fields.child("kedaSpec"), "triggers")
         return cls(
-            spec=value.get("spec") or {},
-            metadata=value.get("metadata") or {},
-            replicas=value.get("replicas"),
-            hpa_spec=value.get("hpaSpec"),
-            keda_spec=value.get("kedaSpec"),
-            pdb_spec=value.get("pdbSpec"),
+            spec=fields.mapping("spec") or {},
+            metadata=fields.mapping("metadata") or {},
+            replicas=fields.whole("replicas"),
+            hpa_spec=fields.mapping("hpaSpec"),
+            keda_spec=fields.mapping("kedaSpec"),
+            pdb_spec=fields.mapping("pdbSpec"),
         )
 
     def to_json(self) -> dict[str, Any]:
@@ -186,20 +95,36 @@ class PredictorSpec:
     progress_deadline_s: int | None = None
 
     @classmethod
-    def from_json(cls, value: Json) -> Self:
+    def from_json(cls, value: Any) -> PredictorSpec:
+        """From the JSON of one predictor, defaulted or not.
+
+        Raises:
+            FieldError: a ValueError that names the field.
+        """
+        return cls.read(value, "predictor")
+
+    @classmethod
+    def read(cls, value: Any, path: str) -> PredictorSpec:
+        fields = Fields.of(value, path)
+        _check_present(fields, "graph")
+        _check_orchestrator(fields.child("svcOrchSpec"))
+        if (ssl := fields.child("ssl")) is not None:
+            ssl.text("certSecretName")
+        if (explainer := fields.child("explainer")) is not None:
+            explainer.text("type")
         return cls(
-            name=value["name"],
-            graph=PredictiveUnit.from_json(value["graph"]),
-            component_specs=tuple(ComponentSpec.from_json(item) for item in value.get("componentSpecs") or ()),
-            replicas=value.get("replicas"),
-            traffic=value.get("traffic") or 0,
-            shadow=bool(value.get("shadow")),
-            labels=value.get("labels") or {},
-            annotations=value.get("annotations") or {},
-            svc_orch_spec=value.get("svcOrchSpec") or {},
-            explainer=value.get("explainer") or {},
-            ssl=value.get("ssl") or {},
-            progress_deadline_s=value.get("progressDeadlineSeconds"),
+            name=fields.required_text("name"),
+            graph=PredictiveUnit.read(fields.values["graph"], fields.at("graph")),
+            component_specs=fields.items("componentSpecs", ComponentSpec.read),
+            replicas=fields.whole("replicas"),
+            traffic=fields.whole("traffic") or 0,
+            shadow=fields.flag("shadow"),
+            labels=fields.texts("labels"),
+            annotations=fields.texts("annotations"),
+            svc_orch_spec=fields.mapping("svcOrchSpec") or {},
+            explainer=fields.mapping("explainer") or {},
+            ssl=fields.mapping("ssl") or {},
+            progress_deadline_s=fields.whole("progressDeadlineSeconds"),
         )
 
     def to_json(self) -> dict[str, Any]:
@@ -238,24 +163,70 @@ class SeldonDeployment:
     replicas: int | None = None
 
     @classmethod
-    def from_json(cls, value: Json) -> Self:
-        """From the API's object. KeyError or TypeError for what the schema would have refused."""
-        metadata, spec = value["metadata"], value["spec"]
+    def from_json(cls, value: Any) -> SeldonDeployment:
+        """From a manifest or the API's object, in any of the three versions.
+
+        Raises:
+            FieldError: a ValueError that names the field.
+        """
+        fields = Fields.of(value, "")
+        _check_type(fields)
+        metadata, spec = fields.required_child("metadata"), fields.required_child("spec")
         return cls(
-            name=metadata["name"],
-            namespace=metadata.get("namespace") or "default",
-            uid=metadata.get("uid", ""),
-            generation=metadata.get("generation", 0),
-            labels=metadata.get("labels") or {},
-            metadata_annotations=metadata.get("annotations") or {},
-            predictors=tuple(PredictorSpec.from_json(item) for item in spec.get("predictors") or ()),
-            annotations=spec.get("annotations") or {},
-            protocol=spec.get("protocol") or "",
-            transport=spec.get("transport") or "",
-            server_type=spec.get("serverType") or "",
-            replicas=spec.get("replicas"),
+            name=metadata.required_text("name"),
+            namespace=metadata.text("namespace") or DEFAULT_NAMESPACE,
+            uid=metadata.text("uid"),
+            generation=metadata.whole("generation") or 0,
+            labels=metadata.texts("labels"),
+            metadata_annotations=metadata.texts("annotations"),
+            predictors=spec.items("predictors", PredictorSpec.read),
+            annotations=spec.texts("annotations"),
+            protocol=spec.text("protocol"),
+            transport=spec.text("transport"),
+            server_type=spec.text("serverType"),
+            replicas=spec.whole("replicas"),
         )
 
     def annotation(self, name: str) -> str | None:
         """From spec, else from the object's metadata: the order of the contract's "spec, then meta"."""
         return self.annotations.get(name, self.metadata_annotations.get(name))
+
+
+def _check_present(fields: Fields | None, key: str) -> None:
+    if fields is not None and fields.values.get(key) is None:
+        raise FieldError(fields.at(key), "is required")
+
+
+def _check_type(fields: Fields) -> None:
+    known = [f"{GROUP}/{version}" for version in VERSIONS]
+    if (version := fields.text("apiVersion")) not in known:
+        raise FieldError("apiVersion", f"{version!r} is not one of {', '.join(known)}")
+    if (kind := fields.text("kind")) != KIND:
+        raise FieldError("kind", f"{kind!r} is not {KIND}")
+
+
+def _check_pod_spec(spec: Fields | None) -> None:
+    """What is read of a PodSpec here has the shape that Kubernetes gives it."""
+    if spec is None:
+        return
+    for part in ("containers", "initContainers"):
+        for container in spec.items(part, Fields.of):
+            container.required_text("name")
+            container.text("image")
+            container.items("ports", read_object)
+            container.items("volumeMounts", read_object)
+            _check_env(container)
+    for volume in spec.items("volumes", Fields.of):
+        volume.required_text("name")
+
+
+def _check_orchestrator(spec: Fields | None) -> None:
+    if spec is not None:
+        spec.mapping("resources")
+        spec.whole("replicas")
+        _check_env(spec)
+
+
+def _check_env(fields: Fields) -> None:
+    for item in fields.items("env", Fields.of):
+        item.required_text("name")
