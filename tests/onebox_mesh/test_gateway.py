@@ -170,7 +170,8 @@ async def test_gateway_retries_on_another_replica(tmp_path, failure):
         assert Counter([await _predictor(client) for _ in range(20)]) == {(200, "stable"): 20}
         for _ in range(20):
             await stub.Predict(pb.SeldonMessage(), metadata=METADATA)
-    assert upstreams.members[0].seen  # it was asked, and failed
+        logs = "".join(gateway.layout.access_log(index).read_text() for index in ENVOYS)
+    assert upstreams.members[0].seen, logs  # it was asked, and failed
     assert "Predict" in upstreams.members[0].grpc_calls
 
 
