@@ -81,7 +81,6 @@ def reply_to_proto(reply: Reply) -> pb.SeldonMessage:
     data = reply.data
     try:
         message = to_proto({"meta": reply.meta})
-        message.meta.SetInParent()
         if isinstance(data, dict):
             fill_value(message.jsonData, data)
         elif isinstance(data, (bytes, bytearray)):

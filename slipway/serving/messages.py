@@ -66,9 +66,10 @@ def _build(fields: Mapping[str, Any]) -> pb.SeldonMessage:
         raise ServingError(f"unknown fields of a SeldonMessage: {', '.join(sorted(map(str, unknown)))}")
     if len(kinds := sorted(fields.keys() & _PAYLOADS)) > 1:
         raise ServingError(f"a SeldonMessage has one payload, not {', '.join(kinds)}")
-    if fields.get("meta"):
+    if fields.get("meta") is not None:
+        message.meta.SetInParent()
         _fill_meta(message.meta, _object(fields["meta"], "meta"))
-    if fields.get("status"):
+    if fields.get("status") is not None:
         json_format.ParseDict(fields["status"], message.status)
     if "data" in fields:
         _fill_data(message.data, _object(fields["data"], "data"))

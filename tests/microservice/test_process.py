@@ -1,0 +1,242 @@
+"""Whole processes: start, refuse to start, drain, end, several workers."""
+
+from __future__ import annotations
+
+import json
+import signal
+import threading
+import urllib.error
+import urllib.request
+from pathlib import Path
+
+import grpc
+import pytest
+
+from slipway.contract.protos import prediction_pb2 as pb
+from slipway.contract.protos import prediction_pb2_grpc as stubs
+from tests.waiting import wait_until
+
+ECHO = """
+import os
+class Mod:
+    def predict(self, X, names):
+        return {"pid": os.getpid()}
+    def metrics(self):
+        return [{"type": "COUNTER", "key": "calls", "value": 1}]
+"""
+SLOW = """
+import pathlib, time
+class Mod:
+    def predict(self, X, names):
+        pathlib.Path("started").touch()
+        while not pathlib.Path("release").exists():
+            time.sleep(0.01)
+        return X
+"""
+
+
+def _ask(address: str, path: str, body: object = None) -> tuple[int, bytes]:
+    data = None if body is None else json.dumps(body).encode()
+    request = urllib.request.Request(f"http://{address}{path}", data, {"Content-Type": "application/json"})
+    try:
+        with urllib.request.urlopen(request, timeout=20) as response:
+            return response.status, response.read()
+    except urllib.error.HTTPError as error:
+        with error:
+            return error.code, error.read()
+
+
+def test_one_process_serves_both_protocols_from_one_load(start_process, tmp_path: Path):
+    source = ECHO + "    def load(self):\n        open('loads', 'a').write('load ')\n"
+    process = start_process(source, PREDICTIVE_UNIT_METRICS_ENDPOINT="/prometheus")
+    rest, target, metrics = process.ready()
+    assert rest.startswith("127.0.0.1:")
+    assert json.loads(_ask(rest, "/predict", {"strData": "x"})[1])["jsonData"]["pid"] == process.process.pid
+    with grpc.insecure_channel(target) as channel:
+        reply = stubs.ModelStub(channel).Predict(pb.SeldonMessage(strData="x"), timeout=10)
+    assert reply.jsonData.struct_value.fields["pid"].number_value == process.process.pid
+    assert b"calls_total{" in _ask(metrics, "/prometheus")[1]
+    assert _ask(metrics, "/other")[0] == 404
+    assert (tmp_path / "loads").read_text() == "load "
+
+
+def test_an_idle_process_stays_below_70_megabytes(start_process):
+    process = start_process(ECHO)
+    rest, _, _ = process.ready()
+    _ask(rest, "/predict", {"strData": "x"})
+    rollup = Path(f"/proc/{process.process.pid}/smaps_rollup").read_text()
+    pss_kb = next(int(line.split()[1]) for line in rollup.splitlines() if line.startswith("Pss:"))
+    assert pss_kb < 70 * 1024
+
+
+def test_sigterm_answers_what_is_under_way_and_ends_with_zero(start_process, tmp_path: Path):
+    process = start_process(SLOW)
+    rest, _, _ = process.ready()
+    answers: list[tuple[int, bytes]] = []
+    asking = threading.Thread(target=lambda: answers.append(_ask(rest, "/predict", {"strData": "x"})))
+    asking.start()
+    wait_until((tmp_path / "started").exists)
+    process.send(signal.SIGTERM)
+    wait_until(lambda: _ask(rest, "/health/status")[0] == 503, what="not ready while draining")
+    (tmp_path / "release").touch()
+    asking.join(20)
+    assert answers[0][0] == 200
+    assert process.wait() == 0
+
+
+def test_work_that_does_not_end_is_given_up_after_the_grace(start_process, tmp_path: Path):
+    process = start_process(SLOW, "--grace", "0.2", "--drain", "0")
+    rest, _, _ = process.ready()
+    asking = threading.Thread(target=_ask_quietly, args=(rest,))
+    asking.start()
+    wait_until((tmp_path / "started").exists)
+    process.send(signal.SIGTERM)
+    assert process.wait() == 0
+    asking.join(20)
+
+
+def _ask_quietly(address: str) -> None:
+    try:
+        _ask(address, "/predict", {"strData": "x"})
+    except OSError:
+        return
+
+
+def test_a_second_signal_ends_at_once(start_process):
+    process = start_process(ECHO, "--drain", "60")
+    process.ready()
+    process.send(signal.SIGTERM)
+    wait_until(lambda: "draining" in process.text())
+    process.send(signal.SIGTERM)
+    assert process.wait() == -signal.SIGTERM
+
+
+@pytest.mark.parametrize(
+    ("source", "line"),
+    [
+        (
+            "class Mod:\n    def load(self):\n        raise OSError('no weights')\n",
+            "Mod.load() failed: OSError: no weights",
+        ),
+        ("class Mod:\n    def load(self):\n        self.weights\n", "Mod.load() failed: AttributeError"),
+        ("class Mod:\n    def __init__(self, must):\n        pass\n", "Mod(...) failed: TypeError"),
+        ("class Other: pass\n", "has no class Mod"),
+        ("import nothing_like_this\n", "import of Mod failed: ModuleNotFoundError"),
+        ("class Mod:\n    def init_metadata(self):\n        raise ValueError('bad')\n", "init_metadata() failed"),
+    ],
+)
+def test_a_component_that_cannot_be_served_ends_with_one_line(start_process, source, line):
+    process = start_process(source)
+    assert process.wait() == 1
+    said = [text for text in process.text().splitlines() if text]
+    assert len(said) == 1, process.text()
+    assert said[0].startswith("slipway.microservice: ")
+    assert line in said[0]
+
+
+@pytest.mark.parametrize(
+    ("flags", "word"),
+    [
+        (["--parameters", "[{"], "--parameters"),
+        (["--parameters", '[{"name": "a", "value": "x", "type": "INT"}]'], "'x' is not of type INT"),
+        (["--threads", "many"], "--threads"),
+        (["--unknown"], "--unknown"),
+    ],
+)
+def test_wrong_flags_end_with_two(start_process, flags, word):
+    process = start_process(ECHO, *flags)
+    assert process.wait() == 2
+    assert word in process.text()
+
+
+def test_a_taken_port_is_named(start_process):
+    first = start_process(ECHO)
+    rest, target, _ = first.ready()
+    for flag, taken in (("--http-port", rest), ("--grpc-port", target)):
+        second = start_process(ECHO, flag, taken.rpartition(":")[2])
+        assert second.wait() == 1
+        assert taken in second.text()
+
+
+def test_load_not_implemented_is_no_error(start_process):
+    process = start_process(ECHO + "    def load(self):\n        raise NotImplementedError\n")
+    assert _ask(process.ready()[0], "/health/ping") == (200, b"pong")
+
+
+def test_a_nested_class_and_seldons_names(start_process, tmp_path: Path):
+    (tmp_path / "pkg").mkdir()
+    (tmp_path / "pkg" / "deep.py").write_text(
+        "from seldon_core.user_model import SeldonComponent, SeldonResponse\n"
+        "from seldon_core.flask_utils import SeldonMicroserviceException\n"
+        "from seldon_core.metrics import create_counter\n"
+        "from seldon_core.proto import prediction_pb2\n"
+        "import seldon_core.proto.prediction_pb2\n"
+        "class Model(SeldonComponent):\n"
+        "    def predict(self, X, names):\n"
+        "        if X == 'bad': raise SeldonMicroserviceException('no', status_code=403, reason='FORBIDDEN')\n"
+        "        return SeldonResponse(X, metrics=[create_counter('n', 1)])\n"
+    )
+    process = start_process("from pkg.deep import Model as Mod\n")
+    rest, _, _ = process.ready()
+    assert json.loads(_ask(rest, "/predict", {"strData": "x"})[1])["strData"] == "x"
+    status, body = _ask(rest, "/predict", {"strData": "bad"})
+    assert (status, json.loads(body)["status"]["reason"]) == (403, "FORBIDDEN")
+
+
+def test_workers_share_the_port_and_join_their_metrics(start_process):
+    process = start_process(ECHO, "--workers", "2", "--drain", "0")
+    rest, _, _ = process.ready(2)
+    pids = {json.loads(_ask(rest, "/predict", {"strData": "x"})[1])["jsonData"]["pid"] for _ in range(40)}
+    assert len(pids) == 2
+    metrics = _metrics_address(process)
+    text = _ask(metrics, "/metrics")[1].decode()
+    assert text.count("# TYPE calls_total counter") == 1
+    assert {line.rpartition('worker_id="')[2][0] for line in text.splitlines() if line.startswith("calls_total{")} == {
+        "0",
+        "1",
+    }
+    process.send(signal.SIGTERM)
+    assert process.wait() == 0
+    for pid in pids:
+        assert not Path(f"/proc/{pid}").exists()
+
+
+def _metrics_address(process) -> str:
+    return next(line.rpartition(" ")[2] for line in process.text().splitlines() if " workers; metrics " in line)
+
+
+def test_workers_end_when_their_supervisor_is_killed(start_process):
+    process = start_process(ECHO, "--workers", "2", "--drain", "0")
+    rest, _, _ = process.ready(2)
+    pid = json.loads(_ask(rest, "/predict", {"strData": "x"})[1])["jsonData"]["pid"]
+    process.send(signal.SIGKILL)
+    wait_until(lambda: not Path(f"/proc/{pid}").exists(), what="the worker's end")
+
+
+def test_max_requests_replaces_the_worker_without_losing_requests(start_process):
+    process = start_process(ECHO, "--max-requests", "3", "--drain", "0")
+    rest, _, _ = process.ready()
+    first = {json.loads(_ask(rest, "/predict", {"strData": "x"})[1])["jsonData"]["pid"] for _ in range(3)}
+    process.ready(2)
+    second = json.loads(_ask(rest, "/predict", {"strData": "x"})[1])["jsonData"]["pid"]
+    assert len(first) == 1
+    assert second not in first
+
+
+def test_a_worker_that_cannot_start_ends_the_whole(start_process):
+    process = start_process("class Mod:\n    def load(self):\n        raise OSError('no')\n", "--workers", "2")
+    assert process.wait() == 1
+    assert "Mod.load() failed: OSError: no" in process.text()
+
+
+def test_a_custom_service_runs_beside_the_component(start_process, tmp_path: Path):
+    start_process(ECHO + "    def custom_service(self):\n        open('service', 'w').close()\n")
+    wait_until((tmp_path / "service").exists, timeout_s=20)
+
+
+def test_the_size_annotation_is_the_grpc_limit(start_process, tmp_path: Path):
+    (tmp_path / "annotations").write_text('a="b=c"\nseldon.io/grpc-max-message-size="100"\n')
+    process = start_process(ECHO, SLIPWAY_ANNOTATIONS_FILE=str(tmp_path / "annotations"))
+    with grpc.insecure_channel(process.ready()[1]) as channel, pytest.raises(grpc.RpcError) as raised:
+        stubs.ModelStub(channel).Predict(pb.SeldonMessage(strData="x" * 200), timeout=10)
+    assert raised.value.code() is grpc.StatusCode.RESOURCE_EXHAUSTED

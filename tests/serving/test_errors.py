@@ -1,0 +1,42 @@
+from __future__ import annotations
+
+import grpc
+import pytest
+
+from slipway.serving.errors import MAX_INFO_CHARS, Failure, ServingError, failure_of, grpc_status
+
+
+class _Coded(Exception):
+    def __init__(self, status_code, reason):
+        super().__init__("text")
+        self.status_code, self.reason = status_code, reason
+
+
+@pytest.mark.parametrize(
+    ("error", "failure"),
+    [
+        (ServingError("a"), Failure(400, "MICROSERVICE_BAD_DATA", "a")),
+        (ValueError("b"), Failure(500, "MICROSERVICE_INTERNAL_ERROR", "b")),
+        (ValueError(), Failure(500, "MICROSERVICE_INTERNAL_ERROR", "ValueError")),
+        (_Coded(415, "UNSUPPORTED"), Failure(415, "UNSUPPORTED", "text")),
+        (_Coded(200, None), Failure(500, "MICROSERVICE_INTERNAL_ERROR", "text")),
+        (_Coded(True, ""), Failure(500, "MICROSERVICE_INTERNAL_ERROR", "text")),
+        (_Coded(404, None), Failure(404, "MICROSERVICE_BAD_DATA", "text")),
+        (_Coded(400, "A\r\nB: é"), Failure(400, "A__B: _", "text")),
+    ],
+)
+def test_failure_of_reads_status_and_reason(error, failure):
+    assert failure_of(error) == failure
+
+
+def test_an_endless_text_is_cut():
+    assert len(failure_of(ValueError("x" * 10**6)).info) == MAX_INFO_CHARS
+
+
+@pytest.mark.parametrize(
+    ("status", "code"),
+    [(400, "INVALID_ARGUMENT"), (404, "INVALID_ARGUMENT"), (413, "RESOURCE_EXHAUSTED"), (429, "RESOURCE_EXHAUSTED"),
+     (500, "INTERNAL"), (502, "INTERNAL"), (503, "UNAVAILABLE"), (504, "DEADLINE_EXCEEDED")],
+)  # fmt: skip
+def test_grpc_status_follows_the_http_status(status, code):
+    assert grpc_status(status) is grpc.StatusCode[code]

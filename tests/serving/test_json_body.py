@@ -1,0 +1,71 @@
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from slipway.serving.errors import ServingError
+from slipway.serving.json_body import dump_json, json_depth, parse_json
+from slipway.serving.limits import MAX_JSON_DEPTH
+
+SCALARS = st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text('"[]{}\\ab\n☃')
+VALUES = st.recursive(
+    SCALARS,
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text('"[{\\a', max_size=4), inner, max_size=4),
+    max_leaves=40,
+)
+
+
+def _depth(value: Any) -> int:
+    members = value.values() if isinstance(value, dict) else value if isinstance(value, list) else None
+    return 0 if members is None else 1 + max(map(_depth, members), default=0)
+
+
+@given(VALUES, st.booleans())
+def test_json_depth_is_exact_where_there_are_many_brackets(value, ascii_only):
+    padded = [value, [[]] * (MAX_JSON_DEPTH + 1)]  # above the limit's number of brackets, so that they are looked at
+    assert json_depth(json.dumps(padded, ensure_ascii=ascii_only).encode()) == _depth(padded)
+
+
+@given(VALUES)
+def test_parse_json_reads_what_dump_json_writes(value):
+    assert parse_json(dump_json(value)) == value
+
+
+@pytest.mark.parametrize("opening", ["[", '{"a":'])
+def test_parse_json_refuses_deep_nesting(opening):
+    closing = "]" if opening == "[" else "}"
+    deepest = opening * MAX_JSON_DEPTH + ("1" if opening != "[" else "") + closing * MAX_JSON_DEPTH
+    parse_json(deepest)
+    for body in (opening * 1_000_000, f"[{deepest}]"):
+        with pytest.raises(ServingError, match="deeper than 100"):
+            parse_json(body)
+
+
+def test_brackets_inside_of_strings_do_not_count():
+    assert parse_json(json.dumps("[" * 1000)) == "[" * 1000
+    hidden = '{"a":"' + "]" * 500 + '","b":' + "[" * 500 + "]" * 500 + "}"
+    with pytest.raises(ServingError, match="deeper"):
+        parse_json(hidden)
+
+
+@pytest.mark.parametrize("body", [b"", b"[", b"\xff", b"1" * 5000, b'{"a":1}x', b"\x00", b"'a'", b"\xfe\xff\x00["])
+def test_parse_json_answers_400_for_what_is_no_json(body):
+    with pytest.raises(ServingError, match="the body is not JSON") as raised:
+        parse_json(body)
+    assert raised.value.status_code == 400
+
+
+def test_byte_order_mark_and_not_a_number_are_taken():
+    assert parse_json(b"\xef\xbb\xbf[1]") == [1]
+    assert np.isnan(parse_json(b"NaN"))
+
+
+def test_dump_json_writes_numpy_as_numbers_and_refuses_objects():
+    assert dump_json({"a": np.float32(0.5), "b": np.array([1, 2])}) == b'{"a":0.5,"b":[1,2]}'
+    with pytest.raises(TypeError, match="object has no JSON form"):
+        dump_json(object())
