@@ -36,7 +36,9 @@ class RecordingKube:
         self.annotations: dict[str, str] = {}
         self.events: list[dict[str, Any]] = []
 
-    async def patch(self, kind: Kind, name: str, body: Any, *, subresource: str | None = None, **_: Any) -> dict[str, Any]:
+    async def patch(
+        self, kind: Kind, name: str, body: Any, *, subresource: str | None = None, **_: Any
+    ) -> dict[str, Any]:
         if kind == POD and subresource == "status":
             self.statuses.append(body["status"])
         elif kind == POD:
@@ -121,7 +123,9 @@ def image_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
         "name: test/app\nentrypoint: [python, app.py]\nrequirements: none.txt\nenv: {GREETING: hello}\nsources: [app.py]\n"
     )
     (source / "none.txt").write_text("")
-    (source / "app.py").write_text("import os\nprint(os.environ['GREETING'], flush=True)\nimport time\ntime.sleep(600)\n")
+    (source / "app.py").write_text(
+        "import os\nprint(os.environ['GREETING'], flush=True)\nimport time\ntime.sleep(600)\n"
+    )
     home = tmp_path_factory.mktemp("home")
     build(IMAGE, paths=Paths(home), folder=source)
     return home

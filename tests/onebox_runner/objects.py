@@ -15,10 +15,19 @@ def pod_object(name: str = "p", *, uid: str = "", **changes: Any) -> dict[str, A
     return {"apiVersion": "v1", "kind": "Pod", "metadata": meta, "spec": spec, **changes}
 
 
-def running_pod(name: str, owner: dict[str, Any], *, ready: bool, at: float = NOW, going: bool = False) -> dict[str, Any]:
-    reference = {"kind": owner["kind"], "name": owner["metadata"]["name"], "uid": owner["metadata"]["uid"], "controller": True}
+def running_pod(
+    name: str, owner: dict[str, Any], *, ready: bool, at: float = NOW, going: bool = False
+) -> dict[str, Any]:
+    reference = {
+        "kind": owner["kind"],
+        "name": owner["metadata"]["name"],
+        "uid": owner["metadata"]["uid"],
+        "controller": True,
+    }
     condition = {"type": "Ready", "status": "True" if ready else "False", "lastTransitionTime": time_text(at)}
-    pod = pod_object(name, metadata={"ownerReferences": [reference]}, status={"phase": "Running", "conditions": [condition]})
+    pod = pod_object(
+        name, metadata={"ownerReferences": [reference]}, status={"phase": "Running", "conditions": [condition]}
+    )
     if going:
         pod["metadata"]["deletionTimestamp"] = time_text(at)
     return pod

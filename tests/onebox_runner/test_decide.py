@@ -165,7 +165,11 @@ def test_a_ready_container_stays_ready_until_the_failure_threshold() -> None:
 
 
 def test_other_probes_wait_for_the_startup_probe() -> None:
-    probes = {"startupProbe": {**HTTP, "periodSeconds": 1, "failureThreshold": 10}, "readinessProbe": HTTP, "livenessProbe": HTTP}
+    probes = {
+        "startupProbe": {**HTTP, "periodSeconds": 1, "failureThreshold": 10},
+        "readinessProbe": HTTP,
+        "livenessProbe": HTTP,
+    }
     pod = make_pod(containers=[{"name": "main", "image": "a:1", **probes}])
     actions, observed = take(pod, running(pod), NOW)
     assert actions == [RunProbe("main", "startup")]
@@ -184,7 +188,9 @@ def test_a_startup_probe_may_fail_for_as_long_as_declared_however_often_it_is_tr
 
 
 def test_a_dead_container_is_stopped_killed_and_restarted() -> None:
-    pod = make_pod(terminationGracePeriodSeconds=20, containers=[{"name": "main", "image": "a:1", "livenessProbe": HTTP}])
+    pod = make_pod(
+        terminationGracePeriodSeconds=20, containers=[{"name": "main", "image": "a:1", "livenessProbe": HTTP}]
+    )
     observed = running(pod)
     for _ in range(3):
         observed = probed(observed, pod.container("main"), "liveness", is_ok=False)

@@ -33,6 +33,11 @@ def ready(pods: Pods) -> bool:
     return conditions.get("Ready") == "True"
 
 
+def is_alive(pid: int) -> bool:
+    """And no zombie: those have no program any more."""
+    return Path(f"/proc/{pid}/exe").exists()
+
+
 def pids(pods: Pods) -> list[int]:
     return [int(item["containerID"].removeprefix("process://")) for item in pods.kube.status["containerStatuses"]]
 
@@ -49,7 +54,9 @@ async def test_the_image_s_entrypoint_runs_with_its_environment(pods: Pods) -> N
     assert pods.kube.reasons()[:3] == ["Pulled", "Created", "Started"]
 
 
-async def test_nothing_of_the_runner_s_environment_reaches_a_container(pods: Pods, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_nothing_of_the_runner_s_environment_reaches_a_container(
+    pods: Pods, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "not for containers")
     worker = pods.start("python", "-c", "import os; print(sorted(os.environ))")
     await pods.until(lambda: pods.log(worker))
@@ -85,7 +92,11 @@ async def test_a_slow_container_is_ready_when_it_answers_and_not_before(pods: Po
 
 
 async def test_a_liveness_probe_restarts_a_container(pods: Pods) -> None:
-    probe = {"exec": {"command": ["python", "-c", "import sys; sys.exit(1)"]}, "periodSeconds": 0.2, "failureThreshold": 2}
+    probe = {
+        "exec": {"command": ["python", "-c", "import sys; sys.exit(1)"]},
+        "periodSeconds": 0.2,
+        "failureThreshold": 2,
+    }
     pods.start("python", "-c", "import time; time.sleep(600)", livenessProbe=probe)
     await pods.until(lambda: pods.kube.status.get("containerStatuses", [{}])[0].get("restartCount", 0) >= 1)
     assert "Unhealthy" in pods.kube.reasons()
@@ -97,7 +108,13 @@ async def test_a_stop_marks_the_pod_unready_before_term(pods: Pods) -> None:
     worker = pods.start("python", "-c", SERVER, readinessProbe=probe)
     await pods.until(lambda: ready(pods))
     await pods.stop(worker)
-    unready = next(i for i, s in enumerate(pods.kube.statuses) if s["conditions"][2]["status"] == "False" and i > 0 and pods.kube.statuses[i - 1]["conditions"][2]["status"] == "True")
+    unready = next(
+        i
+        for i, s in enumerate(pods.kube.statuses)
+        if s["conditions"][2]["status"] == "False"
+        and i > 0
+        and pods.kube.statuses[i - 1]["conditions"][2]["status"] == "True"
+    )
     assert "running" in pods.kube.statuses[unready]["containerStatuses"][0]["state"]
     assert decide.DRAIN_S > 0
 
@@ -113,16 +130,26 @@ async def test_a_pre_stop_hook_runs_before_term(pods: Pods) -> None:
 
 async def test_the_whole_group_ends_with_its_leader(pods: Pods) -> None:
     program = "import subprocess, sys, time; p = subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(600)']); print(p.pid, flush=True); time.sleep(0.2); sys.exit(0)"
-    worker = pods.start(obj=pod_object(spec={"restartPolicy": "Never", "containers": [{"name": "main", "image": IMAGE, "command": ["python", "-c", program]}]}))
+    worker = pods.start(
+        obj=pod_object(
+            spec={
+                "restartPolicy": "Never",
+                "containers": [{"name": "main", "image": IMAGE, "command": ["python", "-c", program]}],
+            }
+        )
+    )
     await pods.until(lambda: pods.kube.status.get("phase") == "Succeeded")
     child = int(pods.log(worker)[0])
-    await pods.until(lambda: not Path(f"/proc/{child}/exe").exists())
+    await pods.until(lambda: not is_alive(child))
 
 
 def pod_with_volumes() -> dict[str, Any]:
     volumes = [
         {"name": "model", "emptyDir": {}},
-        {"name": "podinfo", "downwardAPI": {"items": [{"path": "annotations", "fieldRef": {"fieldPath": "metadata.annotations"}}]}},
+        {
+            "name": "podinfo",
+            "downwardAPI": {"items": [{"path": "annotations", "fieldRef": {"fieldPath": "metadata.annotations"}}]},
+        },
         {"name": "graph", "configMap": {"name": "graph"}},
         {"name": "secret", "secret": {"secretName": "keys", "defaultMode": 0o400}},
     ]
@@ -132,7 +159,12 @@ def pod_with_volumes() -> dict[str, Any]:
         {"name": "secret", "mountPath": "/etc/keys"},
     ]
     read = "import time, sys\nfor path in sys.argv[1:]: print(open(path).read().strip(), flush=True)\ntime.sleep(600)"
-    files = ["/mnt/models/weights", "/etc/podinfo/annotations", "/etc/slipway/predictor/predictor.json", "/etc/keys/key"]
+    files = [
+        "/mnt/models/weights",
+        "/etc/podinfo/annotations",
+        "/etc/slipway/predictor/predictor.json",
+        "/etc/keys/key",
+    ]
     write = "open('/mnt/models/weights', 'w').write('w')"
     containers = [
         {
@@ -151,7 +183,12 @@ def pod_with_volumes() -> dict[str, Any]:
     }
     assert write
     return pod_object(
-        spec={"initContainers": [init], "containers": containers, "volumes": volumes, "terminationGracePeriodSeconds": 2},
+        spec={
+            "initContainers": [init],
+            "containers": containers,
+            "volumes": volumes,
+            "terminationGracePeriodSeconds": 2,
+        },
         metadata={"annotations": {"a": 'say "hi"'}},
     )
 
@@ -177,7 +214,10 @@ async def test_a_changed_config_map_and_annotation_reach_the_running_container(p
     worker.update({**obj, "metadata": {**obj["metadata"], "annotations": {"a": "changed"}}})
     volumes = worker.folder / "volumes"
     assert (volumes / "graph" / "predictor.json").read_text() == "new"
-    assert sorted(path.name for path in (volumes / "graph").iterdir() if not path.name.startswith("..")) == ["more", "predictor.json"]
+    assert sorted(path.name for path in (volumes / "graph").iterdir() if not path.name.startswith("..")) == [
+        "more",
+        "predictor.json",
+    ]
     assert (volumes / "podinfo" / "annotations").read_text() == 'a="changed"'
 
 
@@ -215,7 +255,7 @@ async def test_a_new_runner_adopts_what_lives(pods: Pods) -> None:
     numbers = [int(line) for line in pods.log(again)]
     assert numbers == list(range(len(numbers)))  # not a line was lost in between
     await pods.stop(again)
-    assert not Path(f"/proc/{before[0]}/exe").exists()
+    assert not is_alive(before[0])
 
 
 async def test_what_died_without_a_runner_starts_again_with_the_same_digest(pods: Pods) -> None:
@@ -248,21 +288,34 @@ async def test_a_reused_pid_is_never_taken_for_the_container(pods: Pods) -> None
     await pods.stop(again)
     found = read_state(worker.folder)
     assert found is not None
-    assert Path(f"/proc/{pid}").exists()
+    assert is_alive(pid)
     os.killpg(pid, signal.SIGKILL)
     assert not any(is_same(identity) for identity in found.processes.values())
 
 
 async def test_two_pods_have_addresses_of_their_own_and_the_same_ports(pods: Pods) -> None:
     port = [{"name": "http", "containerPort": 9000}]
-    container = {"name": "main", "image": IMAGE, "command": ["python", "-c", SERVER], "ports": port, "readinessProbe": {"tcpSocket": {"port": "http"}}}
+    container = {
+        "name": "main",
+        "image": IMAGE,
+        "command": ["python", "-c", SERVER],
+        "ports": port,
+        "readinessProbe": {"tcpSocket": {"port": "http"}},
+    }
     for name in ("one", "two"):
         pods.start(obj=pod_object(name, spec={"containers": [container], "terminationGracePeriodSeconds": 1}))
-    await pods.until(lambda: len({s["podIP"] for s in pods.kube.statuses if s["conditions"][2]["status"] == "True"}) == 2)
+    await pods.until(
+        lambda: len({s["podIP"] for s in pods.kube.statuses if s["conditions"][2]["status"] == "True"}) == 2
+    )
 
 
 async def test_a_container_over_its_memory_limit_is_killed_and_says_why(pods: Pods) -> None:
-    worker = pods.start("python", "-c", "import time; x = b'x' * 50_000_000; print('up', flush=True); time.sleep(600)", resources={"limits": {"memory": "20Mi"}})
+    worker = pods.start(
+        "python",
+        "-c",
+        "import time; x = b'x' * 50_000_000; print('up', flush=True); time.sleep(600)",
+        resources={"limits": {"memory": "20Mi"}},
+    )
     await pods.until(lambda: pods.log(worker) == ["up"])
     from slipway.onebox.runner.memory import used_bytes
 
@@ -270,4 +323,6 @@ async def test_a_container_over_its_memory_limit_is_killed_and_says_why(pods: Po
     used = used_bytes(pid)
     assert used > 50_000_000 > limit == 20 * 1024 * 1024
     worker.kill_for_memory(name, used, limit)
-    await pods.until(lambda: pods.kube.status["containerStatuses"][0]["lastState"].get("terminated", {}).get("reason") == "OOMKilled")
+    await pods.until(
+        lambda: pods.kube.status["containerStatuses"][0]["lastState"].get("terminated", {}).get("reason") == "OOMKilled"
+    )

@@ -30,8 +30,11 @@ def ensure_environment(folder: Path, *, lock: str, progress: Progress) -> None:
     unfinished = folder.with_name(f"{folder.name}.tmp")
     shutil.rmtree(unfinished, ignore_errors=True)
     progress(f"installing the Python environment {folder.name[:12]} (once per lock file)")
-    _make(unfinished, lock=lock)
-    unfinished.rename(folder)
+    try:
+        _make(unfinished, lock=lock)
+        unfinished.rename(folder)
+    finally:
+        shutil.rmtree(unfinished, ignore_errors=True)
 
 
 def _make(folder: Path, *, lock: str) -> None:

@@ -43,7 +43,7 @@ def plan_job(job: Object, pods: Sequence[Object], now: float) -> list[Step]:
     is_done = not failure and succeeded >= _completions(job) and not (wanted and active)
     steps: list[Step] = [Delete(POD, pod, failure or "no longer wanted") for pod in active[wanted:]]
     if not failure and not is_done and now >= _retry_at(failures):
-        steps += _make(job, pods, wanted - len(active))
+        steps += _make(job, pods, wanted - len(active), now)
     status = _status(job, active=min(len(active), wanted), succeeded=succeeded, failed=len(failures), now=now)
     if failure or is_done:
         status |= _end(failure, now)
@@ -64,7 +64,7 @@ def retry_at(job: Object, pods: Sequence[Object]) -> float | None:
     return min((time for time in times if time), default=None)
 
 
-def _make(job: Object, pods: Sequence[Object], count: int) -> list[Step]:
+def _make(job: Object, pods: Sequence[Object], count: int, now: float) -> list[Step]:
     name, uid = job["metadata"]["name"], job["metadata"]["uid"]
     labels = {
         "batch.kubernetes.io/job-name": name,
@@ -75,7 +75,7 @@ def _make(job: Object, pods: Sequence[Object], count: int) -> list[Step]:
     taken = [pod["metadata"]["name"] for pod in pods]
     steps: list[Step] = []
     for _ in range(count):
-        pod = pod_from(job["spec"]["template"], job, taken=taken, labels=labels)
+        pod = pod_from(job["spec"]["template"], job, taken=taken, now=now, labels=labels)
         taken.append(pod["metadata"]["name"])
         steps.append(Create(pod, "the Job needs a Pod"))
     return steps

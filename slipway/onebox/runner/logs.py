@@ -10,7 +10,7 @@ import asyncio
 import contextlib
 import fcntl
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -21,6 +21,8 @@ MAX_LINE_BYTES = 64 * 1024
 PIPE_BYTES = 256 * 1024
 """What a container can print while no runner reads."""
 READ_BYTES = 64 * 1024
+KEPT_RUNS = 2
+"""Logs of this many runs of a container stay: the current one and the one before."""
 F_SETPIPE_SZ = 1031
 
 
@@ -89,3 +91,35 @@ class PipeReader:
         if lines:
             self._log.write(self._stream, lines)
         return True
+
+
+class Output:
+    """The log and the two pipes of one run of a container."""
+
+    def __init__(self, log: Path, *, pipes: Path) -> None:
+        """``pipes``: the common start of the pipes' paths."""
+        self._log = LogFile(log)
+        names = ((pipes.with_name(f"{pipes.name}.{stream}"), stream) for stream in ("stdout", "stderr"))
+        self._readers = [PipeReader(path, stream=stream, log=self._log) for path, stream in names]
+        self._forget_old(log)
+
+    @contextlib.contextmanager
+    def writers(self) -> Iterator[tuple[int, int]]:
+        """Descriptors for a container that is being started; it has copies of its own afterwards."""
+        stdout, stderr = (reader.writer() for reader in self._readers)
+        try:
+            yield stdout, stderr
+        finally:
+            os.close(stdout)
+            os.close(stderr)
+
+    def close(self) -> None:
+        for reader in self._readers:
+            reader.close()
+        self._log.close()
+
+    def _forget_old(self, log: Path) -> None:
+        newest = int(log.name.partition(".")[0])
+        for old in log.parent.iterdir():
+            if int(old.name.partition(".")[0]) <= newest - KEPT_RUNS:
+                old.unlink()

@@ -10,7 +10,6 @@ import asyncio
 import json
 import logging
 import math
-import os
 import shutil
 import signal
 import time
@@ -35,7 +34,7 @@ from slipway.onebox.runner.decide import (
     next_actions,
     next_due,
 )
-from slipway.onebox.runner.logs import LogFile, PipeReader
+from slipway.onebox.runner.logs import Output
 from slipway.onebox.runner.machine import Machine
 from slipway.onebox.runner.observed import (
     Observed,
@@ -52,16 +51,21 @@ from slipway.onebox.runner.process import KILLED, Command, Process, adopt, run_t
 from slipway.onebox.runner.references import MissingReference
 from slipway.onebox.runner.report import Report
 from slipway.onebox.runner.spec import Check, InvalidPod, Pod, parse_pod
-from slipway.onebox.runner.state import PodState, boot_id, read_state, restored, write_state
+from slipway.onebox.runner.state import (
+    IMAGE_DIGESTS,
+    PodState,
+    boot_id,
+    pinned_digests,
+    read_state,
+    restored,
+    write_state,
+)
 from slipway.onebox.runner.status import Facts, render_status
 from slipway.onebox.runner.volumes import plain_folder, volume_files, write_files
 
-IMAGE_DIGESTS = "slipway.dev/image-digests"
 PATHS = "slipway.dev/paths"
 MAX_SLEEP_S = 60.0
 POST_START_TIMEOUT_S = 60.0
-KEPT_RUNS = 2
-"""Logs of this many runs of a container stay: the current one and the one before."""
 
 log = logging.getLogger(__name__)
 
@@ -81,7 +85,7 @@ class PodWorker:
         self._images: dict[str, str] = dict(state.images) if state else pinned_digests(obj)
         self._processes: dict[str, Process] = {}
         self._commands: dict[str, Command] = {}
-        self._pipes: dict[str, tuple[LogFile, list[PipeReader]]] = {}
+        self._outputs: dict[str, Output] = {}
         self._volumes: dict[str, Path] = {}
         self._killed_for_memory: set[str] = set()
         self._tasks: set[asyncio.Task[None]] = set()
@@ -148,8 +152,8 @@ class PodWorker:
             for task in self._tasks:
                 task.cancel()
             await asyncio.gather(*self._tasks, return_exceptions=True)
-            for name in list(self._pipes):
-                self._close_pipes(name)
+            for output in self._outputs.values():
+                output.close()
             await self._report.flush()
             reporting.cancel()
             self._machine.addresses.release(self._ip)
@@ -199,7 +203,7 @@ class PodWorker:
             if process is not None:
                 log.info("%s: adopted %s, process %d", "/".join(self.pod.key), name, process.identity.pid)
                 self._processes[name] = process
-                self._open_pipes(name, item.restarts)
+                self._open_output(name)
                 self._spawn_task(self._watch(name, process))
             elif item.phase == "running":
                 message = "the process ended while no runner was there to see its exit code"
@@ -263,16 +267,13 @@ class PodWorker:
         self._wake.set()
 
     def _launch(self, name: str, command: Command) -> Process:
-        pipes = self._open_pipes(name, self._observed.of(name).restarts)
-        writers = [pipe.writer() for pipe in pipes]
+        self._open_output(name)
         try:
-            return spawn(command, stdout=writers[0], stderr=writers[1])
+            with self._outputs[name].writers() as (stdout, stderr):
+                return spawn(command, stdout=stdout, stderr=stderr)
         except (OSError, ValueError):
-            self._close_pipes(name)
+            self._outputs.pop(name).close()
             raise
-        finally:
-            for writer in writers:
-                os.close(writer)
 
     def _command(self, name: str) -> Command:
         """The command of a container; its image's digest is chosen the first time."""
@@ -298,7 +299,7 @@ class PodWorker:
 
     async def _watch(self, name: str, process: Process) -> None:
         code = await process.wait()
-        self._close_pipes(name)
+        self._outputs.pop(name).close()
         del self._processes[name]
         reason = "Completed" if code == 0 else "Error"
         if name in self._killed_for_memory:
@@ -352,24 +353,10 @@ class PodWorker:
             self._machine.events.record(self.obj, "FailedPostStartHook", result.message, is_warning=True)
             process.signal_group(signal.SIGKILL)
 
-    def _open_pipes(self, name: str, restart: int) -> list[PipeReader]:
-        pod = self.pod
-        path = self._machine.paths.container_log(pod.namespace, pod.name, pod.uid, container=name, restart=restart)
-        logfile = LogFile(path)
-        for old in path.parent.iterdir():
-            if int(old.name.partition(".")[0]) <= restart - KEPT_RUNS:
-                old.unlink()
-        pipes = [
-            PipeReader(self.folder / f"{name}.{stream}", stream=stream, log=logfile) for stream in ("stdout", "stderr")
-        ]
-        self._pipes[name] = (logfile, pipes)
-        return pipes
-
-    def _close_pipes(self, name: str) -> None:
-        logfile, pipes = self._pipes.pop(name)
-        for pipe in pipes:
-            pipe.close()
-        logfile.close()
+    def _open_output(self, name: str) -> None:
+        pod, restart = self.pod, self._observed.of(name).restarts
+        log = self._machine.paths.container_log(pod.namespace, pod.name, pod.uid, container=name, restart=restart)
+        self._outputs[name] = Output(log, pipes=self.folder / name)
 
     def _ground(self) -> Ground:
         return Ground(self.folder, self._ip, self._volumes)
@@ -411,12 +398,3 @@ class PodWorker:
         if not task.cancelled() and (error := task.exception()) is not None:
             self._crash = self._crash or error
             self._wake.set()
-
-
-def pinned_digests(obj: Mapping[str, Any]) -> dict[str, str]:
-    """What an earlier runner chose, where its state file is lost. Raises InvalidPod."""
-    text = (obj["metadata"].get("annotations") or {}).get(IMAGE_DIGESTS)
-    try:
-        return {str(key): str(value) for key, value in json.loads(text or "{}").items()}
-    except (ValueError, AttributeError) as exc:
-        raise InvalidPod(f"annotation {IMAGE_DIGESTS}: {text!r} is not a JSON object of container and digest") from exc

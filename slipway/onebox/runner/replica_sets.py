@@ -35,7 +35,7 @@ def plan_replica_set(replica_set: Object, pods: Sequence[Object], now: float) ->
     steps: list[Step] = []
     taken = [pod["metadata"]["name"] for pod in pods]
     for _ in range(min(MAX_BURST, max(0, wanted - len(mine)))):
-        pod = pod_from(spec["template"], replica_set, taken=taken)
+        pod = pod_from(spec["template"], replica_set, taken=taken, now=now)
         taken.append(pod["metadata"]["name"])
         steps.append(Create(pod, f"{len(mine)} of {wanted} Pods"))
     surplus = sorted(mine, key=_worth)[: max(0, len(mine) - wanted)]

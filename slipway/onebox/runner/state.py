@@ -12,8 +12,11 @@ from typing import Any
 
 from slipway.onebox.runner.observed import ContainerState, Exit, Observed
 from slipway.onebox.runner.process import Identity
+from slipway.onebox.runner.spec import InvalidPod
 
 STATE_FILE = "state.json"
+IMAGE_DIGESTS = "slipway.dev/image-digests"
+"""Annotation of a Pod: container → digest, as a JSON object."""
 BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 KEPT_FIELDS = ("phase", "restarts", "crashes", "started_at", "is_started", "is_ready", "not_before")
 
@@ -65,6 +68,15 @@ def restored(state: PodState) -> Observed:
         for name, item in state.containers.items()
     }
     return Observed(containers=containers)
+
+
+def pinned_digests(obj: Mapping[str, Any]) -> dict[str, str]:
+    """What an earlier runner chose, where its state file is lost. Raises InvalidPod."""
+    text = (obj["metadata"].get("annotations") or {}).get(IMAGE_DIGESTS)
+    try:
+        return {str(key): str(value) for key, value in json.loads(text or "{}").items()}
+    except (ValueError, AttributeError) as exc:
+        raise InvalidPod(f"annotation {IMAGE_DIGESTS}: {text!r} is not a JSON object of container and digest") from exc
 
 
 def _dump(state: PodState) -> dict[str, Any]:

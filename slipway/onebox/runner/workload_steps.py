@@ -106,16 +106,16 @@ def template_hash(template: Object) -> str:
 
 
 def pod_from(
-    template: Object, owner: Object, *, taken: Sequence[str], labels: Mapping[str, str] | None = None
+    template: Object, owner: Object, *, taken: Sequence[str], now: float, labels: Mapping[str, str] | None = None
 ) -> dict[str, Any]:
-    """A Pod of ``owner`` with a name that is not in ``taken``."""
+    """A Pod of ``owner`` with a name that is not in ``taken``; made at another time it has another name."""
     meta = template.get("metadata") or {}
     name, namespace = owner["metadata"]["name"], owner["metadata"]["namespace"]
     return {
         "apiVersion": "v1",
         "kind": "Pod",
         "metadata": {
-            "name": free_name(name, owner["metadata"]["uid"], taken),
+            "name": free_name(name, f"{owner['metadata']['uid']}/{now}", taken),
             "generateName": f"{name}-",
             "namespace": namespace,
             "labels": {**(meta.get("labels") or {}), **(labels or {})},
@@ -127,7 +127,7 @@ def pod_from(
 
 
 def free_name(prefix: str, seed: str, taken: Sequence[str]) -> str:
-    """Deterministic: a plan that is made again from the same state asks for the same name, which the API refuses."""
+    """``prefix`` and five letters that follow from ``seed``: the first that are not in ``taken``."""
     attempt = 0
     while True:
         name = f"{prefix[: MAX_NAME_CHARS - SUFFIX_CHARS - 1]}-{_letters(f'{seed}/{attempt}', SUFFIX_CHARS)}"
