@@ -36,6 +36,8 @@ def ensure_cluster(data: Path) -> None:
         os.chown(data, NOBODY, NOBODY)
     version = data / "PG_VERSION"
     if not version.exists():
+        if any(data.iterdir()):
+            raise ClusterError(f"{data}: not empty, and no cluster of PostgreSQL: move the folder away")
         _make_cluster(data, uid)
     elif (found := version.read_text().strip()) != str(MAJOR):
         raise ClusterError(
