@@ -34,6 +34,7 @@ SLIPWAY = Path(sys.executable).with_name("slipway")
 IMAGES = ("image-transformer", "yolo-detector")
 SHARED_DATA = REPOSITORY.parent / "shared" / "data"
 COCO = "yolo-fastest-1.1-xl"
+COCO_MODEL = "coco"
 CANARY_SHARE = 0.10
 AT_ONCE = 4
 READY_TIMEOUT_S = 120.0
@@ -105,10 +106,10 @@ def register() -> dict[str, float]:
                 "--tag",
                 tag,
             )
-    if SHARED_DATA.is_dir() and COCO not in known:
+    if SHARED_DATA.is_dir() and COCO_MODEL not in known:
         files = {"--cfg": f"cfg/{COCO}.cfg", "--weights": f"weights/{COCO}.weights", "--names": "names/coco.names"}
         words = [word for flag, path in files.items() for word in (flag, str(SHARED_DATA / path))]
-        slipway("model", "register", COCO, *words, "--alias", "champion", "--licence", "YOLO LICENSE v2")
+        slipway("model", "register", COCO_MODEL, *words, "--alias", "champion", "--licence", "YOLO LICENSE v2")
     return precisions
 
 

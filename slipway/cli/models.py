@@ -69,7 +69,7 @@ def register(
     if not as_json:
         click.echo(f"{cfg.name}: {summary.width}x{summary.height}, {summary.classes} classes, strict load passed")
     info = mlflow_darknet.log_model(
-        cfg=cfg, weights=weights, names=names, name=name, registered_model_name=name, licence=licence, tags=pairs
+        cfg=cfg, weights=weights, names=names, registered_model_name=name, licence=licence, tags=pairs
     )
     version = str(info.registered_model_version)
     for each in alias:
