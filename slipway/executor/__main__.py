@@ -15,6 +15,8 @@ from slipway.executor.process import serve
 from slipway.executor.settings import parse_settings
 from slipway.serving.server import BindError, run
 
+LOG = logging.getLogger("slipway.executor")
+
 
 def main(argv: Sequence[str] | None = None) -> int:
     """The exit code: 0 after a drain, 1 when it cannot start (2, from argparse, for a wrong command line)."""
@@ -23,6 +25,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         logging.basicConfig(level=settings.log_level, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
         spec = load_spec(settings)
         graph = compile_graph(spec)
+        if logged := [unit.name for unit in spec.graph.walk() if unit.logger]:
+            LOG.warning("payload logging is not offered: the logger of %s has no effect", ", ".join(logged))
         limits = call_limits({**spec.annotations, **load_annotations(settings.annotations_file)})
         return run(serve(graph, settings=settings, limits=limits))
     except (SettingError, GraphError, BindError) as error:

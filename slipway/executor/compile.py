@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from slipway.contract.sdep import PredictiveUnit, PredictorSpec
-from slipway.contract.validation import METHODS, NODE_TYPES
+from slipway.contract.graph import METHODS, NODE_TYPES, RANDOM_ABTEST, PredictiveUnit
+from slipway.contract.sdep import PredictorSpec
 from slipway.executor.errors import GraphError
-from slipway.executor.graph import DEFAULT_RATIO_A, MAX_DEPTH, Endpoint, Graph, Image, Method, Node, RandomAbTest
+from slipway.executor.graph import DEFAULT_RATIO_A, Endpoint, Graph, Image, Method, Node, RandomAbTest
 
-NETWORK_TYPES = frozenset(NODE_TYPES) - {"", "UNKNOWN_TYPE"}
-RANDOM_ABTEST = "RANDOM_ABTEST"
+NETWORK_TYPES = frozenset(NODE_TYPES) - {"UNKNOWN_TYPE"}
 
 
 def compile_graph(spec: PredictorSpec) -> Graph:
@@ -22,7 +21,7 @@ def compile_graph(spec: PredictorSpec) -> Graph:
         for component in spec.component_specs
         for container in component.containers
     }
-    root = _node(spec.graph, images=images, where=f"predictor {spec.name}: graph", depth=1)
+    root = _node(spec.graph, images=images, where=f"predictor {spec.name}: graph")
     nodes: dict[str, Node] = {}
     for node in root.walk():
         nodes.setdefault(node.name, node)
@@ -30,11 +29,9 @@ def compile_graph(spec: PredictorSpec) -> Graph:
     return Graph(spec.name, version, root, nodes)
 
 
-def _node(unit: PredictiveUnit, *, images: dict[str, str], where: str, depth: int) -> Node:
-    if depth > MAX_DEPTH:
-        raise GraphError(f"{where[:200]}…: more than {MAX_DEPTH} nodes below one another")
+def _node(unit: PredictiveUnit, *, images: dict[str, str], where: str) -> Node:
     here = f"{where}: node {unit.name}"
-    children = tuple(_node(child, images=images, where=here, depth=depth + 1) for child in unit.children)
+    children = tuple(_node(child, images=images, where=here) for child in unit.children)
     _check_words(unit, here)
     node = Node(
         name=unit.name,
@@ -55,12 +52,12 @@ def _node(unit: PredictiveUnit, *, images: dict[str, str], where: str, depth: in
 
 def _check_words(unit: PredictiveUnit, where: str) -> None:
     for field, words, known in (
-        ("type", [unit.type], NODE_TYPES),
+        ("type", [unit.type] if unit.type else [], NODE_TYPES),
         ("methods", unit.methods, METHODS),
     ):
         for word in words:
             if word not in known:
-                raise GraphError(f"{where}: {field}: {word!r} is not one of {', '.join(sorted(filter(None, known)))}")
+                raise GraphError(f"{where}: {field}: {word!r} is not one of {', '.join(sorted(known))}")
 
 
 def split_image(image: str) -> Image:

@@ -6,9 +6,6 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from enum import Enum
 
-MAX_DEPTH = 64
-"""Nodes below one another; a request takes one level of Python calls per node."""
-
 DEFAULT_RATIO_A = 0.5
 
 

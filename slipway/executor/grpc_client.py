@@ -101,7 +101,8 @@ class GrpcNodes:
     def _target(self, node: Node) -> str:
         if node.endpoint is None:
             raise UnknownNode(f"node {node.name} has no endpoint: nothing to call")
-        return f"{self._addresses.resolve(node.endpoint.host)}:{node.endpoint.grpc_port}"
+        host = self._addresses.resolve(node.endpoint.host)
+        return f"[{host}]:{node.endpoint.grpc_port}" if ":" in host else f"{host}:{node.endpoint.grpc_port}"
 
     def _callable(self, target: str, path: str) -> grpc.aio.UnaryUnaryMultiCallable:
         call = self._calls.get((target, path))

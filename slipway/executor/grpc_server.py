@@ -61,7 +61,8 @@ class GrpcSurface:
                 code = grpc.StatusCode.OK
             except Exception as error:
                 code, details, reason = status_of(error, service)
-                context.set_trailing_metadata((*self._trailing(journey), (headers.REASON, reason)))
+                named = ((headers.REASON, reason),) if reason else ()
+                context.set_trailing_metadata((*self._trailing(journey), *named))
                 await context.abort(code, details)
                 raise
             finally:

@@ -22,7 +22,7 @@ from slipway.executor.settings import ENGINE_PREDICTOR, Settings
 
 LOG = logging.getLogger(__name__)
 Adopt = Callable[[Graph], Awaitable[list[str]]]
-MALFORMED = (ValueError, KeyError, TypeError, AttributeError, RecursionError)
+MALFORMED = (ValueError, RecursionError)
 """What a document of the wrong shape raises when it is read into types."""
 Stamp = tuple[int, int, int]
 

@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable
 
 from slipway.executor.addresses import Addresses
-from slipway.executor.errors import NodeAnswered, NodeTimeout, NodeUnreachable
+from slipway.executor.errors import NodeAnswered, NodeUnreachable, RequestError
 from slipway.executor.graph import Node
 from slipway.executor.limits import FIRST_READY_POLL_S, PROBE_TIMEOUT_S
 from slipway.executor.rest_client import METADATA_PATH, RestNodes
@@ -70,9 +70,9 @@ class Readiness:
                 await self._learn(node)
         except TimeoutError:
             return f"node {node.name}: no answer from {host}:{endpoint.service_port} within {PROBE_TIMEOUT_S:g} s"
-        except (OSError, NodeUnreachable, NodeTimeout) as error:
-            return f"node {node.name}: {host}:{endpoint.service_port}: {error}"
-        except NodeAnswered as error:
+        except OSError as error:
+            return f"node {node.name}: {host}:{endpoint.service_port}: {error.strerror or error}"
+        except RequestError as error:
             return str(error)
         return ""
 

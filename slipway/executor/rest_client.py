@@ -15,7 +15,7 @@ from yarl import URL
 from slipway.contract import headers
 from slipway.executor.addresses import Addresses
 from slipway.executor.errors import AnswerTooLarge, NodeAnswered, NodeTimeout, NodeUnreachable, UnknownNode
-from slipway.executor.graph import Method, Node
+from slipway.executor.graph import Endpoint, Method, Node
 from slipway.executor.limits import CONNECT_TIMEOUT_S, MAX_ANSWER_BYTES, NODE_CONNECTIONS, NODE_KEEPALIVE_S
 from slipway.executor.metrics import ExecutorMetrics
 from slipway.executor.payload import Payload, Wire, inflate
@@ -56,14 +56,14 @@ class RestNodes:
         self._metrics = metrics
         self._timeout_s = timeout_s
         self._timeout = aiohttp.ClientTimeout(total=timeout_s, sock_connect=CONNECT_TIMEOUT_S)
-        self._wires: dict[str, Wire] = {}
+        self._wires: dict[Endpoint | None, Wire] = {}
 
     def takes(self, node: Node) -> Wire:
-        return self._wires.get(node.name, Wire.JSON)
+        return self._wires.get(node.endpoint, Wire.JSON)
 
     def knows(self, node: Node) -> bool:
         """Whether the node has answered anything yet, and so said which wires it takes."""
-        return node.name in self._wires
+        return node.endpoint in self._wires
 
     async def call(self, node: Node, method: Method, payload: Payload, *, ask: Wire, journey: Journey) -> Payload:
         payload = inflate(payload)
@@ -113,7 +113,7 @@ class RestNodes:
             raise NodeUnreachable(f"node {node.name}: {_why(error)}") from error
         finally:
             self._metrics.node_called(node, path, verb.lower(), str(int(status)), time.perf_counter() - begun)
-        self._wires[node.name] = _wire_of(response)
+        self._wires[node.endpoint] = _wire_of(response)
         if status != HTTPStatus.OK:
             reason = response.headers.get(headers.REASON, "")
             raise NodeAnswered(node.name, status_code=status, payload=answer, reason=reason)

@@ -10,7 +10,7 @@ import pytest
 from slipway.contract.sdep import PredictorSpec
 from slipway.executor.compile import compile_graph, split_image
 from slipway.executor.errors import GraphError, MetadataError
-from slipway.executor.graph import MAX_DEPTH, Image, RandomAbTest
+from slipway.executor.graph import Image, RandomAbTest
 from slipway.executor.metadata import describe_json, edge_nodes
 from tests.executor.graphs import graph_of, predictor_of
 
@@ -49,14 +49,6 @@ def test_ab_test_takes_its_ratio_or_a_half() -> None:
 )
 def test_graph_that_cannot_run_is_an_error_that_names_the_node(graph: dict[str, Any], text: str) -> None:
     with pytest.raises(GraphError, match=text):
-        graph_of(graph)
-
-
-def test_graph_that_is_too_deep_is_an_error() -> None:
-    graph = LEAF
-    for _ in range(MAX_DEPTH):
-        graph = unit("m", "MODEL", graph)
-    with pytest.raises(GraphError, match="more than 64 nodes"):
         graph_of(graph)
 
 

@@ -153,6 +153,7 @@ def test_predictor_comes_from_the_environment() -> None:
         ("%%%", "not base64"),
         ("e30=", "not the JSON of a predictor"),
         ("bm8=", "not the JSON"),
+        (base64.b64encode(b"[" * 100_000).decode(), "not the JSON"),
     ],
 )
 def test_engine_predictor_that_is_none_is_an_error(value: str, text: str) -> None:
