@@ -2,7 +2,8 @@
 
 The graph takes ``images`` (uint8 [N, H, W, 3], RGB, letterboxed), scales by 1/255 inside and gives one float32 output
 [N, anchors * (5 + classes), rows, columns] per head, before any logistic. Batch norm is folded into the convolutions.
-The same inputs give the same bytes. Opset 13 is read by ONNX Runtime 1.x and OpenCV 4.x.
+The same inputs give the same bytes. Where pjreddie's CPU code drops a key (the stride of a 1 x 1 convolution), the graph
+does what its GPU code and AlexeyAB's Darknet do. Opset 13 is read by ONNX Runtime 1.x and OpenCV 4.x.
 """
 
 from __future__ import annotations

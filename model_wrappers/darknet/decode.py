@@ -19,7 +19,7 @@ from model_wrappers.darknet.letterbox import Size
 
 MAX_CANDIDATES = 4096  # boxes that reach NMS, best objectness first
 MAX_PAIRS = 8192  # pairs of box and class that reach it, most probable first; together they bound its time
-_MARGIN = 1e-3  # logits just below the threshold are still looked at: float32 rounding decides later
+_MARGIN = 1e-3  # logits just below the threshold are still looked at: the exact comparison comes after
 
 Array = npt.NDArray[np.float64]
 
@@ -61,12 +61,9 @@ def _decode_head(head: Head, output: npt.NDArray[np.float32], net: Size, confide
     anchor, row, column = np.nonzero(cells[:, 4] > _logit(confidence) - _MARGIN)
     values = cells[anchor, :, row, column].astype(np.float64)  # [K, 5 + classes]
     objectness = _float32(_logistic(values[:, 4]))
-    passed = objectness > confidence
-    place = np.stack([column, row], axis=1)[passed]
-    anchor, values, objectness = anchor[passed], values[passed], objectness[passed]
     probabilities = _float32(objectness[:, None] * _float32(_classes(head, values[:, 5:])))
     probabilities[~(probabilities > confidence)] = 0
-    grid = np.array([columns, rows])
+    place, grid = np.stack([column, row], axis=1), np.array([columns, rows])
     return Candidates(_centres(head, values, place, anchor, grid, net), objectness, probabilities)
 
 

@@ -17,7 +17,7 @@ from model_wrappers.darknet.layers import Network
 from model_wrappers.darknet.provenance import CFG_KEY, WEIGHTS_KEY, file_sha256
 from model_wrappers.darknet.weights import Parameters, Weights, load_weights
 from tests.darknet import reference
-from tests.darknet.networks import cfg_texts, random_weights, write_handmade_model
+from tests.darknet.networks import TAIL, cfg_texts, random_weights, write_handmade_model
 from tests.data import SHARED_DATA
 
 TOLERANCE = 1e-4  # of the layer's largest value
@@ -56,6 +56,30 @@ def test_graph_equals_the_reference_in_every_layer_of_a_random_network(text: str
     network = parse_network(text)
     pixels = np.random.default_rng(seed).integers(0, 256, (network.input.height, network.input.width, 3), np.uint8)
     _assert_layers_equal(network, random_weights(network, seed), pixels)
+
+
+LAYERS = {
+    "reorg": "[reorg]\nstride=2\n",
+    "reorg of 3": "[convolutional]\nfilters=18\nactivation=linear\n[reorg]\nstride=3\n",
+    "reorg back": "[reorg]\nstride=2\nreverse=1\n",
+    "spp": "[maxpool]\nsize=5\nstride=1\n[route]\nlayers=-2\n[maxpool]\nsize=9\nstride=1\n[route]\nlayers=-1,-3,0\n",
+    "padded pool": "[maxpool]\nsize=3\nstride=2\npadding=1\n",
+    "second half": "[route]\nlayers=-1\ngroups=2\ngroup_id=1\n",
+    "depthwise": "[convolutional]\ngroups=8\nfilters=16\nsize=5\npad=1\nstride=2\nbatch_normalize=1\nactivation=mish\n",
+    "stride without size": "[convolutional]\nfilters=4\nsize=1\nstride=2\nactivation=swish\n",
+    "shortcut": "[convolutional]\nfilters=8\nactivation=relu6\n[shortcut]\nfrom=-2\nactivation=leaky\n",
+    "scaled upsample": "[upsample]\nstride=3\nscale=.5\n",
+}
+
+
+@pytest.mark.parametrize("layers", LAYERS.values(), ids=LAYERS)
+def test_graph_equals_the_reference_in_each_kind_of_layer(layers: str) -> None:
+    network = parse_network(
+        "[net]\nwidth=18\nheight=12\nchannels=3\n"
+        f"[convolutional]\nfilters=8\nsize=3\npad=1\nactivation=leaky\n{layers}{TAIL}"
+    )
+    pixels = np.random.default_rng(2).integers(0, 256, (12, 18, 3), np.uint8)
+    _assert_layers_equal(network, random_weights(network, 2), pixels)
 
 
 @pytest.mark.data

@@ -55,6 +55,14 @@ def test_resize_is_within_one_level_of_darknets_loops(
     assert np.abs(found - expected).max() <= 1
 
 
+@pytest.mark.parametrize(("rows", "to_rows"), [(2, 42), (7, 320), (16, 416)])
+def test_resize_darkens_the_last_row_where_darknets_rounding_does(rows: int, to_rows: int) -> None:
+    photo = np.full((rows, 5, 3), 200, np.uint8)
+    expected = np.floor(plain_resize(photo / np.float32(255), 6, to_rows) * 255 + 0.5)
+    assert expected[-1].max() <= 1
+    assert np.abs(resize(photo, Size(6, to_rows)) - expected).max() <= 1
+
+
 @pytest.mark.parametrize(("width", "height"), [(1, 1), (1, 9), (9, 1), (5000, 1), (1, 5000)])
 def test_letterbox_takes_photos_of_one_pixel_a_side(width: int, height: int) -> None:
     boxed = letterbox(np.full((height, width, 3), 200, np.uint8), Size(32, 24))
