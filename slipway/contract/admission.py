@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from slipway.contract.causes import Cause
 from slipway.contract.fields import FieldError
+from slipway.contract.refused import refusals
 from slipway.contract.sdep import GROUP, KIND, SeldonDeployment
-from slipway.contract.validation import Cause, validate
+from slipway.contract.validation import validate
 
 
 def review(obj: Mapping[str, Any], *, predictor_servers: Mapping[str, str] | None = None) -> list[Cause]:
@@ -18,4 +20,4 @@ def review(obj: Mapping[str, Any], *, predictor_servers: Mapping[str, str] | Non
         sdep = SeldonDeployment.from_json(obj)
     except FieldError as error:
         return [Cause(error.path, error.message)]
-    return validate(sdep, predictor_servers=predictor_servers)
+    return [*validate(sdep, predictor_servers=predictor_servers), *refusals(sdep)]

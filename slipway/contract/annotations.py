@@ -1,72 +1,129 @@
-"""The one table of annotations: Seldon's that have an effect, and our own ``slipway.dev/*``.
+"""The one table of annotations: our own ``slipway.dev/*``, and Seldon's that have an effect (contract 1.6).
 
-An unknown ``slipway.dev/*`` annotation is an error; ``seldon.io/*`` and all others are left alone, as Seldon does.
+An unknown ``slipway.dev/*`` annotation is an error. One of either table in a place where nothing reads it, or with a
+value that could not be honoured, is an error too. Other annotations are left alone.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from typing import Literal
 
+from slipway.contract.causes import Cause
 from slipway.contract.sdep import SeldonDeployment
 
 PREFIX = "slipway.dev/"
+FOLLOW_ALIAS = f"{PREFIX}follow-alias"
+MODEL_SHA256 = f"{PREFIX}model-sha256"
+ROLLOUT = f"{PREFIX}rollout"
+
+Place = Literal["metadata", "spec", "predictor", "componentSpec"]
+NUMBER = r"[1-9][0-9]{0,9}"
+COUNT = r"[0-9]{1,9}"
+TRUTH = r"(?i:true|false)"
 
 
 @dataclass(frozen=True)
 class Annotation:
-    """``places``: where it is read (spec, metadata, predictor). ``values``: a regular expression of what it may be."""
+    """``places``: where it is read. ``values``: a regular expression of what it may be."""
 
     name: str
-    places: tuple[str, ...]
+    places: tuple[Place, ...]
     values: str
     on_onebox: str
     on_istio: str
 
 
-TABLE: tuple[Annotation, ...] = (
+OURS: tuple[Annotation, ...] = (
     Annotation(
-        "slipway.dev/model-sha256",
+        FOLLOW_ALIAS,
+        ("spec",),
+        TRUTH,
+        "true: a moved alias (models:/name@alias) is noticed within a minute and rolled out; else only an edit of the "
+        "predictor looks again",
+        "the same",
+    ),
+    Annotation(
+        MODEL_SHA256,
         ("predictor",),
         r"(sha256:)?[0-9a-f]{64}",
         "the storage initializer refuses a model folder with another digest",
         "the same",
     ),
+    Annotation(
+        ROLLOUT,
+        ("predictor",),
+        r"surge|recreate",
+        "recreate: the old Pods end before the new ones start, for a machine without room for both; surge: the default",
+        "the same (the Deployment's strategy)",
+    ),
 )
-BY_NAME = {annotation.name: annotation for annotation in TABLE}
+
+POD: tuple[Place, ...] = ("spec", "predictor", "componentSpec")
+RESOURCE: tuple[Place, ...] = ("metadata", "spec")
+SPEC: tuple[Place, ...] = ("spec",)
+PREDICTOR: tuple[Place, ...] = ("predictor",)
+
+SELDON: tuple[Annotation, ...] = tuple(
+    Annotation(f"seldon.io/{name}", places, values, effect, effect)
+    for name, places, values, effect in (
+        ("rest-timeout", POD, NUMBER, "milliseconds of one REST call of a node"),
+        ("grpc-timeout", POD, NUMBER, "milliseconds of one gRPC call of a node"),
+        (
+            "grpc-max-message-size",
+            POD,
+            NUMBER,
+            "bytes of one gRPC message to the executor and to our components",
+        ),
+        ("no-engine", PREDICTOR, TRUTH, "true: no orchestrator, the only node is the Service"),
+        ("engine-separate-pod", SPEC, TRUTH, "true: the orchestrator in a Deployment of its own"),
+        ("headless-svc", RESOURCE, r".*", "other than false: the predictor Service has no address"),
+        ("svc-name", PREDICTOR, r"[a-z]([-a-z0-9]{0,61}[a-z0-9])?", "name of the predictor Service"),
+        ("istio-gateway", RESOURCE, r".+", "gateway of the VirtualService"),
+        ("istio-host", RESOURCE, r"[^,\s]+", "host of the VirtualService"),
+        ("istio-retries", RESOURCE, COUNT, "attempts of the VirtualService's routes"),
+        ("istio-retries-timeout", RESOURCE, NUMBER, "seconds of each attempt"),
+        ("executor-logger-queue-size", RESOURCE, NUMBER, "entries of the payload log's queue"),
+        ("executor-logger-write-timeout-ms", RESOURCE, NUMBER, "milliseconds to wait for a place in it"),
+        ("no-storage-initializer", SPEC, TRUTH, "true: TRITON_SERVER loads its modelUri itself"),
+    )
+)
+TABLE = OURS + SELDON
+BY_NAME: Mapping[str, Annotation] = {annotation.name: annotation for annotation in TABLE}
 
 
-@dataclass(frozen=True)
-class Complaint:
-    """One annotation of ours that cannot be honoured."""
-
-    field: str
-    message: str
-
-
-def check_annotations(sdep: SeldonDeployment) -> Iterator[Complaint]:
-    """Unknown, misplaced or misspelt ``slipway.dev/*`` annotations."""
-    places = [
-        ("metadata", "metadata.annotations", sdep.metadata_annotations),
-        ("spec", "spec.annotations", sdep.annotations),
-    ]
-    places += [
-        ("predictor", f"spec.predictors[{index}].annotations", predictor.annotations)
-        for index, predictor in enumerate(sdep.predictors)
-    ]
-    for place, field, given in places:
+def check_annotations(sdep: SeldonDeployment) -> Iterator[Cause]:
+    """Unknown, misplaced or unreadable annotations, in the order of the manifest."""
+    for place, path, given in _given(sdep):
         for name, value in given.items():
-            if name.startswith(PREFIX) and (message := _problem(name, value, place)):
-                yield Complaint(f"{field}[{name}]", message)
+            if message := _problem(name, value, place):
+                yield Cause(f"{path}[{name}]", message)
 
 
-def _problem(name: str, value: str, place: str) -> str | None:
+def is_true(value: str | None) -> bool:
+    return (value or "").lower() == "true"
+
+
+def _given(sdep: SeldonDeployment) -> Iterator[tuple[Place, str, Mapping[str, str]]]:
+    yield "metadata", "metadata.annotations", sdep.metadata_annotations
+    yield "spec", "spec.annotations", sdep.annotations
+    for index, predictor in enumerate(sdep.predictors):
+        path = f"spec.predictors[{index}]"
+        yield "predictor", f"{path}.annotations", predictor.annotations
+        for number, component in enumerate(predictor.component_specs):
+            given = component.metadata.get("annotations") or {}
+            yield "componentSpec", f"{path}.componentSpecs[{number}].metadata.annotations", given
+
+
+def _problem(name: str, value: str, place: Place) -> str | None:
     known = BY_NAME.get(name)
     if known is None:
-        return f"{name!r} is not one of {', '.join(sorted(BY_NAME))}"
+        ours = ", ".join(annotation.name for annotation in OURS)
+        return f"is not one of {ours}" if name.startswith(PREFIX) else None
     if place not in known.places:
-        return f"{name!r} is read in {' or '.join(known.places)}, not here"
+        return f"nothing reads it here: it belongs to {' or '.join(known.places)} annotations"
     if not re.fullmatch(known.values, value):
-        return f"{value!r} does not match {known.values}"
+        return f"{value!r} does not match {known.values} ({known.on_onebox})"
     return None

@@ -6,14 +6,13 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from slipway.contract.graph import BUILT_IN, UNKNOWN_IMPLEMENTATION
 from slipway.contract.names import container_service_name, service_host
 from slipway.contract.sdep import ComponentSpec, Endpoint, Json, PredictiveUnit, PredictorSpec, SeldonDeployment
 
 FIRST_HTTP_PORT = 9000
 FIRST_GRPC_PORT = 9500
 FIRST_METRICS_PORT = 6000
-UNKNOWN_IMPLEMENTATION = "UNKNOWN_IMPLEMENTATION"
-BUILT_IN = frozenset({UNKNOWN_IMPLEMENTATION, "SIMPLE_MODEL", "SIMPLE_ROUTER", "RANDOM_ABTEST", "AVERAGE_COMBINER"})
 SEPARATE_ENGINE = "seldon.io/engine-separate-pod"
 
 
@@ -23,7 +22,7 @@ def is_prepackaged(implementation: str) -> bool:
 
 
 def has_separate_engine(sdep: SeldonDeployment) -> bool:
-    return sdep.annotations.get(SEPARATE_ENGINE) == "true"
+    return (sdep.annotations.get(SEPARATE_ENGINE) or "").lower() == "true"
 
 
 @dataclass
@@ -107,12 +106,14 @@ def _typed(node: PredictiveUnit) -> PredictiveUnit:
 
 
 def _give_ports(container: dict[str, Any], ports: _Ports, *, is_node: bool) -> None:
-    http, grpc = ports.of(container["name"])
+    http, grpc = ports.of(container["name"])  # a container that is no node takes its numbers too
+    if not is_node:
+        return
     named = {port.get("name"): port for port in container["ports"]}
     for name, number in (("http", http), ("grpc", grpc)):
         if name not in named:
             container["ports"].append({"name": name, "containerPort": number, "protocol": "TCP"})
-    if is_node and "metrics" not in named:
+    if "metrics" not in named:
         container["ports"].append({"name": "metrics", "containerPort": ports.next_metrics(), "protocol": "TCP"})
 
 

@@ -6,11 +6,13 @@ All violations are collected. Rules see the manifest before defaulting, as Seldo
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 
 from slipway.contract.annotations import check_annotations
-from slipway.contract.defaulting import UNKNOWN_IMPLEMENTATION, is_prepackaged
+from slipway.contract.causes import Cause, choice, with_paths
+from slipway.contract.defaulting import is_prepackaged
+from slipway.contract.graph import UNKNOWN_IMPLEMENTATION
 from slipway.contract.names import SERVICE_NAME_ANNOTATION
+from slipway.contract.own_rules import own_rules
 from slipway.contract.sdep import PredictiveUnit, PredictorSpec, SeldonDeployment
 
 PROTOCOLS = ("", "seldon", "tensorflow", "v2", "kfserving")
@@ -19,17 +21,6 @@ SERVER_TYPES = ("", "rpc", "kafka")
 KAFKA_ENV = ("KAFKA_BROKER", "KAFKA_INPUT_TOPIC", "KAFKA_OUTPUT_TOPIC")
 NO_ENGINE = "seldon.io/no-engine"
 NOT_TENSORFLOW = frozenset({"SKLEARN_SERVER", "XGBOOST_SERVER", "MLFLOW_SERVER", "HUGGINGFACE_SERVER"})
-NODE_TYPES = ("", "MODEL", "TRANSFORMER", "OUTPUT_TRANSFORMER", "ROUTER", "COMBINER", "UNKNOWN_TYPE")
-METHODS = ("TRANSFORM_INPUT", "TRANSFORM_OUTPUT", "ROUTE", "AGGREGATE", "SEND_FEEDBACK")
-PARAMETER_TYPES = ("INT", "FLOAT", "DOUBLE", "STRING", "BOOL")
-
-
-@dataclass(frozen=True)
-class Cause:
-    """One violation: the field's path, and what is wrong with it in a sentence."""
-
-    field: str
-    message: str
 
 
 def validate(sdep: SeldonDeployment, *, predictor_servers: Mapping[str, str] | None = None) -> list[Cause]:
@@ -41,12 +32,7 @@ def validate(sdep: SeldonDeployment, *, predictor_servers: Mapping[str, str] | N
         path = f"spec.predictors[{index}]"
         causes.extend(_predictor_rules(predictor, path, sdep, seen_names, seen_services))
         causes.extend(_graph_rules(predictor, path, sdep, predictor_servers or {}))
-    causes.extend(Cause(complaint.field, complaint.message) for complaint in check_annotations(sdep))
-    return causes
-
-
-def _choice(value: str, allowed: tuple[str, ...]) -> str:
-    return f"{value!r} is not one of {', '.join(item for item in allowed if item)}"
+    return [*causes, *own_rules(sdep), *check_annotations(sdep)]
 
 
 def _spec_rules(sdep: SeldonDeployment) -> Iterator[Cause]:
@@ -56,7 +42,7 @@ def _spec_rules(sdep: SeldonDeployment) -> Iterator[Cause]:
         ("serverType", sdep.server_type, SERVER_TYPES),  # [3]
     ):
         if value not in allowed:
-            yield Cause("spec", f"{name}: {_choice(value, allowed)}")
+            yield Cause("spec", f"{name}: {choice(value, allowed)}")
     if not sdep.predictors:
         yield Cause("spec", "predictors: at least one is needed")  # [7]
 
@@ -124,19 +110,8 @@ def _graph_rules(
         for component in predictor.component_specs
         for container in component.containers
     }
-    counts: dict[str, int] = {}
-    for node, where in _with_paths(predictor.graph, f"{path}.graph"):
+    for node, where in with_paths(predictor.graph, f"{path}.graph"):
         yield from _node_rules(node, where, images, sdep, servers)
-        yield from _our_node_rules(node, where)
-        counts[node.name] = counts.get(node.name, 0) + 1
-        if counts[node.name] == 2:
-            yield Cause(where, f"name {node.name!r} stands for two nodes of this graph")  # ours
-
-
-def _with_paths(node: PredictiveUnit, path: str) -> Iterator[tuple[PredictiveUnit, str]]:
-    yield node, path
-    for index, child in enumerate(node.children):
-        yield from _with_paths(child, f"{path}[{index}]")
 
 
 def _node_rules(
@@ -165,16 +140,3 @@ def _prepackaged_rules(
         yield Cause(
             where, f"node {node.name!r}: no image, and {node.implementation} is no known server ({known})"
         )  # [14]
-
-
-def _our_node_rules(node: PredictiveUnit, where: str) -> Iterator[Cause]:
-    """What Seldon accepts and then ignores or fails on later."""
-    if node.type not in NODE_TYPES:
-        yield Cause(where, f"node {node.name!r}: type {_choice(node.type, NODE_TYPES)}")
-    for method in node.methods:
-        if method not in METHODS:
-            yield Cause(where, f"node {node.name!r}: method {_choice(method, METHODS)}")
-    for parameter in node.parameters:
-        if parameter.type not in PARAMETER_TYPES:
-            message = f"parameter {parameter.name!r}: type {_choice(parameter.type, PARAMETER_TYPES)}"
-            yield Cause(where, f"node {node.name!r}: {message}")

@@ -1,0 +1,109 @@
+"""Rules beyond Seldon's: what Seldon accepts and then ignores, or only fails on when Pods start."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Iterator
+
+from slipway.contract.causes import Cause, choice, with_paths
+from slipway.contract.graph import METHODS, NODE_TYPES, RANDOM_ABTEST, PredictiveUnit
+from slipway.contract.names import MAX_NAME, ORCHESTRATOR
+from slipway.contract.parameters import parse_value
+from slipway.contract.sdep import PredictorSpec, SeldonDeployment
+
+MAX_NODES = 64
+"""Of one graph: each is called and probed by one executor."""
+LOGGER_MODES = ("request", "response", "all")
+DNS_LABEL = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?")
+CHILDREN_NEEDED = {"ROUTER": "routes to its children", "COMBINER": "combines the answers of its children"}
+
+
+def own_rules(sdep: SeldonDeployment) -> Iterator[Cause]:
+    """Violations in the order of the manifest."""
+    if not _is_label(sdep.name):
+        yield Cause("metadata.name", _not_a_label(sdep.name))
+    for index, predictor in enumerate(sdep.predictors):
+        path = f"spec.predictors[{index}]"
+        yield from _predictor(predictor, path)
+        yield from _graph(predictor.graph, f"{path}.graph")
+
+
+def _predictor(predictor: PredictorSpec, path: str) -> Iterator[Cause]:
+    if not _is_label(predictor.name):
+        yield Cause(f"{path}.name", _not_a_label(predictor.name))
+    if predictor.traffic < 0:
+        yield Cause(f"{path}.traffic", f"{predictor.traffic} is below 0: a predictor gets from 0 to 100 percent")
+    names = [container["name"] for component in predictor.component_specs for container in component.containers]
+    for name, count in Counter(names).items():
+        if count > 1:
+            yield Cause(f"{path}.componentSpecs", f"{count} containers are named {name!r}: a node could be either")
+        if name == ORCHESTRATOR:
+            yield Cause(f"{path}.componentSpecs", f"the name {name!r} belongs to the orchestrator")
+        if not _is_label(name):
+            yield Cause(f"{path}.componentSpecs", f"container {_not_a_label(name)}")
+
+
+def _graph(graph: PredictiveUnit, path: str) -> Iterator[Cause]:
+    nodes = list(with_paths(graph, path))
+    if len(nodes) > MAX_NODES:
+        yield Cause(path, f"{len(nodes)} nodes, at most {MAX_NODES} are possible")
+    seen: set[str] = set()
+    for node, where in nodes:
+        if node.name in seen:
+            yield Cause(where, f"name {node.name!r} stands for two nodes of this graph")
+        seen.add(node.name)
+        yield from (Cause(where, f"node {node.name!r}: {message}") for message in _node(node))
+
+
+def _node(node: PredictiveUnit) -> Iterator[str]:
+    if node.type and node.type not in NODE_TYPES:
+        yield f"type {choice(node.type, NODE_TYPES)}"
+    for method in node.methods:
+        if method not in METHODS:
+            yield f"method {choice(method, METHODS)}"
+    if node.type in CHILDREN_NEEDED and not node.children:
+        yield f"a {node.type} {CHILDREN_NEEDED[node.type]}, it has none"
+    if node.logger is not None and node.logger.mode and node.logger.mode not in LOGGER_MODES:
+        yield f"logger mode {choice(node.logger.mode, LOGGER_MODES)}"
+    yield from _parameters(node)
+    if node.implementation == RANDOM_ABTEST:
+        yield from _ab_test(node)
+
+
+def _parameters(node: PredictiveUnit) -> Iterator[str]:
+    seen: set[str] = set()
+    for parameter in node.parameters:
+        if parameter.name in seen:
+            yield f"parameter {parameter.name!r} is given twice"
+        seen.add(parameter.name)
+        try:
+            parse_value(parameter)
+        except ValueError as error:
+            yield f"parameter {parameter.name!r}: {error}"
+
+
+def _ab_test(node: PredictiveUnit) -> Iterator[str]:
+    if len(node.children) != 2:
+        yield f"{RANDOM_ABTEST} chooses between two children, it has {len(node.children)}"
+    if node.type == "ROUTER":
+        yield f"{RANDOM_ABTEST} is built in: with type ROUTER it would be called over the network"
+    names = [parameter.name for parameter in node.parameters]
+    if names not in ([], ["ratioA"]):
+        yield f"{RANDOM_ABTEST} takes one parameter, ratioA, not {', '.join(names)}"
+        return
+    for parameter in node.parameters:
+        try:
+            is_share = 0.0 <= float(parameter.value) <= 1.0
+        except ValueError:
+            is_share = False
+        if not is_share:
+            yield f"parameter 'ratioA': {parameter.value!r} is not a number from 0 to 1"
+
+
+def _is_label(name: str) -> bool:
+    return len(name) <= MAX_NAME and DNS_LABEL.fullmatch(name) is not None
+
+
+def _not_a_label(name: str) -> str:
+    return f"{name[:80]!r} is not a name of at most {MAX_NAME} lower case letters, digits and inner hyphens"
