@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -72,14 +73,20 @@ def test_shell_that_asks_does_not_change_a_spec(tmp_path: Path) -> None:
     assert installer.inherited == {"PATH": "/bin", "LANG": "C", "UV_INDEX_URL": "x"}
 
 
-def test_port_that_changes_changes_the_specs_that_have_it(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("setting", "names"),
+    [
+        ("gateway_port", {"mesh", "envoy-0", "envoy-1"}),
+        ("s3_port", {"s3-config", "s3-proxy", "mlflow", "objects", "controller"}),
+    ],
+)
+def test_port_that_changes_changes_the_specs_that_have_it(tmp_path: Path, setting: str, names: set[str]) -> None:
     paths = Paths(tmp_path)
     secrets = ensure_secrets(paths.secrets)
     before = build_specs(paths, SETTINGS, secrets, Wish())
-    moved = Settings(gateway_port=9090, s3_account_port=40001, s3_container_port=40002, s3_object_port=40003)
-    after = build_specs(paths, moved, secrets, Wish())
+    after = build_specs(paths, replace(SETTINGS, **{setting: 9090}), secrets, Wish())
     changed = {old.name for old, new in zip(before, after, strict=True) if old.fingerprint != new.fingerprint}
-    assert changed == {"mesh", "envoy-0", "envoy-1"}
+    assert changed == names
 
 
 def test_wish_is_remembered_for_its_owner_only(tmp_path: Path) -> None:

@@ -18,6 +18,7 @@ from slipway.onebox.supervisor.spec import Port, ProcessSpec
 
 PARTS = ("postgres", "s3", "mlflow", "api", "controller", "runner", "mesh", "envoy")
 IMAGES = "images"  # the one process that may reach out: it installs packages
+ADDRESSES = ("AWS_ENDPOINT_URL", "MLFLOW_TRACKING_URI")  # where one moves, the objects that name it are applied again
 IMAGES_WITHIN_S = 600.0  # the first time, a Python environment is made
 RUNNER_GRACE_S = 30.0
 ENVOY_GRACE_S = 5.0
@@ -63,7 +64,7 @@ def _control(paths: Paths, settings: Settings, secrets: Secrets, *, env: dict[st
             name="objects",
             part="api",
             argv=(*_module("slipway.onebox.services.platform_objects"), *home),
-            env=env,
+            env={**env, **{name: registry[name] for name in ADDRESSES}},
             after=("api",),
         ),
         ProcessSpec(
