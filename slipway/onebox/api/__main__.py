@@ -10,6 +10,7 @@ import logging
 import signal
 import sqlite3
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 
 import uvloop
@@ -22,7 +23,7 @@ from slipway.onebox.api.definitions import Definitions
 from slipway.onebox.api.deletion import Deletion
 from slipway.onebox.api.garbage import GarbageCollector
 from slipway.onebox.api.listener import Listener, ensure_certificate
-from slipway.onebox.api.objects import Objects
+from slipway.onebox.api.objects import Objects, Review
 from slipway.onebox.api.server import KEEPALIVE_S, Parts, make_app
 from slipway.onebox.api.store import Store
 from slipway.onebox.api.watching import WatchHub
@@ -64,14 +65,14 @@ def read_token(path: Path) -> str:
     return token
 
 
-def make_parts(paths: Paths, *, admin_token: str) -> Parts:
-    """Open the store and put the server together."""
+def make_parts(paths: Paths, *, admin_token: str, admission: Mapping[str, Review] | None = None) -> Parts:
+    """Open the store and put the server together; ``admission`` defaults to the contract's rules."""
     try:
         store = Store(paths.api_database)
     except sqlite3.OperationalError as exc:
         raise NotStarted(f"{paths.api_database}: {exc}: is another API running on this home?") from exc
     catalog = load_catalog()
-    objects = Objects(store, catalog, reviews=reviews())
+    objects = Objects(store, catalog, reviews=reviews() if admission is None else admission)
     definitions = Definitions(objects)
     definitions.start()
     deletion = Deletion(objects)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import yaml
@@ -18,6 +18,7 @@ from slipway.onebox.api.types import load_types
 MAX_BODY_BYTES = 3 * 1024 * 1024
 """Kubernetes' limit for one object."""
 MAX_WARNINGS = 50
+SHOWN_CHARS = 30
 Object = dict[str, Any]
 
 
@@ -27,6 +28,7 @@ class Parsed:
 
     value: Any
     duplicates: tuple[str, ...] = ()
+    text: str = ""  # as it was sent, for errors
 
 
 class _Pairs(dict[str, Any]):
@@ -110,12 +112,12 @@ def parse_body(body: bytes, content_type: str, *, kind: str) -> Parsed:
         raise bad_request(
             f"the object provided is unrecognized (must be of type {kind}): couldn't get version/kind; json parse error: {why} ({body[:20].hex()})"
         )
-    return parsed
+    return replace(parsed, text=body.decode(errors="replace"))
 
 
 def _unrecognized(kind: str, why: str, body: bytes) -> Refused:
     text = body.decode(errors="replace")
-    shown = (text[:25] + " ...") if len(text) > 30 else text or "<empty>"
+    shown = (text[:SHOWN_CHARS] + " ...") if len(text) > SHOWN_CHARS else text or "<empty>"
     return bad_request(f"the object provided is unrecognized (must be of type {kind}): {why} ({shown})")
 
 
@@ -125,7 +127,7 @@ def _go_error(body: bytes, error: ValueError) -> str:
         rest = body.decode(errors="replace")[error.pos :].lstrip()
         if not rest:
             return "unexpected end of JSON input"
-        where = "object key string" if "property name" in error.msg else "beginning of value"
+        where = "beginning of object key string" if "property name" in error.msg else "beginning of value"
         return f"invalid character '{rest[0]}' looking for {where}"
     return str(error)
 
@@ -143,7 +145,7 @@ def typed_object(target: Target, parsed: Parsed, options: Options) -> tuple[Obje
 
     Raises Refused 400 for another kind or version, and for unknown or duplicate fields under Strict.
     """
-    value = _of_kind(target, parsed.value)
+    value = _of_kind(target, parsed)
     obj, unknown = checked_fields(target, value)
     problems = [f'duplicate field "{path}"' for path in parsed.duplicates]
     problems += [f'unknown field "{path}"' for path in unknown]
@@ -172,12 +174,13 @@ def checked_fields(target: Target, value: Mapping[str, Any]) -> tuple[Object, li
     return {**identity, "metadata": meta, **body}, sorted(unknown)
 
 
-def _of_kind(target: Target, value: Mapping[str, Any]) -> Mapping[str, Any]:
+def _of_kind(target: Target, parsed: Parsed) -> Mapping[str, Any]:
+    value: Mapping[str, Any] = parsed.value
     kind, resource = value.get("kind"), target.resource
     api_version = value.get("apiVersion")
     if not kind or not api_version:
         if resource.is_custom:
-            text = json.dumps(value)
+            text = parsed.text or json.dumps(value)
             missing = "Kind" if not kind else "apiVersion"
             raise _unrecognized(resource.kind, f"Object '{missing}' is missing in '{text}'", text.encode())
         return value

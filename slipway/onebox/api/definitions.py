@@ -10,7 +10,7 @@ from slipway.onebox.api.types import load_types
 
 STORAGE = "customresourcedefinitions.apiextensions.k8s.io"
 FIRST_NAMESPACES = ("default", "kube-system", "slipway-system")
-FIRST_MANAGER = "slipway-api"
+FIRST_MANAGER = "kube-apiserver"
 
 
 class Definitions:

@@ -77,10 +77,11 @@ def no_such_path() -> Refused:
     return Refused(404, "the server could not find the requested resource", reason="NotFound", details={})
 
 
-def already_exists(plural: str, group: str, name: str) -> Refused:
+def already_exists(plural: str, group: str, name: str, *, is_ending: bool = False) -> Refused:
+    prefix = "object is being deleted: " if is_ending else ""
     return Refused(
         409,
-        f'{qualified(plural, group)} "{name}" already exists',
+        f'{prefix}{qualified(plural, group)} "{name}" already exists',
         reason="AlreadyExists",
         details=describe(name, group, plural),
     )
@@ -107,7 +108,7 @@ def not_allowed() -> Refused:
 
 def invalid(kind: str, group: str, name: str, causes: Sequence[Cause]) -> Refused:
     """422: every cause at once, in the message and in ``details.causes``."""
-    texts = [f"{cause.field}: {cause.message}" for cause in causes]
+    texts = list(dict.fromkeys(f"{cause.field}: {cause.message}" for cause in causes))
     joined = texts[0] if len(texts) == 1 else f"[{', '.join(texts)}]"
     details = describe(name, group, kind)
     details["causes"] = [{"reason": c.reason, "message": c.message, "field": c.field} for c in causes]

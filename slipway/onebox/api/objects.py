@@ -140,8 +140,10 @@ class Objects:
         obj = self._normalized(target, obj)
         self._check(target, obj, None)
         key = (meta.get("namespace", ""), meta["name"])
-        if self.store.get(resource.storage, key) is not None:
-            raise already_exists(resource.plural, resource.group, meta["name"])
+        live = self.store.get(resource.storage, key)
+        if live is not None:
+            ending = bool(live["metadata"].get("deletionTimestamp"))
+            raise already_exists(resource.plural, resource.group, meta["name"], is_ending=ending)
         stored = {**target.version.load(obj), "apiVersion": resource.api_version(resource.stored_version.name)}
         if not options.dry_run:
             stored = self.store.put(resource.storage, key, stored)
@@ -250,7 +252,7 @@ class Objects:
         self._check_config(target, config)
         config, unknown = checked_fields(target, config)
         if unknown:
-            shown = f"({target.namespace}/{target.name}; {target.api_version}, Kind={target.resource.kind})"
+            shown = _patch_object_text(target)
             fields = "\n".join(f".{path}: field not declared in schema" for path in unknown)
             raise Refused(500, f"failed to create typed patch object {shown}: {fields}")
         live = self.store.get(target.resource.storage, target.key)
@@ -272,8 +274,7 @@ class Objects:
                 now=now_text(),
             )
         except DuplicateKey as exc:
-            shown = f"({target.namespace}/{target.name}; {target.api_version}, Kind={target.resource.kind})"
-            raise Refused(500, f"failed to create typed patch object {shown}: {exc}") from exc
+            raise Refused(500, f"failed to create typed patch object {_patch_object_text(target)}: {exc}") from exc
         if live is None:
             obj = copy.deepcopy(applied.obj)
             return self._create(target, obj, options, warnings=(), writer=writer, entries=applied.entries)
@@ -368,7 +369,7 @@ class Objects:
         keys = (old.keys() | new.keys()) - skipped - {"apiVersion", "kind"}
         if any(old.get(key) != new.get(key) for key in keys):
             return True
-        by_annotation = target.resource.storage == "deployments.apps"
+        by_annotation = target.resource.storage == "deployments.apps" and not target.subresource
         return by_annotation and _annotations(old) != _annotations(new)
 
     # -- the steps
@@ -433,6 +434,11 @@ class Objects:
             message = 'Invalid value: "null": some validation rules were not checked because the object was invalid; correct the existing errors to complete validation'
             causes.append(Cause("<nil>", message))
         return causes
+
+
+def _patch_object_text(target: Target) -> str:
+    group_version = f"{target.resource.group}/{target.version.name}"
+    return f"(/{target.name}; {group_version}, Kind={target.resource.kind})"
 
 
 def _annotations(obj: Object) -> Mapping[str, str]:

@@ -128,10 +128,10 @@ def strategic_merge(schema: Schema, target: Any, patch: dict[str, Any]) -> Any:
         elif not key.startswith("$"):
             below = properties.get(key, extra if isinstance(extra, dict) else {})
             _merge_key(result, key, value, schema=below, order=patch.get(ORDER + key))
-    for key in patch:
+    for key, order in patch.items():
         name = key.removeprefix(ORDER)
         if key.startswith(ORDER) and name not in patch and isinstance(result.get(name), list):
-            result[name] = _in_order(properties.get(name) or {}, result[name], patch[key])
+            result[name] = _in_order(properties.get(name) or {}, result[name], order, live=result[name])
     return result
 
 
@@ -141,13 +141,12 @@ def _merge_key(result: dict[str, Any], key: str, value: Any, *, schema: Schema, 
     elif isinstance(value, dict) and not schema.get("x-kubernetes-preserve-unknown-fields"):
         result[key] = strategic_merge(schema, result.get(key), value)
     elif isinstance(value, list):
-        merged = _merge_list(schema, result.get(key) or [], value)
-        result[key] = _in_order(schema, merged, order) if order else merged
+        result[key] = _merge_list(schema, result.get(key) or [], value, order=order)
     else:
         result[key] = merge_patch(result.get(key), value)
 
 
-def _merge_list(schema: Schema, target: list[Any], patch: list[Any]) -> list[Any]:
+def _merge_list(schema: Schema, target: list[Any], patch: list[Any], *, order: Any) -> list[Any]:
     if "merge" not in str(schema.get("x-kubernetes-patch-strategy", "")):
         return patch
     key = schema.get("x-kubernetes-patch-merge-key")
@@ -155,12 +154,12 @@ def _merge_list(schema: Schema, target: list[Any], patch: list[Any]) -> list[Any
         return target + [item for item in patch if item not in target]
     if any(isinstance(item, dict) and item == {DIRECTIVE: "replace"} for item in patch):
         return [item for item in patch if item != {DIRECTIVE: "replace"}]
-    return _merge_entries(schema["items"], target, patch, key=key)
+    merged = _merge_entries(schema["items"], target, patch, key=key)
+    return _in_order(schema, merged, order or patch, live=target)
 
 
 def _merge_entries(items: Schema, target: list[Any], patch: list[Any], *, key: str) -> list[Any]:
     result = list(target)
-    added: list[Any] = []
     for entry in patch:
         if not isinstance(entry, dict) or key not in entry:
             shown = " ".join(f"{name}:{value}" for name, value in sorted(entry.items())) if entry else ""
@@ -169,27 +168,30 @@ def _merge_entries(items: Schema, target: list[Any], patch: list[Any], *, key: s
         if entry.get(DIRECTIVE) == "delete":
             result = [old for old in result if old.get(key) != entry[key]]
         elif position is None:
-            added.append(strategic_merge(items, {}, entry))
+            result.append(strategic_merge(items, {}, entry))
         elif entry.get(DIRECTIVE) == "replace":
             result[position] = {name: value for name, value in entry.items() if name != DIRECTIVE}
         else:
             result[position] = strategic_merge(items, result[position], entry)
-    return added + result  # a kube-apiserver puts new entries first
+    return result
 
 
-def _in_order(schema: Schema, merged: list[Any], order: list[Any]) -> list[Any]:
-    """Entries named by ``$setElementOrder`` in its order, the others where they stood relative to their predecessor."""
+def _in_order(schema: Schema, merged: list[Any], order: list[Any], *, live: list[Any]) -> list[Any]:
+    """Entries named in ``order`` follow it; the others go before the first of those that they preceded in ``live``.
+
+    This is Kubernetes' best-effort interleaving: an entry that is new therefore comes before those it does not know.
+    """
     key = schema.get("x-kubernetes-patch-merge-key")
 
     def identity(item: Any) -> Any:
         return item.get(key) if key and isinstance(item, dict) else item
 
-    wanted = [identity(item) for item in order]
-    named = sorted((item for item in merged if identity(item) in wanted), key=lambda item: wanted.index(identity(item)))
+    wanted, before = [identity(item) for item in order], [identity(item) for item in live]
+    right = sorted((item for item in merged if identity(item) in wanted), key=lambda item: wanted.index(identity(item)))
+    left = [item for item in merged if identity(item) not in wanted]
     result: list[Any] = []
-    for item in merged:
-        if identity(item) in wanted:
-            result.append(named.pop(0))
-        else:
-            result.append(item)
-    return result
+    while left and right:
+        one, other = identity(left[0]), identity(right[0])
+        is_before = one in before and other in before and before.index(one) < before.index(other)
+        result.append(left.pop(0) if is_before else right.pop(0))
+    return result + left + right

@@ -180,7 +180,9 @@ def zero(schema: Schema) -> dict[str, Any]:
         if child.get("x-slipway-null"):
             result[key] = None
         elif child.get("x-slipway-always"):
-            result[key] = zero(child)
+            result[key] = {"integer": 0, "boolean": False, "string": ""}.get(child.get("type", ""), None)
+            if child.get("type") == "object":
+                result[key] = zero(child)
     return result
 
 

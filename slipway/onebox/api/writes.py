@@ -104,6 +104,9 @@ def _patch_object(objects: Objects, target: Target, parsed: Parsed, media: str, 
         raise bad_request(
             f"the {what} of the object ({meta.get(what, '')}) does not match the {what} on the URL ({here})"
         )
+    if target.resource.is_custom and meta.get("uid", live["metadata"]["uid"]) != live["metadata"]["uid"]:
+        cause = Cause("metadata.uid", f"Invalid value: {quote(str(meta['uid']))}: field is immutable")
+        raise invalid(target.resource.kind, target.resource.group, target.name, [cause, cause])  # Kubernetes checks twice
     objects.check_version(target, live, meta)
     if "managedFields" in meta and meta["managedFields"] == shown["metadata"].get("managedFields"):
         del meta["managedFields"]

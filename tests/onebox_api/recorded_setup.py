@@ -1,0 +1,190 @@
+"""What the recorder did besides the recorded pairs, and the pairs that our API does not yet answer alike."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+from tests.onebox_api.recorded import Action
+
+MERGE = "application/merge-patch+json"
+SDEP = "machinelearning.seldon.io/v1"
+ONE_PREDICTOR = [
+    {"name": "default", "graph": {"name": "clf", "implementation": "SKLEARN_SERVER", "modelUri": "s3://models/iris"}}
+]
+
+NAMESPACES: dict[str, str | None] = {
+    "02-discovery": None,
+    "03-crud": None,
+    "04-generation": "gen",
+    "05-list": "list",
+    "06-watch": "watch",
+    "07-patch": "patch",
+    "08-apply": "ssa",
+    "09-validation-dryrun": "strict",
+    "10-scale": "scale",
+    "11-delete": "del",
+    "12-table": "table",
+    "13-pods-logs-events": "pods",
+}
+
+
+def config_map(namespace: str, name: str, *, data: dict[str, str] | None = None, **more: Any) -> Action:
+    meta = {"name": name, **more.pop("metadata", {})}
+    body = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": meta, "data": data or {"k": "v"}, **more}
+    return Action("POST", f"/api/v1/namespaces/{namespace}/configmaps", body)
+
+
+def sdep(namespace: str, name: str, *, labels: dict[str, str] | None = None, **spec: Any) -> Action:
+    meta: dict[str, Any] = {"name": name, **({"labels": labels} if labels else {})}
+    body = {"apiVersion": SDEP, "kind": "SeldonDeployment", "metadata": meta, "spec": {"predictors": ONE_PREDICTOR, **spec}}
+    return Action("POST", f"/apis/{SDEP}/namespaces/{namespace}/seldondeployments", body)
+
+
+def status(namespace: str, name: str, value: dict[str, Any]) -> Action:
+    path = f"/apis/{SDEP}/namespaces/{namespace}/seldondeployments/{name}/status"
+    return Action("PATCH", path, {"status": value}, MERGE)
+
+
+def patch(namespace: str, name: str, body: dict[str, Any]) -> Action:
+    return Action("PATCH", f"/api/v1/namespaces/{namespace}/configmaps/{name}", body, MERGE)
+
+
+def delete(namespace: str, name: str) -> Action:
+    return Action("DELETE", f"/api/v1/namespaces/{namespace}/configmaps/{name}")
+
+
+CA_NOTE = "Contains a CA bundle that can be used to verify the kube-apiserver when using internal endpoints such as the internal service IP or kubernetes.default.svc. No other usage is guaranteed across distributions of Kubernetes clusters."
+
+
+def cluster_config(namespace: str, *names: str) -> tuple[Action, ...]:
+    """The ConfigMaps that a controller manager puts into each namespace."""
+    known = {
+        "kube-root-ca.crt": ({"ca.crt": "-"}, {"kubernetes.io/description": CA_NOTE}),
+        "openshift-service-ca.crt": ({"service-ca.crt": ""}, {"service.beta.openshift.io/inject-cabundle": "true"}),
+    }
+    actions = []
+    for name in names:
+        data, annotations = known[name]
+        action = config_map(namespace, name, data=data, metadata={"annotations": annotations})
+        actions.append(replace(action, query={"fieldManager": "kube-controller-manager"}))
+    return tuple(actions)
+
+
+WEB = 'i=1; while [ $i -le 5 ]; do echo line $i; i=$((i+1)); done; trap "exit 0" TERM; while true; do sleep 1; done'
+SIDE = 'echo side; trap "exit 0" TERM; while true; do sleep 1; done'
+
+
+def deployment(namespace: str, *, replicas: int = 0) -> Action:
+    web = {
+        "name": "web",
+        "image": "localhost/base:v1",
+        "imagePullPolicy": "Never",
+        "command": ["sh", "-c", WEB],
+        "env": [{"name": "A", "value": "1"}, {"name": "B", "value": "2"}],
+        "ports": [{"name": "http", "containerPort": 8080}],
+    }
+    side = {
+        "name": "side",
+        "image": "localhost/base:v1",
+        "imagePullPolicy": "Never",
+        "command": ["sh", "-c", SIDE],
+    }
+    template = {"metadata": {"labels": {"app": "d"}}, "spec": {"terminationGracePeriodSeconds": 1, "containers": [web, side]}}
+    body = {
+        "apiVersion": "apps/v1",
+        "kind": "Deployment",
+        "metadata": {"name": "d", "labels": {"app": "d"}},
+        "spec": {"replicas": replicas, "selector": {"matchLabels": {"app": "d"}}, "template": template},
+    }
+    return Action("POST", f"/apis/apps/v1/namespaces/{namespace}/deployments", body)
+
+
+def rolled_out(namespace: str, revision: str, *, hash_: str = "746cb97f9") -> Action:
+    """What the deployment controller writes."""
+    time = "2026-01-01T00:00:00Z"
+    conditions = [
+        ("Available", "MinimumReplicasAvailable", "Deployment has minimum availability."),
+        ("Progressing", "NewReplicaSetAvailable", f'ReplicaSet "d-{hash_}" has successfully progressed.'),
+    ]
+    rows = [
+        {"type": kind, "status": "True", "lastUpdateTime": time, "lastTransitionTime": time, "reason": why, "message": text}
+        for kind, why, text in conditions
+    ]
+    body = {
+        "metadata": {"annotations": {"deployment.kubernetes.io/revision": revision}},
+        "status": {"observedGeneration": 1, "conditions": rows},
+    }
+    path = f"/apis/apps/v1/namespaces/{namespace}/deployments/d/status"
+    return Action("PATCH", path, body, MERGE, {"fieldManager": "kube-controller-manager"})
+
+
+BEFORE: dict[str, tuple[Action, ...]] = {
+    "03-3": cluster_config("crud", "openshift-service-ca.crt", "kube-root-ca.crt"),
+    "03-42": (sdep("crud", "r1"),),
+    "03-53": (config_map("crud", "imm", immutable=True),),
+    "03-65": (config_map("crud", "pre"),),
+    "04-23": (rolled_out("gen", "1", hash_="56bfcbc9b9"),),
+    "05-1": (
+        config_map("list", "c0", metadata={"labels": {"app": "a", "tier": "x"}}),
+        config_map("list", "c1", metadata={"labels": {"app": "b"}}),
+        config_map("list", "c2", metadata={"labels": {"app": "c", "tier": "y"}}),
+        config_map("list", "c3"),
+        config_map("list", "c4", metadata={"labels": {"app": "a"}}),
+        config_map("list", "kube-root-ca.crt"),
+        config_map("list", "openshift-service-ca.crt"),
+        sdep("list", "s0", labels={"app": "a0"}),
+        sdep("list", "s1", labels={"app": "a1"}, protocol="v2"),
+    ),
+    "05-28": (config_map("list", "c00"),),
+    "05-36": (config_map("list", "c9"),),
+    "05-44": (config_map("list", "later", metadata={"namespace": "list"}), delete("list", "later")),
+    "06-1": (*cluster_config("watch", "kube-root-ca.crt", "openshift-service-ca.crt"), config_map("watch", "pre", metadata={"labels": {"w": "1"}}),),
+    "07-1": (
+        config_map("patch", "a", data={"x": "1", "y": "2"}),
+        sdep("patch", "s", replicas=1),
+        deployment("patch"),
+    ),
+    "07-15": (rolled_out("patch", "1"),),
+    "07-16": (rolled_out("patch", "2"),),
+    "07-17": (rolled_out("patch", "3"),),
+    "07-18": (rolled_out("patch", "4"),),
+    "07-19": (rolled_out("patch", "5"),),
+    "08-20": (rolled_out("ssa", "1"),),
+    "09-19": (config_map("strict", "real"),),
+    "10-1": (sdep("scale", "s", replicas=2), deployment("scale"), sdep("scale", "none")),
+    "10-11": (status("scale", "s", {"replicas": 2, "selector": "app=s"}),),
+    "11-1": (),
+    "11-28": (
+        config_map("del", "m0", metadata={"labels": {"m": "0"}}),
+        config_map("del", "m1", metadata={"labels": {"m": "1"}}),
+        config_map("del", "m2", metadata={"labels": {"m": "0"}}),
+    ),
+    "12-1": (sdep("table", "s", replicas=2), status("table", "s", {"state": "Available"})),
+}
+
+KNOWN: dict[str, dict[str, str]] = {"07-patch": {"rv1": "2"}}  # sent as "too old", masked by the recorder
+
+COMPACTED_AT = {"06-14": "rv1", "06-21": "rv20"}  # versions that are gone when these pairs run
+
+DURING: dict[str, tuple[Action, ...]] = {
+    "06-1": (
+        config_map("watch", "w1", metadata={"labels": {"w": "1"}}),
+        patch("watch", "w1", {"data": {"k": "2"}}),
+        patch("watch", "w1", {"data": {"k": "2"}}),
+        delete("watch", "w1"),
+    ),
+    "06-5": (
+        patch("watch", "pre", {"metadata": {"labels": {"w": "2"}}}),
+        patch("watch", "pre", {"data": {"z": "1"}}),
+        patch("watch", "pre", {"metadata": {"labels": {"w": "1"}}}),
+    ),
+    "06-18": (
+        sdep("watch", "t"),
+        status("watch", "t", {"state": "Available"}),
+        Action("DELETE", f"/apis/{SDEP}/namespaces/watch/seldondeployments/t"),
+    ),
+    "06-20": (sdep("watch", "u"),),
+}
+
+NOT_YET: dict[str, str] = {}
