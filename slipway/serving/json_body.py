@@ -12,21 +12,27 @@ from slipway.serving.limits import MAX_JSON_DEPTH
 _ESCAPE = re.compile(rb"\\.", re.DOTALL)
 _STRING = re.compile(rb'"[^"]*"')
 _NOT_STRUCTURE = bytes(sorted(set(range(256)) - set(b'"[]{}')))
-_STEP = {ord("["): 1, ord("{"): 1, ord("]"): -1, ord("}"): -1}
+_ONE_KIND = bytes.maketrans(b"{}", b"[]")
 
 
 def json_depth(body: bytes) -> int:
-    """How deep the arrays and objects of valid JSON nest (of anything else: some number)."""
-    if body.count(b"[") + body.count(b"{") <= MAX_JSON_DEPTH:
-        return body.count(b"[") + body.count(b"{")  # an upper bound is enough below the limit
+    """How deep the arrays and objects of valid JSON nest; an upper bound below the limit, and of anything else.
+
+    Each round removes the innermost pairs, so the number of rounds is the depth, without a step for every bracket.
+    """
+    openings = body.count(b"[") + body.count(b"{")
+    if openings <= MAX_JSON_DEPTH:
+        return openings
     if b"\\" in body:
         body = _ESCAPE.sub(b"", body)
-    brackets = _STRING.sub(b"", body.translate(None, _NOT_STRUCTURE))
-    depth = deepest = 0
-    for bracket in brackets:
-        depth += _STEP.get(bracket, 0)
-        deepest = max(depth, deepest)
-    return deepest
+    brackets = _STRING.sub(b"", body.translate(None, _NOT_STRUCTURE)).translate(_ONE_KIND, b'"')
+    depth = 0
+    while brackets and depth <= MAX_JSON_DEPTH:
+        shorter = brackets.replace(b"[]", b"")
+        if len(shorter) == len(brackets):
+            return depth + len(brackets)
+        brackets, depth = shorter, depth + 1
+    return depth
 
 
 def parse_json(body: bytes | str, *, what: str = "the body") -> Any:
