@@ -6,6 +6,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import replace
 
+from slipway.contract.annotations import ROLLOUT
 from slipway.contract.defaulting import has_separate_engine
 from slipway.contract.names import (
     container_service_name,
@@ -13,7 +14,7 @@ from slipway.contract.names import (
     orchestrator_deployment_name,
     predictor_service_name,
 )
-from slipway.contract.sdep import PredictorSpec, SeldonDeployment
+from slipway.contract.sdep import ComponentSpec, PredictorSpec, SeldonDeployment
 from slipway.contract.validation import NO_ENGINE
 from slipway.controller.facts import Facts
 from slipway.controller.meta import DEPLOYMENT_ID, MANAGED_BY, Object, metadata, type_label
@@ -67,8 +68,8 @@ def _component(
             labels[f"seldon-app-svc-{node.name}"] = service
     labels |= component.metadata.get("labels") or {}
     objects: list[Object] = []
-    carries_entry = has_orchestrator or not has_engine(predictor)
-    if carries_entry:
+    is_entry = not has_engine(predictor) and any(item["name"] == predictor.graph.name for item in component.containers)
+    if has_orchestrator or is_entry:
         labels["seldon-app"] = predictor_service_name(sdep.name, predictor)
     if has_orchestrator:
         containers.append(orchestrator_container(predictor, sdep, facts))
@@ -129,7 +130,7 @@ def _deployment(
 ) -> Object:
     spec: Object = {
         "selector": {"matchLabels": {"app": name, DEPLOYMENT_ID: sdep.name}},
-        "strategy": {"type": "RollingUpdate", "rollingUpdate": {"maxUnavailable": 0, "maxSurge": "25%"}},
+        "strategy": _strategy(predictor),
         "template": template,
     }
     if replicas is not None:
@@ -144,6 +145,12 @@ def _deployment(
     return {"apiVersion": "apps/v1", "kind": "Deployment", "metadata": meta, "spec": spec}
 
 
+def _strategy(predictor: PredictorSpec) -> Object:
+    if predictor.annotations.get(ROLLOUT) == "recreate":
+        return {"type": "Recreate"}
+    return {"type": "RollingUpdate", "rollingUpdate": {"maxUnavailable": 0, "maxSurge": "25%"}}
+
+
 def graph_name(deployment: str) -> str:
     """Of the ConfigMap that carries the predictor."""
     return f"{deployment}-graph"
@@ -153,9 +160,17 @@ def _predictor_volume(deployment: str) -> Object:
     return {"name": "slipway-predictor", "configMap": {"name": graph_name(deployment)}}
 
 
+def _faces(component: ComponentSpec) -> list[Object]:
+    """Of each container what the graph's metrics name. Its env, where passwords may stand, stays out of a ConfigMap."""
+    return [{key: item[key] for key in ("name", "image", "ports") if key in item} for item in component.containers]
+
+
 def _config_map(deployment: str, predictor: PredictorSpec, sdep: SeldonDeployment) -> Object:
     """The predictor as the executor reads it; what does not concern a running graph is left out of it."""
-    read = replace(predictor, traffic=0, replicas=None, explainer={})
+    components = tuple(ComponentSpec(spec={"containers": _faces(item)}) for item in predictor.component_specs)
+    read = replace(
+        predictor, traffic=0, replicas=None, explainer={}, svc_orch_spec={}, ssl={}, component_specs=components
+    )
     text = json.dumps(read.to_json(), separators=(",", ":"), sort_keys=True)
     meta = metadata(graph_name(deployment), sdep)
     return {"apiVersion": "v1", "kind": "ConfigMap", "metadata": meta, "data": {PREDICTOR_KEY: text}}

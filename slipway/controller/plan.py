@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from decimal import Decimal
 from typing import Any, Literal
 
 from slipway.controller.meta import Object
@@ -15,6 +17,17 @@ APPLIED = "slipway.dev/applied"
 
 ObjectKey = tuple[str, str]
 """(kind, name); all are in the SeldonDeployment's namespace."""
+
+AMOUNTS = re.compile(r"\.(requests|limits)\.|\.(sizeLimit|averageValue|value)$")
+"""Fields whose text is a quantity."""
+QUANTITY = re.compile(r"(?P<number>[+-]?[0-9]{1,30}(\.[0-9]{1,30})?(e[0-9]{1,2})?)(?P<suffix>[numkMGTPE]|[KMGTPE]i|)")
+FACTORS = {
+    **{
+        suffix: Decimal(1000) ** power
+        for power, suffix in enumerate(("n", "u", "m", "", "k", "M", "G", "T", "P", "E"), -3)
+    },
+    **{suffix: Decimal(1024) ** power for power, suffix in enumerate(("Ki", "Mi", "Gi", "Ti", "Pi", "Ei"), 1)},
+}
 
 WAITS_FOR_READY = frozenset(
     {"Deployment", "ConfigMap", "Service", "HorizontalPodAutoscaler", "PodDisruptionBudget", "ScaledObject"}
@@ -84,7 +97,20 @@ def first_difference(wanted: Any, found: Any, path: str = "") -> str | None:
         return next(
             (hit for index, (a, b) in pairs_of_items if (hit := first_difference(a, b, f"{path}[{index}]"))), None
         )
-    return None if wanted == found or (not wanted and found is None) else path
+    same = wanted == found or (not wanted and found is None) or (AMOUNTS.search(path) and _same_amount(wanted, found))
+    return None if same else path
+
+
+def _same_amount(wanted: Any, found: Any) -> bool:
+    """Whether two quantities mean the same: an API writes 0.5 as 500m and 1024Mi as 1Gi."""
+    one, other = amount(str(wanted)), amount(str(found))
+    return one is not None and one == other
+
+
+def amount(text: str) -> Decimal | None:
+    """A Kubernetes quantity as a number; None for what is none."""
+    match = QUANTITY.fullmatch(text)
+    return Decimal(match["number"]) * FACTORS[match["suffix"]] if match else None
 
 
 def is_ready(deployment: Mapping[str, Any]) -> bool:

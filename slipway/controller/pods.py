@@ -29,6 +29,19 @@ PODINFO = {
     },
 }
 ENGINE_PREFIX = "seldon.io/engine-"
+ANNOTATIONS_FILE = "/etc/podinfo/annotations"
+IDENTITY = frozenset(
+    {
+        "PREDICTIVE_UNIT_ID",
+        "MLSERVER_MODEL_NAME",
+        "PREDICTIVE_UNIT_IMAGE",
+        "PREDICTOR_ID",
+        "PREDICTOR_LABELS",
+        "SELDON_DEPLOYMENT_ID",
+        "SELDON_EXECUTOR_ENABLED",
+    }
+)
+"""Variables that say who a container is; a manifest cannot say otherwise."""
 
 
 def node_containers(
@@ -74,8 +87,7 @@ def _common(container: Json, predictor: PredictorSpec) -> Object:
 
 def _node_container(container: Json, node: PredictiveUnit, predictor: PredictorSpec, sdep: SeldonDeployment) -> Object:
     completed = _common(container, predictor)
-    given = {item["name"] for item in completed["env"]}
-    completed["env"] += [item for item in _node_env(container, node, predictor, sdep) if item["name"] not in given]
+    completed["env"] = _merged(completed["env"], _node_env(container, node, predictor, sdep))
     if node.model_uri:
         completed["volumeMounts"].append(
             {"name": f"{node.name}-provision-location", "mountPath": MODELS_PATH, "readOnly": True}
@@ -85,6 +97,13 @@ def _node_container(container: Json, node: PredictiveUnit, predictor: PredictorS
     completed.setdefault("readinessProbe", _probe({"tcpSocket": port}, period_s=5, failures=3))
     completed.setdefault("livenessProbe", _probe({"tcpSocket": port}, period_s=5, failures=3))
     return completed
+
+
+def _merged(given: Iterable[Json], ours: Iterable[Json]) -> list[Object]:
+    """The container's own variables, then ours: its own win, except for IDENTITY."""
+    kept = [dict(item) for item in given if item["name"] not in IDENTITY]
+    names = {item["name"] for item in kept}
+    return [*kept, *(dict(item) for item in ours if item["name"] not in names)]
 
 
 def _probe(handler: Object, *, period_s: int, failures: int, timeout_s: int = 1) -> Object:
@@ -117,6 +136,8 @@ def _node_env(container: Json, node: PredictiveUnit, predictor: PredictorSpec, s
         "PREDICTOR_LABELS": json.dumps(dict(predictor.labels), separators=(",", ":"), sort_keys=True),
         "SELDON_DEPLOYMENT_ID": sdep.name,
         "SELDON_EXECUTOR_ENABLED": "true",
+        # said although it is the default: where paths are translated, they are found in variables and arguments only
+        "SLIPWAY_ANNOTATIONS_FILE": ANNOTATIONS_FILE,
     }
     if metrics:
         env |= {
@@ -175,6 +196,7 @@ def orchestrator_container(predictor: PredictorSpec, sdep: SeldonDeployment, fac
         "env": _orchestrator_env(predictor, sdep),
         "ports": [
             {"name": "http", "containerPort": HTTP_PORT, "protocol": "TCP"},
+            {"name": "metrics", "containerPort": HTTP_PORT, "protocol": "TCP"},
             {"name": "grpc", "containerPort": GRPC_PORT, "protocol": "TCP"},
         ],
         "resources": predictor.svc_orch_spec.get("resources") or default_resources,
@@ -204,6 +226,7 @@ def _orchestrator_args(predictor: PredictorSpec, sdep: SeldonDeployment) -> list
         "log_write_timeout_ms": option("write-timeout-ms", "2000"),
         "full_health_checks": "false",
         "predictor-file": f"{PREDICTOR_PATH}/{PREDICTOR_KEY}",
+        "annotations-file": ANNOTATIONS_FILE,
     }
     return [word for name, value in pairs.items() for word in (f"--{name}", value)]
 
