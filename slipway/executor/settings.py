@@ -121,8 +121,14 @@ def _add_serving(parser: argparse.ArgumentParser, environment: Mapping[str, str]
     parser.add_argument("--transport", default="rest", choices=("rest", "grpc"), help="both are always served")
     _add(parser, "server_type", default="rpc", choices=("rpc", "kafka"))
     _add(parser, "prometheus_path", default="/prometheus", help="path of the metrics (default: %(default)s)")
-    _add(parser, "log_work_buffer_size", type=int, default=10_000, help="entries of the payload log's queue")
-    _add(parser, "log_write_timeout_ms", type=int, default=2_000, help="how long a payload log may wait for a place")
+    _add(
+        parser,
+        "log_work_buffer_size",
+        type=int,
+        default=10_000,
+        help="Seldon's flag; no effect, payload logging is not offered",
+    )
+    _add(parser, "log_write_timeout_ms", type=int, default=2_000, help="Seldon's flag; no effect, as above")
     _add(
         parser, "full_health_checks", type=_truth, nargs="?", const=True, default=False,
         help="/ready asks each node's health endpoint instead of connecting only",
