@@ -98,6 +98,9 @@ def create_component(interface: str, parameters: Mapping[str, Any]) -> Component
     except Exception as exc:
         given = ", ".join(sorted(parameters)) or "none"
         raise ComponentError(f"{interface}(...) failed: {one_line(exc)}; parameters given: {given}") from exc
+    if hasattr(instance, "model_error_handler"):
+        advice = "raise exceptions with the attributes status_code and reason instead"
+        raise ComponentError(f"{interface}.model_error_handler is a Flask blueprint, which is not served: {advice}")
     return component_of(instance)
 
 

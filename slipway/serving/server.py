@@ -73,6 +73,27 @@ def run(main: Coroutine[Any, Any, int]) -> int:
         return runner.run(main)
 
 
+class _Health(health.aio.HealthServicer):  # type: ignore[misc]  # grpc has no types
+    """The standard service; its open watches end with the server instead of holding it up for the whole grace."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._watches: set[asyncio.Task[None]] = set()
+
+    async def Watch(self, request: Any, context: Any) -> None:  # noqa: N802 - the service's name
+        watch = asyncio.create_task(super().Watch(request, context))
+        self._watches.add(watch)
+        try:
+            await asyncio.wait({watch})
+        finally:
+            watch.cancel()
+            self._watches.discard(watch)
+
+    def end_watches(self) -> None:
+        for watch in self._watches:
+            watch.cancel()
+
+
 class Servers:
     """Servers that listen. ``start`` binds all ports or none; ``serve`` returns when the process should end."""
 
@@ -84,7 +105,7 @@ class Servers:
         self._listeners: list[asyncio.Server] = []
         self._runners: list[web.AppRunner] = []
         self._grpc: grpc.aio.Server | None = None
-        self._health = health.aio.HealthServicer()
+        self._health = _Health()
 
     @classmethod
     async def start(
@@ -181,6 +202,7 @@ class Servers:
             listener.close()
         stops: list[Coroutine[Any, Any, Any]] = [runner.cleanup() for runner in self._runners]
         if self._grpc is not None:
+            self._health.end_watches()
             stops.append(self._grpc.stop(grace_s))
         await asyncio.gather(*stops)
 

@@ -39,6 +39,7 @@ class Served:
     channel: grpc.aio.Channel
     service: Service
     lifecycle: Lifecycle
+    servers: Servers
 
     async def post(self, path: str, body: Any = None, **options: Any) -> tuple[int, Any]:
         """Status and parsed JSON of a POST."""
@@ -99,13 +100,14 @@ async def _start(
         grpc_half=Grpc(component_handlers(service), service_names(), 0),
         lifecycle=lifecycle,
         host=HOST,
-        shutdown=Shutdown(0, 1),
+        shutdown=Shutdown(0.1, 20),
     )
     stack.push_async_callback(servers.stop, 1)
     session = await stack.enter_async_context(aiohttp.ClientSession())
     channel = await stack.enter_async_context(grpc.aio.insecure_channel(f"{HOST}:{servers.grpc_port}"))
     rest, metrics = servers.rest_ports
-    return Served(session, f"http://{HOST}:{rest}", f"http://{HOST}:{metrics}/prometheus", channel, service, lifecycle)
+    metrics_url = f"http://{HOST}:{metrics}/prometheus"
+    return Served(session, f"http://{HOST}:{rest}", metrics_url, channel, service, lifecycle, servers)
 
 
 @pytest.fixture

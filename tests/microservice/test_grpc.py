@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import grpc
 import numpy as np
 import pytest
@@ -184,3 +186,15 @@ async def test_both_protocols_share_one_instance(serve: Serve):
     await stubs.ModelStub(served.channel).Predict(pb.SeldonMessage(strData="grpc"))
     await served.post("/predict", {"strData": "rest"})
     assert [features for features, _, _ in model.seen] == ["grpc", "rest"]
+
+
+async def test_an_open_health_watch_hears_of_the_drain_and_does_not_hold_it_up(serve: Serve):
+    served = await serve(Model())
+    watch = health_pb2_grpc.HealthStub(served.channel).Watch(health_pb2.HealthCheckRequest(service=""))
+    answers = aiter(watch)
+    assert (await anext(answers)).status == health_pb2.HealthCheckResponse.SERVING
+    served.lifecycle.stop_asked.set()
+    async with asyncio.timeout(5):
+        serving = asyncio.create_task(served.servers.serve())
+        assert (await anext(answers)).status == health_pb2.HealthCheckResponse.NOT_SERVING
+        assert await serving == 0
