@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 UV := $(BIN)/uv
 
-.PHONY: help setup demo test check golden bench protos
+.PHONY: help setup demo test check golden bench conformance protos
 
 help:  ## Show this list
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  make \1\t/' | expand -t 18
@@ -20,6 +20,20 @@ $(VENV)/.ready: requirements/platform.txt requirements/dev.txt pyproject.toml
 	@$(UV) pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation -e .
 	@touch $@
 	@echo "ready: $(BIN)/slipway"
+
+demo: setup  ## Two versions behind a 90/10 canary: photos in, boxes out; runs until `slipway down`
+	@$(BIN)/python -m scripts.demo
+
+test: check  ## Everything CI runs: checks, unit and golden tests, then the real platform end to end
+	$(BIN)/pytest -m "not e2e and not conformance and not browser and not gpu" --durations=5
+	$(BIN)/pytest -m "(e2e or browser) and not gpu" --timeout=900 --durations=10
+	@if [ -n "$(CONFORMANCE)" ]; then $(MAKE) conformance; fi
+
+conformance: setup  ## Compare with seldon-core 1.17.1 in an environment of its own
+	$(BIN)/pytest -m conformance --timeout=300
+
+golden: setup  ## Rewrite golden files; read the diff before you commit it
+	$(BIN)/pytest -m "not e2e and not conformance and not browser and not gpu" -k golden --update-golden
 
 check: setup  ## Lint, types, import directions (no network)
 	$(BIN)/ruff check .
