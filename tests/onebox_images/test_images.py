@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import stat
 import subprocess
 import sys
@@ -294,3 +295,22 @@ def test_a_build_waits_for_another_process_and_goes_on_when_it_dies(source: Path
 def test_an_unknown_name_lists_the_known_ones(source: Path, paths: Paths) -> None:
     with pytest.raises(ImageError, match="there are: me/app"):
         build("you/app:1", paths=paths, repository=source.parents[1])
+
+
+def test_a_source_that_is_being_edited_gives_an_image_of_one_of_its_states(
+    source: Path, paths: Paths, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    copy = shutil.copyfile
+    edits = iter(["print('two')\n", "print('three')\n"])
+
+    def edited(origin: Path, target: Path) -> None:
+        if Path(origin).name == "app.py" and (text := next(edits, None)):
+            Path(origin).write_text(text)
+        copy(origin, target)
+
+    monkeypatch.setattr(shutil, "copyfile", edited)
+    store = Store(paths)
+    image = store.find(build(NAME, paths=paths, folder=source))
+    assert image is not None
+    assert (store.root(image) / "app.py").read_text() == "print('three')\n"
+    assert not list((paths.images / "sha256").glob("*.tmp"))

@@ -11,15 +11,16 @@ from pathlib import Path
 
 import slipway
 from slipway.onebox.images.environment import Progress, ensure_environment, exclusive
-from slipway.onebox.images.errors import EnvironmentFailed, ImageError, SourceError
+from slipway.onebox.images.errors import EnvironmentFailed, ImageError, SourceChanged
 from slipway.onebox.images.reference import parse_reference
 from slipway.onebox.images.snapshot import Snapshot, SnapshotFile, take_snapshot
-from slipway.onebox.images.spec import find_image_folder, load_image_spec
+from slipway.onebox.images.spec import ImageSpec, find_image_folder, load_image_spec
 from slipway.onebox.images.store import Image, Store, now_text, remove_tree
 from slipway.onebox.paths import Paths
 
 PLATFORM_ROOT = Path(slipway.__file__).resolve().parents[1]
 COMPILE_TIMEOUT_S = 120.0
+SNAPSHOT_TRIES = 3
 
 ImageDigest = str
 
@@ -44,16 +45,12 @@ def build(
     spec = load_image_spec((folder or find_image_folder(reference.name, repository)).resolve())
     if spec.name != reference.name:
         raise ImageError(f"{spec.folder}: its image.yaml says `name: {spec.name}`, not {reference.name}")
-    snapshot = take_snapshot(spec, roots=(repository, PLATFORM_ROOT))
     store = Store(paths)
     with exclusive(store.exclusive()):
-        ensure_environment(paths.environments / snapshot.lock_digest, lock=snapshot.lock, progress=progress)
-        if store.find(snapshot.digest) is None:
-            progress(f"copying {len(snapshot.files)} files")
-            _write(snapshot, store)
-        store.move_tag(reference.name, reference.tag, snapshot.digest)
-    progress(f"{reference.name}:{reference.tag} is {snapshot.digest}")
-    return snapshot.digest
+        digest = _build_unchanged(spec, store, roots=(repository, PLATFORM_ROOT), progress=progress)
+        store.move_tag(reference.name, reference.tag, digest)
+    progress(f"{reference.name}:{reference.tag} is {digest}")
+    return digest
 
 
 def ensure(
@@ -71,14 +68,41 @@ def find_repository(start: Path) -> Path:
     return PLATFORM_ROOT
 
 
+def _build_unchanged(spec: ImageSpec, store: Store, *, roots: tuple[Path, ...], progress: Progress) -> ImageDigest:
+    """An image of one state of the sources, although someone may be editing them."""
+    for attempt in range(1, SNAPSHOT_TRIES + 1):
+        snapshot = take_snapshot(spec, roots=roots)
+        environment = store.paths.environments / snapshot.lock_digest
+        ensure_environment(environment, lock=snapshot.lock, progress=progress)
+        if store.find(snapshot.digest) is not None:
+            return snapshot.digest
+        progress(f"copying {len(snapshot.files)} files")
+        try:
+            _write(snapshot, store)
+        except SourceChanged:
+            if attempt == SNAPSHOT_TRIES:
+                raise
+        else:
+            return snapshot.digest
+    raise AssertionError("unreachable: the last try returns or raises")
+
+
 def _write(snapshot: Snapshot, store: Store) -> None:
     """Fill a folder beside the final one, then rename: a digest's folder is always whole."""
     final = store.folder(snapshot.digest)
     draft = final.with_name(f"{final.name}.tmp")
-    if draft.exists():
-        remove_tree(draft)
-    if final.exists():  # its environment is gone: the image is made again
-        remove_tree(final)
+    for left_over in (draft, final):  # a build that was killed; an image whose environment is gone
+        if left_over.exists():
+            remove_tree(left_over)
+    try:
+        _fill(draft, snapshot, store)
+        draft.rename(final)
+    finally:
+        if draft.exists():
+            remove_tree(draft)
+
+
+def _fill(draft: Path, snapshot: Snapshot, store: Store) -> None:
     root = draft / "root"
     root.mkdir(parents=True)
     for file in snapshot.files:
@@ -106,13 +130,12 @@ def _write(snapshot: Snapshot, store: Store) -> None:
             path = Path(folder, name)
             path.chmod(path.stat().st_mode & 0o555)
         Path(folder).chmod(0o555)
-    draft.rename(final)
 
 
 def _check_copy(file: SnapshotFile, copy: Path) -> None:
     with copy.open("rb") as stream:
         if hashlib.file_digest(stream, "sha256").hexdigest() != file.sha256:
-            raise SourceError(f"{file.source}: changed while the image was being built: build again")
+            raise SourceChanged(f"{file.source}: changed while the image was being built: build again")
 
 
 def _compile(root: Path, *, python: Path) -> None:

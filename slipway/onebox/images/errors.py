@@ -4,6 +4,7 @@ ImageError
   InvalidReference     not an image name
   InvalidImageFile     an image.yaml breaks its form: which file, which key
   SourceError          a source, package or lock file is missing, too large, or leaves its folder
+    SourceChanged      a source changed while it was being copied
   EnvironmentFailed    uv could not make the Python environment; carries uv's last lines
   NotBuilt             no local image has this name; carries the command that builds it
 """
@@ -24,6 +25,10 @@ class InvalidImageFile(ImageError):
 
 
 class SourceError(ImageError):
+    pass
+
+
+class SourceChanged(SourceError):
     pass
 
 
