@@ -1,0 +1,405 @@
+"""``slipway apply|get|describe|logs|delete``: objects of the Kubernetes API, on this machine or on a cluster."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import shutil
+import sys
+from collections.abc import Awaitable, Callable, Sequence
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+import yaml
+
+from slipway.kube.client import Kube
+from slipway.kube.discovery import discover, find_kind, kind_of_manifest
+from slipway.kube.errors import ApiError, KubeError, NotFound, Unavailable
+from slipway.kube.kinds import EVENT, Kind
+from slipway.kube.manifests import in_order, load_manifests, parse_manifests
+from slipway.onebox.paths import Paths
+
+T = TypeVar("T")
+FIELD_MANAGER = "slipway"
+TABLE = "application/json;as=Table;v=v1;g=meta.k8s.io,application/json"
+KUSTOMIZE_TIMEOUT_S = 60.0
+FAILED, NOT_READY = 1, 3
+Object = dict[str, Any]
+
+
+class Failure(click.ClickException):
+    """One line for the user."""
+
+    exit_code = FAILED
+
+
+class NotReady(Failure):
+    """The API is not there."""
+
+    exit_code = NOT_READY
+
+
+def kubeconfig() -> Path | None:
+    """None where KUBECONFIG is set, which is then read; else the kubeconfig of SLIPWAY_HOME where it exists."""
+    mine = Paths.from_env().kubeconfig
+    return mine if not os.environ.get("KUBECONFIG") and mine.exists() else None
+
+
+def run(work: Callable[[Kube], Awaitable[T]]) -> T:
+    """``work`` with a connected client; failures become one line."""
+
+    async def connected() -> T:
+        async with Kube.from_kubeconfig(kubeconfig(), user_agent=FIELD_MANAGER) as kube:
+            return await work(kube)
+
+    try:
+        return asyncio.run(connected())
+    except Unavailable as exc:
+        raise NotReady(f"{exc}\nis the platform up? `slipway status` tells, `slipway up` starts it") from exc
+    except ApiError as exc:
+        raise Failure(_explained(exc)) from exc
+    except KubeError as exc:
+        raise Failure(str(exc)) from exc
+
+
+def _explained(error: ApiError) -> str:
+    if len(error.causes) < 2:
+        return str(error)
+    head = str(error).partition(": [")[0]
+    return head + "".join(f"\n  {cause.get('field')}: {cause.get('message')}" for cause in error.causes)
+
+
+namespace_option = click.option("-n", "--namespace", metavar="NAME", help="Namespace (default: the kubeconfig's).")
+
+
+@click.command("apply")
+@click.option("-f", "files", multiple=True, metavar="FILE|DIR|-", help="Manifests; - is standard input.")
+@click.option("-k", "kustomization", metavar="DIR", help="A kustomization, rendered by kubectl.")
+@click.option("--dry-run", is_flag=True, help="Ask the API, store nothing.")
+@namespace_option
+def apply_command(files: tuple[str, ...], kustomization: str | None, namespace: str | None, *, dry_run: bool) -> None:
+    r"""Apply manifests: create what is new, change what differs.
+
+    \b
+    Examples:
+      slipway apply -f deployment.yaml
+      slipway apply -f seldon/base/detector/
+      slipway apply -k seldon/overlays/canary
+    """
+    if not files and not kustomization:
+        raise click.UsageError("say what to apply: -f FILE, -f DIR or -k DIR")
+    objects: list[Object] = []
+    try:
+        for name in files:
+            objects += parse_manifests(sys.stdin.read(), origin="stdin") if name == "-" else load_manifests(Path(name))
+        if kustomization:
+            objects += parse_manifests(asyncio.run(_kustomize(kustomization)), origin=kustomization)
+    except KubeError as exc:
+        raise Failure(str(exc)) from exc
+    run(lambda kube: _apply(kube, in_order(objects), namespace=namespace, dry_run=dry_run))
+
+
+async def _kustomize(folder: str) -> str:
+    program = shutil.which("kubectl")
+    if program is None:
+        raise Failure("apply -k needs kubectl (its built-in kustomize): install it, or apply the files with -f")
+    process = await asyncio.create_subprocess_exec(
+        program, "kustomize", folder, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE
+    )
+    try:
+        async with asyncio.timeout(KUSTOMIZE_TIMEOUT_S):
+            output, errors = await process.communicate()
+    except TimeoutError as exc:
+        process.kill()
+        await process.wait()
+        raise Failure(f"kubectl kustomize {folder} took longer than {KUSTOMIZE_TIMEOUT_S:.0f} s") from exc
+    if process.returncode:
+        raise Failure(f"kubectl kustomize {folder}: {errors.decode(errors='replace').strip()}")
+    return output.decode()
+
+
+async def _apply(kube: Kube, objects: Sequence[Object], *, namespace: str | None, dry_run: bool) -> None:
+    served = await discover(kube)
+    for obj in objects:
+        kind = kind_of_manifest(served, obj)
+        place = (obj["metadata"].get("namespace") or namespace or kube.access.namespace) if kind.namespaced else None
+        name = obj["metadata"]["name"]
+        try:
+            before: Object | None = await kube.get(kind, name, namespace=place)
+        except NotFound:
+            before = None
+        after = await kube.apply(obj, kind=kind, namespace=place, field_manager=FIELD_MANAGER, dry_run=dry_run)
+        suffix = " (dry run)" if dry_run else ""
+        click.echo(f"{kind.kind.lower()}/{name} {_outcome(before, after)}{suffix}")
+
+
+def _outcome(before: Object | None, after: Object) -> str:
+    if before is None:
+        return "created"
+    same = before["metadata"].get("resourceVersion") == after["metadata"].get("resourceVersion")
+    return "unchanged" if same else "configured"
+
+
+@click.command("get")
+@click.argument("what")
+@click.argument("name", required=False)
+@click.option("-o", "output", type=click.Choice(["wide", "yaml", "json", "name"]), help="Instead of the table.")
+@click.option("-A", "--all-namespaces", is_flag=True, help="Of all namespaces.")
+@click.option("-l", "--selector", metavar="LABELS", help="Only objects with these labels: app=a,tier!=b.")
+@namespace_option
+def get_command(
+    what: str,
+    name: str | None,
+    output: str | None,
+    selector: str | None,
+    namespace: str | None,
+    *,
+    all_namespaces: bool,
+) -> None:
+    r"""List objects of a kind, or show one.
+
+    \b
+    Examples:
+      slipway get sdep
+      slipway get pods -A -o wide
+      slipway get sdep/yolo -o yaml
+    """
+    if "/" in what and name is None:
+        what, _, name = what.partition("/")
+    if all_namespaces and name:
+        raise click.UsageError("a name and --all-namespaces do not go together")
+    run(
+        lambda kube: _get(
+            kube, what, name, output=output, selector=selector, namespace=namespace, everywhere=all_namespaces
+        )
+    )
+
+
+async def _get(
+    kube: Kube,
+    what: str,
+    name: str | None,
+    *,
+    output: str | None,
+    selector: str | None,
+    namespace: str | None,
+    everywhere: bool,
+) -> None:
+    kind = find_kind(await discover(kube), what)
+    place = None if everywhere or not kind.namespaced else namespace or kube.access.namespace
+    query = {"labelSelector": selector} if selector and name is None else {}
+    path = kind.path(namespace=place, name=name)
+    if output in (None, "wide"):
+        table = await kube.request("GET", path, query=query, headers={"Accept": TABLE})
+        click.echo(render_table(table, wide=output == "wide", with_namespace=everywhere and kind.namespaced))
+        return
+    answer = await kube.request("GET", path, query=query)
+    items = [{"apiVersion": kind.api_version, "kind": kind.kind, **i} for i in answer.get("items", [])]
+    shown = answer if name else {"apiVersion": "v1", "kind": "List", "items": items}
+    if output == "name":
+        for item in [answer] if name else items:
+            click.echo(f"{kind.kind.lower()}/{item['metadata']['name']}")
+    elif output == "json":
+        click.echo(json.dumps(_without_managers(shown), indent=2))
+    else:
+        click.echo(yaml.safe_dump(_without_managers(shown), sort_keys=False).rstrip())
+
+
+def _without_managers(obj: Object) -> Object:
+    """As kubectl shows it: without ``managedFields``."""
+    if "items" in obj:
+        return {**obj, "items": [_without_managers(item) for item in obj["items"]]}
+    return {**obj, "metadata": {k: v for k, v in obj.get("metadata", {}).items() if k != "managedFields"}}
+
+
+def render_table(table: Object, *, wide: bool, with_namespace: bool) -> str:
+    """A Table as aligned columns; ``No objects found.`` where it has no rows."""
+    rows = table.get("rows") or []
+    if not rows:
+        return "No objects found."
+    columns = table.get("columnDefinitions") or []
+    chosen = [index for index, column in enumerate(columns) if wide or not column.get("priority")]
+    lines = [[columns[index]["name"].upper() for index in chosen]]
+    lines += [["" if row["cells"][i] is None else str(row["cells"][i]) for i in chosen] for row in rows]
+    if with_namespace:
+        lines[0].insert(0, "NAMESPACE")
+        for line, row in zip(lines[1:], rows, strict=True):
+            line.insert(0, row["object"]["metadata"].get("namespace", ""))
+    return render_columns(lines)
+
+
+def render_columns(lines: Sequence[Sequence[str]]) -> str:
+    widths = [max(len(line[index]) for line in lines) for index in range(len(lines[0]))]
+    return "\n".join(
+        "   ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip() for line in lines
+    )
+
+
+@click.command("describe")
+@click.argument("what")
+@click.argument("name", required=False)
+@namespace_option
+def describe_command(what: str, name: str | None, namespace: str | None) -> None:
+    r"""Show one object with its conditions and events.
+
+    \b
+    Examples:
+      slipway describe sdep yolo
+      slipway describe pod/yolo-stable-0-m-5d4f8 -n default
+    """
+    if name is None:
+        what, _, name = what.partition("/")
+    if not name:
+        raise click.UsageError("say which: KIND NAME or KIND/NAME")
+    wanted = name
+    run(lambda kube: _describe(kube, what, wanted, namespace=namespace))
+
+
+async def _describe(kube: Kube, what: str, name: str, *, namespace: str | None) -> None:
+    kind = find_kind(await discover(kube), what)
+    place = (namespace or kube.access.namespace) if kind.namespaced else None
+    obj = await kube.get(kind, name, namespace=place)
+    selector = f"involvedObject.name={name},involvedObject.kind={kind.kind}"
+    events = (await kube.list(EVENT, namespace=place, field_selector=selector)).items
+    click.echo(render_description(obj, kind, events))
+
+
+def render_description(obj: Object, kind: Kind, events: Sequence[Object]) -> str:
+    """The object's parts under headings: identity, spec, status, conditions, events."""
+    meta, status = obj["metadata"], dict(obj.get("status") or {})
+    conditions = status.pop("conditions", None) or []
+    parts = [f"Name:        {meta['name']}"]
+    if meta.get("namespace"):
+        parts.append(f"Namespace:   {meta['namespace']}")
+    parts.append(f"Kind:        {obj.get('apiVersion', kind.api_version)} {kind.kind}")
+    for heading, field in (("Labels", "labels"), ("Annotations", "annotations")):
+        pairs = [f"{key}={value}" for key, value in sorted((meta.get(field) or {}).items())]
+        parts.append(f"{heading + ':':<13}" + ("\n" + " " * 13).join(pairs or ["<none>"]))
+    body = {key: value for key, value in obj.items() if key not in ("apiVersion", "kind", "metadata", "status")}
+    for heading, value in (*((key.capitalize(), value) for key, value in body.items()), ("Status", status)):
+        if value:
+            parts.append(f"{heading}:\n{_indented(yaml.safe_dump(value, sort_keys=False))}")
+    if conditions:
+        lines = [["TYPE", "STATUS", "REASON", "MESSAGE"]]
+        lines += [[str(row.get(key, "")) for key in ("type", "status", "reason", "message")] for row in conditions]
+        parts.append(f"Conditions:\n{_indented(render_columns(lines))}")
+    parts.append(_render_events(events))
+    return "\n".join(parts)
+
+
+def _indented(text: str) -> str:
+    return "\n".join(f"  {line}" for line in text.rstrip().splitlines())
+
+
+def _render_events(events: Sequence[Object]) -> str:
+    if not events:
+        return "Events:      <none>"
+    ordered = sorted(events, key=lambda e: str(e.get("lastTimestamp") or e.get("eventTime") or ""))
+    lines = [["LAST SEEN", "TYPE", "REASON", "COUNT", "MESSAGE"]]
+    for event in ordered:
+        seen = str(event.get("lastTimestamp") or event.get("eventTime") or "")
+        count = str(event.get("count") or 1)
+        lines.append(
+            [seen, event.get("type", ""), event.get("reason", ""), count, str(event.get("message", "")).strip()]
+        )
+    return f"Events:\n{_indented(render_columns(lines))}"
+
+
+@click.command("logs")
+@click.argument("pod")
+@click.option("-f", "--follow", is_flag=True, help="Go on until the container ends.")
+@click.option("-c", "--container", metavar="NAME", help="Which container; needed where a Pod has several.")
+@click.option("-p", "--previous", is_flag=True, help="Of the run before the last restart.")
+@click.option("--tail", type=click.IntRange(min=0), metavar="LINES", help="Only the last lines.")
+@click.option("--timestamps", is_flag=True, help="With the time of each line.")
+@namespace_option
+def logs_command(
+    pod: str,
+    container: str | None,
+    tail: int | None,
+    namespace: str | None,
+    *,
+    follow: bool,
+    previous: bool,
+    timestamps: bool,
+) -> None:
+    r"""Print a Pod's logs.
+
+    \b
+    Examples:
+      slipway logs yolo-stable-0-m-5d4f8 -c m
+      slipway logs pod/yolo-stable-0-m-5d4f8 -c m -f
+    """
+    name = pod.partition("/")[2] if pod.startswith(("pod/", "pods/", "po/")) else pod
+
+    async def stream(kube: Kube) -> None:
+        chunks = kube.logs(
+            name,
+            namespace=namespace or kube.access.namespace,
+            container=container,
+            follow=follow,
+            previous=previous,
+            timestamps=timestamps,
+            tail_lines=tail,
+        )
+        async for chunk in chunks:
+            sys.stdout.buffer.write(chunk)
+            sys.stdout.buffer.flush()
+
+    run(stream)
+
+
+@click.command("delete")
+@click.argument("what", required=False)
+@click.argument("names", nargs=-1)
+@click.option("-f", "files", multiple=True, metavar="FILE|DIR", help="The objects of these manifests.")
+@click.option("--ignore-not-found", is_flag=True, help="An object that is not there is no failure.")
+@namespace_option
+def delete_command(
+    what: str | None, names: tuple[str, ...], files: tuple[str, ...], namespace: str | None, *, ignore_not_found: bool
+) -> None:
+    r"""Delete objects.
+
+    \b
+    Examples:
+      slipway delete sdep yolo
+      slipway delete sdep/yolo
+      slipway delete -f deployment.yaml
+    """
+    if what and "/" in what and not names:
+        what, _, one = what.partition("/")
+        names = (one,)
+    if bool(what and names) == bool(files):
+        raise click.UsageError("say what to delete: KIND NAME, KIND/NAME or -f FILE")
+    try:
+        objects = [obj for name in files for obj in load_manifests(Path(name))]
+    except KubeError as exc:
+        raise Failure(str(exc)) from exc
+
+    async def delete(kube: Kube) -> None:
+        served = await discover(kube)
+        if what:
+            kind = find_kind(served, what)
+            wanted = [(kind, namespace, name) for name in names]
+        else:
+            wanted = [
+                (kind_of_manifest(served, obj), obj["metadata"].get("namespace") or namespace, obj["metadata"]["name"])
+                for obj in reversed(objects)
+            ]
+        for kind, place, name in wanted:
+            await _delete(kube, kind, name, namespace=place, ignore_not_found=ignore_not_found)
+
+    run(delete)
+
+
+async def _delete(kube: Kube, kind: Kind, name: str, *, namespace: str | None, ignore_not_found: bool) -> None:
+    place = (namespace or kube.access.namespace) if kind.namespaced else None
+    try:
+        await kube.delete(kind, name, namespace=place, propagation="Background")
+    except NotFound:
+        if not ignore_not_found:
+            raise
+        return
+    click.echo(f"{kind.kind.lower()}/{name} deleted")
