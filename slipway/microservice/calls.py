@@ -20,6 +20,7 @@ from slipway.serving.json_body import dump_json
 from slipway.serving.messages import (
     JSON,
     PROTOBUF,
+    dump_bin_data,
     feedback_to_json,
     feedback_to_proto,
     part_to_json,
@@ -165,6 +166,8 @@ def render_rest(answer: Answer, hook: str, *, accepted: Accepted, component_ms: 
     try:
         if isinstance(answer, Reply) and (form := _proto_form(answer, accepted)) is not None:
             return RestReply(200, PROTOBUF, form.SerializeToString(), component_ms)
+        if accepted.json and isinstance(answer, Reply) and isinstance(answer.data, bytes) and hook != "send_feedback":
+            return RestReply(200, JSON, dump_bin_data(answer.data, answer.meta), component_ms)
         message = _json_form(answer, hook)
         if not accepted.json and isinstance(message, Mapping):
             return RestReply(200, PROTOBUF, _raw_to_proto(message).SerializeToString(), component_ms)

@@ -40,15 +40,28 @@ def parse_json(body: bytes | str, *, what: str = "the body") -> Any:
 
     Raises ServingError 400 for anything that is no JSON, nests deeper than MAX_JSON_DEPTH or has absurd numbers.
     """
-    raw = body.encode() if isinstance(body, str) else body
-    if json_depth(raw) > MAX_JSON_DEPTH:
-        raise ServingError(f"{what} nests deeper than {MAX_JSON_DEPTH} levels")
+    raw = body.encode(errors="surrogatepass") if isinstance(body, str) else body
     try:
-        return json.loads(raw.decode("utf-8-sig"))
+        value = json.loads(raw.decode("utf-8-sig"))
     except UnicodeDecodeError as exc:
         raise ServingError(f"{what} is not JSON: not UTF-8 at byte {exc.start}") from exc
-    except (ValueError, RecursionError) as exc:
+    except RecursionError as exc:
+        raise _too_deep(what) from exc
+    except ValueError as exc:
         raise ServingError(f"{what} is not JSON: {exc}") from exc
+    if _has_nested(value) and json_depth(raw) > MAX_JSON_DEPTH:
+        raise _too_deep(what)
+    return value
+
+
+def _has_nested(value: Any) -> bool:
+    """False for scalars and flat values: a photo in base64 need not be searched for brackets."""
+    members = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+    return any(isinstance(member, (dict, list)) for member in members)
+
+
+def _too_deep(what: str) -> ServingError:
+    return ServingError(f"{what} nests deeper than {MAX_JSON_DEPTH} levels")
 
 
 def dump_json(value: Any) -> bytes:
