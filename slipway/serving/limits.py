@@ -31,6 +31,9 @@ BODY_READ_TIMEOUT_S = 30.0
 IDLE_TIMEOUT_S = 75.0
 """A kept connection without a request, also one that never sent its first; above Envoy's and the executor's pools."""
 
+STALLED_CLIENT_S = 30.0
+"""A client that takes nothing of its answer for so long is disconnected (the kernel's TCP_USER_TIMEOUT)."""
+
 LINGERING_S = 2.0
 """How long the rest of a refused body is read and dropped, so that the client sees the answer and not a reset."""
 

@@ -235,6 +235,8 @@ def bound_socket(host: str, port: int, *, reuse_port: bool) -> socket.socket:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         if reuse_port:
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        stalled_ms = int(limits.STALLED_CLIENT_S * 1000)
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, stalled_ms)  # accepted connections inherit it
         sock.bind((host, port))
     except OSError as exc:
         sock.close()

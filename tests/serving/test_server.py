@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import gzip
 import json
+import socket
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 
@@ -165,6 +166,29 @@ async def test_connections_above_the_limit_are_closed(echo: Echo, monkeypatch: p
     assert await asyncio.wait_for(reader.read(), 5) == b""
     first.close()
     second.close()
+
+
+async def test_a_client_that_does_not_read_its_answer_is_disconnected(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(limits, "STALLED_CLIENT_S", 1.0)
+    ended = asyncio.Event()
+
+    async def stream(request: web.Request) -> web.StreamResponse:
+        response = web.StreamResponse()
+        await response.prepare(request)
+        try:
+            while True:
+                await response.write(bytes(1024 * 1024))
+        finally:
+            ended.set()
+
+    app = application(lifecycle=Lifecycle(), render_error=lambda _failure: {})
+    app.router.add_get("/", stream)
+    servers = await Servers.start(rest=[Rest(app, 0)], grpc_half=None, lifecycle=Lifecycle(), host="127.0.0.1")
+    with socket.create_connection(("127.0.0.1", servers.rest_ports[0])) as client:
+        client.sendall(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+        async with asyncio.timeout(20):
+            await ended.wait()
+    await servers.stop(1)
 
 
 async def test_stop_waits_for_requests_under_way_and_refuses_new_ones(echo: Echo):
