@@ -195,8 +195,8 @@ def orchestrator_container(predictor: PredictorSpec, sdep: SeldonDeployment, fac
         "args": _orchestrator_args(predictor, sdep),
         "env": _orchestrator_env(predictor, sdep),
         "ports": [
+            # no second entry `metrics` with the same number: server-side apply refuses duplicate keys
             {"name": "http", "containerPort": HTTP_PORT, "protocol": "TCP"},
-            {"name": "metrics", "containerPort": HTTP_PORT, "protocol": "TCP"},
             {"name": "grpc", "containerPort": GRPC_PORT, "protocol": "TCP"},
         ],
         "resources": predictor.svc_orch_spec.get("resources") or default_resources,
