@@ -7,16 +7,19 @@ import asyncio
 import logging
 import signal
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import aiohttp
+import yaml
 
-from slipway.controller.meta import MANAGED_BY, MANAGER
+from slipway.controller.meta import DEPLOYMENT_ID, MANAGED_BY, MANAGER
 from slipway.controller.queue import Key, WorkQueue
-from slipway.controller.reconcile import OWNED_KINDS, Reconciler
+from slipway.controller.reconcile import Reconciler, owned_kinds
 from slipway.controller.settings import Settings
+from slipway.controller.view import View
 from slipway.kube.client import Kube
-from slipway.kube.errors import KubeError
+from slipway.kube.errors import ConfigError, KubeError
 from slipway.kube.kinds import POD, SELDON_DEPLOYMENT
 from slipway.kube.reflector import Change, Reflector
 from slipway.registry import RegistryAddress
@@ -36,7 +39,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     defaults = Settings()
     parser = argparse.ArgumentParser(
         prog="python -m slipway.controller",
-        description=__doc__,
+        description="Keep every SeldonDeployment as its manifest says.",
         epilog=EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
@@ -47,6 +50,14 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument(
         "--default-model-secret", default="/".join(defaults.default_model_secret), metavar="NAMESPACE/NAME"
     )
+    parser.add_argument("--keda", action="store_true", help="KEDA is installed: kedaSpec becomes a ScaledObject")
+    parser.add_argument(
+        "--predictor-servers",
+        type=_servers,
+        default={},
+        metavar="FILE",
+        help="YAML: image by implementation, e.g. `SKLEARN_SERVER: registry.example/sklearnserver:1.17.1`",
+    )
     arguments = parser.parse_args(argv)
     namespace, separator, name = arguments.default_model_secret.partition("/")
     if not separator:
@@ -56,9 +67,24 @@ def main(argv: Sequence[str] | None = None) -> None:
         storage_initializer_image=arguments.storage_initializer_image,
         istio_gateway=arguments.istio_gateway,
         default_model_secret=(namespace, name),
+        predictor_servers=arguments.predictor_servers,
+        has_keda=arguments.keda,
     )
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
-    asyncio.run(run(arguments.kubeconfig, settings, RegistryAddress.from_env()))
+    try:
+        asyncio.run(run(arguments.kubeconfig, settings, RegistryAddress.from_env()))
+    except ConfigError as error:
+        parser.error(str(error))
+
+
+def _servers(path: str) -> dict[str, str]:
+    try:
+        content = yaml.safe_load(Path(path).read_text())
+    except (OSError, yaml.YAMLError) as error:
+        raise argparse.ArgumentTypeError(f"{path}: {error}") from error
+    if not isinstance(content, dict) or not all(isinstance(item, str) for pair in content.items() for item in pair):
+        raise argparse.ArgumentTypeError(f"{path}: not a mapping of implementation to image")
+    return content
 
 
 async def run(kubeconfig: str | None, settings: Settings, registry: RegistryAddress | None) -> None:
@@ -70,10 +96,10 @@ async def run(kubeconfig: str | None, settings: Settings, registry: RegistryAddr
     async with (
         Kube.from_kubeconfig(kubeconfig, user_agent=MANAGER) as kube,
         Reflector(kube, [SELDON_DEPLOYMENT]) as deployments,
-        Reflector(kube, [*OWNED_KINDS, POD], label_selector=SELECTOR) as dependents,
+        Reflector(kube, [*owned_kinds(settings), POD], label_selector=SELECTOR) as dependents,
         aiohttp.ClientSession() as session,
     ):
-        reconciler = Reconciler(kube, deployments, dependents, session, settings, registry)
+        reconciler = Reconciler(kube, deployments, View(dependents), session, settings, registry)
         queue = WorkQueue(reconciler, _report_error)
         follow = asyncio.gather(
             _follow_deployments(deployments, dependents, queue), _follow_dependents(deployments, dependents, queue)
@@ -99,13 +125,18 @@ async def _follow_dependents(deployments: Reflector, dependents: Reflector, queu
     """A dependent that is gone names no owner: every SeldonDeployment of its namespace is looked at."""
     await asyncio.gather(deployments.wait_synced(), dependents.wait_synced())
     while True:
-        for key in _touched(await dependents.changed(), deployments):
+        for key in _touched(await dependents.changed(), deployments, dependents):
             queue.add(key)
 
 
-def _touched(changes: frozenset[Change], deployments: Reflector) -> set[Key]:
-    namespaces = {change.namespace for change in changes}
-    return {key for key in deployments.objects(SELDON_DEPLOYMENT) if key[0] in namespaces}
+def _touched(changes: frozenset[Change], deployments: Reflector, dependents: Reflector) -> set[Key]:
+    touched = set()
+    for change in changes:
+        obj = dependents.objects(change.kind).get((change.namespace, change.name))
+        labels = (obj["metadata"].get("labels") or {}) if obj else {}
+        touched.add((change.namespace, labels.get(DEPLOYMENT_ID)))
+    known = deployments.objects(SELDON_DEPLOYMENT)
+    return {key for key in known if key in touched or (key[0], None) in touched}
 
 
 def _report_error(key: Key, error: Exception, again_s: float) -> None:

@@ -2,12 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
+from slipway.contract.causes import Cause
 from slipway.contract.names import deployment_name
 from slipway.contract.sdep import Json, PredictorSpec, SeldonDeployment
 from slipway.controller.meta import Object, metadata
+from slipway.controller.settings import Settings
+
+
+def refused_autoscaling(sdep: SeldonDeployment, settings: Settings) -> Iterator[Cause]:
+    """A kedaSpec where no KEDA acts on it: the number of Pods would be nobody's."""
+    for index, predictor in enumerate(sdep.predictors):
+        for number, component in enumerate(predictor.component_specs):
+            if component.keda_spec is not None and not settings.has_keda:
+                path = f"spec.predictors[{index}].componentSpecs[{number}].kedaSpec"
+                yield Cause(path, "this controller runs without KEDA: use hpaSpec, or start it with --keda")
 
 
 def autoscaling(predictor: PredictorSpec, sdep: SeldonDeployment) -> list[Object]:

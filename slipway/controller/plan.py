@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any, Literal
 
+from slipway.controller.handover import strands_requests
 from slipway.controller.meta import Object
 
 APPLIED = "slipway.dev/applied"
@@ -18,7 +19,7 @@ APPLIED = "slipway.dev/applied"
 ObjectKey = tuple[str, str]
 """(kind, name); all are in the SeldonDeployment's namespace."""
 
-AMOUNTS = re.compile(r"\.(requests|limits)\.|\.(sizeLimit|averageValue|value)$")
+AMOUNTS = re.compile(r"\.(requests|limits)\.|\.sizeLimit$|\.target\.(averageValue|value)$")
 """Fields whose text is a quantity."""
 QUANTITY = re.compile(r"(?P<number>[+-]?[0-9]{1,30}(\.[0-9]{1,30})?(e[0-9]{1,2})?)(?P<suffix>[numkMGTPE]|[KMGTPE]i|)")
 FACTORS = {
@@ -28,11 +29,6 @@ FACTORS = {
     },
     **{suffix: Decimal(1024) ** power for power, suffix in enumerate(("Ki", "Mi", "Gi", "Ti", "Pi", "Ei"), 1)},
 }
-
-WAITS_FOR_READY = frozenset(
-    {"Deployment", "ConfigMap", "Service", "HorizontalPodAutoscaler", "PodDisruptionBudget", "ScaledObject"}
-)
-"""Kinds of which an old object may still serve while the new ones come up."""
 
 
 @dataclass(frozen=True)
@@ -61,22 +57,35 @@ def stamped(obj: Object) -> Object:
 def actions(desired: Sequence[Object], observed: Mapping[ObjectKey, Object]) -> list[Step]:
     """Writes in the order of ``desired``, then deletions; none when everything is as it should be.
 
-    ``observed`` holds the objects that this SeldonDeployment owns. What may still serve is deleted only when every
-    desired Deployment is ready, Deployments last.
+    ``observed`` holds the objects that this SeldonDeployment owns. What is left over may still serve: it is deleted
+    only when nothing else is to be written and every desired Deployment is ready, Deployments last.
     """
-    steps = []
+    steps, held = changes(desired, observed)
+    wanted_keys = {key_of(obj) for obj in desired}
+    settled = not steps and not held and all(is_ready(observed[key]) for key in wanted_keys if key[0] == "Deployment")
+    left_over = [observed[key] for key in sorted(observed.keys() - wanted_keys) if not _is_going(observed[key])]
+    left_over.sort(key=lambda obj: obj["kind"] == "Deployment")
+    return steps + [Step("Delete", obj, "not declared") for obj in left_over if settled]
+
+
+def changes(desired: Sequence[Object], observed: Mapping[ObjectKey, Object]) -> tuple[list[Step], list[Step]]:
+    """(what to write now, in the order of ``desired``; what is held until something is ready to take requests)."""
+    steps: list[Step] = []
+    held: list[Step] = []
     for wanted in map(stamped, desired):
         found = observed.get(key_of(wanted))
         if found is None:
             steps.append(Step("Create", wanted, "missing"))
         elif difference := first_difference(wanted, found):
-            steps.append(Step("Update", wanted, f"{difference} differs"))
-    wanted_keys = {key_of(obj) for obj in desired}
-    settled = not steps and all(is_ready(observed[key]) for key in wanted_keys if key[0] == "Deployment")
-    left_over = [observed[key] for key in sorted(observed.keys() - wanted_keys) if not _is_going(observed[key])]
-    left_over.sort(key=lambda obj: obj["kind"] == "Deployment")
-    steps += [Step("Delete", obj, "not declared") for obj in left_over if settled or obj["kind"] not in WAITS_FOR_READY]
-    return steps
+            step = Step("Update", wanted, f"{difference} differs")
+            (held if _must_wait(wanted, found, observed) else steps).append(step)
+    return steps, held
+
+
+def _must_wait(wanted: Object, found: Object, observed: Mapping[ObjectKey, Object]) -> bool:
+    if wanted["kind"] != "VirtualService":
+        return False
+    return strands_requests(wanted, found, [obj for key, obj in observed.items() if key[0] == "Deployment"])
 
 
 def _is_going(obj: Mapping[str, Any]) -> bool:

@@ -2,28 +2,34 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
 import aiohttp
 
 from slipway.contract.admission import review
+from slipway.contract.causes import Cause
+from slipway.contract.defaulting import default
 from slipway.contract.sdep import SeldonDeployment
+from slipway.controller.autoscaling import refused_autoscaling
 from slipway.controller.desired import desired
 from slipway.controller.events import record
 from slipway.controller.facts import Facts
 from slipway.controller.meta import DEPLOYMENT_ID, MANAGER
-from slipway.controller.models import ModelKey, references, remembered, to_status
-from slipway.controller.plan import ObjectKey, Step, actions
+from slipway.controller.models import Resolved, follows_alias, resolve_models
+from slipway.controller.plan import ObjectKey, Step, actions, changes, key_of
 from slipway.controller.queue import Key
 from slipway.controller.secrets import ensure_model_secret
 from slipway.controller.settings import Settings
 from slipway.controller.status import CREATING, Observed, failed, status_of
+from slipway.controller.traffic import traffic
+from slipway.controller.view import View
 from slipway.kube.client import Kube
-from slipway.kube.errors import NotFound
+from slipway.kube.errors import ApiError, Conflict, NotFound, Temporary
 from slipway.kube.kinds import (
     CONFIG_MAP,
     DEPLOYMENT,
@@ -31,9 +37,11 @@ from slipway.kube.kinds import (
     HORIZONTAL_POD_AUTOSCALER,
     POD,
     POD_DISRUPTION_BUDGET,
+    SCALED_OBJECT,
     SELDON_DEPLOYMENT,
     SERVICE,
     VIRTUAL_SERVICE,
+    Kind,
     kind_of,
 )
 from slipway.kube.reflector import Reflector
@@ -50,8 +58,16 @@ OWNED_KINDS = (
     VIRTUAL_SERVICE,
     DESTINATION_RULE,
 )
+LOOK_AGAIN_S = 30.0
+"""After a refusal that somebody may lift outside of the SeldonDeployment: a model registered, a quota raised."""
+FOLLOW_ALIAS_S = 60.0
 NO_EVENT = frozenset({"ConfigMap"})  # the contract's events are about the others
 Object = dict[str, Any]
+
+
+def owned_kinds(settings: Settings) -> tuple[Kind, ...]:
+    """ScaledObjects are asked for only where the API has them."""
+    return (*OWNED_KINDS, SCALED_OBJECT) if settings.has_keda else OWNED_KINDS
 
 
 @dataclass(frozen=True)
@@ -60,48 +76,74 @@ class Reconciler:
 
     kube: Kube
     deployments: Reflector
-    dependents: Reflector
+    dependents: View
     session: aiohttp.ClientSession
     settings: Settings
     registry: RegistryAddress | None
+    looked: dict[Key, float] = field(default_factory=dict)
+    """When aliases that are followed were last asked for, by the event loop's clock."""
 
     async def __call__(self, key: Key) -> float | None:
         """None when there is nothing left to do until something changes; else seconds to wait."""
         obj = self.deployments.objects(SELDON_DEPLOYMENT).get(key)
         if obj is None or "deletionTimestamp" in obj["metadata"]:
+            self.looked.pop(key, None)
             return None  # what it owned is collected by the API
         old = obj.get("status") or {}
-        if causes := review(obj, predictor_servers=self.settings.predictor_servers):
+        if causes := self._review(obj):
             description = "; ".join(f"{cause.field}: {cause.message}" for cause in causes)
             await self._report(obj, failed(_light(obj), description, old=old), reason="Invalid")
             return None
         sdep = SeldonDeployment.from_json(obj)
         try:
-            models, entries = await self._models(sdep, old)
+            return await self._bring_about(sdep, obj, old)
         except RegistryError as exc:
             await self._report(obj, failed(sdep, str(exc), old=old), reason="ModelNotResolved")
-            return exc.retry_after_s
-        facts = Facts(self.settings, models)
-        await self._apply(sdep, facts)
-        await self._report(obj, self._status(sdep, facts, entries, old), reason="Updated")
-        return None
+            return exc.retry_after_s or LOOK_AGAIN_S
+        except ApiError as exc:
+            if isinstance(exc, Temporary | Conflict):
+                raise
+            await self._report(obj, failed(sdep, f"the API refuses: {exc}", old=old), reason="InternalError")
+            return LOOK_AGAIN_S
 
-    async def _models(
-        self, sdep: SeldonDeployment, old: Mapping[str, Any]
-    ) -> tuple[dict[ModelKey, ResolvedModel], list[Object]]:
-        """Every ``models:/`` node's version: as the status remembers it, else as the registry says now."""
-        models: dict[ModelKey, ResolvedModel] = {}
-        entries = []
-        for wanted in references(sdep):
-            model = remembered(old.get("models") or (), wanted)
-            if model is None:
-                if self.registry is None:
-                    raise RegistryUnavailable(f"{wanted.uri}: the controller was started without MLFLOW_TRACKING_URI")
-                model = await resolve(wanted.uri, registry=self.registry, session=self.session)
-                log.info("%s/%s: %s is %s %s", sdep.namespace, sdep.name, wanted.uri, model.uri, model.digest)
-            models[wanted.key] = model
-            entries.append(to_status(wanted, model))
-        return models, entries
+    def _review(self, obj: Object) -> list[Cause]:
+        causes = review(obj, predictor_servers=self.settings.predictor_servers)
+        return causes or [*refused_autoscaling(SeldonDeployment.from_json(obj), self.settings)]
+
+    async def _bring_about(self, sdep: SeldonDeployment, obj: Object, old: Object) -> float | None:
+        await self._apply_traffic(sdep)
+        resolved = await self._models(sdep, old)
+        facts = Facts(self.settings, resolved.models)
+        await self._apply(sdep, facts)
+        await self._report(obj, self._status(sdep, facts, resolved.entries, old), reason="Updated")
+        if resolved.is_stale:
+            return LOOK_AGAIN_S
+        return FOLLOW_ALIAS_S if follows_alias(sdep) else None
+
+    async def _models(self, sdep: SeldonDeployment, old: Mapping[str, Any]) -> Resolved:
+        key, now = (sdep.namespace, sdep.name), asyncio.get_running_loop().time()
+        look_again = follows_alias(sdep) and now - self.looked.get(key, -FOLLOW_ALIAS_S) >= FOLLOW_ALIAS_S
+        if look_again:
+            self.looked[key] = now
+        return await resolve_models(sdep, old.get("models") or (), self._resolve, look_again=look_again)
+
+    async def _resolve(self, uri: str) -> ResolvedModel:
+        if self.registry is None:
+            raise RegistryUnavailable(f"{uri}: the controller was started without MLFLOW_TRACKING_URI")
+        model = await resolve(uri, registry=self.registry, session=self.session)
+        log.info("%s is %s %s", uri, model.uri, model.digest)
+        return model
+
+    async def _apply_traffic(self, sdep: SeldonDeployment) -> None:
+        """Percentages wait for nothing, also not for a registry that a new version needs."""
+        owned = self._owned(sdep)
+        if ("VirtualService", sdep.name) not in owned:
+            return
+        whole = default(sdep, predictor_servers=self.settings.predictor_servers)
+        existing = [obj for obj in traffic(whole, Facts(self.settings)) if key_of(obj) in owned]
+        steps, _ = changes(existing, owned)
+        for step in steps:
+            await self._write(sdep, step)
 
     async def _apply(self, sdep: SeldonDeployment, facts: Facts) -> None:
         steps = actions(desired(sdep, facts), self._owned(sdep))
@@ -113,6 +155,7 @@ class Reconciler:
     async def _write(self, sdep: SeldonDeployment, step: Step) -> None:
         log.info("%s/%s: %s", sdep.namespace, sdep.name, step)
         kind, name = kind_of(step.object), step.object["metadata"]["name"]
+        result: Object | None = None
         if step.verb == "Delete":
             try:
                 uid = step.object["metadata"]["uid"]
@@ -120,7 +163,8 @@ class Reconciler:
             except NotFound:
                 return  # gone already: what was wanted
         else:
-            await self.kube.apply(step.object, field_manager=MANAGER)
+            result = await self.kube.apply(step.object, field_manager=MANAGER)
+        self.dependents.wrote(kind, sdep.namespace, name, result)
         if kind.kind not in NO_EVENT:
             message = f"{step.verb}d {kind.kind} {name}: {step.reason}"
             await record(self.kube, sdep, f"{step.verb}{kind.kind}", message, now=_now())
@@ -129,17 +173,16 @@ class Reconciler:
         """By owner uid, not by name: another's objects are never ours to change or delete."""
         return {
             (kind.kind, name): obj
-            for kind in OWNED_KINDS
-            for (namespace, name), obj in self.dependents.objects(kind).items()
-            if namespace == sdep.namespace
-            and any(owner.get("uid") == sdep.uid for owner in obj["metadata"].get("ownerReferences") or ())
+            for kind in owned_kinds(self.settings)
+            for name, obj in self.dependents.objects(kind, sdep.namespace).items()
+            if any(owner.get("uid") == sdep.uid for owner in obj["metadata"].get("ownerReferences") or ())
         }
 
     def _status(self, sdep: SeldonDeployment, facts: Facts, entries: list[Object], old: Mapping[str, Any]) -> Object:
         pods = [
             pod
-            for (namespace, _), pod in sorted(self.dependents.objects(POD).items())
-            if namespace == sdep.namespace and pod["metadata"].get("labels", {}).get(DEPLOYMENT_ID) == sdep.name
+            for _, pod in sorted(self.dependents.objects(POD, sdep.namespace).items())
+            if pod["metadata"].get("labels", {}).get(DEPLOYMENT_ID) == sdep.name
         ]
         observed = Observed(self._owned(sdep), pods)
         return status_of(sdep, facts, observed, models=entries, now=_now(), old=old)
