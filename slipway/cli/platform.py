@@ -56,14 +56,16 @@ def up_command(only: tuple[str, ...], without: tuple[str, ...], **ports: int | N
       slipway up --gateway-port 9090
       slipway up --without mlflow,s3
     """
-    began_s, asked_at = time.monotonic(), time.time()
+    began_s = time.monotonic()
     try:
         platform = prepare(Paths.from_env(), ports)
-        wanted = request(platform, only=only, without=without)
-        await_ready(platform, wanted, asked_at=asked_at, on_ready=_say_ready)
+        wish = request(platform, only=only, without=without)
+        is_same_source = await_ready(platform, wish, on_ready=_say_ready)
     except (*KNOWN_ERRORS, NotUpError) as error:
         _fail(error)
     click.echo(f"up after {time.monotonic() - began_s:.1f} s\n")
+    if not is_same_source:
+        click.echo("note: these processes were started by another version: `slipway down`, then `slipway up`\n")
     click.echo(render_addresses(platform.paths, platform.settings))
 
 

@@ -92,8 +92,9 @@ def test_port_that_changes_changes_the_specs_that_have_it(tmp_path: Path, settin
 def test_wish_is_remembered_for_its_owner_only(tmp_path: Path) -> None:
     paths = Paths(tmp_path)
     assert load_wish(paths) == Wish()
-    save_wish(paths, {"api"}, {"HTTPS_PROXY": "http://ada:secret@proxy"})
-    assert load_wish(paths) == Wish(frozenset({"api"}), {"HTTPS_PROXY": "http://ada:secret@proxy"})
+    first = save_wish(paths, {"api"}, {"HTTPS_PROXY": "http://ada:secret@proxy"})
+    assert first == load_wish(paths) == Wish(frozenset({"api"}), {"HTTPS_PROXY": "http://ada:secret@proxy"}, 1)
+    assert save_wish(paths, {"api"}, {}).number == 2
     assert (paths.run / "wanted").stat().st_mode & 0o777 == 0o600
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from slipway.onebox.paths import Paths
 from slipway.onebox.services.platform import build_specs
 from slipway.onebox.services.secrets import ensure_secrets
-from slipway.onebox.services.wanted import load_wish
+from slipway.onebox.services.wanted import Answer, load_wish, save_answer
 from slipway.onebox.settings import SettingsError, load_settings
 from slipway.onebox.supervisor.control import sole_supervisor
 from slipway.onebox.supervisor.errors import SupervisorError
@@ -28,7 +28,9 @@ def load_desired(paths: Paths) -> Desired:
         specs = build_specs(paths, load_settings(paths.settings), ensure_secrets(paths.secrets), wish)
     except (OSError, ValueError, LookupError, SettingsError) as error:
         raise SupervisorError(f"what is wanted cannot be read: {error}") from error
-    return Desired(specs, wish.names & {spec.name for spec in specs})
+    fingerprints = {spec.name: spec.fingerprint for spec in specs}
+    answer = Answer(wish.number, fingerprints)
+    return Desired(specs, wish.names & fingerprints.keys(), on_taken=lambda: save_answer(paths, answer))
 
 
 def say(line: str) -> None:

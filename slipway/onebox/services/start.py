@@ -13,7 +13,7 @@ from slipway.onebox.paths import Paths
 from slipway.onebox.services.credentials import write_access_files
 from slipway.onebox.services.platform import PARTS, build_specs
 from slipway.onebox.services.secrets import Secrets, ensure_secrets
-from slipway.onebox.services.wanted import kept_environment, load_wish, save_wish
+from slipway.onebox.services.wanted import Wish, kept_environment, load_wish, save_wish
 from slipway.onebox.settings import (
     HOST,
     INTERNAL,
@@ -97,8 +97,8 @@ def prepare(paths: Paths, ports: Mapping[str, int | None]) -> Platform:
     return Platform(paths, settings, secrets)
 
 
-def request(platform: Platform, *, only: Collection[str] = (), without: Collection[str] = ()) -> frozenset[str]:
-    """Tell the supervisor (a new one if none lives) what is wanted, and say which processes that are.
+def request(platform: Platform, *, only: Collection[str] = (), without: Collection[str] = ()) -> Wish:
+    """Tell the supervisor (a new one if none lives) what is wanted.
 
     Raises:
         PortTakenError: somebody else listens where one of them would.
@@ -117,12 +117,12 @@ def request(platform: Platform, *, only: Collection[str] = (), without: Collecti
     for spec in specs:
         if spec.name in wanted:
             refuse_taken_ports(spec, ours=ours)
-    save_wish(paths, wanted, kept_environment(os.environ))
+    wish = save_wish(paths, wanted, kept_environment(os.environ))
     if supervisor:
         wake(supervisor)
     else:
         _spawn(paths)
-    return wanted
+    return wish
 
 
 def _spawn(paths: Paths) -> None:

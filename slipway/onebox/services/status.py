@@ -58,8 +58,8 @@ class DeploymentRow:
     namespace: str
     name: str
     state: str
-    declared: dict[str, int]
-    effective: dict[str, int]
+    declared: dict[str, float]
+    effective: dict[str, float]
 
 
 @dataclass(frozen=True)
@@ -208,7 +208,7 @@ def _cells(row: ProcessRow) -> tuple[str, ...]:
 
 
 def _shares(shares: dict[str, int]) -> str:
-    return " ".join(f"{name}={percent}" for name, percent in sorted(shares.items())) or NONE
+    return " ".join(f"{name}={percent:g}" for name, percent in sorted(shares.items())) or NONE
 
 
 def _table(rows: Sequence[Sequence[str]]) -> list[str]:

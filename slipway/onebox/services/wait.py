@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from slipway.onebox.paths import Paths
 from slipway.onebox.services.pods import kill_left_containers
-from slipway.onebox.services.start import POLL_S, READY_WITHIN_S, Platform, PlatformError
-from slipway.onebox.services.wanted import load_wish, save_wish
+from slipway.onebox.services.start import POLL_S, READY_WITHIN_S, SUPERVISOR_WITHIN_S, Platform, PlatformError
+from slipway.onebox.services.wanted import Wish, load_answer, load_wish, save_wish
 from slipway.onebox.supervisor.control import kill_supervisor, living_supervisor, stop_without_supervisor, wake
 from slipway.onebox.supervisor.history import SATISFIED, Phase
 from slipway.onebox.supervisor.process import last_lines
-from slipway.onebox.supervisor.spec import ProcessSpec
 from slipway.onebox.supervisor.state import ProcessState, load_states
 
 STOP_WITHIN_S = 90.0  # above every grace on the longest chain of dependents
@@ -33,37 +33,53 @@ class NotUpError(Exception):
         return f"{self.process}: {self.problem}; the end of {self.log}:{shown or ' (empty)'}"
 
 
-def await_ready(
-    platform: Platform, wanted: Collection[str], *, asked_at: float, on_ready: Callable[[ProcessState], None]
-) -> None:
+def await_ready(platform: Platform, wish: Wish, *, on_ready: Callable[[ProcessState], None]) -> bool:
     """Call ``on_ready`` for each wanted process as it becomes ready; return when all are.
 
-    ``asked_at`` is the moment of the request (seconds since the epoch): an older crash loop is forgiven by now.
+    False when the supervisor runs other sources than these, so that its processes may differ from ours.
 
     Raises:
         NotUpError: one crashes again and again, or not all are ready in time.
+        PlatformError: the supervisor ended, or does not answer.
     """
-    specs = {spec.name: spec for spec in platform.specs if spec.name in wanted}
-    open_names = set(specs)
+    paths = platform.paths
+    expected = _await_answer(platform, wish)
+    open_names = {name for name in wish.names if name in expected}
     deadline = time.monotonic() + READY_WITHIN_S
     while open_names:
-        states = load_states(platform.paths.run)
-        for name in [name for name in states if name in open_names and _is_ready(states[name], specs[name])]:
+        states = load_states(paths.run)
+        for name in [name for name in states if name in open_names and _is_ready(states[name], expected[name])]:
             open_names.discard(name)
             on_ready(states[name])
-        looping = [state for state in states.values() if state.phase is Phase.CRASH_LOOP and state.since > asked_at]
-        late = time.monotonic() > deadline
-        if looping or (late and open_names):
-            name = looping[0].name if looping else next(spec for spec in specs if spec in open_names)
+        looping = [name for name, state in states.items() if state.phase is Phase.CRASH_LOOP and name in open_names]
+        if looping or (open_names and time.monotonic() > deadline):
+            name = next(iter(looping or (name for name in expected if name in open_names)))
             raise _not_up(platform, name, states.get(name))
-        if living_supervisor(platform.paths.run) is None:
-            raise PlatformError(f"the supervisor ended: read {platform.paths.logs / 'supervisor.log'}")
+        _refuse_dead_supervisor(paths)
+        time.sleep(POLL_S)
+    return expected == {spec.name: spec.fingerprint for spec in platform.specs}
+
+
+def _await_answer(platform: Platform, wish: Wish) -> Mapping[str, str]:
+    """The fingerprints that the supervisor works towards since it took the wish."""
+    deadline = time.monotonic() + SUPERVISOR_WITHIN_S
+    while True:
+        answer = load_answer(platform.paths)
+        if answer is not None and answer.number >= wish.number:
+            return answer.fingerprints
+        _refuse_dead_supervisor(platform.paths)
+        if time.monotonic() > deadline:
+            raise PlatformError(f"the supervisor does not answer: read {platform.paths.logs / 'supervisor.log'}")
         time.sleep(POLL_S)
 
 
-def _is_ready(state: ProcessState, spec: ProcessSpec) -> bool:
-    is_current = state.fingerprint == spec.fingerprint
-    return is_current and state.phase in SATISFIED and (state.is_task or state.is_alive)
+def _refuse_dead_supervisor(paths: Paths) -> None:
+    if living_supervisor(paths.run) is None:
+        raise PlatformError(f"the supervisor ended: read {paths.logs / 'supervisor.log'}")
+
+
+def _is_ready(state: ProcessState, fingerprint: str) -> bool:
+    return state.fingerprint == fingerprint and state.phase in SATISFIED and (state.is_task or state.is_alive)
 
 
 def _not_up(platform: Platform, name: str, state: ProcessState | None) -> NotUpError:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from slipway.onebox.paths import Paths
@@ -19,10 +19,14 @@ INSTALLER_PREFIXES = ("PIP_", "SSL_CERT_", "UV_")
 
 @dataclass(frozen=True)
 class Wish:
-    """Names of the processes that should run, and the environment of the shell that asked, cut to what is kept."""
+    """Names of the processes that should run, and the environment of the shell that asked, cut to what is kept.
+
+    ``number`` grows with every wish, so that an answer can say which one it is to.
+    """
 
     names: frozenset[str] = frozenset()
     environment: Mapping[str, str] = field(default_factory=dict, repr=False)
+    number: int = 0
 
     @property
     def inherited(self) -> dict[str, str]:
@@ -48,9 +52,32 @@ def load_wish(paths: Paths) -> Wish:
         content = json.loads(_file(paths).read_text())
     except FileNotFoundError:
         return Wish()
-    return Wish(frozenset(content["names"]), content["environment"])
+    return Wish(frozenset(content["names"]), content["environment"], content["number"])
 
 
-def save_wish(paths: Paths, names: Collection[str], environment: Mapping[str, str]) -> None:
+def save_wish(paths: Paths, names: Collection[str], environment: Mapping[str, str]) -> Wish:
     """Readable by its owner only: a proxy's address may hold a password."""
-    write_private(_file(paths), json.dumps({"names": sorted(names), "environment": dict(environment)}))
+    wish = Wish(frozenset(names), dict(environment), load_wish(paths).number + 1)
+    content = {"names": sorted(names), "environment": wish.environment, "number": wish.number}
+    write_private(_file(paths), json.dumps(content))
+    return wish
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What the supervisor made of a wish: the fingerprint of every process it knows."""
+
+    number: int
+    fingerprints: Mapping[str, str]
+
+
+def load_answer(paths: Paths) -> Answer | None:
+    try:
+        content = json.loads((paths.run / "answer").read_text())
+    except FileNotFoundError:
+        return None
+    return Answer(content["number"], content["fingerprints"])
+
+
+def save_answer(paths: Paths, answer: Answer) -> None:
+    write_private(paths.run / "answer", json.dumps(asdict(answer)))

@@ -38,10 +38,14 @@ HOUSEKEEPING_S = 30.0  # logs are looked at so often
 
 @dataclass(frozen=True)
 class Desired:
-    """What somebody asked for: every process there can be, in start order, and the names of those wanted."""
+    """What somebody asked for: every process there can be, in start order, and the names of those wanted.
+
+    ``on_taken`` is called once the supervisor works towards it.
+    """
 
     specs: tuple[ProcessSpec, ...]
     wanted: frozenset[str]
+    on_taken: Callable[[], None] = lambda: None
 
 
 class Supervisor:
@@ -86,6 +90,7 @@ class Supervisor:
             record = self._records.setdefault(spec.name, Record(spec.name, is_task=spec.is_task))
             if record.phase in (Phase.CRASH_LOOP, Phase.BACKOFF):
                 self._observe(Forgiven(record.name, time.monotonic()))
+        desired.on_taken()
 
     def _adopt(self) -> None:
         """Take over what an earlier supervisor started; what nobody knows any more is ended."""
