@@ -320,7 +320,7 @@ async def test_a_container_over_its_memory_limit_is_killed_and_says_why(pods: Po
     from slipway.onebox.runner.memory import used_bytes
 
     ((name, (pid, limit)),) = worker.memory_limits().items()
-    used = used_bytes(pid)
+    used = used_bytes([pid])[pid]
     assert used > 50_000_000 > limit == 20 * 1024 * 1024
     worker.kill_for_memory(name, used, limit)
     await pods.until(

@@ -326,3 +326,15 @@ async def test_a_config_map_reaches_a_running_pod_and_a_missing_image_is_explain
         return True
 
     await eventually(gone, timeout_s=20)
+
+
+async def test_a_second_runner_on_the_same_home_is_refused(onebox: Onebox, kube: Kube) -> None:
+    await eventually(
+        lambda: any("mounted" in line or "translated" in line for line in onebox.log("runner")), timeout_s=20
+    )
+    argv = [sys.executable, "-m", "slipway.onebox.runner", "--home", str(onebox.paths.home)]
+    argv += ["--kubeconfig", str(onebox.paths.kubeconfig)]
+    second = await asyncio.create_subprocess_exec(*argv, stderr=subprocess.PIPE)
+    _, said = await asyncio.wait_for(second.communicate(), 20)
+    assert second.returncode == 1
+    assert b"another runner works on" in said

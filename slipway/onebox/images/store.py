@@ -125,6 +125,8 @@ class Store:
                 state = json.loads(path.read_text())
             except FileNotFoundError:  # the Pod went while we looked
                 continue
+            except ValueError as exc:
+                raise ImageError(f"{path}: not JSON ({exc}): start the runner, which writes it anew") from exc
             for digest in set(state["images"].values()):
                 used.setdefault(digest, []).append(f"{state['namespace']}/{state['name']}")
         return {digest: tuple(pods) for digest, pods in used.items()}

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import fcntl
 import logging
 import os
+import resource
 import signal
 import time
 from collections.abc import AsyncIterator
@@ -17,7 +19,7 @@ import click
 from slipway.kube.client import Kube
 from slipway.kube.errors import KubeError
 from slipway.kube.kinds import CONFIG_MAP, POD, SECRET, SERVICE
-from slipway.kube.reflector import Reflector
+from slipway.kube.reflector import Reflector, backoff_s
 from slipway.onebox.images.store import Store
 from slipway.onebox.paths import Paths
 from slipway.onebox.runner.addresses import Addresses
@@ -30,6 +32,9 @@ from slipway.onebox.runner.namespaces import has_mount_namespaces
 from slipway.onebox.runner.node import register_node
 from slipway.onebox.runner.references import Sources
 from slipway.onebox.runner.workloads import KINDS, Workloads
+
+LOCK = ".lock"
+MAX_FILES = 65_536
 
 log = logging.getLogger("slipway.onebox.runner")
 
@@ -49,7 +54,25 @@ def main(home: Path, kubeconfig: Path, *, translate_paths: bool) -> None:
       python -m slipway.onebox.runner --home .slipway --kubeconfig .slipway/kubeconfig
     """  # noqa: D301  - click reads the backspace character
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
-    asyncio.run(run(Paths(home.absolute()), kubeconfig, may_mount=not translate_paths))
+    paths = Paths(home.absolute())
+    paths.pods.mkdir(parents=True, exist_ok=True, mode=0o700)
+    allow_many_files()
+    with (paths.pods / LOCK).open(
+        "a"
+    ) as lock:  # the kernel frees it when the runner ends; containers do not inherit it
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as exc:
+            raise click.ClickException(f"another runner works on {paths.home}: stop it first (slipway down)") from exc
+        asyncio.run(run(paths, kubeconfig, may_mount=not translate_paths))
+
+
+def allow_many_files() -> None:
+    """A container takes four descriptors of the runner; the usual soft limit of 1024 is there for select(2)."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = MAX_FILES if hard == resource.RLIM_INFINITY else min(hard, MAX_FILES)
+    if soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
 async def run(paths: Paths, kubeconfig: Path, *, may_mount: bool = True) -> None:
@@ -58,7 +81,6 @@ async def run(paths: Paths, kubeconfig: Path, *, may_mount: bool = True) -> None
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, asked_to_stop.set)
-    paths.pods.mkdir(parents=True, exist_ok=True, mode=0o700)
     write_hosts(paths.hosts, render_hosts([]) if not paths.hosts.exists() else paths.hosts.read_text())
     async with Kube.from_kubeconfig(kubeconfig, user_agent="slipway-runner") as kube, _session() as session:
         events = Events(kube)
@@ -89,7 +111,6 @@ async def _serve(machine: Machine, reflector: Reflector, asked_to_stop: asyncio.
     write_hosts(machine.paths.hosts, render_hosts(reflector.objects(SERVICE).values()))
     kubelet.stop_left_overs(reflector.objects(POD))
     kubelet.reconcile(reflector.objects(POD))
-    await register_node(machine.kube, is_ready=True, now=time.time())
     background = [
         asyncio.create_task(work)
         for work in (
@@ -100,6 +121,7 @@ async def _serve(machine: Machine, reflector: Reflector, asked_to_stop: asyncio.
         )
     ]
     stopping = asyncio.create_task(asked_to_stop.wait())
+    registering = asyncio.create_task(_register(machine))
     try:
         done, _ = await asyncio.wait([stopping, *background], return_when=asyncio.FIRST_COMPLETED)
         for task in done - {stopping}:
@@ -108,9 +130,9 @@ async def _serve(machine: Machine, reflector: Reflector, asked_to_stop: asyncio.
         await kubelet.stop_all()
         await _say_stopped(machine)
     finally:
-        for task in (stopping, *background):
+        for task in (stopping, registering, *background):
             task.cancel()
-        await asyncio.gather(stopping, *background, return_exceptions=True)
+        await asyncio.gather(stopping, registering, *background, return_exceptions=True)
         machine.addresses.close()
 
 
@@ -124,6 +146,19 @@ async def _follow(reflector: Reflector, machine: Machine, kubelet: Kubelet, work
         if POD in kinds:
             kubelet.reconcile(reflector.objects(POD))
         workloads.wake()
+
+
+async def _register(machine: Machine) -> None:
+    failures = 0
+    while True:
+        try:
+            await register_node(machine.kube, is_ready=True, now=time.time())
+        except KubeError as exc:
+            failures += 1
+            log.warning("the Node is not written: %s", exc)
+            await asyncio.sleep(backoff_s(failures))
+        else:
+            return
 
 
 async def _say_stopped(machine: Machine) -> None:

@@ -32,10 +32,12 @@ class Kubelet:
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._refused: set[str] = set()
         self._is_stopping = False
+        self._pods: Mapping[ObjectKey, Object] = {}
 
     def reconcile(self, pods: Mapping[ObjectKey, Object]) -> None:
         if self._is_stopping:
             return
+        self._pods = pods
         by_uid = {str(obj["metadata"]["uid"]): obj for obj in pods.values()}
         self._refused &= by_uid.keys()
         for uid, worker in self._workers.items():
@@ -67,16 +69,16 @@ class Kubelet:
         self._is_stopping = True
         for worker in self._workers.values():
             worker.stop("the runner stops")
-        await asyncio.gather(*self._tasks.values(), return_exceptions=True)
+        await asyncio.gather(*(self._tasks[uid] for uid in self._workers), return_exceptions=True)
 
     async def watch_memory(self) -> None:
         while True:
             await asyncio.sleep(MEMORY_PERIOD_S)
-            for worker in list(self._workers.values()):
-                for name, (pid, limit) in worker.memory_limits().items():
-                    used = await asyncio.to_thread(used_bytes, pid)
-                    if used > limit:
-                        worker.kill_for_memory(name, used, limit)
+            limits = [(worker, *item) for worker in self._workers.values() for item in worker.memory_limits().items()]
+            used = await asyncio.to_thread(used_bytes, [pid for _, _, (pid, _) in limits])
+            for worker, name, (pid, limit) in limits:
+                if used[pid] > limit:
+                    worker.kill_for_memory(name, used[pid], limit)
 
     def _follow(self, uid: str, obj: Object) -> None:
         worker = self._workers.get(uid)
@@ -105,8 +107,8 @@ class Kubelet:
         except asyncio.CancelledError:
             raise
         except Exception:  # a bug of ours must not take the other Pods along
-            log.exception("%s: its worker ended", "/".join(worker.pod.key))
-            await asyncio.sleep(RESTART_AFTER_S)
+            log.exception("%s: its worker ended; it starts again in %.0f s", "/".join(worker.pod.key), RESTART_AFTER_S)
+            asyncio.get_running_loop().call_later(RESTART_AFTER_S, lambda: self.reconcile(self._pods))
         finally:
             self._workers.pop(uid, None)
             self._tasks.pop(uid, None)

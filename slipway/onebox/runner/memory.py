@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 
-from slipway.onebox.runner.process import session_members
+from slipway.onebox.runner.process import sessions
 
 
-def used_bytes(leader: int) -> int:
-    """PSS of every process of the session that ``leader`` leads; those that end meanwhile count nothing."""
-    return sum(_pss(pid) for pid in session_members(leader))
+def used_bytes(leaders: Iterable[int]) -> dict[int, int]:
+    """Leader of a session → PSS of all its processes; those that end meanwhile count nothing."""
+    wanted = set(leaders)
+    if not wanted:
+        return {}
+    members = sessions()
+    return {leader: sum(_pss(pid) for pid in members.get(leader, ())) for leader in wanted}
 
 
 def parse_pss(text: str) -> int:

@@ -136,13 +136,13 @@ async def run_to_end(command: Command, *, timeout_s: float) -> int | None:
         await waiting
 
 
-def session_members(pid: int) -> list[int]:
-    """The processes of the session that ``pid`` leads, found in /proc."""
-    return [
-        int(entry.name)
-        for entry in Path("/proc").iterdir()
-        if entry.name.isdigit() and _session(int(entry.name)) == pid
-    ]
+def sessions() -> dict[int, list[int]]:
+    """Leader → processes of its session, found in /proc."""
+    found: dict[int, list[int]] = {}
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit() and (leader := _session(int(entry.name))) is not None:
+            found.setdefault(leader, []).append(int(entry.name))
+    return found
 
 
 def _resolve(future: asyncio.Future[None]) -> None:
@@ -189,4 +189,4 @@ def _session(pid: int) -> int | None:
 def _is_ours(identity: Identity) -> bool:
     """The process lives, or it has ended and left members of its group, which keep the number from being reused."""
     now = _stat(identity.pid)
-    return now == identity.start_ticks or (now is None and bool(session_members(identity.pid)))
+    return now == identity.start_ticks or (now is None and identity.pid in sessions())
