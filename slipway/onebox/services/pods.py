@@ -14,7 +14,7 @@ def living_containers(paths: Paths) -> dict[str, Identity]:
     """``namespace/pod/container`` → the container's first process, for every one that is alive."""
     found: dict[str, Identity] = {}
     for folder in sorted(paths.pods.glob("*")):
-        if (pod := read_state(folder)) is None:
+        if not folder.is_dir() or (pod := read_state(folder)) is None:
             continue
         for container, process in pod.processes.items():
             identity = Identity(process.pid, process.start_ticks, pod.boot)
