@@ -64,6 +64,15 @@ def test_stop_goes_from_dependents_to_dependencies() -> None:
     assert second == ["stop api   not wanted"]
 
 
+def test_stop_waits_for_dependents_behind_a_finished_task() -> None:
+    specs = (spec("postgres"), ProcessSpec(name="init", argv=("init",), after=("postgres",)), spec("mlflow", "init"))
+    phases = {"postgres": Phase.READY, "init": Phase.DONE, "mlflow": Phase.STOPPING}
+    known = {one.name: Record(one.name, phases[one.name], fingerprint=one.fingerprint) for one in specs}
+    assert [str(action) for action in plan(specs, frozenset(), known, now_s=0.0)] == []
+    known["mlflow"] = Record("mlflow")
+    assert [action.name for action in plan(specs, frozenset(), known, now_s=0.0)] == ["init", "postgres"]
+
+
 def test_part_is_stopped_although_a_wanted_one_depends_on_it() -> None:
     assert lines(ALL - {"postgres"}, records(Phase.READY)) == ["stop postgres   not wanted"]
 

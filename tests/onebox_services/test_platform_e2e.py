@@ -220,4 +220,5 @@ def test_down_leaves_no_process(home: Home) -> None:
     assert "postgres" in order
     assert not any(str(home.paths.home) in command_line(pid) for pid in pids())
     assert home.processes() == set()
+    assert not home.paths.sockets.exists()
     assert home.run("status").stdout.startswith("nothing runs")

@@ -207,7 +207,7 @@ def _cells(row: ProcessRow) -> tuple[str, ...]:
     )
 
 
-def _shares(shares: dict[str, int]) -> str:
+def _shares(shares: dict[str, float]) -> str:
     return " ".join(f"{name}={percent:g}" for name, percent in sorted(shares.items())) or NONE
 
 

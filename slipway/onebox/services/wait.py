@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import time
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
@@ -99,6 +100,8 @@ def stop(platform: Platform, names: Collection[str], *, on_stopped: Callable[[st
     _stop(platform, names, on_stopped)
     if "runner" in names:
         kill_left_containers(platform.paths)
+    if not load_states(platform.paths.run) and platform.paths.sockets.exists():
+        shutil.rmtree(platform.paths.sockets)  # it lies outside SLIPWAY_HOME: nothing may stay behind
 
 
 def _stop(platform: Platform, names: Collection[str], on_stopped: Callable[[str, float], None]) -> None:

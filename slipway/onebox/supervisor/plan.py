@@ -70,8 +70,17 @@ def _may_stop(
 ) -> bool:
     if records[spec.name].phase in (Phase.STOPPED, Phase.STOPPING):
         return False
-    dependents = [other for other in specs if spec.name in other.after and other.name not in wanted]
-    return not any(records[other.name].phase in ALIVE for other in dependents)
+    return not any(records[other.name].phase in ALIVE for other in _dependents(spec, specs) if other.name not in wanted)
+
+
+def _dependents(spec: ProcessSpec, specs: Sequence[ProcessSpec]) -> list[ProcessSpec]:
+    """Everything that needs it, also through others: a server often needs another through a task that is done."""
+    found, names = [], {spec.name}
+    for other in specs:  # in start order, so that one pass reaches them all
+        if names & set(other.after):
+            found.append(other)
+            names.add(other.name)
+    return found
 
 
 def _may_start(spec: ProcessSpec, wanted: AbstractSet[str], records: Mapping[str, Record], now_s: float) -> bool:
