@@ -326,3 +326,11 @@ async def test_a_container_over_its_memory_limit_is_killed_and_says_why(pods: Po
     await pods.until(
         lambda: pods.kube.status["containerStatuses"][0]["lastState"].get("terminated", {}).get("reason") == "OOMKilled"
     )
+
+
+async def test_a_command_that_is_not_in_the_image_is_named(pods: Pods) -> None:
+    pods.start("no-such-program")
+    await pods.until(lambda: pods.kube.status.get("containerStatuses", [{}])[0].get("lastState", {}).get("terminated"))
+    ended = pods.kube.status["containerStatuses"][0]["lastState"]["terminated"]
+    assert (ended["exitCode"], ended["reason"]) == (127, "ContainerCannotRun")
+    assert ended["message"] == "cannot start 'no-such-program': No such file or directory"

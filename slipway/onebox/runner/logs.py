@@ -35,8 +35,10 @@ class LogFile:
         self._clock = clock
         self._stream = path.open("ab", buffering=0)
         self._size = self._stream.tell()
+        self.last_line = b""
 
     def write(self, stream: str, lines: list[bytes]) -> None:
+        self.last_line = lines[-1]
         stamp = self._clock().strftime("%Y-%m-%dT%H:%M:%S.%f000Z")
         text = b"".join(f"{stamp} {stream} F ".encode() + line + b"\n" for line in lines)
         if self._size and self._size + len(text) > MAX_LOG_BYTES:
@@ -113,10 +115,12 @@ class Output:
             os.close(stdout)
             os.close(stderr)
 
-    def close(self) -> None:
+    def close(self) -> str:
+        """The last line that was printed."""
         for reader in self._readers:
             reader.close()
         self._log.close()
+        return self._log.last_line.decode(errors="replace")
 
     def _forget_old(self, log: Path) -> None:
         newest = int(log.name.partition(".")[0])

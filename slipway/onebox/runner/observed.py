@@ -19,6 +19,10 @@ RETRY_FIRST_S = 1.0
 RETRY_MAX_S = 10.0
 """Failed preparations (an image never built, a ConfigMap missing) are cheap to look at again."""
 
+CANNOT_RUN = (126, 127)
+SAID_BY_SANDBOX = "slipway: "
+"""The exit codes of the sandbox where nothing of the container ran, and how its last line begins."""
+
 Phase = Literal["waiting", "starting", "running", "exited"]
 
 
@@ -159,6 +163,17 @@ def start_failed(observed: Observed, name: str, *, reason: str, message: str, no
 
 PULL_BACKOFF = {"ErrImagePull": "ImagePullBackOff"}
 """What Kubernetes calls the second and later failure."""
+
+
+def end_reason(code: int | None, last_line: str, *, is_over_memory: bool) -> tuple[str, str]:
+    """Why a container ended, in Kubernetes' words, and a sentence where there is more to say."""
+    if is_over_memory:
+        return "OOMKilled", ""
+    if code is None:
+        return "ContainerStatusUnknown", "an earlier runner started it: nobody saw its exit code"
+    if code in CANNOT_RUN and last_line.startswith(SAID_BY_SANDBOX):
+        return "ContainerCannotRun", last_line.removeprefix(SAID_BY_SANDBOX)
+    return ("Completed" if code == 0 else "Error"), ""
 
 
 def exited(observed: Observed, name: str, *, code: int, reason: str, now: float, message: str = "") -> Observed:

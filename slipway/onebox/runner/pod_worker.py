@@ -38,6 +38,7 @@ from slipway.onebox.runner.logs import Output
 from slipway.onebox.runner.machine import Machine
 from slipway.onebox.runner.observed import (
     Observed,
+    end_reason,
     exited,
     preparation_failed,
     prepared,
@@ -299,16 +300,13 @@ class PodWorker:
 
     async def _watch(self, name: str, process: Process) -> None:
         code = await process.wait()
-        self._outputs.pop(name).close()
+        last_line = self._outputs.pop(name).close()
         del self._processes[name]
-        reason = "Completed" if code == 0 else "Error"
-        if name in self._killed_for_memory:
-            self._killed_for_memory.discard(name)
-            reason = "OOMKilled"
-        elif code is None:
-            reason = "ContainerStatusUnknown"
-        now = time.time()
-        self._observed = exited(self._observed, name, code=KILLED if code is None else code, reason=reason, now=now)
+        was_killed = name in self._killed_for_memory
+        self._killed_for_memory.discard(name)
+        reason, message = end_reason(code, last_line, is_over_memory=was_killed)
+        code, now = KILLED if code is None else code, time.time()
+        self._observed = exited(self._observed, name, code=code, reason=reason, now=now, message=message)
         state = self._observed.of(name)
         if not self._observed.stopping and state.not_before > now:
             message = f"Back-off {state.not_before - now:.0f}s restarting failed container {name}"
