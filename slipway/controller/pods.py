@@ -57,10 +57,10 @@ def node_containers(
             containers.append(_common(container, predictor))
             continue
         containers.append(_node_container(container, node, predictor, sdep))
-        if node.model_uri and not _has(initializers, f"{node.name}-model-initializer"):
-            initializer, volume = _initializer(node, predictor, facts)
-            initializers.append(initializer)
-            volumes.extend(volume)
+        if node.model_uri:
+            volumes.extend(_model_volumes(node))
+            if not _has(initializers, f"{node.name}-model-initializer"):
+                initializers.append(_initializer(node, predictor, facts))
     return containers, initializers, volumes
 
 
@@ -89,9 +89,7 @@ def _node_container(container: Json, node: PredictiveUnit, predictor: PredictorS
     completed = _common(container, predictor)
     completed["env"] = _merged(completed["env"], _node_env(container, node, predictor, sdep))
     if node.model_uri:
-        completed["volumeMounts"].append(
-            {"name": f"{node.name}-provision-location", "mountPath": MODELS_PATH, "readOnly": True}
-        )
+        completed["volumeMounts"] += [{**mount, "readOnly": True} for mount in _model_mounts(node)]
     port = {"port": node.endpoint.service_port if node.endpoint else port_of(container, "http")}
     completed.setdefault("startupProbe", _probe({"tcpSocket": port}, period_s=1, failures=STARTUP_FAILURES))
     completed.setdefault("readinessProbe", _probe({"tcpSocket": port}, period_s=5, failures=3))
@@ -149,11 +147,28 @@ def _node_env(container: Json, node: PredictiveUnit, predictor: PredictorSpec, s
     return [{"name": name, "value": value} for name, value in env.items()]
 
 
-def _initializer(node: PredictiveUnit, predictor: PredictorSpec, facts: Facts) -> tuple[Object, list[Object]]:
-    """The init container that fills /mnt/models, and its volumes."""
-    location = f"{node.name}-provision-location"
-    volumes: list[Object] = [{"name": location, "emptyDir": {}}]
-    mounts: list[Object] = [{"name": location, "mountPath": MODELS_PATH}]
+def _claim(node: PredictiveUnit) -> tuple[str, str] | None:
+    """(claim, path in it) of a ``pvc://claim/path`` URI."""
+    parts = urlsplit(node.model_uri)
+    return (parts.netloc, parts.path.lstrip("/")) if parts.scheme == "pvc" else None
+
+
+def _model_volumes(node: PredictiveUnit) -> list[Object]:
+    volumes: list[Object] = [{"name": f"{node.name}-provision-location", "emptyDir": {}}]
+    if claim := _claim(node):
+        volumes.append({"name": f"{node.name}-pvc", "persistentVolumeClaim": {"claimName": claim[0]}})
+    return volumes
+
+
+def _model_mounts(node: PredictiveUnit) -> list[Object]:
+    mounts: list[Object] = [{"name": f"{node.name}-provision-location", "mountPath": MODELS_PATH}]
+    if _claim(node):
+        mounts.append({"name": f"{node.name}-pvc", "mountPath": PVC_PATH, "readOnly": True})
+    return mounts
+
+
+def _initializer(node: PredictiveUnit, predictor: PredictorSpec, facts: Facts) -> Object:
+    """The init container that fills /mnt/models."""
     uri, env = node.model_uri, []
     if model := facts.models.get((predictor.name, node.name)):
         uri = model.uri
@@ -162,13 +177,10 @@ def _initializer(node: PredictiveUnit, predictor: PredictorSpec, facts: Facts) -
             env.append({"name": "SLIPWAY_MODEL_DIGEST", "value": model.digest})
     elif digest := predictor.annotations.get("slipway.dev/model-sha256"):
         env = [{"name": "SLIPWAY_MODEL_DIGEST", "value": f"sha256:{digest.removeprefix('sha256:')}"}]
-    parts = urlsplit(uri)
-    if parts.scheme == "pvc":
-        uri = f"{PVC_PATH}/{parts.path.lstrip('/')}"
-        volumes.append({"name": f"{node.name}-pvc", "persistentVolumeClaim": {"claimName": parts.netloc}})
-        mounts.append({"name": f"{node.name}-pvc", "mountPath": PVC_PATH, "readOnly": True})
+    if claim := _claim(node):
+        uri = f"{PVC_PATH}/{claim[1]}"
     secret = node.env_secret_ref_name or facts.settings.default_model_secret[1]
-    container = {
+    return {
         "name": f"{node.name}-model-initializer",
         "image": node.storage_initializer_image or facts.settings.storage_initializer_image,
         "imagePullPolicy": "IfNotPresent",
@@ -176,11 +188,10 @@ def _initializer(node: PredictiveUnit, predictor: PredictorSpec, facts: Facts) -
         "env": env,
         "envFrom": [{"secretRef": {"name": secret, "optional": not node.env_secret_ref_name}}],
         "resources": {"requests": {"cpu": "100m", "memory": "100Mi"}, "limits": {"cpu": "1", "memory": "1Gi"}},
-        "volumeMounts": mounts,
+        "volumeMounts": _model_mounts(node),
         "terminationMessagePath": "/dev/termination-log",
         "terminationMessagePolicy": "FallbackToLogsOnError",
     }
-    return container, volumes
 
 
 def orchestrator_container(predictor: PredictorSpec, sdep: SeldonDeployment, facts: Facts) -> Object:
@@ -249,7 +260,8 @@ def pod_spec(
     predictor: PredictorSpec,
 ) -> Object:
     """A PodSpec: what the componentSpec says, completed."""
-    all_volumes = [*(base.get("volumes") or ()), *volumes, PODINFO]
+    given = list(base.get("volumes") or ())
+    all_volumes = [*given, *(volume for volume in (*volumes, PODINFO) if not _has(given, volume["name"]))]
     if secret := predictor.ssl.get("certSecretName"):
         all_volumes.append({"name": secret, "secret": {"secretName": secret}})
     spec: dict[str, Any] = {
@@ -259,6 +271,9 @@ def pod_spec(
         "containers": containers,
         "volumes": all_volumes,
     }
+    for node in predictor.graph.walk():
+        if node.service_account_name and is_prepackaged(node.implementation) and _has(containers, node.name):
+            spec["serviceAccountName"] = node.service_account_name
     if initializers:
         spec["initContainers"] = initializers
     return spec

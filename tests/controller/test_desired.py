@@ -1,0 +1,262 @@
+"""A SeldonDeployment → its objects (contract section 2; behaviours 67, 69, 70, 71, 72, 74, 75, 76)."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+import yaml
+
+from slipway.contract.sdep import SeldonDeployment
+from slipway.controller.desired import desired
+from slipway.controller.facts import Facts
+from tests.contract.manifests import Manifest, component, node, predictor, sdep
+from tests.controller.cases import CASES, SETTINGS, load, model
+
+Object = dict[str, Any]
+
+
+class Plain(yaml.SafeDumper):
+    """Equal parts are written out, not referred to."""
+
+    def ignore_aliases(self, data: Any) -> bool:
+        return True
+
+
+def objects(manifest: Manifest, **models: Any) -> dict[tuple[str, str], Object]:
+    made = desired(SeldonDeployment.from_json(manifest), Facts(SETTINGS, models.get("models", {})))
+    return {(obj["kind"], obj["metadata"]["name"]): obj for obj in made}
+
+
+def deployment(manifest: Manifest, **models: Any) -> Object:
+    (found,) = [obj for (kind, _), obj in objects(manifest, **models).items() if kind == "Deployment"]
+    return found
+
+
+def template(manifest: Manifest, **models: Any) -> Object:
+    return deployment(manifest, **models)["spec"]["template"]
+
+
+def container(manifest: Manifest, name: str = "clf") -> Object:
+    return next(item for item in template(manifest)["spec"]["containers"] if item["name"] == name)
+
+
+def env(manifest: Manifest, name: str = "clf") -> dict[str, str]:
+    return {item["name"]: item["value"] for item in container(manifest, name)["env"]}
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_golden_objects(case, golden):
+    sdep_of_case, facts = load(case)
+    golden(f"{case}.yaml", yaml.dump_all(desired(sdep_of_case, facts), Dumper=Plain, sort_keys=False, width=110))
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_objects_have_a_name_and_an_owner_and_are_unique(case):
+    made = desired(*load(case))
+    keys = [(obj["kind"], obj["metadata"]["name"]) for obj in made]
+    assert len(set(keys)) == len(keys)
+    for obj in made:
+        (owner,) = obj["metadata"]["ownerReferences"]
+        assert (owner["uid"], obj["metadata"]["namespace"]) == ("uid-1", "team")
+        assert len(obj["metadata"]["name"]) <= 63 or obj["kind"] == "ConfigMap"
+
+
+def test_default_deployment_has_two_containers_and_two_services():
+    found = objects(sdep())
+    assert [name for kind, name in found if kind == "Service"] == ["iris-main", "iris-main-clf"]
+    names = [item["name"] for item in template(sdep())["spec"]["containers"]]
+    assert names == ["clf", "seldon-container-engine"]
+
+
+def test_node_container_gets_its_variables_and_no_model_uri_without_a_model():
+    found = env(sdep(predictor(graph=node(parameters=[{"name": "n", "value": "2", "type": "INT"}]))))
+    assert found["PREDICTIVE_UNIT_HTTP_SERVICE_PORT"] == "9000"
+    assert found["PREDICTIVE_UNIT_GRPC_SERVICE_PORT"] == "9500"
+    assert found["PREDICTIVE_UNIT_METRICS_SERVICE_PORT"] == "6000"
+    assert found["PREDICTIVE_UNIT_METRICS_ENDPOINT"] == "/prometheus"
+    assert found["PREDICTIVE_UNIT_PARAMETERS"] == '[{"name":"n","value":"2","type":"INT"}]'
+    assert found["PREDICTOR_LABELS"] == '{"version":"main"}'
+    assert found["MLSERVER_MODEL_NAME"] == "clf"
+    assert "MLSERVER_MODEL_URI" not in found
+    assert env(sdep(predictor(graph=node(modelUri="s3://m"))))["MLSERVER_MODEL_URI"] == "/mnt/models"
+
+
+def test_variables_of_the_manifest_win_except_for_identity():
+    given = [{"name": "PREDICTIVE_UNIT_SERVICE_PORT", "value": "1"}, {"name": "PREDICTOR_ID", "value": "liar"}]
+    spec = {"spec": {"containers": [{"name": "clf", "image": "x:1", "env": given}]}}
+    found = env(sdep(predictor(componentSpecs=[spec])))
+    assert (found["PREDICTIVE_UNIT_SERVICE_PORT"], found["PREDICTOR_ID"]) == ("1", "main")
+
+
+def test_no_engine_has_one_container_and_without_the_annotation_two():
+    without = sdep(predictor(annotations={"seldon.io/no-engine": "TRUE"}))
+    assert [item["name"] for item in template(without)["spec"]["containers"]] == ["clf"]
+    assert objects(without)["Service", "iris-main"]["spec"]["ports"][0]["targetPort"] == 9000
+    assert len(template(sdep())["spec"]["containers"]) == 2
+
+
+def test_no_engine_leads_the_service_to_the_node_only():
+    manifest = sdep(
+        predictor(annotations={"seldon.io/no-engine": "true"}, componentSpecs=[component("clf"), component("sidecar")])
+    )
+    found = objects(manifest)
+    carriers = [
+        name
+        for (kind, name), obj in found.items()
+        if kind == "Deployment" and "seldon-app" in obj["spec"]["template"]["metadata"]["labels"]
+    ]
+    assert carriers == ["iris-main-0-clf"]
+
+
+def test_separate_engine_needs_the_annotation_of_spec():
+    key = {"seldon.io/engine-separate-pod": "true"}
+    assert ("Deployment", "iris-main-svc-orch") in objects(sdep(annotations=key))
+    assert ("Deployment", "iris-main-svc-orch") not in objects(sdep(metadata={"annotations": key}))
+
+
+def test_separate_engine_keeps_the_timeouts():
+    manifest = sdep(annotations={"seldon.io/engine-separate-pod": "true", "seldon.io/rest-timeout": "1000"})
+    pod = objects(manifest)["Deployment", "iris-main-svc-orch"]["spec"]["template"]
+    assert pod["metadata"]["annotations"]["seldon.io/rest-timeout"] == "1000"
+
+
+REPLICAS = [
+    ({}, {}, {}, None),
+    ({"replicas": 1}, {}, {}, 1),
+    ({"replicas": 1}, {"replicas": 2}, {}, 2),
+    ({"replicas": 1}, {"replicas": 2}, {"replicas": 3}, 3),
+    ({"replicas": 1}, {"replicas": 0}, {}, 0),
+    ({"replicas": 1}, {"replicas": 2}, {"replicas": 3, "hpaSpec": {"maxReplicas": 5}}, None),
+    ({"replicas": 1}, {"replicas": 2}, {"kedaSpec": {"triggers": [{"type": "cron"}]}}, None),
+]
+
+
+@pytest.mark.parametrize(("spec", "of_predictor", "of_component", "expected"), REPLICAS)
+def test_replicas_come_from_the_most_specific_place(spec, of_predictor, of_component, expected):
+    manifest = sdep(predictor(componentSpecs=[component("clf", **of_component)], **of_predictor), **spec)
+    assert deployment(manifest)["spec"].get("replicas") == expected
+
+
+def test_autoscalers_and_budgets_are_named_like_the_deployment():
+    found = objects(CASES["hpa"][0])
+    assert ("HorizontalPodAutoscaler", "iris-main-0-clf") in found
+    assert ("ScaledObject", "iris-main-1-b") in found
+    assert ("PodDisruptionBudget", "iris-main-2-c") in found
+
+
+def test_autoscaler_metrics_of_v2beta1_and_v2_come_out_alike():
+    old = {"type": "Resource", "resource": {"name": "cpu", "targetAverageUtilization": 70}}
+    new = {"type": "Resource", "resource": {"name": "cpu", "target": {"type": "Utilization", "averageUtilization": 70}}}
+
+    def metrics(spec: Object) -> Any:
+        manifest = sdep(predictor(componentSpecs=[component("clf", hpaSpec={"maxReplicas": 3, **spec})]))
+        return objects(manifest)["HorizontalPodAutoscaler", "iris-main-0-clf"]["spec"]["metrics"]
+
+    assert metrics({"metrics": [old]}) == metrics({"metricsv2": [new]}) == [new]
+
+
+def test_budget_is_about_its_own_deployment():
+    budget = objects(CASES["hpa"][0])["PodDisruptionBudget", "iris-main-2-c"]
+    assert budget["spec"]["selector"] == {"matchLabels": {"app": "iris-main-2-c"}}
+
+
+def initializer(**fields: Any) -> Object:
+    manifest = sdep(predictor(graph=node(modelUri="s3://bucket/iris", **fields)))
+    (found,) = template(manifest)["spec"]["initContainers"]
+    return found
+
+
+def test_model_download_takes_the_nodes_secret_and_image_before_the_defaults():
+    assert initializer()["envFrom"][0]["secretRef"]["name"] == "slipway-model-storage"
+    assert initializer(envSecretRefName="mine")["envFrom"][0]["secretRef"]["name"] == "mine"
+    assert initializer()["image"] == "slipway/storage-initializer:0.1.0"
+    assert initializer(storageInitializerImage="other:1")["image"] == "other:1"
+
+
+def test_model_download_is_of_the_resolved_version_with_its_digest():
+    manifest = sdep(predictor(graph=node(modelUri="models:/shapes@champion")))
+    (found,) = template(manifest, models={("main", "clf"): model("3")})["spec"]["initContainers"]
+    assert found["args"] == ["models:/shapes/3", "/mnt/models"]
+    assert {item["name"]: item["value"] for item in found["env"]} == {
+        "SLIPWAY_MODEL_SOURCE": "s3://models/shapes/3",
+        "SLIPWAY_MODEL_DIGEST": f"sha256:{'3' * 64}",
+    }
+
+
+def test_model_folder_is_read_only_for_the_model():
+    mounts = container(sdep(predictor(graph=node(modelUri="s3://m"))))["volumeMounts"]
+    assert {"name": "clf-provision-location", "mountPath": "/mnt/models", "readOnly": True} in mounts
+
+
+def test_initializer_of_the_manifest_is_left_alone():
+    mine = {"name": "clf-model-initializer", "image": "mine:1"}
+    spec = {"spec": {"containers": [{"name": "clf", "image": "x:1"}], "initContainers": [mine]}}
+    manifest = sdep(predictor(graph=node(modelUri="s3://m"), componentSpecs=[spec]))
+    assert template(manifest)["spec"]["initContainers"] == [mine]
+    assert "clf-provision-location" in [volume["name"] for volume in template(manifest)["spec"]["volumes"]], (
+        "the model container mounts it"
+    )
+
+
+def test_prepackaged_server_gets_the_model_uri_parameter():
+    given = [{"name": "model_uri", "value": "elsewhere", "type": "STRING"}]
+    graph = node(implementation="SKLEARN_SERVER", modelUri="s3://m", parameters=given)
+    found = env(sdep(predictor(graph=graph, componentSpecs=[])))
+    assert json.loads(found["PREDICTIVE_UNIT_PARAMETERS"]) == [
+        {"name": "model_uri", "value": "/mnt/models", "type": "STRING"}
+    ]
+
+
+def test_ab_test_needs_no_container():
+    graph = node("ab", implementation="RANDOM_ABTEST", children=[node("a"), node("b")])
+    names = [item["name"] for item in template(sdep(predictor(graph=graph)))["spec"]["containers"]]
+    assert names == ["a", "b", "seldon-container-engine"]
+
+
+def test_labels_mark_node_types_and_the_shadow():
+    chain = node("t", type="TRANSFORMER", children=[node("m")])
+    labels = template(sdep(predictor(graph=chain)))["metadata"]["labels"]
+    assert (labels["seldon.io/transformer"], labels["seldon.io/model"]) == ("true", "true")
+    assert labels["seldon-app-svc-m"] == "iris-main-m"
+    assert "seldon.io/shadow" not in labels
+    found = objects(CASES["shadow"][0])["Deployment", "iris-dark-0-clf"]["spec"]["template"]["metadata"]["labels"]
+    assert found["seldon.io/shadow"] == "true"
+
+
+def test_annotations_of_metadata_never_reach_pods():
+    manifest = sdep(metadata={"annotations": {"team": "x"}}, annotations={"kept": "y"})
+    found = template(manifest)["metadata"]["annotations"]
+    assert found["kept"] == "y"
+    assert "team" not in found
+
+
+def test_traffic_replicas_and_own_labels_change_no_pod_template():
+    before = template(sdep(predictor(traffic=0)))
+    after = template(sdep(predictor(traffic=100, replicas=3), replicas=2, metadata={"labels": {"a": "b"}}))
+    assert before == after
+
+
+def test_graph_file_holds_the_graph_and_no_variables_of_containers():
+    secret = [{"name": "PASSWORD", "value": "hunter2"}]
+    spec = {"spec": {"containers": [{"name": "clf", "image": "x:1", "env": secret}]}}
+    found = objects(sdep(predictor(componentSpecs=[spec], traffic=100, replicas=4)))
+    text = found["ConfigMap", "iris-main-0-clf-graph"]["data"]["predictor.json"]
+    assert "hunter2" not in text
+    read = json.loads(text)
+    assert read["graph"]["endpoint"]["service_host"] == "localhost"
+    assert not {"traffic", "replicas"} & read.keys()
+
+
+def test_rollout_recreate_ends_the_old_pods_first():
+    assert deployment(sdep())["spec"]["strategy"]["rollingUpdate"] == {"maxUnavailable": 0, "maxSurge": "25%"}
+    manifest = sdep(predictor(annotations={"slipway.dev/rollout": "recreate"}))
+    assert deployment(manifest)["spec"]["strategy"] == {"type": "Recreate"}
+
+
+def test_headless_service_has_no_address():
+    manifest = sdep(annotations={"seldon.io/headless-svc": "true"})
+    assert objects(manifest)["Service", "iris-main"]["spec"]["clusterIP"] == "None"
+    manifest = sdep(annotations={"seldon.io/headless-svc": "false"})
+    assert "clusterIP" not in objects(manifest)["Service", "iris-main"]["spec"]
