@@ -67,7 +67,12 @@ class Workloads:
             for obj in self._cache.objects(kind).values():
                 try:
                     steps = plan(obj, time.time())
-                except (KeyError, TypeError, ValueError) as exc:  # an object that no controller could read
+                except (
+                    AttributeError,
+                    KeyError,
+                    TypeError,
+                    ValueError,
+                ) as exc:  # an object that no controller could read
                     self._events.record(obj, "FailedPlan", f"{type(exc).__name__}: {exc}", is_warning=True)
                     log.exception("%s %s cannot be planned", kind, obj["metadata"]["name"])
                     continue
