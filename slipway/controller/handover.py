@@ -15,12 +15,15 @@ def strands_requests(wanted: Mapping[str, Any], found: Mapping[str, Any], deploy
     """Whether the VirtualService ``wanted`` names new predictors, none of which is ready, instead of ``found``'s ready ones.
 
     Percentages among predictors that have routes already are never held back: a crashing canary can be dialled to 0.
+    A predictor of no replicas will never be ready: it was asked for, and is not waited for.
     """
-    ready = {_entry(item) for item in deployments if (item.get("status") or {}).get("readyReplicas", 0) > 0}
+    known = list(deployments)
+    ready = {_entry(item) for item in known if (item.get("status") or {}).get("readyReplicas", 0) > 0}
+    asks_for_none = {_entry(item) for item in known if item["spec"].get("replicas") == 0}
     new, old = set(_services(wanted)), set(_services(found))
     if new <= old:
         return False
-    return not set(_services(wanted, weighted=True)) & ready and bool(old & ready)
+    return not set(_services(wanted, weighted=True)) & (ready | asks_for_none) and bool(old & ready)
 
 
 def _services(virtual_service: Mapping[str, Any], *, weighted: bool = False) -> Iterator[str]:
