@@ -41,8 +41,7 @@ OURS: tuple[Annotation, ...] = (
         FOLLOW_ALIAS,
         ("spec",),
         TRUTH,
-        "true: a moved alias (models:/name@alias) is noticed within a minute and rolled out; else only an edit of the "
-        "predictor looks again",
+        "true: a moved alias is noticed within a minute and rolled out; else only an edit of the predictor looks again",
         "the same",
     ),
     Annotation(

@@ -260,3 +260,8 @@ def test_headless_service_has_no_address():
     assert objects(manifest)["Service", "iris-main"]["spec"]["clusterIP"] == "None"
     manifest = sdep(annotations={"seldon.io/headless-svc": "false"})
     assert "clusterIP" not in objects(manifest)["Service", "iris-main"]["spec"]
+
+
+def test_graph_without_containers_has_a_separate_orchestrator():
+    found = objects(sdep(predictor(graph=node(implementation="SIMPLE_MODEL"), componentSpecs=[])))
+    assert [name for kind, name in found if kind == "Deployment"] == ["iris-main-svc-orch"]
