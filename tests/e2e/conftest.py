@@ -5,16 +5,23 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from tests.e2e import guest
 from tests.e2e.platform import Platform
+
+LAST = ("test_recovery.py", "test_secrets.py", "test_down.py")
+"""These kill, search and stop what the others use, in this order."""
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    for item in items:
-        if Path(__file__).parent in item.path.parents:
-            item.add_marker(pytest.mark.e2e)
+    mine = [item for item in items if Path(__file__).parent in item.path.parents]
+    for item in mine:
+        item.add_marker(pytest.mark.e2e)
+    order = {id(item): LAST.index(item.path.name) + 1 for item in mine if item.path.name in LAST}
+    items.sort(key=lambda item: order.get(id(item), 0))  # stable: all others stay where they are
 
 
 @pytest.fixture(scope="session")
@@ -28,3 +35,20 @@ def platform(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Platform]:
         yield platform
     finally:
         platform.down()
+
+
+@pytest.fixture(scope="session")
+def registered(platform: Platform) -> dict[str, Any]:
+    """``{name, version, digest}`` of the reader's model, its alias ``champion``."""
+    return guest.register(platform, alias="champion")
+
+
+@pytest.fixture(scope="session")
+def walkers(platform: Platform, registered: dict[str, Any], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The reader's SeldonDeployment, Available; the answer is the image folder with the reader's class."""
+    folder = guest.write_image_folder(tmp_path_factory.mktemp("reader"))
+    platform.slipway("image", "build", f"{guest.IMAGE}:1", str(folder))
+    guest.create_namespace(platform)
+    platform.apply(guest.manifest())
+    platform.wait_available(guest.NAME, guest.NAMESPACE)
+    return folder
