@@ -19,7 +19,16 @@ from slipway.onebox.api.store import Store
 from slipway.onebox.paths import Paths
 from tests.data import KUBE_API
 from tests.onebox_api.recorded import TOKEN, Action, Bindings, Mismatch, Replay, load_pairs
-from tests.onebox_api.recorded_setup import BEFORE, COMPACTED_AT, DURING, KNOWN, NAMESPACES, NOT_YET
+from tests.onebox_api.recorded_setup import (
+    BEFORE,
+    COMPACTED_AT,
+    DURING,
+    KNOWN,
+    LOG_AT,
+    NAMESPACES,
+    NOT_YET,
+    REMEMBERED_AT,
+)
 
 pytestmark = pytest.mark.skipif(not KUBE_API.is_dir(), reason=f"{KUBE_API} (the recording) is not here")
 
@@ -46,8 +55,18 @@ async def prepare(replay: Replay, namespace: str | None) -> None:
         await replay.act(Action("POST", "/api/v1/namespaces", body))
 
 
+def write_log(home: Path, store: Store) -> None:
+    """Five lines of the container `web`, as the runner writes them."""
+    for (namespace, name), pod in store.all("pods").items():
+        path = Paths(home).container_log(namespace, name, pod["metadata"]["uid"], container="web", restart=0)
+        path.parent.mkdir(parents=True)
+        path.write_text("".join(f"2026-01-01T00:00:0{n}.000000Z stdout F line {n}\n" for n in range(1, 6)))
+
+
 @pytest.mark.parametrize("theme", sorted(NAMESPACES))
-async def test_recorded_pairs_are_answered_as_recorded(theme: str, served: tuple[TestServer, Store]) -> None:
+async def test_recorded_pairs_are_answered_as_recorded(
+    theme: str, served: tuple[TestServer, Store], tmp_path: Path
+) -> None:
     server, store = served
     bindings = Bindings()
     for mask, value in KNOWN.get(theme, {}).items():
@@ -61,6 +80,10 @@ async def test_recorded_pairs_are_answered_as_recorded(theme: str, served: tuple
             number = f"{theme[:2]}-{pair['n']}"
             if number in COMPACTED_AT:
                 bindings.pin(COMPACTED_AT[number], str(store.oldest - 1))
+            if number in REMEMBERED_AT:
+                bindings.guess(REMEMBERED_AT[number], str(store.version))
+            if number == LOG_AT:
+                write_log(tmp_path, store)
             for action in BEFORE.get(number, ()):
                 await replay.act(action)
             try:

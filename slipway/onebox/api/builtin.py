@@ -6,7 +6,7 @@ import functools
 from typing import Any
 
 from slipway.onebox.api import columns, crds, rules
-from slipway.onebox.api.resources import Catalog, Resource, Scale, Version
+from slipway.onebox.api.resources import VERBS, Catalog, Resource, Scale, Version
 from slipway.onebox.api.types import load_types
 
 Object = dict[str, Any]
@@ -41,14 +41,14 @@ def builtin_rows() -> list[Resource]:
     to_v1 = functools.partial(_renamed, EVENT_FIELDS)
     from_v1 = functools.partial(_renamed, {new: old for old, new in EVENT_FIELDS.items()})
     return [
-        Resource("", "namespaces", "Namespace", _v("v1", "Namespace", columns.NAMESPACE), False, short_names=("ns",), has_status=True, subresources=("finalize",), name_rule="label", default=rules.default_namespace, prepare=rules.prepare_namespace, selectable=("status.phase",)),
+        Resource("", "namespaces", "Namespace", _v("v1", "Namespace", columns.NAMESPACE), False, short_names=("ns",), has_status=True, subresources=("finalize",), verbs=tuple(verb for verb in VERBS if verb != "deletecollection"), name_rule="label", default=rules.default_namespace, prepare=rules.prepare_namespace, selectable=("status.phase",)),
         Resource("", "configmaps", "ConfigMap", _v("v1", "ConfigMap", columns.CONFIG_MAP), short_names=("cm",), check=rules.check_config),
         Resource("", "secrets", "Secret", _v("v1", "Secret", columns.SECRET), default=rules.default_secret, check=rules.check_config, selectable=("type",)),
         Resource("", "services", "Service", _v("v1", "Service", columns.SERVICE), short_names=("svc",), categories=("all",), has_status=True, name_rule="service", default=rules.default_service, check=rules.check_service, selectable=("spec.clusterIP", "spec.type")),
         Resource("", "serviceaccounts", "ServiceAccount", _v("v1", "ServiceAccount", columns.SERVICE_ACCOUNT), short_names=("sa",), subresources=("token",)),
         Resource("", "pods", "Pod", _v("v1", "Pod", columns.POD), short_names=("po",), categories=("all",), has_status=True, subresources=("log", "eviction", "binding", "exec", "attach", "portforward"), default=rules.default_pod, prepare=rules.prepare_pod, check=rules.check_pod, selectable=("spec.nodeName", "spec.restartPolicy", "spec.serviceAccountName", "status.phase", "status.podIP")),
-        Resource("", "events", "Event", _v("v1", "Event", columns.EVENT), short_names=("ev",), selectable=(*INVOLVED, "reason", "reportingComponent", "source", "type")),
-        Resource("events.k8s.io", "events", "Event", _v("v1", "EventV1", columns.EVENT, load=from_v1, dump=to_v1), short_names=("ev",), selectable=(*REGARDING, "reason", "reportingController", "type"), stored_as="events"),
+        Resource("", "events", "Event", _v("v1", "Event", columns.EVENT), short_names=("ev",), check=rules.check_event, selectable=(*INVOLVED, "reason", "reportingComponent", "source", "type")),
+        Resource("events.k8s.io", "events", "Event", _v("v1", "EventV1", columns.EVENT, load=from_v1, dump=to_v1), short_names=("ev",), check=rules.check_event, selectable=(*REGARDING, "reason", "reportingController", "type"), stored_as="events"),
         Resource("", "nodes", "Node", _v("v1", "Node", columns.NODE), False, short_names=("no",), has_status=True, selectable=("spec.unschedulable",)),
         Resource("", "endpoints", "Endpoints", _v("v1", "Endpoints"), short_names=("ep",)),
         Resource("", "persistentvolumeclaims", "PersistentVolumeClaim", _v("v1", "PersistentVolumeClaim", columns.CLAIM), short_names=("pvc",), has_status=True),

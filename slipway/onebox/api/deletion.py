@@ -32,6 +32,10 @@ class DeleteOptions:
 def parse_delete_options(query: Mapping[str, str], body: Mapping[str, Any]) -> DeleteOptions:
     """From the query and the body together. Refused 422 for a policy that does not exist."""
     policy = query.get("propagationPolicy") or body.get("propagationPolicy") or ""
+    orphan_said = "orphanDependents" in query or body.get("orphanDependents") is not None
+    if policy and orphan_said:
+        message = f"Invalid value: {quote(policy)}: orphanDependents and deletionPropagation cannot be both set"
+        raise options_refused("DeleteOptions", [Cause("propagationPolicy", message)])
     if not policy:
         orphan = query.get("orphanDependents") == "true" or body.get("orphanDependents") is True
         policy = "Orphan" if orphan else "Background"

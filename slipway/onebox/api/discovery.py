@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from slipway.onebox.api.resources import READ, VERBS, Catalog, Resource
+from slipway.onebox.api.resources import READ, Catalog, Resource
 
 Object = dict[str, Any]
 AGGREGATED = "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList"
@@ -72,12 +72,11 @@ def resource_list(catalog: Catalog, group_name: str, version: str) -> Object:
             "singularName": row.singular or row.kind.lower(),
             "namespaced": row.namespaced,
             "kind": row.kind,
-            "verbs": list(CUSTOM_VERBS if row.is_custom else VERBS),
+            "verbs": list(CUSTOM_VERBS if row.is_custom else row.verbs),
         }
         entry |= _names(row)
         resources.append({**entry, "storageVersionHash": row.version_hash})
-        for name in sorted(row.all_subresources, reverse=row.is_custom):
-            resources.append(_sub_entry(row, name))
+        resources += [_sub_entry(row, name) for name in sorted(row.all_subresources, reverse=row.is_custom)]
     root = {} if not group_name else {"apiVersion": "v1"}
     group_version = f"{group_name}/{version}" if group_name else version
     return {"kind": "APIResourceList", **root, "groupVersion": group_version, "resources": resources}
@@ -130,19 +129,20 @@ def _version_entry(catalog: Catalog, group_name: str, version: str) -> Object:
             "responseKind": kind,
             "scope": "Namespaced" if row.namespaced else "Cluster",
             "singularResource": row.singular or row.kind.lower(),
-            "verbs": list(CUSTOM_VERBS if custom else VERBS),
+            "verbs": list(CUSTOM_VERBS if custom else row.verbs),
             **_names(row),
         }
-        subresources = [_aggregated_sub(row, name, kind) for name in row.all_subresources]
+        subresources = [_aggregated_sub(name, kind) for name in row.all_subresources]
         if subresources:
             entry["subresources"] = subresources
         resources.append(entry)
     return {"version": version, "resources": resources, "freshness": "Current"}
 
 
-def _aggregated_sub(row: Resource, name: str, kind: Object) -> Object:
+def _aggregated_sub(name: str, kind: Object) -> Object:
     if name in SUBRESOURCE_KINDS:
-        kind = dict(zip(("group", "version", "kind"), SUBRESOURCE_KINDS[name], strict=True))
+        group_name, version, kind_name = SUBRESOURCE_KINDS[name]
+        kind = {"group": group_name, "version": version if group_name else "", "kind": kind_name}
     return {"subresource": name, "responseKind": kind, "verbs": list(SUBRESOURCE_VERBS.get(name, READ))}
 
 

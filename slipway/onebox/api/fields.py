@@ -127,7 +127,7 @@ def applied_set(schema: Schema, value: Any, path: Path = ()) -> FieldSet:
         result |= applied_set(below, item, (*path, part))
         if part[0] in "kv":
             result.add((*path, part))
-    if not seen and path:
+    if not seen and path and isinstance(value, dict):  # an empty map is claimed, an empty list is not
         result.add(path)
     return frozenset(result) - NOT_OWNED
 

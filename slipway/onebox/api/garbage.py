@@ -12,10 +12,11 @@ from slipway.onebox.api.deletion import FOREGROUND, ORPHAN, DeleteOptions, Delet
 from slipway.onebox.api.errors import Refused
 from slipway.onebox.api.objects import Objects
 from slipway.onebox.api.store import ObjectKey, Write
-from slipway.onebox.api.target import Target
+from slipway.onebox.api.target import Options, Target
 
 log = logging.getLogger(__name__)
 Place = tuple[str, ObjectKey]  # storage name and key
+MANAGER = "kube-controller-manager"  # whose part this is in a cluster
 RETRY_S = 1.0
 """After a failure of the collector itself, which is a defect: it is logged, and the work is tried again."""
 
@@ -25,7 +26,7 @@ class GarbageCollector:
 
     def __init__(self, objects: Objects, deletion: Deletion) -> None:
         self._store = objects.store
-        self._catalog = objects.catalog
+        self._objects = objects
         self._deletion = deletion
         self._places: dict[str, Place] = {}
         self._dependents: defaultdict[str, set[Place]] = defaultdict(set)
@@ -112,12 +113,15 @@ class GarbageCollector:
             child = self._store.get(storage, key)
             if child is None:
                 continue
-            meta = dict(child["metadata"])
-            left = [owner for owner in meta.get("ownerReferences") or () if owner["uid"] != uid]
-            meta.pop("ownerReferences", None)
-            if left:
-                meta["ownerReferences"] = left
-            self._store.put(storage, key, {**child, "metadata": meta})
+            target = self._target(storage, key)
+            left = [owner for owner in child["metadata"]["ownerReferences"] if owner["uid"] != uid]
+            meta = {
+                name: value
+                for name, value in child["metadata"].items()
+                if name not in ("ownerReferences", "managedFields")
+            }
+            changed = {**child, "metadata": {**meta, "ownerReferences": left} if left else meta}
+            self._objects.update(target, child, changed, Options(MANAGER))
         self._deletion.drop_finalizer(*place, ORPHAN)
 
     def _foreground(self, place: Place, uid: str) -> None:
@@ -146,14 +150,16 @@ class GarbageCollector:
             self._store.remove("namespaces", key)
 
     def _delete(self, place: Place, policy: str) -> None:
-        storage, (namespace, name) = place
         try:
-            resource = self._catalog.by_storage(storage)
+            target = self._target(*place)
         except KeyError:  # the definition is gone, and with it everything that could read this object
             self._store.remove(*place)
             return
-        target = Target(resource, resource.stored_version, namespace, name)
         self._deletion.delete(target, DeleteOptions(policy=policy))
+
+    def _target(self, storage: str, key: ObjectKey) -> Target:
+        resource = self._objects.catalog.by_storage(storage)
+        return Target(resource, resource.stored_version, *key)
 
 
 def _owners(obj: Mapping[str, Any]) -> Iterator[str]:

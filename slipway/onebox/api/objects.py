@@ -39,7 +39,7 @@ from slipway.onebox.api.ownership import (
     render_entries,
 )
 from slipway.onebox.api.resources import Catalog
-from slipway.onebox.api.rules import check_meta, check_name
+from slipway.onebox.api.rules import check_finalizers, check_meta, check_name, finalizer_warnings
 from slipway.onebox.api.schema import add_defaults, normalize, validate, zero
 from slipway.onebox.api.store import Store
 from slipway.onebox.api.target import Object, Options, Target
@@ -88,7 +88,18 @@ class Objects:
 
     def shown(self, target: Target, stored: Object) -> Object:
         """A stored object in the target's version."""
-        return {**target.version.dump(stored), "apiVersion": target.api_version, "kind": target.resource.kind}
+        shown = target.version.dump(stored)
+        if target.resource.stored_as:  # another group's form of the same object
+            shown = dict(normalize(target.version.schema, shown))
+        return {**shown, "apiVersion": target.api_version, "kind": target.resource.kind}
+
+    def _to_stored(self, target: Target, obj: Object) -> Object:
+        resource = target.resource
+        if not resource.stored_as:
+            return {**target.version.load(obj), "apiVersion": resource.api_version(resource.stored_version.name)}
+        home = self.catalog.by_storage(resource.storage)
+        loaded = dict(normalize(home.stored_version.schema, target.version.load(obj)))
+        return {**loaded, "apiVersion": home.api_version(home.stored_version.name), "kind": home.kind}
 
     @staticmethod
     def _plural(target: Target) -> str:
@@ -114,6 +125,7 @@ class Objects:
     ) -> Outcome:
         resource, meta = target.resource, obj["metadata"]
         self._place(target, meta)
+        warnings = [*warnings, *(finalizer_warnings(meta) if resource.is_custom else ())]
         if meta.get("resourceVersion"):
             raise Refused(500, "resourceVersion should not be set on objects to be created")
         for name in (*FIXED_META, "managedFields", "resourceVersion"):
@@ -144,7 +156,7 @@ class Objects:
         if live is not None:
             ending = bool(live["metadata"].get("deletionTimestamp"))
             raise already_exists(resource.plural, resource.group, meta["name"], is_ending=ending)
-        stored = {**target.version.load(obj), "apiVersion": resource.api_version(resource.stored_version.name)}
+        stored = self._to_stored(target, obj)
         if not options.dry_run:
             stored = self.store.put(resource.storage, key, stored)
         return Outcome(self.shown(target, stored), created=True, warnings=tuple(warnings))
@@ -329,15 +341,13 @@ class Objects:
             obj["metadata"]["generation"] = shown["metadata"].get("generation", 0) + 1
         self._check(target, obj, shown)
         resource = target.resource
-        stored = {**target.version.load(obj), "apiVersion": resource.api_version(resource.stored_version.name)}
+        stored = self._to_stored(target, obj)
         if options.dry_run:
             return Outcome(self.shown(target, stored), warnings=tuple(warnings))
-        meta = stored["metadata"]
+        if _is_released(target, stored["metadata"]):
+            self.store.remove(resource.storage, target.key)
+            return Outcome(self.shown(target, stored), warnings=tuple(warnings), removed=True)
         stored = self.store.put(resource.storage, target.key, stored)
-        if meta.get("deletionTimestamp") and not meta.get("finalizers") and not meta.get("deletionGracePeriodSeconds"):
-            if not get(stored, "spec.finalizers") or resource.storage != "namespaces":
-                gone = self.store.remove(resource.storage, target.key)
-                return Outcome(self.shown(target, gone), warnings=tuple(warnings), removed=True)
         return Outcome(self.shown(target, stored), warnings=tuple(warnings))
 
     def _restored(self, target: Target, live: Object, obj: Object) -> Object:
@@ -412,8 +422,9 @@ class Objects:
         if old is None:
             causes += check_name(meta["name"], resource.name_rule)
         causes += check_meta(meta)
+        causes += [] if resource.is_custom else check_finalizers(meta)
         if old is not None and old["metadata"].get("deletionTimestamp"):
-            causes += _new_finalizers(old, new)
+            causes += _new_finalizers(old, new) * (2 if resource.is_custom else 1)  # Kubernetes checks those twice
         if resource.is_custom:
             causes += self._check_custom(target, new, created=old is None)
         if target.subresource == "":
@@ -434,6 +445,12 @@ class Objects:
             message = 'Invalid value: "null": some validation rules were not checked because the object was invalid; correct the existing errors to complete validation'
             causes.append(Cause("<nil>", message))
         return causes
+
+
+def _is_released(target: Target, meta: Mapping[str, Any]) -> bool:
+    """A deleted object without finalizers and grace goes with this write; namespaces are emptied first."""
+    held = meta.get("finalizers") or meta.get("deletionGracePeriodSeconds")
+    return bool(meta.get("deletionTimestamp")) and not held and target.resource.storage != "namespaces"
 
 
 def _patch_object_text(target: Target) -> str:

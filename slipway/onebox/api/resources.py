@@ -76,6 +76,7 @@ class Resource:
     default: Callable[[Object], None] = nothing
     prepare: Callable[[Object], None] = nothing  # on creation only
     check: Callable[[Object, Object | None], Sequence[Cause]] = accept
+    verbs: tuple[str, ...] = VERBS
     stored_as: str = ""
     stored: str = ""
     rules: bool = False  # the schema has CEL rules, which are not evaluated here

@@ -94,6 +94,37 @@ def _check_key(key: str, field: str) -> Iterator[Cause]:
         )
 
 
+STANDARD_FINALIZERS = ("orphan", "foregroundDeletion", "kubernetes")
+
+
+def check_finalizers(meta: Mapping[str, Any]) -> Iterator[Cause]:
+    """Built-in kinds want finalizers with a domain."""
+    for index, name in enumerate(meta.get("finalizers") or ()):
+        if name in STANDARD_FINALIZERS or "/" in name:
+            continue
+        yield from _check_key(name, "metadata.finalizers")
+        message = f"Invalid value: {quote(name)}: name is neither a standard finalizer name nor is it fully qualified"
+        yield Cause(f"metadata.finalizers[{index}]", message)
+
+
+def finalizer_warnings(meta: Mapping[str, Any]) -> list[str]:
+    """Custom kinds are only warned."""
+    return [
+        f"metadata.finalizers: {quote(name)}: prefer a domain-qualified finalizer name to avoid accidental conflicts with other finalizer writers"
+        for name in meta.get("finalizers") or ()
+        if name not in STANDARD_FINALIZERS and "/" not in name
+    ]
+
+
+def check_event(new: Object, old: Object | None) -> Sequence[Cause]:
+    """An event lives in the namespace of what it is about."""
+    del old
+    place = get(new, "involvedObject.namespace") or get(new, "regarding.namespace")
+    if place and place != new["metadata"].get("namespace"):
+        return [Cause("involvedObject.namespace", f"Invalid value: {quote(place)}: does not match event.namespace")]
+    return ()
+
+
 # -- Pods and what holds a template
 
 

@@ -232,15 +232,17 @@ class Api:
                 raise not_found(target.resource.plural, target.resource.group, target.name)
             raise no_such_path()
         if target.subresource in UNSUPPORTED:
-            return self._unsupported(target)
+            return self._unsupported(request, target)
         if request.method == "GET":
             return await self._read(request, target, is_watch=is_watch)
         return await self._write(request, target)
 
-    def _unsupported(self, target: Target) -> web.Response:
+    def _unsupported(self, request: web.Request, target: Target) -> web.Response:
         self._objects.stored(target)
         if target.subresource in ("exec", "attach", "portforward"):
-            raise bad_request(f"Upgrade request required: {UNSUPPORTED[target.subresource]}")
+            if "Upgrade" not in request.headers:
+                raise bad_request("Upgrade request required")
+            raise bad_request(UNSUPPORTED[target.subresource])
         raise Refused(405, UNSUPPORTED[target.subresource], reason="MethodNotAllowed", details={})
 
     async def _read(self, request: web.Request, target: Target, *, is_watch: bool) -> web.StreamResponse:
@@ -326,18 +328,20 @@ class Api:
         options = parse_delete_options(query, _delete_body(body))
         deletion = self._parts.deletion
         if not target.name:
+            if "deletecollection" not in target.resource.verbs:
+                raise not_allowed()
             matches = selection(target, query)
             keys = [
                 (key, obj)
                 for key, obj in sorted(self._objects.store.all(target.resource.storage).items())
                 if target.namespace in ("", key[0]) and (matches is None or matches(obj))
             ]
-            gone = []
+            gone, version = [], self._objects.store.version
             for (namespace, name), obj in keys:
                 one = Target(target.resource, target.version, namespace, name)
                 deletion.delete(one, options)
                 gone.append(obj)
-            return respond(self._list(form, target, Page(gone, self._objects.store.version)), form=form)
+            return respond(self._list(form, target, Page(gone, version)), form=form)
         deleted = deletion.delete(target, options)
         if deleted.is_gone and not options.dry_run:
             self._follow_definitions(target, deleted.obj, is_gone=True)

@@ -62,19 +62,24 @@ class EventWriter:
         if not self._target.resource.is_custom:
             meta["creationTimestamp"] = None
         if ends_initial:
-            blueprint = json.dumps(
-                {"apiVersion": api_version, "items": [], "kind": f"{kind}List"}, separators=(",", ":")
-            )
-            meta["annotations"] = {"k8s.io/initial-events-end": "true"}
-            if self._target.resource.is_custom:
-                encoded = base64.b64encode(f"{blueprint}\n".encode()).decode()
-                meta["annotations"]["kubernetes.io/initial-events-list-blueprint"] = encoded
+            meta["annotations"] = {
+                "k8s.io/initial-events-end": "true",
+                "kubernetes.io/initial-events-list-blueprint": self._blueprint(),
+            }
         body: Object = {"kind": kind, "apiVersion": api_version, "metadata": meta}
         if self._form.shape == "Table":
             body = table(self._target, [], meta=meta, include="None", with_columns=False)
         elif self._form.shape:
             body = partial(body)
         return encode({"type": "BOOKMARK", "object": body})
+
+    def _blueprint(self) -> str:
+        """The empty list that these events stand for, in base64."""
+        kind, api_version = f"{self._target.resource.kind}List", self._target.api_version
+        blank: Object = {"kind": kind, "apiVersion": api_version, "metadata": {}, "items": None}
+        if self._target.resource.is_custom:
+            blank = {"apiVersion": api_version, "items": [], "kind": kind}
+        return base64.b64encode(encode(blank)).decode()
 
 
 async def watch(

@@ -1,6 +1,6 @@
 """The compact notation of the built-in kinds' fields, turned into OpenAPI schemas.
 
-A file holds types, each a name followed by indented fields: ``name[!] type[?] [attribute ...]``.
+A file holds types, each a name (and attributes) followed by indented fields: ``name[!] type[?] [attribute ...]``.
 
 type        ``string int number bool any quantity time microtime bytes int-or-string``, ``[type]``, ``{type}``, or a name
 ``!``       required
@@ -42,15 +42,17 @@ def load_types() -> dict[str, Schema]:
 
 def parse_types(lines: list[str]) -> dict[str, Schema]:
     """Types may name each other in any order, and themselves. ValueError names the line that is wrong."""
-    types: dict[str, Schema] = {
-        line.strip(): {"type": "object", "properties": {}, "required": [], "x-slipway-type": line.strip()}
-        for line in lines
-        if not line.startswith(" ")
-    }
+    types: dict[str, Schema] = {}
+    for line in lines:
+        if not line.startswith(" "):
+            name, *attributes = line.split()
+            types[name] = {"type": "object", "properties": {}, "required": [], "x-slipway-type": name}
+            for attribute in attributes:
+                types[name].update(_attribute(attribute, types[name]))
     current: Schema = {}
     for line in lines:
         if not line.startswith(" "):
-            current = types[line.strip()]
+            current = types[line.split()[0]]
             continue
         try:
             name, _, rest = line.strip().partition(" ")

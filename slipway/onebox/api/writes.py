@@ -106,7 +106,9 @@ def _patch_object(objects: Objects, target: Target, parsed: Parsed, media: str, 
         )
     if target.resource.is_custom and meta.get("uid", live["metadata"]["uid"]) != live["metadata"]["uid"]:
         cause = Cause("metadata.uid", f"Invalid value: {quote(str(meta['uid']))}: field is immutable")
-        raise invalid(target.resource.kind, target.resource.group, target.name, [cause, cause])  # Kubernetes checks twice
+        raise invalid(
+            target.resource.kind, target.resource.group, target.name, [cause, cause]
+        )  # Kubernetes checks twice
     objects.check_version(target, live, meta)
     if "managedFields" in meta and meta["managedFields"] == shown["metadata"].get("managedFields"):
         del meta["managedFields"]

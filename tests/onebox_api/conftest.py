@@ -1,0 +1,80 @@
+"""A real API process on a free port, with a kubeconfig for kubectl."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+import yaml
+from slipway.onebox.paths import Paths
+
+TOKEN = "test-token-of-the-administrator"
+
+
+@dataclass
+class ApiProcess:
+    """One home; the process may be killed and started again on it."""
+
+    paths: Paths
+    process: subprocess.Popen[str] | None = None
+    address: str = ""
+
+    def start(self) -> None:
+        command = [sys.executable, "-m", "slipway.onebox.api", "--home", str(self.paths.home), "--listen"]
+        self.process = subprocess.Popen(
+            [*command, "127.0.0.1:0"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        )
+        assert self.process.stdout is not None
+        line = self.process.stdout.readline()
+        found = re.search(r"127\.0\.0\.1:\d+", line)
+        assert found, line + (self.process.stderr.read() if self.process.stderr else "")
+        self.address = found[0]
+        self._write_kubeconfig()
+
+    def _write_kubeconfig(self) -> None:
+        cluster = {"server": f"https://{self.address}", "certificate-authority": "secrets/api.crt"}
+        config = {
+            "apiVersion": "v1",
+            "kind": "Config",
+            "clusters": [{"name": "slipway", "cluster": cluster}],
+            "users": [{"name": "admin", "user": {"token": TOKEN}}],
+            "contexts": [{"name": "slipway", "context": {"cluster": "slipway", "user": "admin"}}],
+            "current-context": "slipway",
+        }
+        self.paths.kubeconfig.write_text(yaml.safe_dump(config))
+
+    def kill(self) -> None:
+        if self.process is not None:
+            self.process.kill()
+            self.process.communicate()
+            self.process = None
+
+    def kubectl(self, *arguments: str, stdin: str = "", check: bool = True, **environment: str) -> str:
+        result = subprocess.run(
+            ["kubectl", "--kubeconfig", str(self.paths.kubeconfig), *arguments],
+            input=stdin,
+            capture_output=True,
+            text=True,
+            timeout=30,
+            check=False,
+            env={**os.environ, "HOME": str(self.paths.home), **environment},
+        )
+        assert not check or result.returncode == 0, result.stderr
+        return result.stdout + result.stderr
+
+
+@pytest.fixture
+def api(tmp_path: Path) -> Iterator[ApiProcess]:
+    paths = Paths(tmp_path / "home")
+    paths.secrets.mkdir(parents=True)
+    (paths.secrets / "api-token").write_text(TOKEN)
+    process = ApiProcess(paths)
+    process.start()
+    yield process
+    process.kill()
