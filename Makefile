@@ -32,6 +32,10 @@ test: check  ## Everything CI runs: checks, unit and golden tests, then the real
 conformance: setup  ## Compare with seldon-core 1.17.1 in an environment of its own
 	$(BIN)/pytest -m conformance --timeout=300
 
+bench: setup  ## Time the microservice and the executor beside the bare calls; prints ratios
+	$(BIN)/python benchmarks/microservice.py
+	$(BIN)/python benchmarks/graph.py
+
 golden: setup  ## Rewrite golden files; read the diff before you commit it
 	$(BIN)/pytest -m "not e2e and not conformance and not browser and not gpu" -k golden --update-golden
 
