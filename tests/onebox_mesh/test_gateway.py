@@ -117,9 +117,9 @@ async def test_gateway_takes_a_new_predictor_under_load_and_drops_an_old_one(tmp
             assert await gateway.publish(_objects(upstreams, {"canary": 0}))
         stop.set()
         await asyncio.gather(*loaders)
-        names = {path.name for path in gateway.layout.endpoints_folder.iterdir()}
+        names = {item["name"] for item in json.loads(gateway.layout.clusters.read_text())["resources"]}
     assert statuses.keys() == {200}
-    assert names == {f"outbound_{port}_canary_yolo-canary.default.svc.cluster.local.json" for port in (8000, 5001)}
+    assert names == {f"outbound|{port}|canary|yolo-canary.default.svc.cluster.local" for port in (8000, 5001)}
 
 
 async def test_one_envoy_killed_under_load_refuses_no_connection(tmp_path):

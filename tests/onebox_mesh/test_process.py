@@ -40,7 +40,7 @@ async def test_mesh_process_follows_the_api_into_two_envoys(tmp_path):
     async with running_upstreams(stable=1, canary=1) as upstreams:
         objects = world([virtual_service({"stable": 100, "canary": 0})], upstreams.predictors(), ports=upstreams.ports)
         async with running_api(objects, tmp_path) as (api, kubeconfig), _mesh_process(tmp_path, kubeconfig, port):
-            await eventually(lambda: layout.bootstrap(1).exists() and layout.endpoints_folder.exists())
+            await eventually(lambda: layout.bootstrap(1).exists())
             envoys = [await start_envoy(layout, index) for index in ENVOYS]
             try:
                 for index in ENVOYS:

@@ -45,9 +45,6 @@ def test_render_writes_the_golden_resources(case, golden):
                 "findings": [str(item) for item in mesh.findings],
                 "virtual_hosts": resources.routes["virtual_hosts"],
                 "clusters": list(resources.clusters.values()),
-                "endpoints": {
-                    name: [(e.address, e.port) for e in c.endpoints] for name, c in ((c.name, c) for c in mesh.clusters)
-                },
                 "listeners": [
                     item for item in resources.listeners[0] if item["name"] != "gateway" and case == "service-listeners"
                 ],
@@ -108,11 +105,7 @@ def _static(resources: Resources, layout: Layout) -> dict:
     manager = listeners[0]["filter_chains"][0]["filters"][0]["typed_config"]
     del manager["rds"]
     manager["route_config"] = plain(resources.routes)
-    clusters = []
-    for name, resource in resources.clusters.items():
-        fixed = plain(resource)
-        del fixed["eds_cluster_config"]
-        clusters.append({**fixed, "type": "STATIC", "load_assignment": plain(resources.endpoints[name])})
+    clusters = [plain(resource) for resource in resources.clusters.values()]
     whole = bootstrap(0, layout.paths)
     del whole["dynamic_resources"]
     return {**whole, "static_resources": {"listeners": listeners, "clusters": clusters}}

@@ -6,7 +6,8 @@ from pathlib import Path
 
 from slipway.onebox.mesh.layout import Layout
 from slipway.onebox.mesh.render import render
-from slipway.onebox.mesh.steps import CLUSTERS_STAT, ROUTES_STAT, Held, plan_steps
+from slipway.onebox.mesh.render_clusters import endpoint_count
+from slipway.onebox.mesh.steps import CLUSTERS_STAT, ROUTES_STAT, plan_steps
 from slipway.onebox.mesh.translate import Site, translate
 from slipway.onebox.paths import Paths
 from tests.onebox_mesh.cases import ALL_DOWN, CASES, READY
@@ -15,51 +16,52 @@ from tests.onebox_mesh.world import virtual_service, world
 LAYOUT = Layout(Paths(Path("/slipway")))
 SITE = Site("127.0.0.1", 8080, "/page.html")
 CANARY = "outbound|8000|canary|yolo-canary.default.svc.cluster.local"
+STABLE = "outbound|8000|stable|yolo-stable.default.svc.cluster.local"
 
 
 def _wanted(objects):
     return render(translate(objects, SITE), LAYOUT)
 
 
-def _held(resources):
-    return Held(resources.clusters, resources.endpoints)
-
-
-def _names(text):
-    return [item["name"] for item in json.loads(text)["resources"]]
+def _clusters(step):
+    return {item["name"]: item for item in json.loads(step.files[str(LAYOUT.clusters)])["resources"]}
 
 
 def test_plan_steps_keeps_a_leaving_cluster_until_no_route_names_it():
-    held = _held(_wanted(CASES["canary-10"]))
+    held = _wanted(CASES["canary-10"]).clusters
     first, routes, removal = plan_steps(held, _wanted(CASES["lone-predictor-weight-0"]), LAYOUT)
-    clusters = str(LAYOUT.clusters)
-    assert CANARY in _names(first.files[clusters])
-    assert clusters not in routes.files
-    assert CANARY not in _names(removal.files[clusters])
-    assert str(LAYOUT.endpoints(CANARY)) in removal.remove
+    assert CANARY in _clusters(first)
+    assert str(LAYOUT.clusters) not in routes.files
+    assert CANARY not in _clusters(removal)
 
 
 def test_plan_steps_takes_new_clusters_before_routes():
-    first, routes, _ = plan_steps(Held(), _wanted(CASES["canary-10"]), LAYOUT)
-    assert CANARY in _names(first.files[str(LAYOUT.clusters)])
-    assert {CLUSTERS_STAT, f"cluster.{CANARY}"} <= first.expect[0].keys()
+    first, routes = plan_steps({}, _wanted(CASES["canary-10"]), LAYOUT)
+    assert CANARY in _clusters(first)
+    assert first.expect[0].keys() == {CLUSTERS_STAT}
     assert ROUTES_STAT in routes.expect[0]
-    # A cluster's endpoints lie there before the cluster that reads them.
-    assert list(first.files)[-1] == str(LAYOUT.clusters)
 
 
 def test_plan_steps_takes_the_last_endpoint_away_after_the_routes():
     ready = world([virtual_service({"stable": 90, "canary": 10})], READY)
     down = world([virtual_service({"stable": 90, "canary": 10})], {**READY, "canary": ALL_DOWN["canary"]})
-    first, _, removal = plan_steps(_held(_wanted(ready)), _wanted(down), LAYOUT)
-    emptied = str(LAYOUT.endpoints(CANARY))
-    assert emptied not in first.files
-    assert emptied in removal.files
+    first, _, removal = plan_steps(_wanted(ready).clusters, _wanted(down), LAYOUT)
+    assert endpoint_count(_clusters(first)[CANARY]) == 1
+    assert endpoint_count(_clusters(removal)[CANARY]) == 0
+    assert endpoint_count(_clusters(removal)[STABLE]) == 1
 
 
-def test_endpoints_that_change_leave_clusters_and_routes_alone():
+def test_endpoints_that_change_touch_only_their_own_clusters():
     two = {**READY, "stable": {"127.20.0.1": True, "127.20.0.9": True}}
     before = _wanted(world([virtual_service({"stable": 90, "canary": 10})], READY))
     after = _wanted(world([virtual_service({"stable": 90, "canary": 10})], two))
-    assert replace(after, endpoints=before.endpoints) == before
-    assert after.endpoints != before.endpoints
+    changed = {name for name in after.clusters if after.clusters[name] != before.clusters[name]}
+    assert changed == {name for name in after.clusters if "|stable|" in name}
+    assert replace(after, clusters=before.clusters) == before
+    assert len(plan_steps(before.clusters, after, LAYOUT)) == 2
+
+
+def test_files_of_one_state_have_one_version_and_another_state_another():
+    canary, stable = _wanted(CASES["canary-10"]), _wanted(CASES["lone-predictor-weight-0"])
+    versions = [plan_steps({}, wanted, LAYOUT)[0].expect[0][CLUSTERS_STAT] for wanted in (canary, canary, stable)]
+    assert versions[0] == versions[1] != versions[2]

@@ -19,8 +19,8 @@ EPILOG = """\
 examples:
   python -m slipway.onebox.mesh --home .slipway --kubeconfig .slipway/kubeconfig --gateway 127.0.0.1:8080
 
-It writes HOME/mesh/{bootstrap,listeners}-{0,1}.json, clusters.json, routes.json and endpoints/*.json, which the
-processes envoy-0 and envoy-1 read. Their access logs are HOME/logs/access-{0,1}.log.
+It writes HOME/mesh/{bootstrap,listeners}-{0,1}.json, clusters.json and routes.json, which the processes
+envoy-0 and envoy-1 read. Their access logs are HOME/logs/access-{0,1}.log.
 """
 
 

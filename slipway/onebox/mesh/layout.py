@@ -30,13 +30,6 @@ class Layout:
     def routes(self) -> Path:
         return self.paths.mesh / "routes.json"
 
-    @property
-    def endpoints_folder(self) -> Path:
-        return self.paths.mesh / "endpoints"
-
-    def endpoints(self, cluster: str) -> Path:
-        return self.endpoints_folder / f"{cluster.replace('|', '_')}.json"
-
     def admin_socket(self, index: int) -> Path:
         return self.paths.sockets / f"envoy-{index}.sock"
 

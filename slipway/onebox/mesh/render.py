@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from slipway.onebox.mesh.ir import Mesh
 from slipway.onebox.mesh.layout import ENVOYS, Layout
-from slipway.onebox.mesh.render_clusters import render_cluster, render_endpoints
+from slipway.onebox.mesh.render_clusters import render_cluster
 from slipway.onebox.mesh.render_listeners import render_gateway, render_service_listener
 from slipway.onebox.mesh.render_routes import render_routes
 from slipway.onebox.mesh.translate import GATEWAY_LISTENER
@@ -20,10 +20,9 @@ Resource = Mapping[str, Any]
 
 @dataclass(frozen=True)
 class Resources:
-    """What both Envoys shall hold. ``clusters`` and ``endpoints`` by cluster name; ``listeners`` one set per Envoy."""
+    """What both Envoys shall hold. ``clusters`` by name; ``listeners`` one set per Envoy."""
 
     clusters: Mapping[str, Resource]
-    endpoints: Mapping[str, Resource]
     routes: Resource
     listeners: tuple[tuple[Resource, ...], ...]
 
@@ -31,8 +30,7 @@ class Resources:
 def render(mesh: Mesh, layout: Layout) -> Resources:
     """Envoy's resources for a mesh."""
     return Resources(
-        {item.name: render_cluster(item, endpoints_file=str(layout.endpoints(item.name))) for item in mesh.clusters},
-        {item.name: render_endpoints(item.name, item.endpoints) for item in mesh.clusters},
+        {item.name: render_cluster(item) for item in mesh.clusters},
         render_routes(GATEWAY_LISTENER, mesh.virtual_hosts),
         tuple(_listeners(mesh, layout, index) for index in ENVOYS),
     )
@@ -47,10 +45,16 @@ def _listeners(mesh: Mesh, layout: Layout, index: int) -> tuple[Resource, ...]:
     )
 
 
-def version_of(resources: Sequence[Resource]) -> str:
-    return hashlib.sha256(json.dumps(resources, sort_keys=True).encode()).hexdigest()[:16]
+@dataclass(frozen=True)
+class Response:
+    """A DiscoveryResponse: the text of one file, and the version in it."""
+
+    version: str
+    text: str
 
 
-def discovery_response(resources: Sequence[Resource]) -> str:
-    """The text of one file."""
-    return json.dumps({"version_info": version_of(resources), "resources": list(resources)}, indent=1, sort_keys=True)
+def discovery_response(resources: Iterable[Resource]) -> Response:
+    """One resource per line, so that a file can be compared by eye."""
+    lines = ",\n".join(json.dumps(resource, sort_keys=True) for resource in resources)
+    version = hashlib.sha256(lines.encode()).hexdigest()[:16]
+    return Response(version, f'{{"version_info": "{version}", "resources": [\n{lines}\n]}}\n')

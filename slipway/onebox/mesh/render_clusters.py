@@ -1,14 +1,14 @@
-"""Clusters → Envoy's Cluster and ClusterLoadAssignment resources."""
+"""Clusters → Envoy's Cluster resources."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from slipway.onebox.mesh import limits
 from slipway.onebox.mesh.ir import Cluster, Endpoint, OutlierDetection
 
 CLUSTER_TYPE = "type.googleapis.com/envoy.config.cluster.v3.Cluster"
-ASSIGNMENT_TYPE = "type.googleapis.com/envoy.config.endpoint.v3.ClusterLoadAssignment"
 _HTTP_OPTIONS = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions"
 
 
@@ -17,17 +17,17 @@ def duration(seconds: float) -> str:
     return f"{seconds:.9f}".rstrip("0").rstrip(".") + "s"
 
 
-def render_cluster(cluster: Cluster, *, endpoints_file: str) -> dict[str, Any]:
-    """The Cluster; its endpoints come from ``endpoints_file`` so that they change without touching it."""
+def render_cluster(cluster: Cluster) -> dict[str, Any]:
+    """The Cluster with its endpoints inside: Envoy replaces a cluster that changed, and what runs on the old one ends there.
+
+    A file of endpoints per cluster would cost an inotify instance each, of which a user has 128.
+    """
     policy = cluster.policy
     resource: dict[str, Any] = {
         "@type": CLUSTER_TYPE,
         "name": cluster.name,
-        "type": "EDS",
-        "eds_cluster_config": {
-            "service_name": cluster.name,
-            "eds_config": {"resource_api_version": "V3", "path_config_source": {"path": endpoints_file}},
-        },
+        "type": "STATIC",
+        "load_assignment": _load_assignment(cluster.name, cluster.endpoints),
         "connect_timeout": duration(policy.connect_timeout_s),
         "lb_policy": policy.balancing,
         "common_lb_config": {"healthy_panic_threshold": {"value": 0}},
@@ -41,10 +41,14 @@ def render_cluster(cluster: Cluster, *, endpoints_file: str) -> dict[str, Any]:
     return resource
 
 
-def render_endpoints(cluster_name: str, endpoints: tuple[Endpoint, ...]) -> dict[str, Any]:
-    """The ClusterLoadAssignment of one cluster."""
+def endpoint_count(resource: Mapping[str, Any]) -> int:
+    """How many endpoints a Cluster of ``render_cluster`` has."""
+    groups = resource.get("load_assignment", {}).get("endpoints", ())
+    return sum(len(group["lb_endpoints"]) for group in groups)
+
+
+def _load_assignment(cluster_name: str, endpoints: tuple[Endpoint, ...]) -> dict[str, Any]:
     return {
-        "@type": ASSIGNMENT_TYPE,
         "cluster_name": cluster_name,
         "endpoints": [
             {

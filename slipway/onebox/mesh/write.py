@@ -6,7 +6,7 @@ import asyncio
 import json
 import logging
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,7 @@ from slipway.onebox.mesh.bootstrap import bootstrap
 from slipway.onebox.mesh.layout import ENVOYS, Layout
 from slipway.onebox.mesh.limits import ACCESS_LOG_BYTES, APPLY_TIMEOUT_S
 from slipway.onebox.mesh.render import Resource, Resources, discovery_response
-from slipway.onebox.mesh.steps import Held, Step, plan_steps
+from slipway.onebox.mesh.steps import Step, plan_steps
 
 log = logging.getLogger(__name__)
 POLL_S = 0.01
@@ -23,11 +23,11 @@ POLL_S = 0.01
 
 def prepare(layout: Layout) -> None:
     """The folders and files without which Envoy does not start. What an earlier run left keeps serving until replaced."""
-    for folder in (layout.paths.mesh, layout.endpoints_folder, layout.paths.logs, layout.paths.sockets):
+    for folder in (layout.paths.mesh, layout.paths.logs, layout.paths.sockets):
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     for path in (layout.clusters, layout.routes, *(layout.listeners(index) for index in ENVOYS)):
         if _resources(path) is None:
-            replace_file(path, discovery_response([]))
+            replace_file(path, discovery_response([]).text)
     for index in ENVOYS:  # last: their presence means that the rest is there
         replace_file(layout.bootstrap(index), json.dumps(bootstrap(index, layout.paths), indent=1, sort_keys=True))
 
@@ -57,27 +57,16 @@ class Publisher:
                 return False
             if self._write(step):
                 taken &= await self._wait(step)
-            self._remove(step.remove)
         return taken
 
-    def _held(self) -> Held:
-        clusters = {item["name"]: item for item in _resources(self._layout.clusters) or ()}
-        endpoints = {}
-        for name in clusters:
-            found = _resources(self._layout.endpoints(name))
-            if found:
-                endpoints[name] = found[0]
-        return Held(clusters, endpoints)
+    def _held(self) -> dict[str, Resource]:
+        return {item["name"]: item for item in _resources(self._layout.clusters) or ()}
 
     def _write(self, step: Step) -> bool:
         changed = [Path(name).name for name, text in step.files.items() if replace_file(Path(name), text)]
         if changed:
             log.info("%s: wrote %s", step.name, ", ".join(changed))
         return bool(changed)
-
-    def _remove(self, names: Sequence[str]) -> None:
-        for name in names:
-            Path(name).unlink(missing_ok=True)
 
     async def _wait(self, step: Step) -> bool:
         waits = (self._taken(admin, step, expect) for admin, expect in zip(self._admins, step.expect, strict=True))
