@@ -3,7 +3,7 @@ SHELL := /bin/bash
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-UV := $(BIN)/uv
+UV := $(BIN)/uv --system-certs
 
 .PHONY: help setup demo test check golden bench conformance protos
 
@@ -15,7 +15,7 @@ setup: $(VENV)/.ready  ## Make .venv with the slipway command (no root)
 $(VENV)/.ready: requirements/platform.txt requirements/dev.txt pyproject.toml
 	@scripts/preflight $(PYTHON)
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	@test -x $(UV) || $(BIN)/python -m pip install --quiet --disable-pip-version-check uv
+	@test -x $(BIN)/uv || $(BIN)/python -m pip install --quiet --disable-pip-version-check uv
 	@$(UV) pip install --quiet --python $(BIN)/python --require-hashes -r requirements/platform.txt -r requirements/dev.txt
 	@$(UV) pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation -e .
 	@touch $@

@@ -62,7 +62,7 @@ def find_uv() -> str:
 
 
 def _uv(*arguments: str) -> None:
-    argv: Sequence[str] = (find_uv(), "--quiet", "--no-progress", *arguments)
+    argv: Sequence[str] = (find_uv(), "--quiet", "--no-progress", "--system-certs", *arguments)
     try:
         done = subprocess.run(
             argv, check=False, capture_output=True, text=True, timeout=INSTALL_TIMEOUT_S, stdin=subprocess.DEVNULL
