@@ -11,7 +11,7 @@ from google.protobuf import json_format
 
 from slipway.contract.protos import prediction_pb2 as pb
 from slipway.contract.protos import tensor_pb2
-from slipway.microservice.tensors import tensor_to_array, tftensor_to_array
+from slipway.microservice.tensors import list_to_array, tensor_to_array, tftensor_to_array
 from slipway.serving.errors import ServingError
 from slipway.serving.messages import decode_bin_data, list_to_json, part_to_json, value_to_json
 
@@ -97,7 +97,7 @@ def _array_of_tensor(tensor: Any) -> np.ndarray[Any, Any]:
 def _array_of_list(items: Any, what: str) -> np.ndarray[Any, Any]:
     if not isinstance(items, list):
         raise ServingError(f"{what} is {type(items).__name__}, not a list")
-    return np.array(items)
+    return list_to_array(items, what)
 
 
 def input_of_proto(message: pb.SeldonMessage) -> Input:
@@ -126,7 +126,7 @@ def array_of_data(data: pb.DefaultData) -> np.ndarray[Any, Any]:
         return tftensor_to_array(data.tftensor)
     if kind == "ndarray":
         try:
-            return np.array(list_to_json(data.ndarray))
+            return list_to_array(list_to_json(data.ndarray), "data.ndarray")
         except ValueError as exc:
             raise ServingError(f"data.ndarray does not make an array: {exc}") from exc
     return np.array([])

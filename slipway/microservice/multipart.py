@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from email.errors import MessageError
 from email.message import EmailMessage, Message
 from email.parser import BytesHeaderParser
 from email.policy import HTTP
@@ -82,6 +83,8 @@ def _parse_part(raw: bytes) -> Part:
         AttributeError,
         TypeError,
         IndexError,
+        RecursionError,
+        MessageError,
     ) as exc:  # the email package on hostile headers
         raise ServingError("multipart: a part's headers make no sense") from exc
     if not name:

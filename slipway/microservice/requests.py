@@ -25,6 +25,9 @@ FORM = "application/x-www-form-urlencoded"
 RAW_BYTES = "application/octet-stream"
 IMAGE = "image/"
 
+_TEXT_FILES = frozenset(pb.SeldonMessage.DESCRIPTOR.fields_by_name) - {"binData"}
+"""Files under these names are text, as in Seldon's wrapper; curl calls a WebP or TIFF photo application/octet-stream."""
+
 NO_JSON = "Can't find JSON in data"
 
 
@@ -75,7 +78,7 @@ def _form_json(body: bytes) -> str:
 
 
 def message_of_parts(parts: list[Part]) -> dict[str, Any]:
-    """Fields are JSON (``strData``: text); files are text, but ``binData`` and photos are bytes under ``binData``."""
+    """Fields are JSON (``strData``: text); a file is text under a name of a SeldonMessage, else bytes as ``binData``."""
     message: dict[str, Any] = {}
     for part in parts:
         name, value = _field_of_part(part)
@@ -86,7 +89,7 @@ def message_of_parts(parts: list[Part]) -> dict[str, Any]:
 
 
 def _field_of_part(part: Part) -> tuple[str, Any]:
-    if part.content_type.startswith(IMAGE) or (part.filename is not None and part.name == "binData"):
+    if part.content_type.startswith(IMAGE) or (part.filename is not None and part.name not in _TEXT_FILES):
         return "binData", part.content
     if part.filename is None and part.name != "strData":
         return part.name, parse_json(part.content, what=f"the multipart field {part.name[:80]}")

@@ -4,16 +4,24 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from itertools import chain
 from typing import Any
 
 import numpy as np
 
+from slipway.contract.limits import MAX_BODY_BYTES
 from slipway.contract.protos import prediction_pb2 as pb
 from slipway.contract.protos import tensor_pb2
 from slipway.serving.errors import ServingError
 
-MAX_ELEMENTS = 64 * 1024 * 1024
+MAX_ELEMENTS = MAX_BODY_BYTES
 """Elements of one array: a TensorProto may announce a large shape and carry a single value."""
+
+MAX_TEXT_ARRAY_BYTES = 4 * MAX_BODY_BYTES
+"""An array of texts gives each of them the room of the longest, four bytes a character."""
+
+NUMBER_CHARS = 32
+"""Room of a number among texts, as numpy writes it."""
 
 # DataType → numpy type and the field with its values, from tensorflow/core/framework (types.proto, tensor.proto).
 _TYPES: dict[int, tuple[str, str]] = {
@@ -32,6 +40,23 @@ _TYPES: dict[int, tuple[str, str]] = {
     tensor_pb2.DT_STRING: ("|O", "string_val"),
 }
 _DATA_TYPES = {np.dtype(code): data_type for data_type, (code, _) in _TYPES.items() if code != "|O"}
+
+
+def list_to_array(items: list[Any], what: str) -> np.ndarray[Any, Any]:
+    """``np.array(items)``. ServingError 400 for texts whose padding would take more than MAX_TEXT_ARRAY_BYTES."""
+    values, kinds = items, set(map(type, items))
+    while kinds == {list}:  # lists beside values are numpy's to refuse
+        values = list(chain.from_iterable(values))
+        kinds = set(map(type, values))
+    if str in kinds:
+        longest = max(len(value) for value in values if isinstance(value, str))
+        size_bytes = 4 * len(values) * max(longest, NUMBER_CHARS if len(kinds) > 1 else 1)
+        if size_bytes > MAX_TEXT_ARRAY_BYTES:
+            raise ServingError(
+                f"{what}: {len(values)} texts as long as the longest ({longest} characters) take {size_bytes} bytes; "
+                f"the limit is {MAX_TEXT_ARRAY_BYTES}"
+            )
+    return np.array(items)
 
 
 def tensor_to_array(tensor: pb.Tensor) -> np.ndarray[Any, Any]:

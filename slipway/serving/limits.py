@@ -46,6 +46,12 @@ GRACE_S = 15.0
 MAX_JSON_DEPTH = 100
 """Nesting of a JSON body; deeper is answered 400 (protobuf's own limit is 100 messages)."""
 
+MAX_VALUES = 2_100_000
+"""Values of one protobuf payload: as many numbers as a body holds, also in lists of three."""
+
+CONTAINER_VALUES = 2
+"""What a list or an object counts for beside its members."""
+
 MAX_FORM_PARTS = 32
 """Fields of one form or multipart body."""
 

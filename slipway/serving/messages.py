@@ -18,6 +18,7 @@ from google.protobuf.struct_pb2 import ListValue, Value
 from slipway.contract.protos import prediction_pb2 as pb
 from slipway.serving.errors import ServingError
 from slipway.serving.json_body import dump_json
+from slipway.serving.limits import CONTAINER_VALUES, MAX_VALUES
 
 JSON = "application/json"
 PROTOBUF = "application/x-protobuf"
@@ -203,23 +204,45 @@ def _data_to_json(data: pb.DefaultData) -> dict[str, Any]:
 
 
 def list_to_json(items: ListValue) -> list[Any]:
-    return [value_to_json(item) for item in items.values]
+    """ServingError 400 above MAX_VALUES."""
+    return _Reader().read_list(items)
 
 
 def value_to_json(value: Value) -> Any:
-    """A protobuf Value as Python; numbers are floats."""
-    kind = value.WhichOneof("kind")
-    if kind == "number_value":
-        return value.number_value
-    if kind == "string_value":
-        return value.string_value
-    if kind == "list_value":
-        return list_to_json(value.list_value)
-    if kind == "struct_value":
-        return {key: value_to_json(member) for key, member in value.struct_value.fields.items()}
-    if kind == "bool_value":
-        return value.bool_value
-    return None
+    """A protobuf Value as Python; numbers are floats. ServingError 400 above MAX_VALUES."""
+    return _Reader().read(value)
+
+
+class _Reader:
+    """Values of one payload, counted: an empty one takes two bytes on the wire and a microsecond here."""
+
+    def __init__(self) -> None:
+        self._left = MAX_VALUES
+
+    def read(self, value: Value) -> Any:
+        kind = value.WhichOneof("kind")
+        if kind == "number_value":
+            return value.number_value
+        if kind == "string_value":
+            return value.string_value
+        if kind == "list_value":
+            return self.read_list(value.list_value)
+        if kind == "struct_value":
+            fields = value.struct_value.fields
+            self._spend(len(fields))
+            return {key: self.read(member) for key, member in fields.items()}
+        if kind == "bool_value":
+            return value.bool_value
+        return None
+
+    def read_list(self, items: ListValue) -> list[Any]:
+        self._spend(len(items.values))
+        return [self.read(item) for item in items.values]
+
+    def _spend(self, count: int) -> None:
+        self._left -= count + CONTAINER_VALUES
+        if self._left < 0:
+            raise ServingError(f"the payload has more than {MAX_VALUES} values")
 
 
 def feedback_to_proto(body: Any) -> pb.Feedback:
