@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import json
 import random
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -28,7 +29,10 @@ def loopback_address() -> str:
 
 @dataclass
 class Upstream:
-    """One predictor replica. ``behave`` is "ok", "503" or "reset"; ``seen`` holds (path, body length, headers)."""
+    """One predictor replica. ``seen`` holds (path, body length, headers), ``running`` counts what is not answered yet.
+
+    ``behave`` is "ok", "503", "reset", or "hold": half of the answer at once, the rest when ``release`` is set.
+    """
 
     predictor: str
     address: str
@@ -36,23 +40,42 @@ class Upstream:
     reply: dict[str, Any] | None = None
     seen: list[tuple[str, int, dict[str, str]]] = field(default_factory=list)
     grpc_calls: list[str] = field(default_factory=list)
+    release: asyncio.Event = field(default_factory=asyncio.Event)
+    running: int = 0
 
     @property
     def paths(self) -> list[str]:
         return [path for path, _, _ in self.seen]
 
     async def answer(self, request: web.Request) -> web.StreamResponse:
+        self.running += 1
+        try:
+            return await self._answer(request)
+        finally:
+            self.running -= 1
+
+    async def _answer(self, request: web.Request) -> web.StreamResponse:
         body = await request.read()
         self.seen.append((request.path, len(body), {name.lower(): value for name, value in request.headers.items()}))
         if self.behave == "reset":
             assert request.transport is not None
             request.transport.abort()
-        status = 503 if self.behave == "503" else 200
-        return web.json_response(
-            self.reply or {"jsonData": {"predictor": self.predictor, "bytes": len(body)}},
-            status=status,
-            headers={"x-slipway-predictor": self.predictor, "x-slipway-model": "yolo/3 sha256:0"},
+        text = json.dumps(self.reply or {"jsonData": {"predictor": self.predictor, "bytes": len(body)}}).encode()
+        response = web.StreamResponse(
+            status=503 if self.behave == "503" else 200,
+            headers={
+                "x-slipway-predictor": self.predictor,
+                "x-slipway-model": "yolo/3 sha256:0",
+                "content-type": "application/json",
+                "content-length": str(len(text)),
+            },
         )
+        await response.prepare(request)
+        await response.write(text[:9])
+        if self.behave == "hold":
+            await self.release.wait()
+        await response.write(text[9:])
+        return response
 
 
 class _Seldon(pb_grpc.SeldonServicer):
@@ -60,14 +83,20 @@ class _Seldon(pb_grpc.SeldonServicer):
         self.upstream = upstream
 
     async def Predict(self, request, context):  # noqa: N802  - the service's name
-        return await self._answer("Predict", context)
+        self.upstream.running += 1
+        try:
+            return await self._answer("Predict", context)
+        finally:
+            self.upstream.running -= 1
 
     async def SendFeedback(self, request, context):  # noqa: N802  - the service's name
         return await self._answer("SendFeedback", context)
 
     async def _answer(self, method, context):
         self.upstream.grpc_calls.append(method)
-        if self.upstream.behave != "ok":
+        if self.upstream.behave == "hold":
+            await self.upstream.release.wait()
+        elif self.upstream.behave != "ok":
             await context.abort(grpc.StatusCode.UNAVAILABLE, "asked to fail")
         await context.send_initial_metadata([("x-slipway-predictor", self.upstream.predictor)])
         return pb.SeldonMessage(strData=self.upstream.predictor)
@@ -102,7 +131,7 @@ async def running_upstreams(**replicas: int) -> AsyncIterator[Upstreams]:
             await runner.setup()
             stack.push_async_callback(runner.cleanup)
             await web.TCPSite(runner, member.address, ports["http"]).start()
-            server = grpc.aio.server()
+            server = grpc.aio.server(options=[("grpc.max_receive_message_length", 2 * MAX_BODY_BYTES)])
             pb_grpc.add_SeldonServicer_to_server(_Seldon(member), server)
             server.add_insecure_port(f"{member.address}:{ports['grpc']}")
             await server.start()
