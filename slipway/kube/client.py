@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
@@ -30,6 +31,7 @@ LIST_PAGE = 500
 MAX_CONNECTIONS = 256
 """Per client; each watch holds one."""
 LOG_CHUNK_BYTES = 64 * 1024
+STREAMED_BYTES = 512 * 1024
 
 PatchType = Literal["merge", "json", "strategic", "apply"]
 PATCH_CONTENT_TYPES: Mapping[str, str] = {
@@ -303,7 +305,7 @@ class Kube:
                 method,
                 path,
                 params=query,
-                data=None if body is None else json.dumps(body).encode(),
+                data=_payload(body),
                 headers={"Content-Type": "application/json", **self._authorization(), **(headers or {})},
                 server_hostname=self.access.server_name,
                 **options,
@@ -326,6 +328,14 @@ def _namespace(kind: Kind, obj: Mapping[str, Any], given: str | None, default: s
     if not kind.namespaced:
         return None
     return given or (obj.get("metadata") or {}).get("namespace") or default
+
+
+def _payload(body: object) -> bytes | io.BytesIO | None:
+    """Aiohttp wants large bodies as a stream, so that sending them gives way to others."""
+    if body is None:
+        return None
+    data = json.dumps(body).encode()
+    return io.BytesIO(data) if len(data) > STREAMED_BYTES else data
 
 
 def _query(**values: str | int | None) -> dict[str, str]:

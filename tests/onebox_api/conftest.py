@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 import yaml
+
 from slipway.onebox.paths import Paths
 
 TOKEN = "test-token-of-the-administrator"

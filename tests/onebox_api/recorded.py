@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import itertools
 import json
 import re
 from dataclasses import dataclass, field
@@ -11,6 +12,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 import aiohttp
+
 from tests.data import KUBE_API
 
 TOKEN = "replay-token-of-the-administrator"
@@ -81,7 +83,7 @@ class Bindings:
             for mask, value in self.values.items()
             if mask.startswith("rv") and mask not in self._guessed | self._pinned
         )
-        for (low, old), (high, new) in zip(known, known[1:], strict=False):
+        for (low, old), (high, new) in itertools.pairwise(known):
             if old > new:
                 raise Mismatch(f"rv{low} is {old} and rv{high} is {new}")
 

@@ -12,6 +12,7 @@ from pathlib import Path
 import aiohttp
 import pytest
 from aiohttp.test_utils import TestServer
+
 from slipway.onebox.api.__main__ import make_parts
 from slipway.onebox.api.crds import builtin_crds
 from slipway.onebox.api.server import make_app

@@ -52,7 +52,7 @@ def age(timestamp: str | None) -> str:
     return human_duration(int((datetime.now(UTC) - then).total_seconds()))
 
 
-def human_duration(seconds: int) -> str:
+def human_duration(seconds: int) -> str:  # noqa: PLR0911  - one line per range
     """Kubernetes' short form: 90s, 5m30s, 3h, 2d4h."""
     if seconds < 0:
         return "0s" if seconds > -2 else "<invalid>"

@@ -13,7 +13,7 @@ from slipway.onebox.api.selectors import Predicate, parse_fields, parse_labels, 
 from slipway.onebox.api.store import Store
 from slipway.onebox.api.target import Object, Target, options_refused, parse_int, parse_version
 
-TOKEN_KIND = "meta.k8s.io/v1"
+CONTINUE_KIND = "meta.k8s.io/v1"
 COMPACTED = "The provided continue parameter is too old to display a consistent list result. You can start a new list without the continue parameter, or use the continue token in this response to retrieve the remainder of the results. Continuing with the provided token results in an inconsistent list - objects that were created, modified, or deleted between the time the first chunk was returned and now may show up in the list."
 
 
@@ -105,7 +105,7 @@ def _rows(store: Store, target: Target, version: int) -> list[tuple[str, Object]
 
 
 def _token(version: int, start: str) -> str:
-    raw = json.dumps({"v": TOKEN_KIND, "rv": version, "start": start}, separators=(",", ":"))
+    raw = json.dumps({"v": CONTINUE_KIND, "rv": version, "start": start}, separators=(",", ":"))
     return base64.urlsafe_b64encode(raw.encode()).decode().rstrip("=")
 
 

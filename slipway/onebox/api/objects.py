@@ -29,6 +29,7 @@ from slipway.onebox.api.errors import (
     qualified,
 )
 from slipway.onebox.api.fields import EMPTY, DuplicateKey, FieldSet
+from slipway.onebox.api.meta_rules import check_finalizers, check_meta, check_name, finalizer_warnings
 from slipway.onebox.api.ownership import (
     Entry,
     Writer,
@@ -39,7 +40,6 @@ from slipway.onebox.api.ownership import (
     render_entries,
 )
 from slipway.onebox.api.resources import Catalog
-from slipway.onebox.api.rules import check_finalizers, check_meta, check_name, finalizer_warnings
 from slipway.onebox.api.schema import add_defaults, normalize, validate, zero
 from slipway.onebox.api.store import Store
 from slipway.onebox.api.target import Object, Options, Target

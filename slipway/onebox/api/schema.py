@@ -180,7 +180,7 @@ def zero(schema: Schema) -> dict[str, Any]:
         if child.get("x-slipway-null"):
             result[key] = None
         elif child.get("x-slipway-always"):
-            result[key] = {"integer": 0, "boolean": False, "string": ""}.get(child.get("type", ""), None)
+            result[key] = {"integer": 0, "boolean": False, "string": ""}.get(child.get("type", ""))
             if child.get("type") == "object":
                 result[key] = zero(child)
     return result
@@ -256,28 +256,39 @@ def _validate_value(schema: Schema, value: Any, *, path: str) -> Iterator[Cause]
         supported = ", ".join(quote(item) for item in schema["enum"])
         yield Cause(path, f"Unsupported value: {quote(value)}: supported values: {supported}", "FieldValueNotSupported")
     if isinstance(value, str):
-        if "pattern" in schema and not _pattern(schema["pattern"]).search(value):
-            yield Cause(path, f"Invalid value: {quote(value)}: {path} in body should match '{schema['pattern']}'")
-        if len(value.encode()) > schema.get("maxLength", math.inf):
-            message = f"Too long: may not be more than {schema['maxLength']} bytes"
-            yield Cause(path, message, "FieldValueTooLong")
-        if len(value) < schema.get("minLength", 0):
-            message = f"{path} in body should be at least {schema['minLength']} chars long"
-            yield Cause(path, f"Invalid value: {quote(value)}: {message}")
+        yield from _validate_text(schema, value, path=path)
     elif isinstance(value, list):
-        if len(value) > schema.get("maxItems", math.inf):
-            message = f"Too many: {len(value)}: must have at most {schema['maxItems']} items"
-            yield Cause(path, message, "FieldValueTooMany")
-        if len(value) < schema.get("minItems", 0):
-            message = f"{path} in body should have at least {schema['minItems']} items"
-            yield Cause(path, f"Invalid value: {len(value)}: {message}")
+        yield from _validate_length(schema, value, path=path)
     elif isinstance(value, int | float) and not isinstance(value, bool):
-        if value < schema.get("minimum", -math.inf):
-            message = f"{path} in body should be greater than or equal to {schema['minimum']}"
-            yield Cause(path, f"Invalid value: {value}: {message}")
-        if value > schema.get("maximum", math.inf):
-            message = f"{path} in body should be less than or equal to {schema['maximum']}"
-            yield Cause(path, f"Invalid value: {value}: {message}")
+        yield from _validate_number(schema, value, path=path)
+
+
+def _validate_text(schema: Schema, value: str, *, path: str) -> Iterator[Cause]:
+    if "pattern" in schema and not _pattern(schema["pattern"]).search(value):
+        yield Cause(path, f"Invalid value: {quote(value)}: {path} in body should match '{schema['pattern']}'")
+    if len(value.encode()) > schema.get("maxLength", math.inf):
+        yield Cause(path, f"Too long: may not be more than {schema['maxLength']} bytes", "FieldValueTooLong")
+    if len(value) < schema.get("minLength", 0):
+        message = f"{path} in body should be at least {schema['minLength']} chars long"
+        yield Cause(path, f"Invalid value: {quote(value)}: {message}")
+
+
+def _validate_length(schema: Schema, value: list[Any], *, path: str) -> Iterator[Cause]:
+    if len(value) > schema.get("maxItems", math.inf):
+        message = f"Too many: {len(value)}: must have at most {schema['maxItems']} items"
+        yield Cause(path, message, "FieldValueTooMany")
+    if len(value) < schema.get("minItems", 0):
+        message = f"{path} in body should have at least {schema['minItems']} items"
+        yield Cause(path, f"Invalid value: {len(value)}: {message}")
+
+
+def _validate_number(schema: Schema, value: float, *, path: str) -> Iterator[Cause]:
+    if value < schema.get("minimum", -math.inf):
+        message = f"{path} in body should be greater than or equal to {schema['minimum']}"
+        yield Cause(path, f"Invalid value: {value}: {message}")
+    if value > schema.get("maximum", math.inf):
+        message = f"{path} in body should be less than or equal to {schema['maximum']}"
+        yield Cause(path, f"Invalid value: {value}: {message}")
 
 
 def _duplicates(schema: Schema, value: list[Any], *, path: str) -> Iterator[Cause]:

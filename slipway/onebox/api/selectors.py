@@ -93,7 +93,7 @@ def _parse_values(tokens: list[str], position: int, operator: str) -> tuple[Requ
     if ")" not in tokens[position:]:
         raise bad_request("unable to parse requirement: found '', expected: ',', or ')'")
     end = tokens.index(")", position)
-    values = tuple(token for token in tokens[position + 3 : end] if token != ",")
+    values = tuple(word for word in tokens[position + 3 : end] if word != ",")
     return Requirement(tokens[position], operator, values), end + 1
 
 

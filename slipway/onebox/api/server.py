@@ -141,7 +141,7 @@ class Api:
 
     # -- discovery
 
-    def _discovery(self, request: web.Request) -> web.Response:
+    def _discovery(self, request: web.Request) -> web.Response:  # noqa: PLR0911  - one per path
         path = request.path.rstrip("/") or "/"
         parts = path.strip("/").split("/")
         wants_all = "as=APIGroupDiscoveryList" in request.headers.get("Accept", "")

@@ -86,7 +86,7 @@ def _type(text: str, types: dict[str, Schema]) -> Schema:
     return SCALARS[text] if text in SCALARS else types[text]
 
 
-def _attribute(text: str, schema: Schema) -> Schema:
+def _attribute(text: str, schema: Schema) -> Schema:  # noqa: PLR0911  - one per attribute
     key, _, value = text.partition("=")
     match key:
         case "map":

@@ -123,8 +123,7 @@ def _unpatchable(changed: Object, error: Refused) -> Refused:
     cause = Cause(
         "patch", f"Invalid value: {quote(json.dumps(changed, separators=(',', ':'), sort_keys=True))}: {reason}"
     )
-    refused = invalid("", "", "", [cause])
-    return refused
+    return invalid("", "", "", [cause])
 
 
 def _patch_scale(objects: Objects, target: Target, value: Any, media: str, options: Options) -> Outcome:

@@ -1,0 +1,60 @@
+"""Kubeconfigs are read like kubectl reads them, and errors name the entry."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from slipway.kube.errors import ConfigError
+from slipway.kube.kubeconfig import load_access
+
+
+def write(path: Path, **changes: Any) -> Path:
+    config = {
+        "clusters": [{"name": "c", "cluster": {"server": "http://127.0.0.1:1"}}],
+        "users": [{"name": "u", "user": {"token": "secret"}}],
+        "contexts": [{"name": "x", "context": {"cluster": "c", "user": "u", "namespace": "team"}}],
+        "current-context": "x",
+        **changes,
+    }
+    path.write_text(yaml.safe_dump(config))
+    return path
+
+
+def test_token_and_namespace_come_from_the_context(tmp_path: Path) -> None:
+    access = load_access(write(tmp_path / "config"))
+    assert (access.server, access.namespace, access.bearer()) == ("http://127.0.0.1:1", "team", "secret")
+    assert "secret" not in repr(access)
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"current-context": ""}, "current-context is empty"),
+        ({"current-context": "y"}, "contexts: no entry named 'y'; there are: x"),
+        ({"clusters": []}, "clusters: no entry named 'c'; there are: none"),
+        ({"clusters": [{"name": "c", "cluster": {"server": "ftp://x"}}]}, "not an http"),
+        ({"users": [{"name": "u", "user": {"exec": {"command": "aws"}}}]}, "credential plug-ins are not supported"),
+    ],
+)
+def test_errors_name_file_and_entry(tmp_path: Path, changes: dict[str, Any], words: str) -> None:
+    path = write(tmp_path / "config", **changes)
+    with pytest.raises(ConfigError, match=words) as caught:
+        load_access(path)
+    assert str(path) in str(caught.value)
+
+
+def test_kubeconfig_variable_merges_files_first_wins(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    first = write(tmp_path / "one", users=[{"name": "u", "user": {"token": "mine"}}])
+    second = write(tmp_path / "two")
+    monkeypatch.setenv("KUBECONFIG", f"{first}:{second}:{tmp_path / 'absent'}")
+    assert load_access().bearer() == "mine"
+
+
+def test_paths_are_beside_the_file(tmp_path: Path) -> None:
+    (tmp_path / "token").write_text("from file\n")
+    path = write(tmp_path / "config", users=[{"name": "u", "user": {"tokenFile": "token"}}])
+    assert load_access(path).bearer() == "from file"

@@ -1,0 +1,135 @@
+"""The reflector keeps its copy through lost connections, expired versions and a server that is away."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+from aiohttp import web
+from aiohttp.test_utils import TestServer
+
+from slipway.kube.client import Kube
+from slipway.kube.kinds import CONFIG_MAP, SECRET
+from slipway.kube.kubeconfig import Access
+from slipway.kube.reflector import BACKOFF_MAX_S, Change, Reflector, backoff_s
+from tests.waiting import eventually
+
+
+def config_map(name: str, version: int, value: str = "v") -> dict[str, Any]:
+    meta = {"name": name, "namespace": "default", "resourceVersion": str(version)}
+    return {"apiVersion": "v1", "kind": "ConfigMap", "metadata": meta, "data": {"k": value}}
+
+
+class FaultyApi:
+    """Lists and watches from a script: each watch sends its lines, then ends or breaks."""
+
+    def __init__(self) -> None:
+        self.items: list[dict[str, Any]] = [config_map("a", 1)]
+        self.version = 1
+        self.watches: list[list[dict[str, Any] | bytes]] = []
+        self.lists = 0
+        self.asked: list[str] = []
+        self.refuse_lists = 0
+
+    async def handle(self, request: web.Request) -> web.StreamResponse:
+        if "watch" in request.query:
+            return await self._watch(request)
+        self.lists += 1
+        if self.refuse_lists:
+            self.refuse_lists -= 1
+            return web.Response(status=503, text="not now")
+        meta = {"resourceVersion": str(self.version)}
+        return web.json_response({"kind": "ConfigMapList", "metadata": meta, "items": self.items})
+
+    async def _watch(self, request: web.Request) -> web.StreamResponse:
+        self.asked.append(request.query["resourceVersion"])
+        response = web.StreamResponse()
+        await response.prepare(request)
+        script = self.watches.pop(0) if self.watches else None
+        if script is None:
+            await asyncio.sleep(3600)
+        for line in script or ():
+            await response.write(line if isinstance(line, bytes) else json.dumps(line).encode() + b"\n")
+        return response
+
+
+@pytest.fixture
+async def api() -> FaultyApi:
+    return FaultyApi()
+
+
+@pytest.fixture
+async def kube(api: FaultyApi) -> AsyncIterator[Kube]:
+    app = web.Application()
+    app.router.add_route("*", "/{tail:.*}", api.handle)
+    server = TestServer(app, handler_cancellation=True)
+    await server.start_server()
+    async with Kube(Access(str(server.make_url("/")).rstrip("/"))) as kube:
+        yield kube
+    await server.close()
+
+
+def names(reflector: Reflector) -> list[str]:
+    return sorted(name for _, name in reflector.objects(CONFIG_MAP))
+
+
+async def test_reflector_lists_then_follows_events(api: FaultyApi, kube: Kube) -> None:
+    api.watches = [
+        [
+            {"type": "ADDED", "object": config_map("b", 2)},
+            {"type": "DELETED", "object": config_map("a", 3)},
+            {"type": "BOOKMARK", "object": {"metadata": {"resourceVersion": "9"}}},
+        ]
+    ]
+    async with Reflector(kube, [CONFIG_MAP]) as reflector:
+        await reflector.wait_synced()
+        await eventually(lambda: names(reflector) == ["b"])
+        await eventually(lambda: api.asked[-1] == "9")
+        assert api.lists == 1
+        assert await reflector.changed() == {Change(CONFIG_MAP, "default", "a"), Change(CONFIG_MAP, "default", "b")}
+
+
+async def test_reflector_lists_again_when_its_version_is_gone(api: FaultyApi, kube: Kube) -> None:
+    gone = {"type": "ERROR", "object": {"kind": "Status", "code": 410, "reason": "Expired", "message": "too old"}}
+    api.watches = [[gone]]
+    async with Reflector(kube, [CONFIG_MAP]) as reflector:
+        await reflector.wait_synced()
+        api.items, api.version = [config_map("c", 7)], 7
+        await eventually(lambda: names(reflector) == ["c"] or api.lists > 1)
+        await eventually(lambda: api.asked[-1] in ("1", "7") and len(api.asked) == 2)
+        assert api.lists == 2
+
+
+@pytest.mark.parametrize("broken", [b'{"type": "ADDED", "obj', b"not json\n"])
+async def test_reflector_resumes_after_a_broken_stream(api: FaultyApi, kube: Kube, broken: bytes) -> None:
+    api.watches = [[{"type": "ADDED", "object": config_map("b", 2)}, broken]]
+    async with Reflector(kube, [CONFIG_MAP]) as reflector:
+        await eventually(lambda: len(api.asked) == 2)
+        assert api.asked == ["1", "2"]
+        assert names(reflector) == ["a", "b"]
+
+
+async def test_reflector_waits_for_an_api_that_is_away(api: FaultyApi, kube: Kube) -> None:
+    api.refuse_lists = 2
+    async with Reflector(kube, [CONFIG_MAP]) as reflector:
+        await asyncio.wait_for(reflector.wait_synced(), timeout=10)
+        assert api.lists == 3
+        assert names(reflector) == ["a"]
+
+
+async def test_reflector_calls_back_with_what_changed(api: FaultyApi, kube: Kube) -> None:
+    seen: list[frozenset[Change]] = []
+    async with Reflector(kube, [CONFIG_MAP, SECRET], on_change=seen.append) as reflector:
+        await reflector.wait_synced()
+        await eventually(lambda: len(seen) == 2)
+    assert {change.kind for batch in seen for change in batch} == {CONFIG_MAP, SECRET}
+
+
+def test_backoff_grows_to_its_ceiling_and_is_jittered() -> None:
+    longest = [backoff_s(n, draw=lambda: 1.0) for n in range(1, 40)]
+    assert longest == sorted(longest)
+    assert longest[-1] == BACKOFF_MAX_S
+    assert backoff_s(3, draw=lambda: 0.0) == longest[2] / 2
