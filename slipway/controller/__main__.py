@@ -6,9 +6,8 @@ import argparse
 import asyncio
 import logging
 import signal
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
 
 import aiohttp
 import yaml
@@ -16,11 +15,12 @@ import yaml
 from slipway.controller.meta import DEPLOYMENT_ID, MANAGED_BY, MANAGER
 from slipway.controller.queue import Key, WorkQueue
 from slipway.controller.reconcile import Reconciler, owned_kinds
+from slipway.controller.secrets import ModelSecret
 from slipway.controller.settings import Settings
 from slipway.controller.view import View
 from slipway.kube.client import Kube
 from slipway.kube.errors import ConfigError, KubeError
-from slipway.kube.kinds import POD, SELDON_DEPLOYMENT
+from slipway.kube.kinds import POD, SECRET, SELDON_DEPLOYMENT
 from slipway.kube.reflector import Change, Reflector
 from slipway.registry import RegistryAddress
 
@@ -88,48 +88,65 @@ def _servers(path: str) -> dict[str, str]:
 
 
 async def run(kubeconfig: str | None, settings: Settings, registry: RegistryAddress | None) -> None:
-    """Until SIGTERM or SIGINT."""
+    """Until SIGTERM or SIGINT.
+
+    Raises:
+        ConfigError: the kubeconfig cannot be used.
+    """
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
+    async with Kube.from_kubeconfig(kubeconfig, user_agent=MANAGER) as kube:
+        await keep(kube, settings, registry, stop)
+
+
+async def keep(kube: Kube, settings: Settings, registry: RegistryAddress | None, stop: asyncio.Event) -> None:
+    """Follow the API and bring every SeldonDeployment about, until ``stop`` is set."""
     async with (
-        Kube.from_kubeconfig(kubeconfig, user_agent=MANAGER) as kube,
         Reflector(kube, [SELDON_DEPLOYMENT]) as deployments,
         Reflector(kube, [*owned_kinds(settings), POD], label_selector=SELECTOR) as dependents,
+        Reflector(kube, [SECRET], settings.default_model_secret[0]) as secrets,
         aiohttp.ClientSession() as session,
     ):
-        reconciler = Reconciler(kube, deployments, View(dependents), session, settings, registry)
+        secret = ModelSecret(kube, secrets, *settings.default_model_secret)
+        reconciler = Reconciler(kube, View(deployments), View(dependents), secret, session, settings, registry)
         queue = WorkQueue(reconciler, _report_error)
-        follow = asyncio.gather(
-            _follow_deployments(deployments, dependents, queue), _follow_dependents(deployments, dependents, queue)
-        )
-        stopped = asyncio.create_task(stop.wait())
-        ends: list[asyncio.Future[Any]] = [follow, stopped]
-        await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
-        if follow.done():
-            follow.result()  # a follower ends only by an error: let the supervisor see it
-        follow.cancel()
-        await asyncio.gather(follow, return_exceptions=True)
-        await queue.close()
+        follow = asyncio.create_task(_follow_all(deployments, dependents, secrets, queue), name="follow the API")
+        stopped = asyncio.create_task(stop.wait(), name="wait for the signal")
+        try:
+            await asyncio.wait([follow, stopped], return_when=asyncio.FIRST_COMPLETED)
+            if follow.done():
+                follow.result()  # it ends only by an error: let the supervisor see it
+        finally:
+            follow.cancel()
+            stopped.cancel()
+            await asyncio.gather(follow, stopped, return_exceptions=True)
+            await queue.close()
 
 
-async def _follow_deployments(deployments: Reflector, dependents: Reflector, queue: WorkQueue) -> None:
-    await asyncio.gather(deployments.wait_synced(), dependents.wait_synced())  # else everything would look missing
+async def _follow_all(deployments: Reflector, dependents: Reflector, secrets: Reflector, queue: WorkQueue) -> None:
+    """Nothing is looked at before all is known: everything would seem to be missing."""
+    await asyncio.gather(*(reflector.wait_synced() for reflector in (deployments, dependents, secrets)))
+    await asyncio.gather(
+        _follow(deployments, queue, _changed),
+        _follow(dependents, queue, lambda changes: _touched(changes, deployments, dependents)),
+        _follow(secrets, queue, lambda _: set(deployments.objects(SELDON_DEPLOYMENT))),
+    )
+
+
+async def _follow(reflector: Reflector, queue: WorkQueue, touched: Callable[[frozenset[Change]], set[Key]]) -> None:
     while True:
-        for change in await deployments.changed():
-            queue.add((change.namespace, change.name))
-
-
-async def _follow_dependents(deployments: Reflector, dependents: Reflector, queue: WorkQueue) -> None:
-    """A dependent that is gone names no owner: every SeldonDeployment of its namespace is looked at."""
-    await asyncio.gather(deployments.wait_synced(), dependents.wait_synced())
-    while True:
-        for key in _touched(await dependents.changed(), deployments, dependents):
+        for key in touched(await reflector.changed()):
             queue.add(key)
 
 
+def _changed(changes: frozenset[Change]) -> set[Key]:
+    return {(change.namespace, change.name) for change in changes}
+
+
 def _touched(changes: frozenset[Change], deployments: Reflector, dependents: Reflector) -> set[Key]:
+    """Whose dependents changed. One that is gone names no owner: all SeldonDeployments of its namespace are looked at."""
     touched = set()
     for change in changes:
         obj = dependents.objects(change.kind).get((change.namespace, change.name))

@@ -23,7 +23,7 @@ from slipway.controller.meta import DEPLOYMENT_ID, MANAGER
 from slipway.controller.models import Resolved, follows_alias, resolve_models
 from slipway.controller.plan import ObjectKey, Step, actions, changes, key_of
 from slipway.controller.queue import Key
-from slipway.controller.secrets import ensure_model_secret
+from slipway.controller.secrets import ModelSecret
 from slipway.controller.settings import Settings
 from slipway.controller.status import CREATING, Observed, failed, status_of
 from slipway.controller.traffic import traffic
@@ -44,7 +44,6 @@ from slipway.kube.kinds import (
     Kind,
     kind_of,
 )
-from slipway.kube.reflector import Reflector
 from slipway.registry import RegistryAddress, RegistryError, RegistryUnavailable, ResolvedModel, resolve
 
 log = logging.getLogger(__name__)
@@ -75,8 +74,9 @@ class Reconciler:
     """The effects around ``desired``, ``actions`` and ``status_of``."""
 
     kube: Kube
-    deployments: Reflector
+    deployments: View
     dependents: View
+    secret: ModelSecret
     session: aiohttp.ClientSession
     settings: Settings
     registry: RegistryAddress | None
@@ -85,7 +85,8 @@ class Reconciler:
 
     async def __call__(self, key: Key) -> float | None:
         """None when there is nothing left to do until something changes; else seconds to wait."""
-        obj = self.deployments.objects(SELDON_DEPLOYMENT).get(key)
+        namespace, name = key
+        obj = self.deployments.objects(SELDON_DEPLOYMENT, namespace).get(name)
         if obj is None or "deletionTimestamp" in obj["metadata"]:
             self.looked.pop(key, None)
             return None  # what it owned is collected by the API
@@ -147,8 +148,7 @@ class Reconciler:
 
     async def _apply(self, sdep: SeldonDeployment, facts: Facts) -> None:
         steps = actions(desired(sdep, facts), self._owned(sdep))
-        if steps:
-            await ensure_model_secret(self.kube, sdep, self.settings.default_model_secret)
+        await self.secret.ensure(sdep)
         for step in steps:
             await self._write(sdep, step)
 
@@ -194,7 +194,7 @@ class Reconciler:
             return
         meta = obj["metadata"]
         body = [{"op": "add", "path": "/status", "value": status}]
-        await self.kube.patch(
+        result = await self.kube.patch(
             SELDON_DEPLOYMENT,
             meta["name"],
             body,
@@ -203,6 +203,7 @@ class Reconciler:
             subresource="status",
             field_manager=MANAGER,
         )
+        self.deployments.wrote(SELDON_DEPLOYMENT, meta["namespace"], meta["name"], result)
         if (old.get("state"), old.get("description")) != (status["state"], status.get("description")):
             is_bad = status["state"] == "Failed"
             message = status.get("description") or f"{old.get('state', CREATING)} → {status['state']}"

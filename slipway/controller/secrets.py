@@ -2,33 +2,48 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field
+
 from slipway.contract.sdep import SeldonDeployment
 from slipway.controller.meta import MANAGED_BY, MANAGER
 from slipway.kube.client import Kube
-from slipway.kube.errors import NotFound
 from slipway.kube.kinds import SECRET
+from slipway.kube.reflector import Reflector
 
 
-async def ensure_model_secret(kube: Kube, sdep: SeldonDeployment, default: tuple[str, str]) -> None:
-    """Copy the installation's secret into the SeldonDeployment's namespace, if it has models and names no other.
+@dataclass
+class ModelSecret:
+    """The installation's secret and where copies of it are. ``source`` follows Secrets in its namespace."""
 
-    Without a source there is nothing to copy: the initializer's reference to it is optional.
-    """
-    namespace, name = default
-    needs = any(
-        node.model_uri and not node.env_secret_ref_name for item in sdep.predictors for node in item.graph.walk()
-    )
-    if not needs or sdep.namespace == namespace:
-        return
-    try:
-        source = await kube.get(SECRET, name, namespace=namespace)
-    except NotFound:
-        return
-    copy = {
-        "apiVersion": "v1",
-        "kind": "Secret",
-        "metadata": {"name": name, "namespace": sdep.namespace, "labels": dict(MANAGED_BY)},
-        "type": source.get("type", "Opaque"),
-        "data": source.get("data") or {},
-    }
-    await kube.apply(copy, field_manager=MANAGER)
+    kube: Kube
+    source: Reflector
+    namespace: str
+    name: str
+    copied: dict[str, str] = field(default_factory=dict)
+    """Version of the source by namespace of the copy."""
+
+    async def ensure(self, sdep: SeldonDeployment) -> None:
+        """Copy it into the SeldonDeployment's namespace if it has models that name no other secret, and keep it current.
+
+        Without a source there is nothing to copy: the initializer's reference to it is optional.
+        """
+        source = self.source.objects(SECRET).get((self.namespace, self.name))
+        if source is None or sdep.namespace == self.namespace or not _is_needed(sdep):
+            return
+        version = str(source["metadata"]["resourceVersion"])
+        if self.copied.get(sdep.namespace) == version:
+            return
+        copy = {
+            "apiVersion": "v1",
+            "kind": "Secret",
+            "metadata": {"name": self.name, "namespace": sdep.namespace, "labels": dict(MANAGED_BY)},
+            "type": source.get("type", "Opaque"),
+            "data": source.get("data") or {},
+        }
+        await self.kube.apply(copy, field_manager=MANAGER)
+        self.copied[sdep.namespace] = version
+
+
+def _is_needed(sdep: SeldonDeployment) -> bool:
+    nodes = (node for predictor in sdep.predictors for node in predictor.graph.walk())
+    return any(node.model_uri and not node.env_secret_ref_name for node in nodes)

@@ -1,0 +1,197 @@
+"""The loop against the real API of one machine (behaviour 69 and what the design promises over time)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from slipway.contract.sdep import SeldonDeployment
+from slipway.controller.autoscaling import refused_autoscaling
+from slipway.controller.settings import Settings
+from slipway.kube.errors import Invalid, NotFound
+from slipway.kube.kinds import CONFIG_MAP, DEPLOYMENT, SECRET, SELDON_DEPLOYMENT, SERVICE, VIRTUAL_SERVICE
+from tests.contract.manifests import component, node, predictor, sdep
+from tests.controller.conftest import NAMESPACE, Platform
+from tests.waiting import eventually
+
+IRIS = "iris-main-0-clf"
+ALIAS = node(modelUri="models:/shapes@champion")
+
+
+def weights(virtual_service: dict[str, Any]) -> list[int]:
+    return [item["weight"] for item in virtual_service["spec"]["http"][0]["route"]]
+
+
+async def available(platform: Platform, *names: str) -> dict[str, Any]:
+    for name in names:
+        await eventually(lambda name=name: present(platform, name), what=name)
+        await platform.make_ready(name)
+    return await platform.until(lambda status: status["state"] == "Available", what="Available")
+
+
+async def present(platform: Platform, name: str) -> bool:
+    return name in await platform.names(DEPLOYMENT)
+
+
+async def split(platform: Platform) -> list[int]:
+    return weights(await platform.kube.get(VIRTUAL_SERVICE, "iris", namespace=NAMESPACE))
+
+
+async def test_default_deployment_has_its_events_once_and_all_conditions_when_ready(platform):
+    await platform.apply(sdep())
+    await platform.until(lambda status: status["state"] == "Creating", what="Creating")
+    status = await available(platform, IRIS)
+    assert {item["type"]: item["status"] for item in status["conditions"]} == dict.fromkeys(
+        [
+            "AmbassadorMappingsReady",
+            "DeploymentsReady",
+            "HpasReady",
+            "KedaReady",
+            "PdbsReady",
+            "Ready",
+            "ServicesReady",
+            "istioVirtualServicesReady",
+        ],
+        "True",
+    )
+    assert status["address"]["url"] == "http://iris-main.team.svc.cluster.local:8000/api/v1.0/predictions"
+    assert status["replicas"] == 1
+    events = await platform.events()
+    assert (events["CreateService"], events["CreateDeployment"], events["CreateVirtualService"]) == (2, 1, 1)
+    assert not [reason for reason in events if reason.startswith("UpdateD")]
+
+
+async def test_percentages_are_written_while_the_registry_is_away(platform):
+    two = [predictor("a", graph=ALIAS, traffic=90), predictor("b", traffic=10)]
+    await platform.apply(sdep(*two))
+    await available(platform, "iris-a-0-clf", "iris-b-0-clf")
+    platform.registry.is_away = True
+    two[1] = predictor("b", graph=node(modelUri="models:/shapes/9"), traffic=0)
+    await platform.apply(sdep({**two[0], "traffic": 100}, two[1]))
+    status = await platform.until(lambda status: status["state"] == "Failed", what="Failed")
+    assert "503" in status["description"]
+    assert await split(platform) == [100, 0]
+
+
+async def test_alias_is_resolved_once_and_survives_a_restart_without_the_registry(platform):
+    await platform.apply(sdep(predictor(graph=ALIAS)))
+    status = await available(platform, IRIS)
+    (model,) = status["models"]
+    assert (model["name"], model["version"], model["alias"]) == ("shapes", "1", "champion")
+    assert model["digest"] == f"sha256:{'1' * 64}"
+    assert platform.registry.asked == ["alias", "get-download-uri"]
+    platform.registry.is_away = True
+    platform.registry.aliases["champion"] = "2"
+    await platform.restart()
+    await platform.apply(sdep(predictor(graph=ALIAS, replicas=2)))
+    status = await platform.until(lambda status: status["state"] == "Creating", what="the new generation")
+    assert status["models"] == [model]
+    assert len(platform.registry.asked) == 2, "more replicas run what the first ones run"
+
+
+async def test_edited_predictor_takes_the_moved_alias(platform):
+    await platform.apply(sdep(predictor(graph=ALIAS)))
+    await available(platform, IRIS)
+    platform.registry.aliases["champion"] = "2"
+    await platform.apply(sdep(predictor(graph={**ALIAS, "parameters": [{"name": "n", "value": "1", "type": "INT"}]})))
+    status = await platform.until(lambda status: status["models"][0]["version"] == "2", what="version 2")
+    assert status["models"][0]["source"] == "s3://models/shapes/2"
+
+
+async def test_unknown_alias_is_failed_with_its_name(platform):
+    await platform.apply(sdep(predictor(graph=node(modelUri="models:/shapes@nobody"))))
+    status = await platform.until(lambda status: status["state"] == "Failed", what="Failed")
+    assert "models:/shapes@nobody" in status["description"]
+    assert (await platform.events())["ModelNotResolved"] == 1
+    assert await platform.names(DEPLOYMENT) == []
+
+
+async def test_what_the_api_refuses_is_failed_with_its_sentence(platform):
+    twice = [{"name": "a", "containerPort": 7}, {"name": "b", "containerPort": 7}]
+    spec = {"spec": {"containers": [{"name": "clf", "image": "x:1", "ports": twice}]}}
+    await platform.apply(sdep(predictor(componentSpecs=[spec])))
+    status = await platform.until(lambda status: status["state"] == "Failed", what="Failed")
+    assert "containerPort=7" in status["description"]
+
+
+async def test_invalid_manifest_is_refused_by_the_api_with_all_causes(platform):
+    with pytest.raises(Invalid) as refusal:
+        await platform.apply(sdep(predictor("a", traffic=1), predictor("b", graph=node(type="ROUTER"))))
+    assert [cause["field"] for cause in refusal.value.causes] == ["spec", "spec.predictors[1].graph"]
+
+
+async def test_renamed_container_replaces_the_deployment_when_the_new_one_is_ready(platform):
+    await platform.apply(sdep())
+    await available(platform, IRIS)
+    await platform.apply(sdep(predictor(graph=node("new"), componentSpecs=[component("new")])))
+    await eventually(lambda: present(platform, "iris-main-0-new"), what="the new Deployment")
+    assert await present(platform, IRIS)
+    await available(platform, "iris-main-0-new")
+
+    async def alone() -> bool:
+        return await platform.names(DEPLOYMENT) == ["iris-main-0-new"]
+
+    await eventually(alone, what="the old Deployment is gone")
+    await eventually(lambda: only_new(platform), what="nothing of the old one is left")
+    assert (await platform.events())["DeleteDeployment"] == 1
+
+
+async def only_new(platform: Platform) -> bool:
+    names = await platform.names(CONFIG_MAP) + await platform.names(SERVICE)
+    return names == ["iris-main-0-new-graph", "iris-main", "iris-main-new"]
+
+
+async def test_deleted_dependent_comes_back(platform):
+    await platform.apply(sdep())
+    await available(platform, IRIS)
+    await platform.kube.delete(SERVICE, "iris-main", namespace=NAMESPACE)
+
+    async def back() -> bool:
+        return "iris-main" in await platform.names(SERVICE)
+
+    await eventually(back, what="the Service")
+
+
+async def test_deleted_seldon_deployment_takes_everything_along(platform):
+    await platform.apply(sdep())
+    await available(platform, IRIS)
+    await platform.kube.delete(SELDON_DEPLOYMENT, "iris", namespace=NAMESPACE)
+
+    async def gone() -> bool:
+        try:
+            await platform.kube.get(SELDON_DEPLOYMENT, "iris", namespace=NAMESPACE)
+        except NotFound:
+            return True
+        return False
+
+    await eventually(gone, what="the SeldonDeployment is gone")
+
+
+async def test_model_secret_is_copied_to_where_models_run_and_follows_its_source(platform):
+    source = {
+        "apiVersion": "v1",
+        "kind": "Secret",
+        "metadata": {"name": "slipway-model-storage", "namespace": "slipway-system"},
+        "type": "Opaque",
+        "data": {"AWS_ACCESS_KEY_ID": "YQ=="},
+    }
+    await platform.kube.apply(source, field_manager="person")
+    await platform.apply(sdep(predictor(graph=node(modelUri="s3://bucket/m"))))
+    await available(platform, IRIS)
+    copy = await platform.kube.get(SECRET, "slipway-model-storage", namespace=NAMESPACE)
+    assert copy["data"] == source["data"]
+    await platform.kube.apply({**source, "data": {"AWS_ACCESS_KEY_ID": "Yg=="}}, field_manager="person")
+
+    async def followed() -> bool:
+        found = await platform.kube.get(SECRET, "slipway-model-storage", namespace=NAMESPACE)
+        return found["data"] == {"AWS_ACCESS_KEY_ID": "Yg=="}
+
+    await eventually(followed, what="the copy has the new key")
+
+
+def test_keda_is_refused_where_there_is_none():
+    manifest = sdep(predictor(componentSpecs=[component("clf", kedaSpec={"triggers": [{"type": "cron"}]})]))
+    (cause,) = refused_autoscaling(SeldonDeployment.from_json(manifest), Settings())
+    assert cause.field == "spec.predictors[0].componentSpecs[0].kedaSpec"
+    assert not [*refused_autoscaling(SeldonDeployment.from_json(manifest), Settings(has_keda=True))]
