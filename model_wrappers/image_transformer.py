@@ -13,6 +13,7 @@ import numpy as np
 from model_wrappers import wire
 from model_wrappers.darknet.letterbox import Size, letterbox
 from model_wrappers.errors import ComponentError
+from model_wrappers.intake.errors import IMAGE_TOO_LARGE, PhotoError
 from model_wrappers.intake.fetch import fetch_photo
 from model_wrappers.intake.header import MAX_PHOTO_BYTES
 from model_wrappers.intake.payload import encoded_photo, photo_url
@@ -101,9 +102,12 @@ class ImageTransformer:
                 f"An array [height, width, 3] of RGB levels is expected, found {photo.dtype} {list(X.shape)}.",
                 reason="UNSUPPORTED_INPUT",
             )
-        if not ((photo >= 0) & (photo <= 255)).all():
+        if max(photo.shape) > wire.MAX_PHOTO_SIDE:
+            sentence = f"The array is {list(X.shape)}; at most {wire.MAX_PHOTO_SIDE} pixels a side are possible."
+            raise PhotoError(IMAGE_TOO_LARGE, sentence)
+        if not 0 <= photo.min() <= photo.max() <= 255:  # a NaN is neither
             raise ComponentError("RGB levels from 0 to 255 are expected.", reason="UNSUPPORTED_INPUT")
-        pixels = np.rint(photo).astype(np.uint8)
+        pixels = np.rint(photo).astype(np.uint8) if photo.dtype.kind == "f" else photo.astype(np.uint8)
         return Prepared((photo.shape[1], photo.shape[0]), letterbox(pixels, self.size))
 
     def init_metadata(self) -> dict[str, Any]:

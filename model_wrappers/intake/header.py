@@ -6,6 +6,7 @@ GIF89a (logical screen), TIFF 6.0 (first directory).
 
 from __future__ import annotations
 
+import re
 import struct
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -18,6 +19,7 @@ MAX_JPEG_MARKERS = 4096
 MAX_TIFF_ENTRIES = 4096
 FORMATS = "JPEG, PNG, WebP, BMP, GIF or TIFF"
 
+_FILL = re.compile(rb"\xff+")
 _SIZE_MARKERS = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
 _LONE_MARKERS = frozenset({0x01, *range(0xD0, 0xD9)})
 
@@ -62,8 +64,7 @@ def _checked(header: Header, max_pixels: int) -> Header:
 def _jpeg(photo: bytes) -> Header:
     position = 2
     for _ in range(MAX_JPEG_MARKERS):
-        while photo[position : position + 2] == b"\xff\xff":  # fill bytes
-            position += 1
+        position = _last_fill_byte(photo, position)
         prefix, marker = struct.unpack_from(">BB", photo, position)
         if prefix != 0xFF:
             break
@@ -79,6 +80,12 @@ def _jpeg(photo: bytes) -> Header:
             break
         position += 2 + length
     raise PhotoError(IMAGE_UNDECODABLE, "The JPEG has no frame header before its data.")
+
+
+def _last_fill_byte(photo: bytes, position: int) -> int:
+    """Where the marker's own 0xFF is: any number of them may come before it."""
+    fill = _FILL.match(photo, position)
+    return fill.end() - 1 if fill else position
 
 
 def _check_jpeg_end(photo: bytes, frame: int) -> None:

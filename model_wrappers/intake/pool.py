@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import queue
 import selectors
@@ -15,7 +16,7 @@ from typing import Self
 import numpy as np
 from numpy.typing import NDArray
 
-from model_wrappers.intake.errors import IMAGE_TOO_SLOW, IMAGE_UNDECODABLE, PhotoError
+from model_wrappers.intake.errors import DECODER_UNAVAILABLE, IMAGE_TOO_SLOW, IMAGE_UNDECODABLE, PhotoError
 from model_wrappers.intake.header import MAX_PHOTO_BYTES, read_header
 from model_wrappers.intake.request import READY, REPLY, Preparation
 
@@ -23,7 +24,8 @@ DECODE_TIMEOUT_S = 2.0
 START_TIMEOUT_S = 20.0
 PIPE_BYTES = 1024 * 1024
 READ_BYTES = 1024 * 1024
-F_SETPIPE_SZ = 1031
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -54,20 +56,30 @@ class _Decoder:
         for descriptor in (self._to, self._from):
             os.set_blocking(descriptor, False)
         self._is_ready = False
+        self._retires = False
 
     def prepare(self, photo: bytes, preparation: Preparation, *, timeout_s: float) -> Prepared:
-        if not self._is_ready:  # its imports are not the photo's fault
-            self._read(len(READY), time.monotonic() + START_TIMEOUT_S)
-            self._is_ready = True
+        self._wait_ready()
         deadline = time.monotonic() + timeout_s
         self._write(preparation.pack(len(photo)), deadline)
         self._write(photo, deadline)
-        ok, *numbers = REPLY.unpack(self._read(REPLY.size, deadline))
-        if not ok:
+        is_decoded, self._retires, *numbers = REPLY.unpack(self._read(REPLY.size, deadline))
+        if not is_decoded:
             raise PhotoError(IMAGE_UNDECODABLE, self._read(numbers[0], deadline).decode())
         width, height, columns, rows = numbers
         pixels = np.frombuffer(self._read(rows * columns * 3, deadline), np.uint8).reshape(rows, columns, 3)
         return Prepared((width, height), pixels)
+
+    def _wait_ready(self) -> None:
+        """Its imports take their time once; when they fail that is not the photo's fault."""
+        if self._is_ready:
+            return
+        try:
+            self._read(len(READY), time.monotonic() + START_TIMEOUT_S)
+        except (_Late, _Gone) as exc:
+            self.kill()
+            raise PhotoError(DECODER_UNAVAILABLE, "The photo's decoder does not start: its log says why.") from exc
+        self._is_ready = True
 
     def _write(self, data: bytes, deadline: float) -> None:
         view = memoryview(data)
@@ -96,24 +108,30 @@ class _Decoder:
                 raise _Late
 
     @property
-    def is_alive(self) -> bool:
-        return self._process.poll() is None
+    def is_usable(self) -> bool:
+        return not self._retires and self._process.poll() is None
 
     def kill(self) -> None:
         self._process.kill()
-        self._process.communicate()  # reaps it and closes both pipes
+        for pipe in (self._process.stdin, self._process.stdout):
+            if pipe is not None:
+                pipe.close()
+        self._process.wait()
 
 
 class DecoderPool:
-    """``size`` decoder processes. Use as a context manager, or call ``close``; safe for threads."""
+    """Decoder processes for ``size`` photos at once. Use as a context manager, or call ``close``; safe for threads.
+
+    There is one more of them: while the place of a killed one is taken by a process that still starts, it is ready.
+    """
 
     def __init__(
         self, size: int = 1, *, timeout_s: float = DECODE_TIMEOUT_S, max_photo_bytes: int = MAX_PHOTO_BYTES
     ) -> None:
         self._timeout_s = timeout_s
         self._max_photo_bytes = max_photo_bytes
-        self._idle: queue.LifoQueue[_Decoder] = queue.LifoQueue()
-        for _ in range(size):
+        self._idle: queue.Queue[_Decoder] = queue.Queue()
+        for _ in range(size + 1):
             self._idle.put(_Decoder())
 
     def __enter__(self) -> Self:
@@ -127,7 +145,10 @@ class DecoderPool:
     def prepare(self, photo: bytes, preparation: Preparation) -> Prepared:
         """Look at the header here, decode and letterbox over there. PhotoError says what is wrong with the photo."""
         read_header(photo, max_photo_bytes=self._max_photo_bytes)
-        decoder = self._idle.get()
+        decoder = self._usable(self._idle.get())
+        if not decoder.is_usable:
+            self._idle.put(decoder)
+            raise PhotoError(DECODER_UNAVAILABLE, "The photo's decoder cannot be started: its log says why.")
         try:
             return self._prepare(decoder, photo, preparation)
         finally:
@@ -144,12 +165,23 @@ class DecoderPool:
             raise PhotoError(IMAGE_UNDECODABLE, "The photo made its decoder fail.") from exc
 
     def _give_back(self, decoder: _Decoder) -> None:
-        """A decoder that ended (killed, or retired after a large photo) is replaced at once; it starts on its own time."""
-        if decoder.is_alive:
-            self._idle.put(decoder)
-        else:
-            decoder.kill()
-            self._idle.put(_Decoder())
+        """To the end of the queue: a replacement starts while the others work."""
+        self._idle.put(self._usable(decoder))
+
+    @staticmethod
+    def _usable(decoder: _Decoder) -> _Decoder:
+        """The decoder, or another in the place of one that was killed, or retired after a large photo.
+
+        Where the system starts no process it is the old one, and its place is not lost.
+        """
+        if decoder.is_usable:
+            return decoder
+        decoder.kill()
+        try:
+            return _Decoder()
+        except OSError:
+            logger.exception("no decoder process can be started")
+            return decoder
 
     def close(self) -> None:
         """End every idle process. No ``prepare`` may be under way."""

@@ -32,8 +32,11 @@ class Preparation:
 
 
 HEAD_BYTES = _FORM.size
-REPLY = struct.Struct("<BIIII")
-"""ok, original width, original height, then width and height of the pixels; or 0, and the length of a sentence."""
+REPLY = struct.Struct("<??IIII")
+"""Whether it decoded, whether the process ends now, original width and height, then those of the pixels.
+
+Of a photo that did not decode the first number is the length of the sentence that follows.
+"""
 
 READY = b"\x01"
 """Sent once when the process has imported what it needs and has confined itself."""

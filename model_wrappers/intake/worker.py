@@ -34,28 +34,31 @@ def main() -> int:
         if len(head) < HEAD_BYTES:
             return 0
         photo_bytes, preparation = Preparation.unpack(head)
-        _answer(source.read(photo_bytes), preparation, sink)
+        retires = _answer(source.read(photo_bytes), preparation, sink)
         sink.flush()
-        if _resident_bytes() > RETIRE_ABOVE_BYTES:
+        if retires:
             return 0
     return 0
 
 
-def _answer(photo: bytes, preparation: Preparation, sink: BinaryIO) -> None:
+def _answer(photo: bytes, preparation: Preparation, sink: BinaryIO) -> bool:
+    """Whether this photo was the last: the answer says so, lest the next one is sent here."""
     try:
         (width, height), pixels = prepare(photo, preparation)
     except PhotoError as exc:
-        _refuse(str(exc), sink)
+        return _refuse(str(exc), sink)
     except MemoryError:
-        _refuse(f"The photo needs more than {MAX_MEMORY_BYTES >> 20} MiB to decode.", sink)
-    else:
-        sink.write(REPLY.pack(1, width, height, pixels.shape[1], pixels.shape[0]))
-        sink.write(pixels.data)
+        return _refuse(f"The photo needs more than {MAX_MEMORY_BYTES >> 20} MiB to decode.", sink)
+    retires = _resident_bytes() > RETIRE_ABOVE_BYTES
+    sink.write(REPLY.pack(True, retires, width, height, pixels.shape[1], pixels.shape[0]))
+    sink.write(pixels.data)
+    return retires
 
 
-def _refuse(sentence: str, sink: BinaryIO) -> None:
-    encoded = sentence.encode()
-    sink.write(REPLY.pack(0, len(encoded), 0, 0, 0) + encoded)
+def _refuse(sentence: str, sink: BinaryIO) -> bool:
+    encoded, retires = sentence.encode(), _resident_bytes() > RETIRE_ABOVE_BYTES
+    sink.write(REPLY.pack(False, retires, len(encoded), 0, 0, 0) + encoded)
+    return retires
 
 
 def _confine() -> None:

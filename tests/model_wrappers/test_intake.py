@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import io
+import os
+import signal
 import struct
-import time
+import threading
 from collections.abc import Iterator
 
 import numpy as np
@@ -180,20 +182,36 @@ def test_anything_else_is_refused(pool: DecoderPool, photo: bytes) -> None:
     assert reason(pool, photo) in {("UNSUPPORTED_MEDIA_TYPE", 415), ("IMAGE_UNDECODABLE", 400)}
 
 
-def test_decoder_that_is_killed_is_replaced(pool: DecoderPool) -> None:
-    decoder = pool._idle.queue[-1]
+def test_decoder_that_was_killed_is_replaced_before_the_next_photo(pool: DecoderPool) -> None:
+    decoder = pool._idle.queue[0]
     decoder._process.kill()
     decoder._process.wait()
-    assert reason(pool, encoded("PNG")) == ("IMAGE_UNDECODABLE", 400)
     assert_quarters(pool.prepare(encoded("PNG"), AS_IT_IS).pixels)
+
+
+def test_photo_whose_decoder_is_killed_is_refused(pool: DecoderPool) -> None:
+    decoder = pool._idle.queue[0]
+    decoder._wait_ready()
+    os.kill(decoder._process.pid, signal.SIGSTOP)
+    killing = threading.Timer(0.2, decoder._process.kill)
+    killing.start()
+    assert reason(pool, encoded("PNG")) == ("IMAGE_UNDECODABLE", 400)
+    killing.join()
+    assert_quarters(pool.prepare(encoded("PNG"), AS_IT_IS).pixels)
+
+
+def test_decoder_that_does_not_start_is_not_the_photos_fault(
+    pool: DecoderPool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pool._idle.queue[0]._process.kill()
+    monkeypatch.setattr("sys.executable", "/bin/false")
+    assert reason(pool, encoded("PNG")) == ("DECODER_UNAVAILABLE", 503)
 
 
 def test_slow_photo_is_refused_and_its_decoder_replaced() -> None:
     photo = io.BytesIO()
     Image.fromarray(np.random.default_rng(0).integers(0, 255, (3000, 3000, 3), dtype=np.uint8)).save(photo, "JPEG")
-    with DecoderPool(timeout_s=0.01) as pool:
-        pool._idle.queue[-1]._read(1, time.monotonic() + 20)  # let it start, so that only the photo counts
-        pool._idle.queue[-1]._is_ready = True
+    with DecoderPool(timeout_s=0.01) as pool:  # its start does not count
         with pytest.raises(PhotoError) as refused:
             pool.prepare(photo.getvalue(), AS_IT_IS)
         assert (refused.value.reason, refused.value.status_code) == ("IMAGE_TOO_SLOW", 400)
@@ -201,11 +219,15 @@ def test_slow_photo_is_refused_and_its_decoder_replaced() -> None:
 
 def test_large_photo_retires_its_decoder(pool: DecoderPool) -> None:
     buffer = io.BytesIO()
-    Image.new("RGB", (8000, 6000), (200, 10, 10)).save(buffer, "PNG")
-    prepared = pool.prepare(buffer.getvalue(), Preparation(32, 32))
-    assert prepared.size == (8000, 6000)
-    assert prepared.pixels[16, 16].tolist() == [200, 10, 10]
-    assert_quarters(pool.prepare(encoded("PNG"), AS_IT_IS).pixels)
+    Image.new("RGB", (8000, 6200), (200, 10, 10)).save(buffer, "PNG")
+    first = [decoder._process.pid for decoder in pool._idle.queue]
+    for _ in first:
+        prepared = pool.prepare(buffer.getvalue(), AS_IT_IS)
+        assert prepared.size == (8000, 6200)
+        assert prepared.pixels[6199, 7999].tolist() == [200, 10, 10]
+    for _ in first:
+        assert_quarters(pool.prepare(encoded("PNG"), AS_IT_IS).pixels)
+    assert not {decoder._process.pid for decoder in pool._idle.queue} & {*first}
 
 
 PHOTOS = [encoded(format) for format in ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF")]
