@@ -19,11 +19,12 @@ from aiohttp import web
 from slipway.onebox.api.admission import reviews
 from slipway.onebox.api.auth import Authenticator, Authorizer
 from slipway.onebox.api.builtin import load_catalog
+from slipway.onebox.api.checks import Review
 from slipway.onebox.api.definitions import Definitions
 from slipway.onebox.api.deletion import Deletion
 from slipway.onebox.api.garbage import GarbageCollector
 from slipway.onebox.api.listener import Listener, ensure_certificate
-from slipway.onebox.api.objects import Objects, Review
+from slipway.onebox.api.objects import Objects
 from slipway.onebox.api.server import KEEPALIVE_S, Parts, make_app
 from slipway.onebox.api.store import Store
 from slipway.onebox.api.watching import WatchHub

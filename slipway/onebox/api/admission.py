@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from slipway.contract.admission import review
+from slipway.onebox.api.checks import Review
 from slipway.onebox.api.errors import Cause
-from slipway.onebox.api.objects import Review
 
 SELDON_DEPLOYMENTS = "seldondeployments.machinelearning.seldon.io"
 

@@ -324,11 +324,7 @@ NODE = (
     Column("Version", lambda o: get(o, "status.nodeInfo.kubeletVersion", "")),
 )
 ROLE = (NAME, Column("Created At", lambda o: get(o, "metadata.creationTimestamp", "")))
-ROLE_BINDING = (
-    NAME,
-    Column("Role", lambda o: f"{get(o, 'roleRef.kind', '')}/{get(o, 'roleRef.name', '')}"),
-    AGE,
-)
+ROLE_BINDING = (NAME, Column("Role", lambda o: f"{get(o, 'roleRef.kind', '')}/{get(o, 'roleRef.name', '')}"), AGE)
 CLAIM = (
     NAME,
     Column("Status", lambda o: get(o, "status.phase", "")),

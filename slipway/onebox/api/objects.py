@@ -1,7 +1,7 @@
 """Creating, changing and reading objects: the one generic store behind every kind.
 
 A write is: decode, defaults, ownership, rules, one store write. All of it runs between two awaits of the event loop,
-so read-modify-write needs no locks.
+so read-modify-write needs no locks. The file is long because create, update and apply share one write path.
 """
 
 from __future__ import annotations
@@ -9,14 +9,14 @@ from __future__ import annotations
 import copy
 import secrets
 import uuid
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
 from slipway.onebox.api.addresses import ClusterAddresses
 from slipway.onebox.api.bodies import Parsed, checked_fields, typed_object
-from slipway.onebox.api.columns import get
+from slipway.onebox.api.checks import Review, check_object
 from slipway.onebox.api.errors import (
     Cause,
     Refused,
@@ -29,7 +29,7 @@ from slipway.onebox.api.errors import (
     qualified,
 )
 from slipway.onebox.api.fields import EMPTY, DuplicateKey, FieldSet
-from slipway.onebox.api.meta_rules import check_finalizers, check_meta, check_name, finalizer_warnings
+from slipway.onebox.api.meta_rules import finalizer_warnings
 from slipway.onebox.api.ownership import (
     Entry,
     Writer,
@@ -40,14 +40,13 @@ from slipway.onebox.api.ownership import (
     render_entries,
 )
 from slipway.onebox.api.resources import Catalog
-from slipway.onebox.api.schema import add_defaults, normalize, validate, zero
+from slipway.onebox.api.schema import add_defaults, normalize, zero
 from slipway.onebox.api.store import Store
 from slipway.onebox.api.target import Object, Options, Target
 
 NAME_LETTERS = "bcdfghjklmnpqrstvwxz2456789"
 GENERATED_CHARS = 5
 GENERATE_TRIES = 8
-Review = Callable[[Object], Sequence[Cause]]
 FIXED_META = ("uid", "creationTimestamp", "deletionTimestamp", "deletionGracePeriodSeconds", "generation", "selfLink")
 
 
@@ -150,7 +149,7 @@ class Objects:
         self._set_entries(obj, entries)
         self._addresses.allocate(resource, obj, dry_run=options.dry_run)
         obj = self._normalized(target, obj)
-        self._check(target, obj, None)
+        check_object(target, obj, None, review=self._reviews.get(resource.storage))
         key = (meta.get("namespace", ""), meta["name"])
         live = self.store.get(resource.storage, key)
         if live is not None:
@@ -339,7 +338,7 @@ class Objects:
             return Outcome(shown, warnings=tuple(warnings))
         if target.resource.has_generation and self._spec_changed(target, shown, obj):
             obj["metadata"]["generation"] = shown["metadata"].get("generation", 0) + 1
-        self._check(target, obj, shown)
+        check_object(target, obj, shown, review=self._reviews.get(target.resource.storage))
         resource = target.resource
         stored = self._to_stored(target, obj)
         if options.dry_run:
@@ -415,37 +414,6 @@ class Objects:
         if rows:
             obj["metadata"]["managedFields"] = rows
 
-    def _check(self, target: Target, new: Object, old: Object | None) -> None:
-        """Every rule of the kind; Refused 422 with all causes together."""
-        resource, meta = target.resource, new["metadata"]
-        causes: list[Cause] = []
-        if old is None:
-            causes += check_name(meta["name"], resource.name_rule)
-        causes += check_meta(meta)
-        causes += [] if resource.is_custom else check_finalizers(meta)
-        if old is not None and old["metadata"].get("deletionTimestamp"):
-            causes += _new_finalizers(old, new) * (2 if resource.is_custom else 1)  # Kubernetes checks those twice
-        if resource.is_custom:
-            causes += self._check_custom(target, new, created=old is None)
-        if target.subresource == "":
-            causes += resource.check(new, old)
-            review = self._reviews.get(resource.storage)
-            if review is not None and not causes and not meta.get("deletionTimestamp"):
-                causes += review(new)
-        if causes:
-            raise invalid(resource.kind, resource.group, meta["name"], causes)
-
-    @staticmethod
-    def _check_custom(target: Target, new: Object, *, created: bool) -> list[Cause]:
-        body = {key: value for key, value in new.items() if key not in ("apiVersion", "kind", "metadata")}
-        causes = list(validate(target.version.schema, body, path=""))
-        if target.resource.scale:
-            causes += _check_replicas(new, target.resource.scale.spec)
-        if causes and created and target.resource.rules:
-            message = 'Invalid value: "null": some validation rules were not checked because the object was invalid; correct the existing errors to complete validation'
-            causes.append(Cause("<nil>", message))
-        return causes
-
 
 def _is_released(target: Target, meta: Mapping[str, Any]) -> bool:
     """A deleted object without finalizers and grace goes with this write; namespaces are emptied first."""
@@ -460,27 +428,6 @@ def _patch_object_text(target: Target) -> str:
 
 def _annotations(obj: Object) -> Mapping[str, str]:
     return obj["metadata"].get("annotations") or {}
-
-
-def _new_finalizers(old: Object, new: Object) -> list[Cause]:
-    before = set(old["metadata"].get("finalizers") or ())
-    added = sorted(set(new["metadata"].get("finalizers") or ()) - before)
-    if not added:
-        return []
-    shown = ", ".join(f'"{name}"' for name in added)
-    message = f"Forbidden: no new finalizers can be added if the object is being deleted, found new finalizers []string{{{shown}}}"
-    return [Cause("metadata.finalizers", message, "FieldValueForbidden")]
-
-
-def _check_replicas(obj: Object, path: str) -> list[Cause]:
-    value = get(obj, path)
-    if isinstance(value, bool) or (value is not None and not isinstance(value, int | float)):
-        kind = {"str": "string"}.get(type(value).__name__, type(value).__name__)
-        message = f"Invalid value: 0: .{path} accessor error: {value} is of the type {kind}, expected int64"
-        return [Cause(f".{path}", message)]
-    if value is not None and value < 0:
-        return [Cause(f".{path}", f"Invalid value: {value}: should be a non-negative integer")]
-    return []
 
 
 def _same_but_times(one: Object, other: Object) -> bool:
