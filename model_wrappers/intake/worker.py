@@ -18,7 +18,7 @@ from model_wrappers.intake.errors import PhotoError
 from model_wrappers.intake.request import HEAD_BYTES, READY, REPLY, Preparation
 
 MAX_MEMORY_BYTES = 2 * 1024**3  # address space: a 50-megapixel photo takes about 0.6 GB on its way
-RETIRE_ABOVE_BYTES = 200 * 1024**2  # resident: after a large photo a fresh process takes over
+RETIRE_ABOVE_BYTES = 160 * 1024**2  # resident: after a large photo a fresh process takes over
 PR_SET_NO_NEW_PRIVS = 38
 PR_SET_PDEATHSIG = 1
 SIGKILL = 9
