@@ -24,13 +24,13 @@ $(VENV)/.ready: requirements/platform.txt requirements/dev.txt pyproject.toml
 demo: setup  ## Two versions behind a 90/10 canary: photos in, boxes out; runs until `slipway down`
 	@$(BIN)/python -m scripts.demo
 
-test: check  ## Everything CI runs: checks, unit and golden tests, then the real platform end to end
+test: check  ## Everything but conformance: checks, unit and golden tests, the real platform end to end
 	$(BIN)/pytest -m "not e2e and not conformance and not browser and not gpu" --durations=5
-	$(BIN)/pytest -m "(e2e or browser) and not gpu" --timeout=900 --durations=10
-	@if [ -n "$(CONFORMANCE)" ]; then $(MAKE) conformance; fi
+	$(BIN)/pytest -m "(e2e or browser) and not conformance and not gpu" --timeout=900 --durations=10
 
-conformance: setup  ## Compare with seldon-core 1.17.1 in an environment of its own
-	$(BIN)/pytest -m conformance --timeout=300
+conformance: setup  ## Compare with seldon-core 1.17.1, in an environment of its own (.venv-seldon)
+	tests/conformance/environment
+	$(BIN)/pytest -m conformance --timeout=300 --durations=5
 
 bench: setup  ## Time the microservice and the executor beside the bare calls; prints ratios
 	$(BIN)/python benchmarks/microservice.py
