@@ -6,9 +6,10 @@ import hashlib
 import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
-from slipway.onebox.mesh.ir import Mesh
+from slipway.onebox.mesh.ir import Listener, Mesh
 from slipway.onebox.mesh.layout import ENVOYS, Layout
 from slipway.onebox.mesh.render_clusters import render_cluster
 from slipway.onebox.mesh.render_listeners import render_gateway, render_service_listener
@@ -19,12 +20,20 @@ Resource = Mapping[str, Any]
 
 
 @dataclass(frozen=True)
+class Response:
+    """A DiscoveryResponse: the text of one file, and the version in it."""
+
+    version: str
+    text: str
+
+
+@dataclass(frozen=True)
 class Resources:
-    """What both Envoys shall hold. ``clusters`` by name; ``listeners`` one set per Envoy."""
+    """What both Envoys shall hold. ``clusters`` by name; ``listeners`` one response per Envoy."""
 
     clusters: Mapping[str, Resource]
     routes: Resource
-    listeners: tuple[tuple[Resource, ...], ...]
+    listeners: tuple[Response, ...]
 
 
 def render(mesh: Mesh, layout: Layout) -> Resources:
@@ -32,25 +41,18 @@ def render(mesh: Mesh, layout: Layout) -> Resources:
     return Resources(
         {item.name: render_cluster(item) for item in mesh.clusters},
         render_routes(GATEWAY_LISTENER, mesh.virtual_hosts),
-        tuple(_listeners(mesh, layout, index) for index in ENVOYS),
+        tuple(_listeners(mesh.listeners, layout, index) for index in ENVOYS),
     )
 
 
-def _listeners(mesh: Mesh, layout: Layout, index: int) -> tuple[Resource, ...]:
-    return tuple(
+@lru_cache(maxsize=len(ENVOYS))  # nine tenths of all the text, and the same until a Service comes or goes
+def _listeners(listeners: tuple[Listener, ...], layout: Layout, index: int) -> Response:
+    return discovery_response(
         render_gateway(item, routes_file=str(layout.routes), access_log=str(layout.access_log(index)))
         if item.name == GATEWAY_LISTENER
         else render_service_listener(item)
-        for item in mesh.listeners
+        for item in listeners
     )
-
-
-@dataclass(frozen=True)
-class Response:
-    """A DiscoveryResponse: the text of one file, and the version in it."""
-
-    version: str
-    text: str
 
 
 def discovery_response(resources: Iterable[Resource]) -> Response:

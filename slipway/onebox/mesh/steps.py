@@ -51,8 +51,7 @@ def _clusters_step(name: str, clusters: Mapping[str, Resource], layout: Layout) 
 
 def _routes_step(wanted: Resources, layout: Layout) -> Step:
     routes = discovery_response([wanted.routes])
-    listeners = [discovery_response(wanted.listeners[index]) for index in ENVOYS]
     files = {str(layout.routes): routes.text}
-    files |= {str(layout.listeners(index)): listeners[index].text for index in ENVOYS}
-    expect = tuple({ROUTES_STAT: routes.version, LISTENERS_STAT: listeners[index].version} for index in ENVOYS)
+    files |= {str(layout.listeners(index)): wanted.listeners[index].text for index in ENVOYS}
+    expect = tuple({ROUTES_STAT: routes.version, LISTENERS_STAT: wanted.listeners[index].version} for index in ENVOYS)
     return Step("routes", files, expect)

@@ -47,6 +47,7 @@ class Publisher:
 
     def __init__(self, layout: Layout) -> None:
         self._layout = layout
+        self._written: dict[str, str] = {}  # so that what did not change is not read back to be compared
         self._admins = tuple(Admin(layout.admin_socket(index)) for index in ENVOYS)
 
     async def publish(self, wanted: Resources) -> bool:
@@ -63,7 +64,9 @@ class Publisher:
         return {item["name"]: item for item in _resources(self._layout.clusters) or ()}
 
     def _write(self, step: Step) -> bool:
-        changed = [Path(name).name for name, text in step.files.items() if replace_file(Path(name), text)]
+        news = {name: text for name, text in step.files.items() if self._written.get(name) != text}
+        changed = [Path(name).name for name, text in news.items() if replace_file(Path(name), text)]
+        self._written |= news
         if changed:
             log.info("%s: wrote %s", step.name, ", ".join(changed))
         return bool(changed)
