@@ -16,6 +16,7 @@ MAX_NODES = 64
 """Of one graph: each is called and probed by one executor."""
 LOGGER_MODES = ("request", "response", "all")
 DNS_LABEL = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?")
+RESERVED_LABELS = frozenset({"app", "seldon-app", "seldon-deployment-id"})
 CHILDREN_NEEDED = {"ROUTER": "routes to its children", "COMBINER": "combines the answers of its children"}
 
 
@@ -34,6 +35,14 @@ def _predictor(predictor: PredictorSpec, path: str) -> Iterator[Cause]:
         yield Cause(f"{path}.name", _not_a_label(predictor.name))
     if predictor.traffic < 0:
         yield Cause(f"{path}.traffic", f"{predictor.traffic} is below 0: a predictor gets from 0 to 100 percent")
+    given = [(f"{path}.labels", predictor.labels)]
+    given += [
+        (f"{path}.componentSpecs[{index}].metadata.labels", component.metadata.get("labels") or {})
+        for index, component in enumerate(predictor.component_specs)
+    ]
+    for where, labels in given:
+        for name in RESERVED_LABELS & labels.keys():
+            yield Cause(f"{where}[{name}]", "Deployments and Services find their Pods by this label: choose another")
     names = [container["name"] for component in predictor.component_specs for container in component.containers]
     for name, count in Counter(names).items():
         if count > 1:

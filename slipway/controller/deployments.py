@@ -18,6 +18,7 @@ from slipway.contract.sdep import ComponentSpec, PredictorSpec, SeldonDeployment
 from slipway.contract.validation import NO_ENGINE
 from slipway.controller.facts import Facts
 from slipway.controller.meta import DEPLOYMENT_ID, MANAGED_BY, Object, metadata, type_label
+from slipway.controller.pod_labels import template_notes
 from slipway.controller.pods import PREDICTOR_KEY, node_containers, orchestrator_container, pod_spec
 
 PROMETHEUS = {"prometheus.io/scrape": "true", "prometheus.io/path": "/prometheus"}
@@ -66,7 +67,7 @@ def _component(
             labels |= type_label(node)
             service = container_service_name(sdep.name, predictor, node.name)
             labels[f"seldon-app-svc-{node.name}"] = service
-    labels |= component.metadata.get("labels") or {}
+    labels = {**(component.metadata.get("labels") or {}), **labels}
     objects: list[Object] = []
     is_entry = not has_engine(predictor) and any(item["name"] == predictor.graph.name for item in component.containers)
     if has_orchestrator or is_entry:
@@ -113,7 +114,7 @@ def _first(*values: int | None) -> int | None:
 
 
 def _pod_labels(name: str, predictor: PredictorSpec, sdep: SeldonDeployment) -> dict[str, str]:
-    labels = {DEPLOYMENT_ID: sdep.name, "app": name, "fluentd": "true", **MANAGED_BY, **predictor.labels}
+    labels = {"fluentd": "true", **MANAGED_BY, **predictor.labels, DEPLOYMENT_ID: sdep.name, "app": name}
     if predictor.shadow:
         labels["seldon.io/shadow"] = "true"
     return labels
@@ -140,7 +141,8 @@ def _deployment(
     labels: dict[str, str] = {"app": name, "fluentd": "true", **predictor.labels}
     if contains_engine:
         labels[CONTAINS_ENGINE] = "true"
-    annotations: Mapping[str, str] = {**sdep.annotations, **predictor.annotations}
+    notes = template_notes(template, predictor.name, predictor.labels)
+    annotations: Mapping[str, str] = {**sdep.annotations, **predictor.annotations, **notes}
     meta = metadata(name, sdep, labels=labels, annotations=dict(annotations))
     return {"apiVersion": "apps/v1", "kind": "Deployment", "metadata": meta, "spec": spec}
 

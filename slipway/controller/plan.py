@@ -12,6 +12,7 @@ from typing import Any, Literal
 
 from slipway.controller.handover import strands_requests
 from slipway.controller.meta import Object
+from slipway.controller.pod_labels import unrestarted
 
 APPLIED = "slipway.dev/applied"
 """Annotation of a generated object: what was last applied, as a digest, so that a removed field is noticed."""
@@ -72,8 +73,9 @@ def changes(desired: Sequence[Object], observed: Mapping[ObjectKey, Object]) -> 
     """(what to write now, in the order of ``desired``; what is held until something is ready to take requests)."""
     steps: list[Step] = []
     held: list[Step] = []
-    for wanted in map(stamped, desired):
-        found = observed.get(key_of(wanted))
+    for item in desired:
+        found = observed.get(key_of(item))
+        wanted = stamped(unrestarted(item, found))
         if found is None:
             steps.append(Step("Create", wanted, "missing"))
         elif difference := first_difference(wanted, found):

@@ -12,6 +12,7 @@ from slipway.contract.names import ORCHESTRATOR
 from slipway.contract.sdep import Json, PredictiveUnit, PredictorSpec, SeldonDeployment
 from slipway.controller.facts import Facts
 from slipway.controller.meta import GRPC_PORT, HTTP_PORT, Object
+from slipway.controller.pod_labels import labels_json
 from slipway.controller.settings import DEFAULT_USER_ID
 
 GRACE_S = 20
@@ -131,7 +132,7 @@ def _node_env(container: Json, node: PredictiveUnit, predictor: PredictorSpec, s
         "MLSERVER_MODEL_NAME": node.name,
         "PREDICTIVE_UNIT_IMAGE": str(container.get("image", "")),
         "PREDICTOR_ID": predictor.name,
-        "PREDICTOR_LABELS": json.dumps(dict(predictor.labels), separators=(",", ":"), sort_keys=True),
+        "PREDICTOR_LABELS": labels_json(predictor.labels),
         "SELDON_DEPLOYMENT_ID": sdep.name,
         "SELDON_EXECUTOR_ENABLED": "true",
         # said although it is the default: where paths are translated, they are found in variables and arguments only

@@ -22,6 +22,7 @@ from slipway.controller.facts import Facts
 from slipway.controller.meta import DEPLOYMENT_ID, MANAGER
 from slipway.controller.models import Resolved, follows_alias, resolve_models
 from slipway.controller.plan import ObjectKey, Step, actions, changes, key_of
+from slipway.controller.pod_labels import label_changes
 from slipway.controller.queue import Key
 from slipway.controller.secrets import ModelSecret
 from slipway.controller.settings import Settings
@@ -116,6 +117,7 @@ class Reconciler:
         resolved = await self._models(sdep, old)
         facts = Facts(self.settings, resolved.models)
         await self._apply(sdep, facts)
+        await self._label_pods(sdep)
         await self._report(obj, self._status(sdep, facts, resolved.entries, old), reason="Updated")
         if resolved.is_stale:
             return LOOK_AGAIN_S
@@ -178,13 +180,28 @@ class Reconciler:
             if any(owner.get("uid") == sdep.uid for owner in obj["metadata"].get("ownerReferences") or ())
         }
 
-    def _status(self, sdep: SeldonDeployment, facts: Facts, entries: list[Object], old: Mapping[str, Any]) -> Object:
-        pods = [
-            pod
-            for _, pod in sorted(self.dependents.objects(POD, sdep.namespace).items())
-            if pod["metadata"].get("labels", {}).get(DEPLOYMENT_ID) == sdep.name
+    async def _label_pods(self, sdep: SeldonDeployment) -> None:
+        deployments = [obj for key, obj in self._owned(sdep).items() if key[0] == DEPLOYMENT.kind]
+        whole = default(sdep, predictor_servers=self.settings.predictor_servers)
+        for name, labels in label_changes(whole, deployments, self._pods(sdep)):
+            log.info("%s/%s: label Pod %s   %s", sdep.namespace, sdep.name, name, labels)
+            body = {"metadata": {"labels": labels}}
+            try:
+                result = await self.kube.patch(
+                    POD, name, body, type="merge", namespace=sdep.namespace, field_manager=MANAGER
+                )
+            except NotFound:
+                continue  # it has ended meanwhile; the next one is looked at when it appears
+            self.dependents.wrote(POD, sdep.namespace, name, result)
+
+    def _pods(self, sdep: SeldonDeployment) -> list[Object]:
+        found = self.dependents.objects(POD, sdep.namespace)
+        return [
+            pod for _, pod in sorted(found.items()) if pod["metadata"].get("labels", {}).get(DEPLOYMENT_ID) == sdep.name
         ]
-        observed = Observed(self._owned(sdep), pods)
+
+    def _status(self, sdep: SeldonDeployment, facts: Facts, entries: list[Object], old: Mapping[str, Any]) -> Object:
+        observed = Observed(self._owned(sdep), self._pods(sdep))
         return status_of(sdep, facts, observed, models=entries, now=_now(), old=old)
 
     async def _report(self, obj: Object, status: Object, *, reason: str) -> None:

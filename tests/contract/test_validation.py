@@ -202,6 +202,11 @@ OWN: dict[str, tuple[Manifest, str, str]] = {
         "spec.predictors[0].componentSpecs",
         "2 containers",
     ),
+    "label that selectors use": (
+        sdep(predictor(labels={"app": "mine"})),
+        "spec.predictors[0].labels[app]",
+        "find their Pods",
+    ),
     "predictor name": (sdep(predictor("Main_1")), "spec.predictors[0].name", "lower case"),
     "unknown annotation of ours": (
         sdep(metadata={"annotations": {"slipway.dev/follow-aliass": "true"}}),

@@ -10,7 +10,7 @@ from slipway.contract.sdep import SeldonDeployment
 from slipway.controller.autoscaling import refused_autoscaling
 from slipway.controller.settings import Settings
 from slipway.kube.errors import Invalid, NotFound
-from slipway.kube.kinds import CONFIG_MAP, DEPLOYMENT, SECRET, SELDON_DEPLOYMENT, SERVICE, VIRTUAL_SERVICE
+from slipway.kube.kinds import CONFIG_MAP, DEPLOYMENT, POD, SECRET, SELDON_DEPLOYMENT, SERVICE, VIRTUAL_SERVICE
 from tests.contract.manifests import component, node, predictor, sdep
 from tests.controller.conftest import NAMESPACE, Platform
 from tests.waiting import eventually
@@ -195,3 +195,27 @@ def test_keda_is_refused_where_there_is_none():
     (cause,) = refused_autoscaling(SeldonDeployment.from_json(manifest), Settings())
     assert cause.field == "spec.predictors[0].componentSpecs[0].kedaSpec"
     assert not [*refused_autoscaling(SeldonDeployment.from_json(manifest), Settings(has_keda=True))]
+
+
+async def test_label_edit_reaches_a_running_pod_and_rolls_nothing(platform):
+    await platform.apply(sdep(predictor(labels={"team": "a"})))
+    await available(platform, IRIS)
+    before = await platform.kube.get(DEPLOYMENT, IRIS, namespace=NAMESPACE)
+    labels = before["spec"]["template"]["metadata"]["labels"]
+    container = {"name": "clf", "image": "x:1"}
+    running = {
+        "apiVersion": "v1",
+        "kind": "Pod",
+        "metadata": {"name": "iris-1", "namespace": NAMESPACE, "labels": labels},
+        "spec": {"containers": [container]},
+    }
+    await platform.kube.create(running)
+    await platform.apply(sdep(predictor(labels={"team": "b"})))
+
+    async def labelled() -> bool:
+        return (await platform.kube.get(POD, "iris-1", namespace=NAMESPACE))["metadata"]["labels"]["team"] == "b"
+
+    await eventually(labelled, what="the Pod's label")
+    after = await platform.kube.get(DEPLOYMENT, IRIS, namespace=NAMESPACE)
+    assert after["spec"] == before["spec"]
+    assert after["metadata"]["labels"]["team"] == "b"
