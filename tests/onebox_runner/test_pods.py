@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 import os
 import signal
+import threading
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from slipway.onebox.runner import decide
+from slipway.onebox.runner.pod_worker import PodWorker
 from slipway.onebox.runner.process import is_same
 from slipway.onebox.runner.state import read_state
 from tests.onebox_runner.conftest import IMAGE, Pods
@@ -334,3 +336,30 @@ async def test_a_command_that_is_not_in_the_image_is_named(pods: Pods) -> None:
     ended = pods.kube.status["containerStatuses"][0]["lastState"]["terminated"]
     assert (ended["exitCode"], ended["reason"]) == (127, "ContainerCannotRun")
     assert ended["message"] == "cannot start 'no-such-program': No such file or directory"
+
+
+async def test_a_probe_that_falls_due_while_the_status_is_written_is_not_forgotten(
+    pods: Pods, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    written = PodWorker._publish
+
+    def write_slowly(worker: PodWorker) -> None:
+        written(worker)
+        threading.Event().wait(decide.FAST_PERIOD_S * 0.7)  # a slow disk: the loop stands still
+
+    monkeypatch.setattr(PodWorker, "_publish", write_slowly)
+    pods.start(
+        *("python", "-c", SERVER.replace("503", "200")),
+        startupProbe={"httpGet": {"port": 9000}, "periodSeconds": 1, "failureThreshold": 60},
+    )
+    await pods.until(lambda: ready(pods))
+
+
+@pytest.mark.parametrize(("policy", "message"), [("File", None), ("FallbackToLogsOnError", "one\nrefused: two")])
+async def test_the_end_of_the_output_is_the_message_where_the_container_says_so(
+    pods: Pods, policy: str, message: str | None
+) -> None:
+    pods.start("python", "-c", "print('one'); raise SystemExit('refused: two')", terminationMessagePolicy=policy)
+    await pods.until(lambda: pods.kube.status.get("containerStatuses", [{}])[0].get("lastState", {}).get("terminated"))
+    ended = pods.kube.status["containerStatuses"][0]["lastState"]["terminated"]
+    assert (ended["exitCode"], ended.get("message")) == (1, message)

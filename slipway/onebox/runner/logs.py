@@ -10,6 +10,7 @@ import asyncio
 import contextlib
 import fcntl
 import os
+from collections import deque
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -23,6 +24,8 @@ PIPE_BYTES = 256 * 1024
 READ_BYTES = 64 * 1024
 KEPT_RUNS = 2
 """Logs of this many runs of a container stay: the current one and the one before."""
+TAIL_LINES, TAIL_BYTES = 80, 2048
+"""How much of the output a container's termination message may hold, as on a kubelet."""
 F_SETPIPE_SZ = 1031
 
 
@@ -35,10 +38,10 @@ class LogFile:
         self._clock = clock
         self._stream = path.open("ab", buffering=0)
         self._size = self._stream.tell()
-        self.last_line = b""
+        self._tail: deque[bytes] = deque(maxlen=TAIL_LINES)
 
     def write(self, stream: str, lines: list[bytes]) -> None:
-        self.last_line = lines[-1]
+        self._tail.extend(line[-TAIL_BYTES:] for line in lines)
         stamp = self._clock().strftime("%Y-%m-%dT%H:%M:%S.%f000Z")
         text = b"".join(f"{stamp} {stream} F ".encode() + line + b"\n" for line in lines)
         if self._size and self._size + len(text) > MAX_LOG_BYTES:
@@ -48,6 +51,11 @@ class LogFile:
             self._size = 0
         self._stream.write(text)
         self._size += len(text)
+
+    @property
+    def tail(self) -> str:
+        """The last lines, without their times."""
+        return b"\n".join(self._tail)[-TAIL_BYTES:].decode(errors="replace")
 
     def close(self) -> None:
         self._stream.close()
@@ -116,11 +124,11 @@ class Output:
             os.close(stderr)
 
     def close(self) -> str:
-        """The last line that was printed."""
+        """The last lines that were printed."""
         for reader in self._readers:
             reader.close()
         self._log.close()
-        return self._log.last_line.decode(errors="replace")
+        return self._log.tail
 
     def _forget_old(self, log: Path) -> None:
         newest = int(log.name.partition(".")[0])

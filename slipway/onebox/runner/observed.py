@@ -165,15 +165,19 @@ PULL_BACKOFF = {"ErrImagePull": "ImagePullBackOff"}
 """What Kubernetes calls the second and later failure."""
 
 
-def end_reason(code: int | None, last_line: str, *, is_over_memory: bool) -> tuple[str, str]:
-    """Why a container ended, in Kubernetes' words, and a sentence where there is more to say."""
+def end_reason(code: int | None, printed: str, *, is_over_memory: bool, shown: str = "") -> tuple[str, str]:
+    """Why a container ended, in Kubernetes' words, and where there is more to say a sentence, or ``shown`` of an error.
+
+    ``printed`` is the end of its output.
+    """
     if is_over_memory:
         return "OOMKilled", ""
     if code is None:
         return "ContainerStatusUnknown", "an earlier runner started it: nobody saw its exit code"
+    last_line = printed.rpartition("\n")[2]
     if code in CANNOT_RUN and last_line.startswith(SAID_BY_SANDBOX):
         return "ContainerCannotRun", last_line.removeprefix(SAID_BY_SANDBOX)
-    return ("Completed" if code == 0 else "Error"), ""
+    return ("Completed", "") if code == 0 else ("Error", shown)
 
 
 def exited(observed: Observed, name: str, *, code: int, reason: str, now: float, message: str = "") -> Observed:

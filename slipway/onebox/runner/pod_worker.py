@@ -144,9 +144,8 @@ class PodWorker:
                     self._observed = begun(self._observed, action, now)
                     self._do(action)
                 self._publish()
-                if not self._observed.is_finished:
-                    now = time.time()
-                    await self._sleep(min(MAX_SLEEP_S, next_due(self.pod, self._observed, now) - now))
+                if not self._observed.is_finished:  # what fell due while the steps were taken counts: ``now`` is theirs
+                    await self._sleep(min(MAX_SLEEP_S, next_due(self.pod, self._observed, now) - time.time()))
                 if self._crash is not None:
                     raise self._crash
         finally:
@@ -300,11 +299,12 @@ class PodWorker:
 
     async def _watch(self, name: str, process: Process) -> None:
         code = await process.wait()
-        last_line = self._outputs.pop(name).close()
+        printed = self._outputs.pop(name).close()
         del self._processes[name]
         was_killed = name in self._killed_for_memory
         self._killed_for_memory.discard(name)
-        reason, message = end_reason(code, last_line, is_over_memory=was_killed)
+        shown = printed if self.pod.container(name).falls_back_to_logs else ""
+        reason, message = end_reason(code, printed, is_over_memory=was_killed, shown=shown)
         code, now = KILLED if code is None else code, time.time()
         self._observed = exited(self._observed, name, code=code, reason=reason, now=now, message=message)
         state = self._observed.of(name)

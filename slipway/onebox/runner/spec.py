@@ -78,6 +78,7 @@ class Container:
     probes: Mapping[ProbeKind, Probe] = field(default_factory=dict)
     pre_stop: Check | None = None
     post_start: Check | None = None
+    falls_back_to_logs: bool = False  # the end of its output is the message of its failure
     resources: Resources = field(default_factory=Resources)
 
 
@@ -160,6 +161,7 @@ def _container(item: Object) -> Container:
         },
         pre_stop=_check(lifecycle.get("preStop"), ports=ports, where=f"{name}.lifecycle.preStop"),
         post_start=_check(lifecycle.get("postStart"), ports=ports, where=f"{name}.lifecycle.postStart"),
+        falls_back_to_logs=item.get("terminationMessagePolicy") == "FallbackToLogsOnError",
         resources=_resources(item.get("resources") or {}),
     )
 
