@@ -348,8 +348,11 @@ async def test_a_probe_that_falls_due_while_the_status_is_written_is_not_forgott
         threading.Event().wait(decide.FAST_PERIOD_S * 0.7)  # a slow disk: the loop stands still
 
     monkeypatch.setattr(PodWorker, "_publish", write_slowly)
+    slow_to_start = SERVER.replace(
+        "import http.server, os", "import http.server, os, itertools; count = itertools.count()"
+    )
     pods.start(
-        *("python", "-c", SERVER.replace("503", "200")),
+        *("python", "-c", slow_to_start.replace('os.path.exists(os.environ["TMPDIR"] + "/ready")', "next(count) > 5")),
         startupProbe={"httpGet": {"port": 9000}, "periodSeconds": 1, "failureThreshold": 60},
     )
     await pods.until(lambda: ready(pods))
