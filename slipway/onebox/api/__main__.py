@@ -29,11 +29,12 @@ from slipway.onebox.api.server import KEEPALIVE_S, Parts, make_app
 from slipway.onebox.api.store import Store
 from slipway.onebox.api.watching import WatchHub
 from slipway.onebox.paths import Paths
+from slipway.onebox.settings import CLUSTER_NETWORKS, SettingsError, parse_cluster_network
 
 SHUTDOWN_S = 5.0
 MIN_TOKEN_CHARS = 16
 EXAMPLES = """examples:
-  python -m slipway.onebox.api --home .slipway --listen 127.0.0.1:8001
+  python -m slipway.onebox.api --home .slipway --listen 127.0.0.1:8001 --cluster-network 127.96.16.0/20
 """
 
 
@@ -66,14 +67,20 @@ def read_token(path: Path) -> str:
     return token
 
 
-def make_parts(paths: Paths, *, admin_token: str, admission: Mapping[str, Review] | None = None) -> Parts:
+def make_parts(
+    paths: Paths,
+    *,
+    admin_token: str,
+    admission: Mapping[str, Review] | None = None,
+    network: ipaddress.IPv4Network = CLUSTER_NETWORKS,
+) -> Parts:
     """Open the store and put the server together; ``admission`` defaults to the contract's rules."""
     try:
         store = Store(paths.api_database)
     except sqlite3.OperationalError as exc:
         raise NotStarted(f"{paths.api_database}: {exc}: is another API running on this home?") from exc
     catalog = load_catalog()
-    objects = Objects(store, catalog, reviews=reviews() if admission is None else admission)
+    objects = Objects(store, catalog, reviews=reviews() if admission is None else admission, network=network)
     definitions = Definitions(objects)
     definitions.start()
     deletion = Deletion(objects)
@@ -89,9 +96,9 @@ def make_parts(paths: Paths, *, admin_token: str, admission: Mapping[str, Review
     )
 
 
-async def serve(paths: Paths, host: str, port: int) -> None:
+async def serve(paths: Paths, host: str, port: int, *, network: ipaddress.IPv4Network) -> None:
     """Serve until SIGTERM or SIGINT."""
-    parts = make_parts(paths, admin_token=read_token(paths.secrets / "api-token"))
+    parts = make_parts(paths, admin_token=read_token(paths.secrets / "api-token"), network=network)
     runner = web.AppRunner(
         make_app(parts),
         handler_cancellation=True,
@@ -131,12 +138,19 @@ def main() -> int:
     )
     parser.add_argument("--home", type=Path, default=None, help="state folder (default: SLIPWAY_HOME, else .slipway)")
     parser.add_argument("--listen", default="127.0.0.1:8001", help="loopback address and port; port 0 takes a free one")
+    parser.add_argument(
+        "--cluster-network",
+        default=str(CLUSTER_NETWORKS),
+        metavar="CIDR",
+        help=f"where Services get their addresses: a part of {CLUSTER_NETWORKS}, which is the default",
+    )
     arguments = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
     paths = Paths(arguments.home.absolute()) if arguments.home else Paths.from_env()
     try:
-        uvloop.run(serve(paths, *parse_listen(arguments.listen)))
-    except NotStarted as exc:
+        network = parse_cluster_network(arguments.cluster_network)
+        uvloop.run(serve(paths, *parse_listen(arguments.listen), network=network))
+    except (NotStarted, SettingsError) as exc:
         sys.stderr.write(f"slipway api: {exc}\n")
         return 1
     return 0

@@ -1,4 +1,4 @@
-"""Cluster addresses of Services: unique, from 127.96.0.0/12 upward."""
+"""Cluster addresses of Services: unique, from the network's first upward."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ from slipway.onebox.api.errors import Cause, Refused, invalid
 from slipway.onebox.api.resources import Resource
 from slipway.onebox.api.store import Store
 
-CLUSTER_NETWORK = ipaddress.IPv4Network("127.96.0.0/12")
 HEADLESS = "None"
 Object = dict[str, Any]
 
@@ -17,9 +16,10 @@ Object = dict[str, Any]
 class ClusterAddresses:
     """Knows the taken addresses from the Services themselves; the next one is searched from the last."""
 
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: Store, network: ipaddress.IPv4Network) -> None:
         self._store = store
-        self._next = int(CLUSTER_NETWORK.network_address) + 1
+        self._network = network
+        self._next = int(network.network_address) + 1
 
     def allocate(self, resource: Resource, obj: Object, *, dry_run: bool) -> None:
         """Give a new Service its address, in place. Refused 422 for an address that is taken or outside the range."""
@@ -36,8 +36,8 @@ class ClusterAddresses:
         spec |= {"clusterIP": address, "clusterIPs": [address], "ipFamilies": ["IPv4"], "ipFamilyPolicy": "SingleStack"}
 
     def _free(self, taken: set[str], *, advance: bool) -> str:
-        size = CLUSTER_NETWORK.num_addresses - 2
-        first = int(CLUSTER_NETWORK.network_address) + 1
+        size = self._network.num_addresses - 2
+        first = int(self._network.network_address) + 1
         for step in range(size):
             number = first + (self._next - first + step) % size
             address = str(ipaddress.IPv4Address(number))
@@ -45,17 +45,16 @@ class ClusterAddresses:
                 if advance:
                     self._next = number + 1
                 return address
-        raise Refused(500, f"no cluster address is left in {CLUSTER_NETWORK}", reason="InternalError", details={})
+        raise Refused(500, f"no cluster address is left in {self._network}", reason="InternalError", details={})
 
-    @staticmethod
-    def _check(obj: Object, wanted: str, taken: set[str]) -> None:
+    def _check(self, obj: Object, wanted: str, taken: set[str]) -> None:
         try:
-            inside = ipaddress.IPv4Address(wanted) in CLUSTER_NETWORK
+            inside = ipaddress.IPv4Address(wanted) in self._network
         except ValueError:
             inside = False
         shown = f'Invalid value: []string{{"{wanted}"}}: failed to allocate IP {wanted}'
         if not inside:
-            why = f"the provided IP ({wanted}) is not in the valid range. The range of valid IPs is {CLUSTER_NETWORK}"
+            why = f"the provided IP ({wanted}) is not in the valid range. The range of valid IPs is {self._network}"
         elif wanted in taken:
             why = "provided IP is already allocated"
         else:

@@ -11,8 +11,10 @@ import yaml
 
 from slipway.onebox.api.columns import custom_columns, get
 from slipway.onebox.api.errors import Cause
+from slipway.onebox.api.meta_rules import LABEL
 from slipway.onebox.api.resources import Resource, Scale, Version, version_order
 from slipway.onebox.api.schema import quote
+from slipway.onebox.api.structural import check_schema
 
 Object = dict[str, Any]
 FOLDER = Path(__file__).parent / "crds"
@@ -82,6 +84,14 @@ def check_crd(new: Object, old: Object | None) -> Sequence[Cause]:
             if version.get("selectableFields"):
                 message = 'Invalid value: "": selectableFields may only be set when validations.schema is included'
                 causes.append(Cause("spec.selectableFields", message))
+        causes += check_schema(get(version, "schema.openAPIV3Schema"), f"spec.versions[{index}].schema.openAPIV3Schema")
+        if not LABEL.fullmatch(version.get("name", "")):
+            shown = quote(version.get("name", ""))
+            causes.append(Cause(f"spec.versions[{index}].name", f"Invalid value: {shown}: a DNS label is expected"))
+        causes += _check_paths(version, f"spec.versions[{index}]")
+    for field in ("plural", "kind"):
+        if not get(spec, f"names.{field}"):
+            causes.append(Cause(f"spec.names.{field}", "Required value", "FieldValueRequired"))
     if sum(1 for version in versions if version.get("storage")) != 1:
         message = "Invalid value: must have exactly one version marked as storage version"
         causes.append(Cause("spec.versions", message))
@@ -90,6 +100,25 @@ def check_crd(new: Object, old: Object | None) -> Sequence[Cause]:
         message = f'Unsupported value: {shown}: supported values: "Cluster", "Namespaced"'
         causes.append(Cause("spec.scope", message, "FieldValueNotSupported"))
     return causes
+
+
+def _check_paths(version: Mapping[str, Any], path: str) -> list[Cause]:
+    """The JSONPaths of columns and of the scale sub-resource begin with a dot."""
+    found = [
+        (f"additionalPrinterColumns[{i}].jsonPath", c)
+        for i, c in enumerate(version.get("additionalPrinterColumns") or ())
+    ]
+    texts = [(field, column.get("jsonPath", "")) for field, column in found]
+    scale = get(version, "subresources.scale")
+    if scale is not None:
+        texts += [
+            (f"subresources.scale.{name}", scale.get(name, "")) for name in ("specReplicasPath", "statusReplicasPath")
+        ]
+    return [
+        Cause(f"{path}.{field}", f"Invalid value: {quote(text)}: a JSONPath beginning with a dot is expected")
+        for field, text in texts
+        if not str(text).startswith(".")
+    ]
 
 
 def default_crd(obj: Object) -> None:

@@ -12,6 +12,7 @@ import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from ipaddress import IPv4Network
 from typing import Any
 
 from slipway.onebox.api.addresses import ClusterAddresses
@@ -43,6 +44,7 @@ from slipway.onebox.api.resources import Catalog
 from slipway.onebox.api.schema import add_defaults, normalize, zero
 from slipway.onebox.api.store import Store
 from slipway.onebox.api.target import Object, Options, Target
+from slipway.onebox.settings import CLUSTER_NETWORKS
 
 NAME_LETTERS = "bcdfghjklmnpqrstvwxz2456789"
 GENERATED_CHARS = 5
@@ -65,13 +67,15 @@ class Outcome:
 
 
 class Objects:
-    """``reviews``: admission by storage name, after the schema."""
+    """``reviews``: admission by storage name, after the schema. ``network``: where Services get their addresses."""
 
-    def __init__(self, store: Store, catalog: Catalog, *, reviews: Mapping[str, Review]) -> None:
+    def __init__(
+        self, store: Store, catalog: Catalog, *, reviews: Mapping[str, Review], network: IPv4Network = CLUSTER_NETWORKS
+    ) -> None:
         self.store = store
         self.catalog = catalog
         self._reviews = reviews
-        self._addresses = ClusterAddresses(store)
+        self._addresses = ClusterAddresses(store, network)
 
     # -- reading
 
@@ -387,6 +391,7 @@ class Objects:
         """Defaults filled in."""
         obj = copy.deepcopy(obj)
         add_defaults(target.version.schema, obj)
+        obj = self._normalized(target, obj)
         target.resource.default(obj)
         return self._normalized(target, obj)
 

@@ -152,7 +152,9 @@ def _merge_list(schema: Schema, target: list[Any], patch: list[Any], *, order: A
     key = schema.get("x-kubernetes-patch-merge-key")
     if key is None:  # a set of primitive values
         return target + [item for item in patch if item not in target]
-    if any(isinstance(item, dict) and item == {DIRECTIVE: "replace"} for item in patch):
+    if not all(isinstance(item, dict) for item in (*target, *patch)):
+        raise _rejected()
+    if any(item == {DIRECTIVE: "replace"} for item in patch):
         return [item for item in patch if item != {DIRECTIVE: "replace"}]
     merged = _merge_entries(schema["items"], target, patch, key=key)
     return _in_order(schema, merged, order or patch, live=target)
@@ -161,7 +163,7 @@ def _merge_list(schema: Schema, target: list[Any], patch: list[Any], *, order: A
 def _merge_entries(items: Schema, target: list[Any], patch: list[Any], *, key: str) -> list[Any]:
     result = list(target)
     for entry in patch:
-        if not isinstance(entry, dict) or key not in entry:
+        if key not in entry:
             shown = " ".join(f"{name}:{value}" for name, value in sorted(entry.items())) if entry else ""
             raise Refused(500, f"map: map[{shown}] does not contain declared merge key: {key}")
         position = next((i for i, old in enumerate(result) if old.get(key) == entry[key]), None)

@@ -1,0 +1,30 @@
+"""A definition that the server could not read is refused: it would keep the next start from coming up."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from slipway.onebox.api.crds import builtin_crds, check_crd
+from slipway.onebox.api.structural import check_schema
+
+
+@pytest.mark.parametrize("crd", builtin_crds(), ids=lambda crd: crd["spec"]["names"]["plural"])
+def test_our_own_definitions_pass_the_check(crd: dict[str, Any]) -> None:
+    assert not check_crd(crd, None)
+
+
+@pytest.mark.parametrize(
+    ("schema", "field"),
+    [
+        ([], "s"),
+        ({"type": "map"}, "s.type"),
+        ({"properties": []}, "s.properties"),
+        ({"properties": {"a": {"pattern": "("}}}, "s.properties[a].pattern"),
+        ({"items": {"required": [1]}}, "s.items.required"),
+        ({"x-kubernetes-list-type": "map"}, "s.x-kubernetes-list-map-keys"),
+        ({"minimum": "0"}, "s.minimum"),
+    ],
+)
+def test_a_schema_that_cannot_be_read_is_refused_at_its_field(schema: Any, field: str) -> None:
+    assert [cause.field for cause in check_schema(schema, "s")] == [field]
