@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+
 from slipway.onebox.api.crds import builtin_crds, check_crd
 from slipway.onebox.api.structural import check_schema
 
