@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 import json
 import socket
 from collections.abc import Iterable, Mapping
@@ -11,6 +12,8 @@ from typing import Any
 
 HOST = "127.0.0.1"
 MIN_PORT, MAX_PORT = 1, 65535
+CLUSTER_NETWORKS = ipaddress.IPv4Network("127.96.0.0/12")
+"""Where the addresses of Services lie; each home has a part of it, because two Envoys of one user may share an address."""
 
 
 class SettingsError(Exception):
@@ -23,7 +26,7 @@ def _port(default: int, sentence: str) -> Any:
 
 @dataclass(frozen=True)
 class Settings:
-    """TCP ports on 127.0.0.1. The internal ones are 0 until `slipway up` picks free ones."""
+    """TCP ports on 127.0.0.1, and the addresses of Services. What is internal is empty until `slipway up` picks it."""
 
     gateway_port: int = _port(8080, "Predictions, REST and gRPC, and the page to drop a photo on.")
     api_port: int = _port(8001, "The Kubernetes API.")
@@ -32,15 +35,34 @@ class Settings:
     s3_account_port: int = _port(0, "Swift's account server, internal.")
     s3_container_port: int = _port(0, "Swift's container server, internal.")
     s3_object_port: int = _port(0, "Swift's object server, internal.")
+    cluster_network: str = field(default="", metadata={"help": "The addresses of Services, internal."})
 
     def __post_init__(self) -> None:
-        for name, number in asdict(self).items():
+        if self.cluster_network:
+            parse_cluster_network(self.cluster_network)
+        ports = {item.name: getattr(self, item.name) for item in fields(self) if item.name != "cluster_network"}
+        for name, number in ports.items():
             lowest = 0 if name in INTERNAL else MIN_PORT
             if not isinstance(number, int) or not lowest <= number <= MAX_PORT:
                 raise SettingsError(f"{name}: {number!r} is not a port: expected a number from {lowest} to {MAX_PORT}")
-        chosen = [number for number in asdict(self).values() if number]
+        chosen = [number for number in ports.values() if number]
         if len(set(chosen)) != len(chosen):
-            raise SettingsError(f"two settings have the same port: {asdict(self)}")
+            raise SettingsError(f"two settings have the same port: {ports}")
+
+
+def parse_cluster_network(text: str) -> ipaddress.IPv4Network:
+    """A network inside CLUSTER_NETWORKS.
+
+    Raises:
+        SettingsError: it is none.
+    """
+    try:
+        network = ipaddress.IPv4Network(text)
+    except ValueError as error:
+        raise SettingsError(f"cluster_network: {error}: expected a part of {CLUSTER_NETWORKS}") from error
+    if not network.subnet_of(CLUSTER_NETWORKS):
+        raise SettingsError(f"cluster_network: {text}: expected a part of {CLUSTER_NETWORKS}")
+    return network
 
 
 INTERNAL = ("s3_account_port", "s3_container_port", "s3_object_port")
@@ -77,14 +99,16 @@ def save_settings(path: Path, settings: Settings) -> None:
 
 def with_ports(settings: Settings, chosen: Mapping[str, int | None]) -> Settings:
     """The settings with the ports that somebody named (None: not named)."""
-    return replace(settings, **{name: number for name, number in chosen.items() if number is not None})
+    named: dict[str, Any] = {name: number for name, number in chosen.items() if number is not None}
+    return replace(settings, **named)
 
 
 def with_internal_ports(settings: Settings, *, taken: Iterable[int]) -> Settings:
     """The settings with a free port for every internal one that has none, or whose port is among ``taken``."""
     avoid = set(taken)
     missing = [name for name in INTERNAL if not getattr(settings, name) or getattr(settings, name) in avoid]
-    return replace(settings, **dict(zip(missing, _free_ports(len(missing)), strict=True)))
+    found: dict[str, Any] = dict(zip(missing, _free_ports(len(missing)), strict=True))
+    return replace(settings, **found)
 
 
 def _free_ports(count: int) -> list[int]:

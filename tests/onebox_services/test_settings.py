@@ -43,6 +43,8 @@ def test_settings_are_remembered(tmp_path: Path) -> None:
         ('{"api_port": 0}', "api_port: 0 is not a port: expected a number from 1 to 65535"),
         ('{"api_port": "8001"}', "api_port: '8001' is not a port"),
         ('{"api_port": 8080}', "two settings have the same port"),
+        ('{"cluster_network": "10.0.0.0/20"}', "cluster_network: 10.0.0.0/20: expected a part of 127.96.0.0/12"),
+        ('{"cluster_network": "127.96.0.7/20"}', "cluster_network: 127.96.0.7/20 has host bits set: expected a part"),
     ],
 )
 def test_broken_settings_say_what_would_be_right(tmp_path: Path, content: str, message: str) -> None:

@@ -42,13 +42,14 @@ def _control(paths: Paths, settings: Settings, secrets: Secrets, *, env: dict[st
     home = ("--home", str(paths.home))
     kubeconfig = ("--kubeconfig", str(paths.kubeconfig))
     api = Port(HOST, settings.api_port, "--api-port")
+    network = ("--cluster-network", settings.cluster_network)
     registry = render_credentials(settings, reader(secrets))
     gateway = f"{HOST}:{settings.gateway_port}"
     return [
         ProcessSpec(
             name="api",
             part="api",
-            argv=(*_module("slipway.onebox.api"), *home, "--listen", str(api)),
+            argv=(*_module("slipway.onebox.api"), *home, "--listen", str(api), *network),
             env=env,
             ports=(api,),
             probe=HttpProbe(f"{api_endpoint(settings)}/readyz"),

@@ -6,11 +6,12 @@ import os
 import sys
 import time
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from slipway.onebox.api.listener import ensure_certificate
 from slipway.onebox.paths import Paths
 from slipway.onebox.services.credentials import write_access_files
+from slipway.onebox.services.networks import choose_network, refuse_taken_network
 from slipway.onebox.services.platform import PARTS, build_specs
 from slipway.onebox.services.secrets import Secrets, ensure_secrets
 from slipway.onebox.services.wanted import Wish, kept_environment, load_wish, save_wish
@@ -19,6 +20,7 @@ from slipway.onebox.settings import (
     INTERNAL,
     Settings,
     load_settings,
+    parse_cluster_network,
     save_settings,
     with_internal_ports,
     with_ports,
@@ -26,7 +28,7 @@ from slipway.onebox.settings import (
 from slipway.onebox.supervisor.control import living_supervisor, wake
 from slipway.onebox.supervisor.loop import wanted_names
 from slipway.onebox.supervisor.process import refuse_taken_ports, spawn_supervisor
-from slipway.onebox.supervisor.procfs import descendants, listeners
+from slipway.onebox.supervisor.procfs import descendants, listeners, listeners_in
 from slipway.onebox.supervisor.spec import ProcessSpec
 from slipway.onebox.supervisor.state import load_states
 
@@ -74,10 +76,11 @@ def choose_wanted(
 
 
 def prepare(paths: Paths, ports: Mapping[str, int | None]) -> Platform:
-    """Folders, secrets, remembered ports, kubeconfig and mlflow.env.
+    """Folders, secrets, remembered ports and addresses, kubeconfig and mlflow.env.
 
     Raises:
         SettingsError: a port is no port, or two are equal.
+        SupervisorError: no addresses are left for Services.
     """
     for folder in (paths.home, paths.sockets):
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -90,6 +93,9 @@ def prepare(paths: Paths, ports: Mapping[str, int | None]) -> Platform:
         if (number := getattr(remembered, name)) and f"{HOST}:{number}" not in running and listeners(HOST, number)
     ]
     settings = with_internal_ports(with_ports(remembered, ports), taken=strangers)
+    if not settings.cluster_network:
+        network = choose_network(str(paths.home), lambda one: bool(listeners_in(one)))
+        settings = replace(settings, cluster_network=str(network))
     save_settings(paths.settings, settings)
     secrets = ensure_secrets(paths.secrets)
     ensure_certificate(paths.secrets)  # the kubeconfig names it
@@ -101,7 +107,7 @@ def request(platform: Platform, *, only: Collection[str] = (), without: Collecti
     """Tell the supervisor (a new one if none lives) what is wanted.
 
     Raises:
-        PortTakenError: somebody else listens where one of them would.
+        SupervisorError: somebody else listens where one of them would.
         PlatformError: a part that does not exist, or a supervisor that does not start.
     """
     paths, specs = platform.paths, platform.specs
@@ -117,6 +123,8 @@ def request(platform: Platform, *, only: Collection[str] = (), without: Collecti
     for spec in specs:
         if spec.name in wanted:
             refuse_taken_ports(spec, ours=ours)
+    if wanted & names_of(specs, ["envoy"]):
+        refuse_taken_network(parse_cluster_network(platform.settings.cluster_network), ours=ours)
     wish = save_wish(paths, wanted, kept_environment(os.environ))
     if supervisor:
         wake(supervisor)

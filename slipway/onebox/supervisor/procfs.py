@@ -102,25 +102,28 @@ def pss_bytes(pid: int) -> int:
     return sum(int(line.split()[1]) * 1024 for line in lines if line.startswith("Pss:"))
 
 
-def listening_inodes(host: str, port: int) -> set[str]:
-    """Socket inodes that listen on a port at ``host`` or at every address."""
-    wanted = {_kernel_address(host), _kernel_address("0.0.0.0")}
-    found = set()
+def _listening() -> Iterator[tuple[ipaddress.IPv4Address, int, str]]:
+    """Address, port and socket inode of everything that listens."""
     for line in (PROC / "net/tcp").read_text().splitlines()[1:]:
         fields = line.split()
-        address, _, number = fields[1].partition(":")
-        if fields[3] == LISTEN and address in wanted and int(number, 16) == port:
-            found.add(fields[9])
-    return found
-
-
-def _kernel_address(host: str) -> str:
-    return ipaddress.IPv4Address(host).packed[::-1].hex().upper()  # little-endian machines print it reversed
+        if fields[3] == LISTEN:
+            address, _, port = fields[1].partition(":")
+            packed = bytes.fromhex(address)[::-1]  # little-endian machines print it reversed
+            yield ipaddress.IPv4Address(packed), int(port, 16), fields[9]
 
 
 def listeners(host: str, port: int) -> list[int | None]:
-    """Pids that listen on a port; None stands for one whose files we may not read (another user's)."""
-    inodes = listening_inodes(host, port)
+    """Pids that listen on a port at ``host`` or at every address; None is one whose files we may not read."""
+    wanted = {ipaddress.IPv4Address(host), ipaddress.IPv4Address("0.0.0.0")}
+    return _owners({inode for address, number, inode in _listening() if address in wanted and number == port})
+
+
+def listeners_in(network: ipaddress.IPv4Network) -> list[int | None]:
+    """Pids that listen at addresses of ``network``; None as above."""
+    return _owners({inode for address, _, inode in _listening() if address in network})
+
+
+def _owners(inodes: set[str]) -> list[int | None]:
     if not inodes:
         return []
     owners: list[int | None] = [pid for pid in pids() if _holds(pid, inodes)]
