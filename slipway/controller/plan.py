@@ -55,13 +55,23 @@ def stamped(obj: Object) -> Object:
     return {**obj, "metadata": {**meta, "annotations": {**meta.get("annotations", {}), APPLIED: digest}}}
 
 
-def actions(desired: Sequence[Object], observed: Mapping[ObjectKey, Object]) -> list[Step]:
+def fingerprint(obj: Mapping[str, Any]) -> str:
+    """Of everything that an apply decides: not the status, not what the API itself writes into metadata."""
+    body = {key: value for key, value in obj.items() if key not in ("metadata", "status")}
+    meta = {key: obj["metadata"].get(key) for key in ("labels", "annotations", "ownerReferences")}
+    return hashlib.sha256(json.dumps([body, meta], sort_keys=True).encode()).hexdigest()
+
+
+def actions(
+    desired: Sequence[Object], observed: Mapping[ObjectKey, Object], accepted: Mapping[ObjectKey, str] | None = None
+) -> list[Step]:
     """Writes in the order of ``desired``, then deletions; none when everything is as it should be.
 
     ``observed`` holds the objects that this SeldonDeployment owns. What is left over may still serve: it is deleted
-    only when nothing else is to be written and every desired Deployment is ready, Deployments last.
+    only when nothing else is to be written and every desired Deployment is ready, Deployments last. ``accepted``: the
+    fingerprint of what the API made of the last apply where it did not take it literally; that is no difference.
     """
-    steps, held = changes(desired, observed)
+    steps, held = changes(desired, observed, accepted)
     wanted_keys = {key_of(obj) for obj in desired}
     settled = not steps and not held and all(is_ready(observed[key]) for key in wanted_keys if key[0] == "Deployment")
     left_over = [observed[key] for key in sorted(observed.keys() - wanted_keys) if not _is_going(observed[key])]
@@ -69,7 +79,9 @@ def actions(desired: Sequence[Object], observed: Mapping[ObjectKey, Object]) -> 
     return steps + [Step("Delete", obj, "not declared") for obj in left_over if settled]
 
 
-def changes(desired: Sequence[Object], observed: Mapping[ObjectKey, Object]) -> tuple[list[Step], list[Step]]:
+def changes(
+    desired: Sequence[Object], observed: Mapping[ObjectKey, Object], accepted: Mapping[ObjectKey, str] | None = None
+) -> tuple[list[Step], list[Step]]:
     """(what to write now, in the order of ``desired``; what is held until something is ready to take requests)."""
     steps: list[Step] = []
     held: list[Step] = []
@@ -78,10 +90,17 @@ def changes(desired: Sequence[Object], observed: Mapping[ObjectKey, Object]) -> 
         wanted = stamped(unrestarted(item, found))
         if found is None:
             steps.append(Step("Create", wanted, "missing"))
-        elif difference := first_difference(wanted, found):
+        elif (difference := first_difference(wanted, found)) and not _is_accepted(wanted, found, accepted or {}):
             step = Step("Update", wanted, f"{difference} differs")
             (held if _must_wait(wanted, found, observed) else steps).append(step)
     return steps, held
+
+
+def _is_accepted(wanted: Object, found: Object, accepted: Mapping[ObjectKey, str]) -> bool:
+    """The same apply gave exactly this before: one more would change nothing."""
+    found_digest = (found["metadata"].get("annotations") or {}).get(APPLIED)
+    is_same = found_digest == wanted["metadata"]["annotations"][APPLIED]
+    return is_same and accepted.get(key_of(wanted)) == fingerprint(found)
 
 
 def _must_wait(wanted: Object, found: Object, observed: Mapping[ObjectKey, Object]) -> bool:

@@ -21,7 +21,7 @@ from slipway.controller.events import record
 from slipway.controller.facts import Facts
 from slipway.controller.meta import DEPLOYMENT_ID, MANAGER
 from slipway.controller.models import Resolved, follows_alias, resolve_models
-from slipway.controller.plan import ObjectKey, Step, actions, changes, key_of
+from slipway.controller.plan import ObjectKey, Step, actions, changes, fingerprint, first_difference, key_of
 from slipway.controller.pod_labels import label_changes
 from slipway.controller.queue import Key
 from slipway.controller.secrets import ModelSecret
@@ -83,6 +83,8 @@ class Reconciler:
     registry: RegistryAddress | None
     looked: dict[Key, float] = field(default_factory=dict)
     """When aliases that are followed were last asked for, by the event loop's clock."""
+    accepted: dict[Key, dict[ObjectKey, str]] = field(default_factory=dict)
+    """Fingerprints of what the API made of applies that it did not take literally, by SeldonDeployment."""
 
     async def __call__(self, key: Key) -> float | None:
         """None when there is nothing left to do until something changes; else seconds to wait."""
@@ -90,6 +92,7 @@ class Reconciler:
         obj = self.deployments.objects(SELDON_DEPLOYMENT, namespace).get(name)
         if obj is None or "deletionTimestamp" in obj["metadata"]:
             self.looked.pop(key, None)
+            self.accepted.pop(key, None)
             return None  # what it owned is collected by the API
         old = obj.get("status") or {}
         if causes := self._review(obj):
@@ -144,12 +147,12 @@ class Reconciler:
             return
         whole = default(sdep, predictor_servers=self.settings.predictor_servers)
         existing = [obj for obj in traffic(whole, Facts(self.settings)) if key_of(obj) in owned]
-        steps, _ = changes(existing, owned)
+        steps, _ = changes(existing, owned, self.accepted.get((sdep.namespace, sdep.name)))
         for step in steps:
             await self._write(sdep, step)
 
     async def _apply(self, sdep: SeldonDeployment, facts: Facts) -> None:
-        steps = actions(desired(sdep, facts), self._owned(sdep))
+        steps = actions(desired(sdep, facts), self._owned(sdep), self.accepted.get((sdep.namespace, sdep.name)))
         await self.secret.ensure(sdep)
         for step in steps:
             await self._write(sdep, step)
@@ -166,10 +169,19 @@ class Reconciler:
                 return  # gone already: what was wanted
         else:
             result = await self.kube.apply(step.object, field_manager=MANAGER)
+            self._accept(sdep, step.object, result)
         self.dependents.wrote(kind, sdep.namespace, name, result)
         if kind.kind not in NO_EVENT:
             message = f"{step.verb}d {kind.kind} {name}: {step.reason}"
             await record(self.kube, sdep, f"{step.verb}{kind.kind}", message, now=_now())
+
+    def _accept(self, sdep: SeldonDeployment, applied: Object, result: Object) -> None:
+        """Remember an answer that differs from what was applied, or every look would apply it again."""
+        answers = self.accepted.setdefault((sdep.namespace, sdep.name), {})
+        answers.pop(key_of(applied), None)
+        if difference := first_difference(applied, result):
+            answers[key_of(applied)] = fingerprint(result)
+            log.warning("%s/%s: the API keeps %s otherwise", *key_of(applied), difference)
 
     def _owned(self, sdep: SeldonDeployment) -> dict[ObjectKey, Object]:
         """By owner uid, not by name: another's objects are never ours to change or delete."""

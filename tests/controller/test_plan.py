@@ -12,7 +12,17 @@ from hypothesis import strategies as st
 from slipway.contract.sdep import SeldonDeployment
 from slipway.controller.desired import desired
 from slipway.controller.facts import Facts
-from slipway.controller.plan import ObjectKey, Step, actions, amount, first_difference, is_ready, key_of, stamped
+from slipway.controller.plan import (
+    ObjectKey,
+    Step,
+    actions,
+    amount,
+    fingerprint,
+    first_difference,
+    is_ready,
+    key_of,
+    stamped,
+)
 from tests.contract.manifests import Manifest, component, node, predictor, sdep
 from tests.controller.cases import CASES, SETTINGS, load
 
@@ -212,3 +222,17 @@ def test_stamp_changes_with_the_object():
     one, other = {"metadata": {"name": "x"}, "a": 1}, {"metadata": {"name": "x"}, "a": 2}
     assert stamped(one) != stamped(other)
     assert stamped(one) == stamped(deepcopy(one))
+
+
+def test_what_the_api_made_of_an_apply_is_not_applied_again_until_somebody_changes_it():
+    world = settled(sdep())
+    deployment = world["Deployment", "iris-main-0-clf"]
+    deployment["spec"]["strategy"]["rollingUpdate"]["maxUnavailable"] = "25%"
+    wanted = objects(sdep())
+    assert lines(actions(wanted, world)) == ["Update Deployment iris-main-0-clf"]
+    accepted = {("Deployment", "iris-main-0-clf"): fingerprint(deployment)}
+    assert actions(wanted, world, accepted) == []
+    deployment["status"]["readyReplicas"] = 0
+    assert actions(wanted, world, accepted) == []
+    deployment["spec"]["strategy"]["rollingUpdate"]["maxUnavailable"] = "50%"
+    assert lines(actions(wanted, world, accepted)) == ["Update Deployment iris-main-0-clf"]

@@ -219,3 +219,28 @@ async def test_label_edit_reaches_a_running_pod_and_rolls_nothing(platform):
     after = await platform.kube.get(DEPLOYMENT, IRIS, namespace=NAMESPACE)
     assert after["spec"] == before["spec"]
     assert after["metadata"]["labels"]["team"] == "b"
+
+
+async def test_value_that_the_api_replaces_is_written_once(platform, monkeypatch):
+    plain = platform.kube.apply
+
+    async def mutating(obj: dict[str, Any], **options: Any) -> dict[str, Any]:
+        """An admission web hook with an opinion."""
+        if obj["kind"] == "Deployment":
+            obj = {**obj, "spec": {**obj["spec"], "progressDeadlineSeconds": 99}}
+        return await plain(obj, **options)
+
+    monkeypatch.setattr(platform.kube, "apply", mutating)
+    await platform.apply(sdep(predictor(progressDeadlineSeconds=100)))
+    await available(platform, IRIS)
+    deployment = await platform.kube.get(DEPLOYMENT, IRIS, namespace=NAMESPACE)
+    assert deployment["spec"]["progressDeadlineSeconds"] == 99
+    events = await platform.events()
+    assert (events["CreateDeployment"], events.get("UpdateDeployment")) == (1, None)
+
+
+async def test_misspelt_field_of_a_container_is_failed_with_its_name(platform):
+    spec = {"spec": {"containers": [{"name": "clf", "image": "x:1", "imagePullPolice": "Always"}]}}
+    await platform.apply(sdep(predictor(componentSpecs=[spec])))
+    status = await platform.until(lambda status: status["state"] == "Failed", what="Failed")
+    assert "imagePullPolice" in status["description"]
