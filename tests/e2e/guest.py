@@ -56,11 +56,11 @@ class Answer:
     model: str
 
 
-def write_image_folder(root: Path) -> Path:
+def write_image_folder(root: Path, name: str = "label-counter") -> Path:
     """A copy of the repository's ``images/`` and ``requirements/`` with the reader's folder; answers that folder."""
-    for name in ("images", "requirements"):
-        shutil.copytree(REPOSITORY / name, root / name, dirs_exist_ok=True)
-    folder = root / "images" / "label-counter"
+    for copied in ("images", "requirements"):
+        shutil.copytree(REPOSITORY / copied, root / copied, dirs_exist_ok=True)
+    folder = root / "images" / name
     folder.mkdir()
     (folder / "image.yaml").write_text(IMAGE_YAML)
     (folder / "label_counter.py").write_text(CLASS)
@@ -137,7 +137,7 @@ async def over_rest(platform: Platform, photo: bytes, *, name: str = NAME, names
 
 async def over_grpc(platform: Platform, photo: bytes) -> Answer:
     async with grpc.aio.insecure_channel(platform.gateway) as channel:
-        call = services.SeldonStub(channel).Predict(  # type: ignore[no-untyped-call]  - generated
+        call = services.SeldonStub(channel).Predict(  # type: ignore[no-untyped-call]
             pb.SeldonMessage(binData=photo),
             metadata=(("seldon", NAME), ("namespace", NAMESPACE)),
             timeout=CALL_TIMEOUT_S,
