@@ -3,13 +3,16 @@ from __future__ import annotations
 import ipaddress
 import os
 import socket
+from contextlib import ExitStack
 from itertools import pairwise
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 from hypothesis import given
 from hypothesis import strategies as st
 
+from slipway.cli.main import main
 from slipway.onebox.paths import Paths
 from slipway.onebox.services.networks import choose_network, refuse_taken_network
 from slipway.onebox.services.start import prepare
@@ -57,3 +60,27 @@ def test_prepare_chooses_a_network_once_and_remembers_it(tmp_path: Path) -> None
         other.sockets.rmdir()
     finally:
         paths.sockets.rmdir()
+
+
+def test_up_on_another_platforms_gateway_port_is_refused_with_its_owner(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As an Envoy listens: the kernel would let a second one in."""
+    paths = Paths(tmp_path)
+    monkeypatch.setenv("SLIPWAY_HOME", str(tmp_path))
+    with socket.socket() as gateway, ExitStack() as stack:
+        gateway.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        gateway.bind(("127.0.0.1", 0))
+        gateway.listen()
+        port = gateway.getsockname()[1]
+        free = [stack.enter_context(socket.socket()) for _ in range(3)]  # bound, not listening: nobody else's now
+        for one in free:
+            one.bind(("127.0.0.1", 0))
+        flags = zip(("--api-port", "--mlflow-port", "--s3-port"), (one.getsockname()[1] for one in free), strict=True)
+        words = [word for flag, number in flags for word in (flag, str(number))]
+        done = CliRunner().invoke(main, ["up", "--gateway-port", str(port), *words])
+    paths.sockets.rmdir()
+    assert done.exit_code == 1
+    assert f"envoy-0: 127.0.0.1:{port} is taken by pid {os.getpid()} (" in done.output
+    assert "stop it, or choose another port with --gateway-port" in done.output
+    assert not list(paths.run.glob("*.json"))
