@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -25,19 +26,20 @@ ACTIVATIONS = ("leaky", "linear", "relu", "relu6", "logistic", "mish", "swish")
 
 
 @st.composite
-def cfg_texts(draw: st.DrawFn) -> str:
+def cfg_texts(draw: st.DrawFn, activations: Sequence[str] = ACTIVATIONS) -> str:
     """Small valid cfgs of every layer kind; the last two layers are a convolution and a yolo head."""
     text = f"[net]\nwidth={draw(st.integers(6, 16))}\nheight={draw(st.integers(6, 16))}\nchannels=3\n"
     text += "[convolutional]\nfilters=8\nsize=3\npad=1\nbatch_normalize=1\nactivation=leaky\n"
     for _ in range(draw(st.integers(1, 6))):
         shapes = [layer.shape for layer in parse_network(text + TAIL).layers[:-2]]
-        text += draw(_next_layer(shapes))
+        text += draw(_next_layer(shapes, activations))
     return text + TAIL
 
 
-def _next_layer(shapes: list[Shape]) -> st.SearchStrategy[str]:
+def _next_layer(shapes: list[Shape], activations: Sequence[str]) -> st.SearchStrategy[str]:
     last, index = shapes[-1], len(shapes)
-    kinds = [_convolutional(last), _maxpool(), _route(shapes, index), _shortcut(shapes, index)]
+    kinds = [_convolutional(last, activations), _maxpool(), _route(shapes, index)]
+    kinds.append(_shortcut(shapes, index, activations))
     kinds.append(st.just("[dropout]\nprobability=.2\n"))
     if max(last.height, last.width) <= 16:
         kinds.append(st.sampled_from(["[upsample]\nstride=2\n", "[upsample]\nstride=3\nscale=.5\n"]))
@@ -48,7 +50,7 @@ def _next_layer(shapes: list[Shape]) -> st.SearchStrategy[str]:
     return st.one_of(kinds)
 
 
-def _convolutional(last: Shape) -> st.SearchStrategy[str]:
+def _convolutional(last: Shape, activations: Sequence[str]) -> st.SearchStrategy[str]:
     groups = [count for count in (1, 2, 4, last.channels) if last.channels % count == 0]
     return st.builds(
         lambda group, times, size, stride, norm, activation: (
@@ -60,7 +62,7 @@ def _convolutional(last: Shape) -> st.SearchStrategy[str]:
         st.sampled_from([1, 3, 5]),
         st.integers(1, 2),
         st.integers(0, 1),
-        st.sampled_from(ACTIVATIONS),
+        st.sampled_from(activations),
     )
 
 
@@ -85,12 +87,12 @@ def _route(shapes: list[Shape], index: int) -> st.SearchStrategy[str]:
     )
 
 
-def _shortcut(shapes: list[Shape], index: int) -> st.SearchStrategy[str]:
+def _shortcut(shapes: list[Shape], index: int, activations: Sequence[str]) -> st.SearchStrategy[str]:
     alike = [place for place, shape in enumerate(shapes) if shape == shapes[-1]]
     return st.builds(
         lambda place, activation: f"[shortcut]\nfrom={place - index}\nactivation={activation}\n",
         st.sampled_from(alike),
-        st.sampled_from(ACTIVATIONS),
+        st.sampled_from(activations),
     )
 
 
