@@ -16,6 +16,7 @@ import aiohttp
 
 from slipway.registry import RegistryAddress, RegistryError, is_model_reference, parse_model_reference, resolve
 from slipway.storage.cache import ModelCache
+from slipway.storage.checksums import SUMS_NAME, parse_sums
 from slipway.storage.errors import StorageError
 from slipway.storage.fetch import Fetched, Wanted, fetch
 from slipway.storage.s3 import Progress
@@ -34,11 +35,15 @@ def main() -> int:
     try:
         wanted = _wanted(arguments.uri)
         cache = ModelCache(Path(os.environ.get("SLIPWAY_MODEL_CACHE", arguments.folder / ".cache")))
-        fetched = fetch(wanted, cache, progress=_progress_lines(wanted.uri))
+        fetched = fetch(
+            wanted, cache, progress=_progress_lines(wanted.uri), use=lambda found: fill(arguments.folder, found, wanted)
+        )
     except (StorageError, RegistryError) as exc:
         print(f"refused: {exc}", file=sys.stderr)
         return 1
-    fill(arguments.folder, fetched, wanted)
+    except OSError as exc:  # a full disk, a cache of another user
+        print(f"failed: {arguments.uri}: {exc}", file=sys.stderr)
+        return 1
     print(f"{wanted.uri}: {fetched.digest} {fetched.note}")
     return 0
 
@@ -63,20 +68,19 @@ def _wanted(uri: str) -> Wanted:
 
 
 def fill(folder: Path, fetched: Fetched, wanted: Wanted) -> None:
-    """Hard-link (or copy, across file systems) the verified files into ``folder`` and say what they are."""
+    """Hard-link (or copy, across file systems) the listed files into ``folder``, no others, and say what they are."""
     folder.mkdir(parents=True, exist_ok=True)
-    for path in fetched.folder.rglob("*"):
-        target = folder / path.relative_to(fetched.folder)
-        if path.is_dir():
-            target.mkdir(parents=True, exist_ok=True)
-            continue
+    for name in (SUMS_NAME, *parse_sums((fetched.folder / SUMS_NAME).read_bytes())):
+        path, target = fetched.folder / name, folder / name
         target.parent.mkdir(parents=True, exist_ok=True)
         target.unlink(missing_ok=True)
         try:
             os.link(path, target)
         except OSError:  # another file system
             shutil.copyfile(path, target)
-    (folder / PROVENANCE_NAME).write_text(json.dumps(_provenance(fetched, wanted)))
+    provenance = folder / PROVENANCE_NAME
+    provenance.unlink(missing_ok=True)  # a listed file of that name would be the cache's own
+    provenance.write_text(json.dumps(_provenance(fetched, wanted)))
 
 
 def _provenance(fetched: Fetched, wanted: Wanted) -> dict[str, str]:

@@ -1,7 +1,8 @@
 """A content-addressed cache of model folders.
 
 ``<root>/sha256-<hex>/`` holds one verified folder, ``<root>/sha256-<hex>.json`` where it came from, and
-``<root>/uri-<hex>.json`` points from a URI without a registered digest to the folder last read from it.
+``<root>/uri-<hex>.json`` points from a URI without a registered digest to the folder last read from it. What a killed
+process left in ``<root>/incoming-<hex>/`` goes when the same thing is fetched again.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from slipway.storage.checksums import SUMS_NAME
+from slipway.storage.checksums import DIGEST, SUMS_NAME
 
 
 class ModelCache:
@@ -33,38 +34,38 @@ class ModelCache:
         return self.root / f"{digest.replace(':', '-')}.json"
 
     def origin(self, digest: str) -> dict[str, Any] | None:
-        """``{source, etags}`` of a cached folder, or None when the digest is not cached."""
+        """``{source, etags}`` of a cached folder, empty when that was lost, None when the digest is not cached."""
         if not (self.folder(digest) / SUMS_NAME).is_file():
             return None
-        origin: dict[str, Any] = json.loads(self._origin_path(digest).read_text())
-        return origin
+        return self._read(self._origin_path(digest))
 
     @contextlib.contextmanager
     def lock(self, key: str) -> Iterator[None]:
         """One process at a time fetches ``key``; released by the kernel when the holder dies."""
-        name = hashlib.sha256(key.encode()).hexdigest()[:32]
-        with (self.root / f"lock-{name}").open("w") as file:
+        with (self.root / f"lock-{_hashed(key)}").open("w") as file:
             fcntl.flock(file, fcntl.LOCK_EX)
             yield
 
-    def make_incoming(self) -> Path:
-        """A fresh folder to fill before ``store``."""
-        incoming = self.root / f"incoming-{os.getpid()}"
-        shutil.rmtree(incoming, ignore_errors=True)
-        incoming.mkdir()
-        return incoming
+    @contextlib.contextmanager
+    def incoming(self, key: str) -> Iterator[Path]:
+        """A fresh folder to fill before ``store``; the caller holds ``lock(key)``. What is not stored is removed."""
+        folder = self.root / f"incoming-{_hashed(key)}"
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir()
+        try:
+            yield folder
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
 
     def store(self, incoming: Path, digest: str, *, origin: dict[str, Any]) -> Path:
-        """Move a verified folder to its place, read-only, over one that may be there already."""
+        """Move a verified folder to its place, read-only, over one that may be there; the caller holds the digest's lock."""
         for path in incoming.rglob("*"):
             if path.is_file():
                 path.chmod(0o444)
         self._write(self._origin_path(digest), origin)
         folder = self.folder(digest)
         if folder.exists():  # Pods hold hard links to its files, not the folder
-            old = incoming.with_name(f"{incoming.name}-old")
-            folder.rename(old)
-            shutil.rmtree(old)
+            shutil.rmtree(folder)
         incoming.rename(folder)
         return folder
 
@@ -74,18 +75,31 @@ class ModelCache:
         self._origin_path(digest).unlink(missing_ok=True)
 
     def _pointer(self, uri: str) -> Path:
-        return self.root / f"uri-{hashlib.sha256(uri.encode()).hexdigest()[:32]}.json"
+        return self.root / f"uri-{_hashed(uri)}.json"
 
     def point(self, uri: str, digest: str) -> None:
         self._write(self._pointer(uri), {"uri": uri, "digest": digest})
 
     def pointed(self, uri: str) -> str | None:
         """The digest last read from ``uri``."""
-        path = self._pointer(uri)
-        return str(json.loads(path.read_text())["digest"]) if path.is_file() else None
+        digest = self._read(self._pointer(uri)).get("digest")
+        return digest if isinstance(digest, str) and DIGEST.fullmatch(digest) else None
+
+    @staticmethod
+    def _read(path: Path) -> dict[str, Any]:
+        """Empty where the file is missing or damaged: it only saves a download."""
+        try:
+            value = json.loads(path.read_text())
+        except (OSError, ValueError):
+            return {}
+        return value if isinstance(value, dict) else {}
 
     @staticmethod
     def _write(path: Path, value: dict[str, Any]) -> None:
         temporary = path.with_suffix(f".{os.getpid()}.tmp")
         temporary.write_text(json.dumps(value))
         temporary.replace(path)
+
+
+def _hashed(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()[:32]

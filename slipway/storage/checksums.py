@@ -12,6 +12,7 @@ from slipway.storage.errors import DigestMismatch
 SUMS_NAME = "SHA256SUMS"
 READ_BYTES = 1024 * 1024
 MAX_FILES = 10_000
+DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
 _LINE = re.compile(r"(?P<digest>[0-9a-f]{64}) [ *](?P<path>.+)")
 
 

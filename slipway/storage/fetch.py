@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
+import shutil
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 from slipway.storage.cache import ModelCache
-from slipway.storage.checksums import SUMS_NAME, digest_of_sums, parse_sums, sums_of_folder, verify_folder
-from slipway.storage.errors import DigestMismatch, SourceNotFound, StorageUnavailable, UnsupportedUri
+from slipway.storage.checksums import DIGEST, SUMS_NAME, digest_of_sums, parse_sums, sums_of_folder, verify_folder
+from slipway.storage.errors import DigestMismatch, SourceNotFound, StorageError, StorageUnavailable, UnsupportedUri
 from slipway.storage.s3 import Progress, RemoteFile, S3Folder
 
 _log = logging.getLogger(__name__)
@@ -25,6 +28,15 @@ class Wanted:
     source: str
     digest: str | None = None
 
+    def __post_init__(self) -> None:
+        if self.digest is not None and not DIGEST.fullmatch(self.digest):
+            raise StorageError(f"{self.uri}: the digest {self.digest!r} is not sha256: and 64 hexadecimal digits")
+
+    @property
+    def key(self) -> str:
+        """Who fetches the same thing waits for the first one."""
+        return self.digest or self.uri
+
 
 @dataclass(frozen=True)
 class Fetched:
@@ -35,16 +47,20 @@ class Fetched:
     note: str
 
 
-def fetch(wanted: Wanted, cache: ModelCache, *, progress: Progress) -> Fetched:
-    """Verified bytes of ``wanted`` or a StorageError.
+Use = Callable[[Fetched], None]
+"""Called while no other process can replace or drop the folder."""
+
+
+def fetch(wanted: Wanted, cache: ModelCache, *, progress: Progress, use: Use = lambda _: None) -> Fetched:
+    """Verified bytes of ``wanted``, or a StorageError (OSError: the cache's disk).
 
     A cached folder is used when the store is away or still holds the objects the folder was made from. When the
     store answers with other objects, they are read and verified: a changed object is refused, not papered over.
     """
-    with cache.lock(wanted.digest or wanted.uri):
+    with cache.lock(wanted.key):
         if local := _local_path(wanted.source):
-            return _fetch_local(local, wanted, cache)
-        return _fetch_s3(wanted, cache, progress=progress)
+            return _fetch_local(local, wanted, cache, use)
+        return _fetch_s3(wanted, cache, use, progress=progress)
 
 
 def _local_path(source: str) -> Path | None:
@@ -54,48 +70,66 @@ def _local_path(source: str) -> Path | None:
     return Path(source) if source.startswith("/") else None
 
 
-def _fetch_local(path: Path, wanted: Wanted, cache: ModelCache) -> Fetched:
+def _fetch_local(path: Path, wanted: Wanted, cache: ModelCache, use: Use) -> Fetched:
     if not path.is_dir():
         raise SourceNotFound(f"{wanted.uri}: {path} is not a folder")
-    incoming = cache.make_incoming()
-    sizes = {file.relative_to(path).as_posix(): file for file in path.rglob("*") if file.is_file()}
-    for name, file in sizes.items():
-        target = incoming / name
-        target.parent.mkdir(parents=True, exist_ok=True)
-        target.write_bytes(file.read_bytes())
-    return _verified(incoming, wanted, cache, etags={}, note=f"copied from {path}")
+    with cache.incoming(wanted.key) as incoming:
+        for file in path.rglob("*"):
+            name = file.relative_to(path)
+            if file.is_file():
+                (incoming / name).parent.mkdir(parents=True, exist_ok=True)
+                shutil.copyfile(file, incoming / name)
+            elif file.is_symlink():
+                raise SourceNotFound(f"{wanted.uri}: {name} is a link to no file: a model folder holds files")
+        return _keep(incoming, wanted, cache, use, etags={}, note=f"copied from {path}")
 
 
-def _fetch_s3(wanted: Wanted, cache: ModelCache, *, progress: Progress) -> Fetched:
+def _fetch_s3(wanted: Wanted, cache: ModelCache, use: Use, *, progress: Progress) -> Fetched:
     if urlsplit(wanted.source).scheme != "s3":
         raise UnsupportedUri(f"{wanted.uri!r} cannot be read here; these can: {SCHEMES}")
     store = S3Folder(wanted.source)
-    digest = wanted.digest or cache.pointed(wanted.uri)
-    cached = _cached(digest, cache) if digest else None
+    away: StorageUnavailable | None = None
+    files: list[RemoteFile] = []
     try:
         files = store.files()
     except StorageUnavailable as exc:
-        if cached is None:
-            raise
-        return Fetched(cached.folder, cached.digest, f"from the verified cache; the store is away ({exc})")
+        away = exc
     etags = {file.path: file.etag for file in files}
-    if cached and (origin := cache.origin(cached.digest)) and origin["etags"] == etags:
-        return cached
-    return _download(store, files, wanted, cache, progress=progress)
+    if digest := wanted.digest or cache.pointed(wanted.uri):
+        with _locked(digest, wanted, cache):
+            if cached := _cached(digest, cache, etags=etags, away=away):
+                use(cached)
+                return cached
+    if away:
+        raise away
+    with cache.incoming(wanted.key) as incoming:
+        store.download(files, incoming, progress=progress)
+        size = sum(file.size_bytes for file in files)
+        return _keep(incoming, wanted, cache, use, etags=etags, note=f"downloaded {size:,} bytes from {store.uri}")
 
 
-def _cached(digest: str, cache: ModelCache) -> Fetched | None:
-    """The cached folder, verified once more; a folder that went bad is dropped."""
-    if cache.origin(digest) is None:
+def _locked(digest: str, wanted: Wanted, cache: ModelCache) -> contextlib.AbstractContextManager[None]:
+    """The lock of a cached folder, unless it is the one that ``fetch`` holds."""
+    return contextlib.nullcontext() if digest == wanted.key else cache.lock(digest)
+
+
+def _cached(
+    digest: str, cache: ModelCache, *, etags: dict[str, str], away: StorageUnavailable | None
+) -> Fetched | None:
+    """The cached folder, verified once more, if the store holds no other objects; a folder that went bad is dropped."""
+    origin = cache.origin(digest)
+    if origin is None:
         return None
     folder = cache.folder(digest)
     try:
         _verify(folder, digest)
-    except DigestMismatch as exc:
+    except (DigestMismatch, OSError) as exc:
         _log.warning("the cached copy changed and is dropped: %s", exc)
         cache.drop(digest)
         return None
-    return Fetched(folder, digest, "from the verified cache")
+    if away:
+        return Fetched(folder, digest, f"from the verified cache; the store is away ({away})")
+    return Fetched(folder, digest, "from the verified cache") if origin.get("etags") == etags else None
 
 
 def _verify(folder: Path, digest: str) -> None:
@@ -105,17 +139,7 @@ def _verify(folder: Path, digest: str) -> None:
     verify_folder(folder, parse_sums(sums), where=str(folder))
 
 
-def _download(
-    store: S3Folder, files: list[RemoteFile], wanted: Wanted, cache: ModelCache, *, progress: Progress
-) -> Fetched:
-    incoming = cache.make_incoming()
-    store.download(files, incoming, progress=progress)
-    etags = {file.path: file.etag for file in files}
-    size = sum(file.size_bytes for file in files)
-    return _verified(incoming, wanted, cache, etags=etags, note=f"downloaded {size:,} bytes from {store.uri}")
-
-
-def _verified(incoming: Path, wanted: Wanted, cache: ModelCache, *, etags: dict[str, str], note: str) -> Fetched:
+def _keep(incoming: Path, wanted: Wanted, cache: ModelCache, use: Use, *, etags: dict[str, str], note: str) -> Fetched:
     """Check ``incoming`` against its own SHA256SUMS and against the wanted digest, then store it."""
     sums_path = incoming / SUMS_NAME
     if not sums_path.is_file():
@@ -129,6 +153,9 @@ def _verified(incoming: Path, wanted: Wanted, cache: ModelCache, *, etags: dict[
         raise DigestMismatch(f"{wanted.uri}: {extra[0]} is there but not listed in {SUMS_NAME}")
     if wanted.digest and found != wanted.digest:
         raise DigestMismatch(f"{wanted.uri}: registered as {wanted.digest}, {wanted.source} holds {found}")
-    folder = cache.store(incoming, found, origin={"source": wanted.source, "etags": etags})
-    cache.point(wanted.uri, found)
-    return Fetched(folder, found, note)
+    with _locked(found, wanted, cache):
+        folder = cache.store(incoming, found, origin={"source": wanted.source, "etags": etags})
+        cache.point(wanted.uri, found)
+        fetched = Fetched(folder, found, note)
+        use(fetched)
+    return fetched

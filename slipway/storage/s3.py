@@ -63,7 +63,8 @@ class S3Folder:
             for page in self._client.get_paginator("list_objects_v2").paginate(
                 Bucket=self.bucket, Prefix=f"{self.prefix}/" if self.prefix else ""
             ):
-                files.extend(self._remote_file(item) for item in page.get("Contents", []))
+                contents = page.get("Contents", [])
+                files.extend(self._remote_file(item) for item in contents if not _is_folder_marker(item))
                 if len(files) > MAX_FILES:
                     raise StorageError(f"{self.uri} holds more than {MAX_FILES} objects")
         except (botocore.exceptions.BotoCoreError, botocore.exceptions.ClientError) as exc:
@@ -105,3 +106,8 @@ class S3Folder:
             if status < 500:
                 return StorageError(f"{self.uri}: {exc}")
         return StorageUnavailable(f"{self.uri}: {exc}")
+
+
+def _is_folder_marker(item: Mapping[str, Any]) -> bool:
+    """An empty object ``models/``, as consoles make them to show a folder."""
+    return str(item["Key"]).endswith("/") and item["Size"] == 0
