@@ -44,14 +44,14 @@ class LazyGroup(click.Group):
 @click.command(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(package_name="slipway")
 def main() -> None:
-    r"""Take a Darknet model from a notebook to a canary.
+    """Take a Darknet model from a notebook to a canary.
 
     \b
     Examples:
       slipway up
       slipway apply -k seldon/overlays/canary
       slipway get sdep
-    """
+    """  # noqa: D301  - click reads the backspace character
 
 
 if __name__ == "__main__":

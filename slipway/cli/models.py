@@ -15,7 +15,7 @@ from slipway.onebox.services.credentials import load_model_credentials
 
 @click.group("model")
 def model_command() -> None:
-    r"""Register, list and pull model versions.
+    """Register, list and pull model versions.
 
     \b
     Examples:
@@ -23,7 +23,7 @@ def model_command() -> None:
       slipway model list
       slipway model alias yolo champion 3
       slipway model pull yolov3-tiny
-    """
+    """  # noqa: D301  - click reads the backspace character
 
 
 def _client() -> Any:

@@ -80,14 +80,14 @@ namespace_option = click.option("-n", "--namespace", metavar="NAME", help="Names
 @click.option("--dry-run", is_flag=True, help="Ask the API, store nothing.")
 @namespace_option
 def apply_command(files: tuple[str, ...], kustomization: str | None, namespace: str | None, *, dry_run: bool) -> None:
-    r"""Apply manifests: create what is new, change what differs.
+    """Apply manifests: create what is new, change what differs.
 
     \b
     Examples:
       slipway apply -f deployment.yaml
       slipway apply -f seldon/base/detector/
       slipway apply -k seldon/overlays/canary
-    """
+    """  # noqa: D301  - click reads the backspace character
     if not files and not kustomization:
         raise click.UsageError("say what to apply: -f FILE, -f DIR or -k DIR")
     objects: list[Object] = []
@@ -158,14 +158,14 @@ def get_command(
     *,
     all_namespaces: bool,
 ) -> None:
-    r"""List objects of a kind, or show one.
+    """List objects of a kind, or show one.
 
     \b
     Examples:
       slipway get sdep
       slipway get pods -A -o wide
       slipway get sdep/yolo -o yaml
-    """
+    """  # noqa: D301  - click reads the backspace character
     if "/" in what and name is None:
         what, _, name = what.partition("/")
     if all_namespaces and name:
@@ -242,13 +242,13 @@ def render_columns(lines: Sequence[Sequence[str]]) -> str:
 @click.argument("name", required=False)
 @namespace_option
 def describe_command(what: str, name: str | None, namespace: str | None) -> None:
-    r"""Show one object with its conditions and events.
+    """Show one object with its conditions and events.
 
     \b
     Examples:
       slipway describe sdep yolo
       slipway describe pod/yolo-stable-0-m-5d4f8 -n default
-    """
+    """  # noqa: D301  - click reads the backspace character
     if name is None:
         what, _, name = what.partition("/")
     if not name:
@@ -325,13 +325,13 @@ def logs_command(
     previous: bool,
     timestamps: bool,
 ) -> None:
-    r"""Print a Pod's logs.
+    """Print a Pod's logs.
 
     \b
     Examples:
       slipway logs yolo-stable-0-m-5d4f8 -c m
       slipway logs pod/yolo-stable-0-m-5d4f8 -c m -f
-    """
+    """  # noqa: D301  - click reads the backspace character
     name = pod.partition("/")[2] if pod.startswith(("pod/", "pods/", "po/")) else pod
 
     async def stream(kube: Kube) -> None:
@@ -360,14 +360,14 @@ def logs_command(
 def delete_command(
     what: str | None, names: tuple[str, ...], files: tuple[str, ...], namespace: str | None, *, ignore_not_found: bool
 ) -> None:
-    r"""Delete objects.
+    """Delete objects.
 
     \b
     Examples:
       slipway delete sdep yolo
       slipway delete sdep/yolo
       slipway delete -f deployment.yaml
-    """
+    """  # noqa: D301  - click reads the backspace character
     if what and "/" in what and not names:
         what, _, one = what.partition("/")
         names = (one,)

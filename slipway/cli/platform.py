@@ -46,7 +46,7 @@ class PartList(click.ParamType[tuple[str, ...]]):
 @click.option("--only", type=PartList(), default=(), metavar="PART,…", help="Start these and what they need.")
 @click.option("--without", type=PartList(), default=(), metavar="PART,…", help="Start all but these.")
 def up_command(only: tuple[str, ...], without: tuple[str, ...], **ports: int | None) -> None:
-    r"""Start the platform on this machine, or what of it does not run.
+    """Start the platform on this machine, or what of it does not run.
 
     Each process is shown when it is ready, with its seconds. Ports are remembered in SLIPWAY_HOME/settings.json.
 
@@ -55,7 +55,7 @@ def up_command(only: tuple[str, ...], without: tuple[str, ...], **ports: int | N
       slipway up
       slipway up --gateway-port 9090
       slipway up --without mlflow,s3
-    """
+    """  # noqa: D301  - click reads the backspace character
     began_s = time.monotonic()
     try:
         platform = prepare(Paths.from_env(), ports)
@@ -72,13 +72,13 @@ def up_command(only: tuple[str, ...], without: tuple[str, ...], **ports: int | N
 @click.command("down")
 @click.argument("parts", nargs=-1, metavar="[PART]...")
 def down_command(parts: tuple[str, ...]) -> None:
-    r"""Stop the platform in reverse start order, or some parts of it; `slipway up` brings them back.
+    """Stop the platform in reverse start order, or some parts of it; `slipway up` brings them back.
 
     \b
     Examples:
       slipway down
       slipway down mlflow s3 postgres
-    """
+    """  # noqa: D301  - click reads the backspace character
     paths = Paths.from_env()
     try:
         platform = Platform(paths, load_settings(paths.settings), ensure_secrets(paths.secrets))
@@ -94,7 +94,7 @@ def down_command(parts: tuple[str, ...]) -> None:
 @click.command("status")
 @click.option("--json", "as_json", is_flag=True, help="The same as one JSON object.")
 def status_command(*, as_json: bool) -> None:
-    r"""Show each process and each SeldonDeployment; exit code 3 when something is not ready.
+    """Show each process and each SeldonDeployment; exit code 3 when something is not ready.
 
     Readiness is asked of each process at this moment, in its own protocol. PSS is memory, with shared pages divided
     among their users.
@@ -103,7 +103,7 @@ def status_command(*, as_json: bool) -> None:
     Examples:
       slipway status
       slipway status --json | jq '.pss_bytes'
-    """
+    """  # noqa: D301  - click reads the backspace character
     paths = Paths.from_env()
     try:
         status: Status = observe(paths)
