@@ -46,7 +46,7 @@ class Gateway:
         return [Admin(self.layout.admin_socket(index)) for index in ENVOYS]
 
     async def publish(self, objects: Objects) -> bool:
-        return await self.publisher.publish(render(translate(objects, self.site), self.layout))
+        return not await self.publisher.publish(render(translate(objects, self.site), self.layout))
 
     async def counter(self, name: str) -> int:
         return sum([await admin.counter(name) or 0 for admin in self.admins])

@@ -16,6 +16,7 @@ from slipway.contract.protos import prediction_pb2 as pb
 from slipway.contract.protos import prediction_pb2_grpc as pb_grpc
 from slipway.onebox.mesh.layout import ENVOYS
 from slipway.onebox.mesh.render import render
+from slipway.onebox.mesh.steps import ROUTES_STAT
 from slipway.onebox.mesh.translate import translate
 from slipway.serving.body import payload_too_large
 from tests.onebox_mesh.envoys import Gateway, running_gateway, start_envoy
@@ -315,7 +316,9 @@ async def test_resources_that_envoy_refuses_are_reported_and_what_it_had_stays(t
     async with _running(tmp_path, {"stable": 0}, replicas={"stable": 1}) as (gateway, upstreams, client):
         wanted = render(translate(_objects(upstreams, {"stable": 0}), gateway.site), gateway.layout)
         broken = {**wanted.routes, "virtual_hosts": [{"name": "no domains"}]}
-        assert not await gateway.publisher.publish(replace(wanted, routes=broken))
+        assert await gateway.publisher.publish(replace(wanted, routes=broken)) == {ROUTES_STAT}
         assert "has not taken http.gateway.rds.gateway" in caplog.text
         assert await _predictor(client) == (200, "stable")
-        assert await gateway.publisher.publish(wanted)
+        assert await gateway.publisher.missing() == {ROUTES_STAT}
+        assert not await gateway.publisher.publish(wanted)
+        assert not await gateway.publisher.missing()

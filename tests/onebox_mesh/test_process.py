@@ -23,7 +23,7 @@ PREDICTIONS = "/seldon/default/yolo/api/v1.0/predictions"
 
 
 @asynccontextmanager
-async def _mesh_process(home, kubeconfig, port):
+async def mesh_process(home, kubeconfig, port):
     arguments = ["--home", str(home), "--kubeconfig", str(kubeconfig), "--gateway", f"127.0.0.1:{port}"]
     process = await asyncio.create_subprocess_exec(sys.executable, "-m", "slipway.onebox.mesh", *arguments)
     try:
@@ -39,7 +39,7 @@ async def test_mesh_process_follows_the_api_into_two_envoys(tmp_path):
     layout, port = Layout(Paths(tmp_path)), free_port()
     async with running_upstreams(stable=1, canary=1) as upstreams:
         objects = world([virtual_service({"stable": 100, "canary": 0})], upstreams.predictors(), ports=upstreams.ports)
-        async with running_api(objects, tmp_path) as (api, kubeconfig), _mesh_process(tmp_path, kubeconfig, port):
+        async with running_api(objects, tmp_path) as (api, kubeconfig), mesh_process(tmp_path, kubeconfig, port):
             await eventually(lambda: layout.bootstrap(1).exists())
             envoys = [await start_envoy(layout, index) for index in ENVOYS]
             try:
@@ -77,7 +77,7 @@ async def _answers(client, predictor) -> float:
 
 async def test_mesh_process_reports_what_it_cannot_honour_as_an_event(tmp_path):
     objects = world([virtual_service({"stable": 0}, fault={"delay": {}})], {"stable": {"127.20.0.1": True}})
-    async with running_api(objects, tmp_path) as (api, kubeconfig), _mesh_process(tmp_path, kubeconfig, free_port()):
+    async with running_api(objects, tmp_path) as (api, kubeconfig), mesh_process(tmp_path, kubeconfig, free_port()):
         found = await eventually(lambda: len(api.events) >= 2 and api.events, what="two events")
     assert {event["message"].partition(":")[0] for event in found} == {"spec.http[0].fault", "spec.http[1].fault"}
     assert {event["involvedObject"]["name"] for event in found} == {"yolo"}

@@ -11,7 +11,9 @@ from slipway.onebox.mesh.ir import Cluster, Endpoint, Finding
 from slipway.onebox.mesh.services import resolve_host
 from slipway.onebox.mesh.translate import Objects, Site, translate
 from slipway.onebox.mesh.virtual_services import FEEDBACK, effective_weights
-from tests.onebox_mesh.world import GATEWAY, gateway, item
+from tests.onebox_mesh.world import GATEWAY, destination_rule, gateway, item, virtual_service, world
+
+SITE = Site("127.0.0.1", 8080, "/page.html")
 
 READY = (Endpoint("127.20.0.1", 8000),)
 DECLARED = st.lists(st.tuples(st.booleans(), st.integers(0, 100)), min_size=2, max_size=6)
@@ -43,11 +45,33 @@ def test_duration_is_read(text, seconds):
     assert _reader(timeout=text).seconds("timeout", 7) == pytest.approx(seconds)
 
 
-@pytest.mark.parametrize("value", ["", "soon", "5", 5, "s", "5s!", [], "-1s"])
+@pytest.mark.parametrize("value", ["", "soon", "5", 5, "s", "5s!", [], "-1s", "999999999h"])
 def test_duration_that_is_none_is_reported_and_the_default_used(value):
     reader = _reader(timeout=value)
     assert reader.seconds("timeout", 7) == 7
     assert [item.field for item in reader.findings] == ["spec.timeout"]
+
+
+@pytest.mark.parametrize("value", [-1, 1.5, "3", True, 2**32])
+def test_number_that_is_none_is_reported_and_read_as_0(value):
+    reader = _reader(attempts=value)
+    assert reader.number("attempts", 7) == 0
+    assert [item.field for item in reader.findings] == ["spec.attempts"]
+
+
+def test_period_that_envoy_refuses_is_reported():
+    rule = destination_rule(
+        "stable", connectionPool={"tcp": {"connectTimeout": "0s"}}, outlierDetection={"interval": "0s"}
+    )
+    mesh = translate(world([virtual_service({"stable": 0})], {"stable": {"127.20.0.1": True}}, rules=[rule]), SITE)
+    assert [item.field.rpartition(".")[2] for item in mesh.findings] == ["connectTimeout", "interval"]
+    assert {(c.policy.connect_timeout_s, c.policy.outlier.interval_s) for c in mesh.clusters} == {(1, 10)}
+
+
+@pytest.mark.parametrize(("address", "port"), [("web", 8000), ("127.20.0.1", 0), ("127.20.0.1", 70000), (None, 8000)])
+def test_endpoint_that_is_none_is_left_out(address, port):
+    objects = world([virtual_service({"stable": 0})], {"stable": {address: True}}, ports={"http": port, "grpc": port})
+    assert [cluster.endpoints for cluster in translate(objects, SITE).clusters] == [(), ()]
 
 
 @pytest.mark.parametrize("pattern", ["(?=a)", "(?!a)", "(?<=a)", r"(a)\1", "a++", "(", "a" * 1025])
@@ -141,5 +165,5 @@ def test_translate_survives_any_spec(spec):
         destination_rules=(item("DestinationRule", "odd", spec),),
         gateways=(gateway(), item("Gateway", "odd", {"servers": spec})),
     )
-    mesh = translate(objects, Site("127.0.0.1", 8080, "/page.html"))
+    mesh = translate(objects, SITE)
     assert Finding("VirtualService", "", "x", "spec", "7 is not a mapping") in mesh.findings

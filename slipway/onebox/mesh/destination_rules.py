@@ -10,6 +10,7 @@ from slipway.onebox.mesh.fields import Reader
 from slipway.onebox.mesh.ir import Balancing, ClusterPolicy, Finding, OutlierDetection
 from slipway.onebox.mesh.services import Key, resolve_host
 
+MIN_PERIOD_S = 0.001  # as in Istio; Envoy refuses a cluster with 0
 _BALANCING: Mapping[str, Balancing] = {
     "UNSPECIFIED": "LEAST_REQUEST",
     "LEAST_CONN": "LEAST_REQUEST",
@@ -78,7 +79,7 @@ def _policy(reader: Reader, base: ClusterPolicy) -> ClusterPolicy:
         max_pending=http.number("http1MaxPendingRequests", base.max_pending),
         max_requests=http.number("http2MaxRequests", base.max_requests),
         max_connections=tcp.number("maxConnections", base.max_connections),
-        connect_timeout_s=tcp.seconds("connectTimeout", base.connect_timeout_s),
+        connect_timeout_s=tcp.seconds("connectTimeout", base.connect_timeout_s, least=MIN_PERIOD_S),
         balancing=_balancing(reader.child("loadBalancer"), base.balancing),
         outlier=_outlier(reader.child("outlierDetection")) or base.outlier,
     )
@@ -103,7 +104,7 @@ def _outlier(reader: Reader) -> OutlierDetection | None:
     return OutlierDetection(
         consecutive_5xx=reader.number("consecutive5xxErrors", 5),
         consecutive_gateway_errors=None if gateway is None else reader.number("consecutiveGatewayErrors", 0),
-        interval_s=reader.seconds("interval", default.interval_s),
-        base_ejection_s=reader.seconds("baseEjectionTime", default.base_ejection_s),
+        interval_s=reader.seconds("interval", default.interval_s, least=MIN_PERIOD_S),
+        base_ejection_s=reader.seconds("baseEjectionTime", default.base_ejection_s, least=MIN_PERIOD_S),
         max_ejection_percent=min(reader.number("maxEjectionPercent", default.max_ejection_percent), 100),
     )

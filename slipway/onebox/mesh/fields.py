@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from slipway.onebox.mesh.ir import Finding
-from slipway.onebox.mesh.limits import MAX_REGEX_CHARS
+from slipway.onebox.mesh.limits import MAX_DURATION_S, MAX_NUMBER, MAX_REGEX_CHARS
 
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)(ms|us|µs|ns|s|m|h)")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
@@ -80,17 +80,17 @@ class Reader:
         return value
 
     def number(self, key: str, default: int) -> int:
-        """An integer of 0 or more; anything else is reported and read as 0."""
+        """An integer from 0 to MAX_NUMBER; anything else is reported and read as 0."""
         value = self.data.get(key)
         if value is None:
             return default
-        if isinstance(value, int) and not isinstance(value, bool) and value >= 0:
+        if isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= MAX_NUMBER:
             return value
-        self.report(key, f"{value!r} is not a whole number of 0 or more: read as 0")
+        self.report(key, f"{value!r} is not a whole number from 0 to {MAX_NUMBER}: read as 0")
         return 0
 
-    def seconds(self, key: str, default: float) -> float:
-        """A duration such as ``1.5s`` or ``1m30s``."""
+    def seconds(self, key: str, default: float, *, least: float = 0.0) -> float:
+        """A duration such as ``1.5s`` or ``1m30s``, from ``least`` to MAX_DURATION_S."""
         value = self.data.get(key)
         if value is None:
             return default
@@ -98,7 +98,11 @@ class Reader:
         if not parts or "".join(number + unit for number, unit in parts) != str(value):
             self.report(key, f"{value!r} is not a duration such as 1.5s or 1m30s: {default:g} s is used")
             return default
-        return sum(float(number) * _SECONDS[unit] for number, unit in parts)
+        found = sum(float(number) * _SECONDS[unit] for number, unit in parts)
+        if least <= found <= MAX_DURATION_S:
+            return found
+        self.report(key, f"{value!r} is not between {least:g} and {MAX_DURATION_S:g} s: {default:g} s is used")
+        return default
 
     def regex(self, key: str) -> str | None:
         """A regular expression that RE2 takes; None, and a finding, for one that it does not."""

@@ -49,10 +49,17 @@ TCP_IDLE_S = 3600.0
 MAX_PAGE_BYTES = 256 * 1024
 """Bodies that Envoy answers itself: the page and the list of deployments."""
 MAX_REGEX_CHARS = 1024
+MAX_NUMBER = 2**31 - 1
+MAX_DURATION_S = 7 * 24 * 3600.0
+"""Above these a number of a manifest is not used: one that Envoy cannot read would make a whole file unreadable."""
 MAX_REGEX_PROGRAM = 4096
 
 APPLY_TIMEOUT_S = 2.0
 """How long one step of a change waits for the Envoys that run."""
+CHECK_S = 5.0
+"""How often the Envoys are asked whether they still have what was published: one may have been away at the time."""
+VALIDATE_TIMEOUT_S = 10.0
+MAX_REASON_CHARS = 500
 ADMIN_TIMEOUT_S = 0.5
 MAX_ADMIN_BYTES = 8 * 1024 * 1024
 SETTLE_S = 0.02

@@ -13,9 +13,12 @@ from slipway.kube.client import Kube
 from slipway.kube.kinds import DESTINATION_RULE, ENDPOINT_SLICE, GATEWAY, POD, SERVICE, VIRTUAL_SERVICE, Kind
 from slipway.kube.reflector import Reflector
 from slipway.onebox.mesh.findings import Findings, report
+from slipway.onebox.mesh.ir import Finding
 from slipway.onebox.mesh.layout import Layout
-from slipway.onebox.mesh.limits import ACCESS_LOG_CHECK_S, SETTLE_S, TICK_S
+from slipway.onebox.mesh.limits import ACCESS_LOG_CHECK_S, CHECK_S, SETTLE_S, TICK_S
+from slipway.onebox.mesh.refusals import Refusals
 from slipway.onebox.mesh.render import render
+from slipway.onebox.mesh.steps import ROUTES_STAT
 from slipway.onebox.mesh.translate import Object, Objects, Site, translate
 from slipway.onebox.mesh.write import Publisher, prepare
 from slipway.onebox.paths import Paths
@@ -43,15 +46,34 @@ async def run(kube: Kube, paths: Paths, here: Site) -> None:
 
 
 async def _follow(reflector: Reflector, kube: Kube, publisher: Publisher, *, here: Site, layout: Layout) -> None:
-    findings = Findings()
-    changed = True
+    findings, refusals = Findings(), Refusals(layout, here)
+    changed, checked = True, 0.0
     while True:
         if changed:
-            mesh = translate(_objects(reflector), here)
-            findings.update(mesh.findings, time.monotonic())
-            await publisher.publish(render(mesh, layout))
+            found = await _publish(_objects(reflector), publisher, refusals, here=here, layout=layout)
+            findings.update(found, time.monotonic())
         await report(kube, findings.due(time.monotonic()))
         changed = await _changed(reflector)
+        if not changed and time.monotonic() - checked > CHECK_S:
+            checked = time.monotonic()
+            changed = ROUTES_STAT in await publisher.missing() and await refusals.search(
+                refusals.settle(_objects(reflector))[0]
+            )
+
+
+async def _publish(
+    objects: Objects, publisher: Publisher, refusals: Refusals, *, here: Site, layout: Layout
+) -> tuple[Finding, ...]:
+    """Publishes, again without what Envoy refuses, and says what cannot be honoured."""
+    while True:
+        settled, refused = refusals.settle(objects)
+        mesh = translate(settled, here)
+        missing = await publisher.publish(render(mesh, layout))
+        if ROUTES_STAT not in missing:
+            refusals.accept(settled)
+            return (*mesh.findings, *refused)
+        if not await refusals.search(settled):
+            return (*mesh.findings, *refused)
 
 
 async def _changed(reflector: Reflector) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -11,6 +12,7 @@ from slipway.onebox.mesh.ir import Endpoint, Protocol
 Object = Mapping[str, Any]
 Key = tuple[str, str]
 SERVICE_NAME_LABEL = "kubernetes.io/service-name"
+MAX_PORT = 65535
 CLUSTER_DOMAIN = "cluster.local"
 
 
@@ -116,8 +118,17 @@ def _ready_endpoints(item: Object, labels: Mapping[Key, Mapping[str, str]]) -> I
         pod = labels.get((target.get("namespace") or namespace, target.get("name") or ""), {})
         for address in entry.get("addresses") or ():
             for name, number in ports:
-                if number:
+                if _is_endpoint(address, number):
                     yield LabelledEndpoint(name, Endpoint(str(address), int(number)), pod)
+
+
+def _is_endpoint(address: Any, port: Any) -> bool:
+    """One that is none would make Envoy refuse its whole cluster."""
+    try:
+        ipaddress.ip_address(address)
+    except ValueError:
+        return False
+    return isinstance(port, int) and 0 < port <= MAX_PORT
 
 
 def _key(item: Object) -> Key:

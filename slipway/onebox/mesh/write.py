@@ -48,17 +48,27 @@ class Publisher:
     def __init__(self, layout: Layout) -> None:
         self._layout = layout
         self._written: dict[str, str] = {}  # so that what did not change is not read back to be compared
+        self._given_up: set[tuple[str, str]] = set()  # stat name and version: nobody waits for them a second time
+        self._wanted: tuple[Mapping[str, str], ...] = tuple({} for _ in ENVOYS)
         self._admins = tuple(Admin(layout.admin_socket(index)) for index in ENVOYS)
 
-    async def publish(self, wanted: Resources) -> bool:
-        """False where a running Envoy has not taken a step in time; then nothing is removed."""
-        taken = True
+    async def publish(self, wanted: Resources) -> frozenset[str]:
+        """The stat names of what a running Envoy has not taken in time; then nothing is removed."""
+        missing: frozenset[str] = frozenset()
         for step in plan_steps(self._held(), wanted, self._layout):
-            if step.name == "removal" and not taken:
-                return False
+            if step.name == "removal" and missing:
+                break
+            self._wanted = tuple({**old, **new} for old, new in zip(self._wanted, step.expect, strict=True))
             if self._write(step):
-                taken &= await self._wait(step)
-        return taken
+                missing |= await self._wait(step)
+        return missing
+
+    async def missing(self) -> frozenset[str]:
+        """The stat names of what was published and a running Envoy does not have."""
+        found: set[str] = set()
+        for admin, wanted in zip(self._admins, self._wanted, strict=True):
+            found |= _missing(wanted, await admin.versions() or wanted)
+        return frozenset(found)
 
     def _held(self) -> dict[str, Resource]:
         return {item["name"]: item for item in _resources(self._layout.clusters) or ()}
@@ -71,19 +81,17 @@ class Publisher:
             log.info("%s: wrote %s", step.name, ", ".join(changed))
         return bool(changed)
 
-    async def _wait(self, step: Step) -> bool:
-        waits = (self._taken(admin, step, expect) for admin, expect in zip(self._admins, step.expect, strict=True))
-        return all(await asyncio.gather(*waits))
+    async def _wait(self, step: Step) -> frozenset[str]:
+        waits = (
+            self._untaken(admin, step, dict(expect.items() - self._given_up))
+            for admin, expect in zip(self._admins, step.expect, strict=True)
+        )
+        return frozenset().union(*await asyncio.gather(*waits))
 
-    async def _taken(self, admin: Admin, step: Step, expect: Mapping[str, str]) -> bool:
-        """True too for an Envoy that is not there: it will read the files when it starts."""
+    async def _untaken(self, admin: Admin, step: Step, expect: Mapping[str, str]) -> frozenset[str]:
+        """Nothing for an Envoy that is not there: it will read the files when it starts."""
         deadline = time.monotonic() + APPLY_TIMEOUT_S
-        missing: dict[str, str] = dict(expect)
-        while missing:
-            versions = await admin.versions()
-            if versions is None:
-                return True
-            missing = {name: version for name, version in expect.items() if versions.get(name) != version}
+        while missing := _missing(expect, await admin.versions() or expect):
             if time.monotonic() > deadline:
                 log.error(
                     "%s: %s has not taken %s within %s s: its log says why; what it had stays in use",
@@ -92,10 +100,10 @@ class Publisher:
                     ", ".join(sorted(missing)),
                     APPLY_TIMEOUT_S,
                 )
-                return not missing
-            if missing:
-                await asyncio.sleep(POLL_S)
-        return True
+                self._given_up = {(name, expect[name]) for name in missing}
+                break
+            await asyncio.sleep(POLL_S)
+        return missing
 
     async def rotate_access_logs(self) -> None:
         """Bounds the access logs: a file of ACCESS_LOG_BYTES becomes ``.1`` and Envoy begins a new one."""
@@ -104,6 +112,10 @@ class Publisher:
             if path.exists() and path.stat().st_size > ACCESS_LOG_BYTES:
                 path.replace(path.with_name(f"{path.name}.1"))
                 await self._admins[index].reopen_logs()
+
+
+def _missing(expect: Mapping[str, str], versions: Mapping[str, str]) -> frozenset[str]:
+    return frozenset(name for name, version in expect.items() if versions.get(name) != version)
 
 
 def _resources(path: Path) -> list[Resource] | None:
