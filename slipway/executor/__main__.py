@@ -9,10 +9,11 @@ from collections.abc import Sequence
 
 from slipway.executor.compile import compile_graph
 from slipway.executor.errors import GraphError, SettingError
-from slipway.executor.podinfo import call_limits, load_annotations
 from slipway.executor.predictor import load_spec
 from slipway.executor.process import serve
 from slipway.executor.settings import parse_settings
+from slipway.executor.timeouts import call_limits
+from slipway.serving.podinfo import AnnotationError, read_annotations
 from slipway.serving.server import BindError, run
 
 LOG = logging.getLogger("slipway.executor")
@@ -27,9 +28,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         graph = compile_graph(spec)
         if logged := [unit.name for unit in spec.graph.walk() if unit.logger]:
             LOG.warning("payload logging is not offered: the logger of %s has no effect", ", ".join(logged))
-        limits = call_limits({**spec.annotations, **load_annotations(settings.annotations_file)})
+        limits = call_limits({**spec.annotations, **read_annotations(settings.annotations_file)})
         return run(serve(graph, settings=settings, limits=limits))
-    except (SettingError, GraphError, BindError) as error:
+    except (SettingError, GraphError, AnnotationError, BindError) as error:
         print(f"slipway.executor: {error}", file=sys.stderr)
         return 1
 

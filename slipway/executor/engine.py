@@ -17,11 +17,11 @@ from slipway.executor.grpc_client import METADATA_METHOD, GrpcNodes
 from slipway.executor.metadata import describe_json, describe_proto
 from slipway.executor.metrics import ExecutorMetrics, Identity
 from slipway.executor.payload import Payload, Wire, inflate
-from slipway.executor.podinfo import CallLimits
 from slipway.executor.readiness import Readiness
 from slipway.executor.rest_client import METADATA_PATH, RestNodes
 from slipway.executor.run import Journey, NodeClient, Run, run_feedback, run_graph
 from slipway.executor.settings import Settings
+from slipway.executor.timeouts import CallLimits
 from slipway.serving.admission import Admission
 from slipway.serving.limits import MAX_IN_FLIGHT
 from slipway.serving.messages import parse_message

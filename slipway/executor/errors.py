@@ -1,7 +1,7 @@
 """What can go wrong in the executor; a request's errors carry the HTTP status and the reason that the client sees.
 
 GraphError             the predictor cannot be run (at start, or a new predictor file)
-SettingError           a flag, an environment variable or an annotation makes no sense
+SettingError           a flag or an environment variable makes no sense
 RequestError           one request failed (a ServingError, as are an oversized body and an overload)
 ├── NodeAnswered       a node answered with an error: its status and body go to the client unchanged
 ├── NodeUnreachable    no connection to a node, or it broke

@@ -11,11 +11,11 @@ from typing import Any
 from slipway.executor.engine import Engine
 from slipway.executor.graph import Graph
 from slipway.executor.grpc_server import SERVICE, GrpcSurface
-from slipway.executor.podinfo import CallLimits
 from slipway.executor.predictor import PredictorFile
 from slipway.executor.rest_client import open_session
 from slipway.executor.rest_server import RestSurface
 from slipway.executor.settings import Settings
+from slipway.executor.timeouts import CallLimits
 from slipway.serving.lifecycle import Lifecycle
 from slipway.serving.server import Grpc, Rest, Servers
 

@@ -10,13 +10,15 @@ from pathlib import Path
 from slipway.executor.errors import SettingError
 from slipway.serving.lifecycle import Shutdown
 from slipway.serving.limits import DRAIN_S, GRACE_S
+from slipway.serving.podinfo import annotations_file
 from slipway.serving.server import POD_IP, bind_host
 
 MAX_SHUTDOWN_S = 3600.0
 HOSTS = "SLIPWAY_HOSTS"
-ANNOTATIONS_FILE = "SLIPWAY_ANNOTATIONS_FILE"
 ENGINE_PREDICTOR = "ENGINE_PREDICTOR"
 DEFAULT_CORS_HEADERS = "Accept, Accept-Encoding, Authorization, Content-Length, Content-Type, X-CSRF-Token"
+LEVELS = {"DEBUG": "DEBUG", "INFO": "INFO", "WARN": "WARNING", "WARNING": "WARNING", "ERROR": "ERROR"}
+MAX_PORT = 65535
 TRUTHS = {"true": True, "1": True, "false": False, "0": False}
 
 EXAMPLES = """\
@@ -75,7 +77,7 @@ def parse_settings(argv: Sequence[str], environment: Mapping[str, str]) -> Setti
         engine_predictor=environment.get(ENGINE_PREDICTOR),
         annotations_file=flags.annotations_file,
         full_health_checks=flags.full_health_checks,
-        log_level=flags.log_level.upper(),
+        log_level=flags.log_level,
         shutdown=Shutdown(drain_s=max(flags.shutdown_delay, DRAIN_S), grace_s=flags.graceful_timeout),
         bind_host=bind_host(environment),
         pod_ip=environment.get(POD_IP, ""),
@@ -109,14 +111,14 @@ def _add_identity(parser: argparse.ArgumentParser, environment: Mapping[str, str
         parser,
         "annotations_file",
         type=Path,
-        default=Path(environment.get(ANNOTATIONS_FILE) or "/etc/podinfo/annotations"),
+        default=annotations_file(environment),
         help="the Pod's annotations (downward API): time-outs and message sizes (default: %(default)s)",
     )
 
 
 def _add_serving(parser: argparse.ArgumentParser, environment: Mapping[str, str]) -> None:
-    _add(parser, "http_port", type=int, default=8000, help="REST port, 0 for any free one (default: %(default)s)")
-    _add(parser, "grpc_port", type=int, default=5001, help="gRPC port, 0 for any free one (default: %(default)s)")
+    _add(parser, "http_port", type=_port, default=8000, help="REST port, 0 for any free one (default: %(default)s)")
+    _add(parser, "grpc_port", type=_port, default=5001, help="gRPC port, 0 for any free one (default: %(default)s)")
     parser.add_argument("--protocol", default="seldon", choices=("seldon", "tensorflow", "v2", "kfserving"))
     parser.add_argument("--transport", default="rest", choices=("rest", "grpc"), help="both are always served")
     _add(parser, "server_type", default="rpc", choices=("rpc", "kafka"))
@@ -136,8 +138,8 @@ def _add_serving(parser: argparse.ArgumentParser, environment: Mapping[str, str]
     _add(parser, "graceful_timeout", type=_seconds, default=GRACE_S, help="time for work under way after SIGTERM: 15s")
     _add(parser, "shutdown_delay", type=_seconds, default=DRAIN_S, help="not ready but serving after SIGTERM: 0.5s")
     _add(
-        parser, "log_level", default=environment.get("SELDON_LOG_LEVEL", "INFO"), type=str.upper,
-        choices=("DEBUG", "INFO", "WARNING", "ERROR"), help="default: SELDON_LOG_LEVEL, else INFO",
+        parser, "log_level", default=environment.get("SELDON_LOG_LEVEL") or "INFO", type=_level,
+        metavar="LEVEL", help=f"{', '.join(LEVELS)} (default: SELDON_LOG_LEVEL, else INFO)",
     )  # fmt: skip
 
 
@@ -151,6 +153,19 @@ def _truth(text: str) -> bool:
         return TRUTHS[text.lower()]
     except KeyError:
         raise argparse.ArgumentTypeError(f"{text!r} is not one of {', '.join(TRUTHS)}") from None
+
+
+def _port(text: str) -> int:
+    if not text.isdecimal() or int(text) > MAX_PORT:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a port from 0 (any) to {MAX_PORT}")
+    return int(text)
+
+
+def _level(text: str) -> str:
+    level = text.upper()
+    if level not in LEVELS:
+        raise argparse.ArgumentTypeError(f"{text!r} is not one of {', '.join(LEVELS)}")
+    return LEVELS[level]
 
 
 def _seconds(text: str) -> float:

@@ -15,7 +15,6 @@ from prometheus_client import CollectorRegistry
 
 from slipway.contract.limits import MAX_BODY_BYTES
 from slipway.microservice import workers
-from slipway.microservice.annotations import AnnotationError, max_message_bytes
 from slipway.microservice.component import Component, ComponentError, create_component, load, one_line
 from slipway.microservice.custom_metrics import CustomMetrics
 from slipway.microservice.grpc_app import component_handlers, service_names
@@ -25,6 +24,7 @@ from slipway.microservice.rest_app import component_app, metrics_app
 from slipway.microservice.service import ComponentThreads, Service
 from slipway.microservice.settings import SettingError, Settings, read_settings
 from slipway.serving.lifecycle import Lifecycle
+from slipway.serving.podinfo import GRPC_MAX_MESSAGE_SIZE, AnnotationError, read_annotations, whole_number
 from slipway.serving.server import BindError, Grpc, Rest, Servers, run
 
 OK, FAILED, USAGE = 0, 1, 2
@@ -131,8 +131,8 @@ async def _start(settings: Settings, service: Service, worker: workers.Worker | 
     rest.append(Rest(exposed, settings.metrics_port) if worker is None else Rest(exposed, worker.metrics_socket))
     grpc_half = None
     if settings.grpc_port is not None:
-        limit = max_message_bytes(settings.annotations_file, default=MAX_BODY_BYTES)
-        grpc_half = Grpc(component_handlers(service), service_names(), settings.grpc_port, limit)
+        limit = whole_number(read_annotations(settings.annotations_file), GRPC_MAX_MESSAGE_SIZE)
+        grpc_half = Grpc(component_handlers(service), service_names(), settings.grpc_port, limit or MAX_BODY_BYTES)
     return await Servers.start(
         rest=rest,
         grpc_half=grpc_half,

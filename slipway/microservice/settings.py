@@ -12,9 +12,9 @@ from typing import Any
 from slipway.microservice.parameters import FALSE, TRUE, ParameterError, parse_parameters
 from slipway.serving.lifecycle import Shutdown
 from slipway.serving.limits import DRAIN_S, GRACE_S
+from slipway.serving.podinfo import annotations_file
 from slipway.serving.server import bind_host
 
-ANNOTATIONS_FILE = "/etc/podinfo/annotations"
 NOT_IMPLEMENTED = "NOT_IMPLEMENTED"
 
 EPILOG = """\
@@ -102,7 +102,7 @@ def _settings(flags: argparse.Namespace, environment: Mapping[str, str]) -> Sett
         metrics_in_replies=environment.get("INCLUDE_METRICS_IN_CLIENT_RESPONSE", "true").lower() == "true",
         payload_passthrough=_flag("PAYLOAD_PASSTHROUGH", environment.get("PAYLOAD_PASSTHROUGH", "false")),
         model_metadata=environment.get("MODEL_METADATA", ""),
-        annotations_file=Path(environment.get("SLIPWAY_ANNOTATIONS_FILE") or ANNOTATIONS_FILE),
+        annotations_file=annotations_file(environment),
         pidfile=Path(flags.pidfile) if flags.pidfile else None,
     )
 

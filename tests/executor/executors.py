@@ -14,9 +14,9 @@ from multidict import CIMultiDict
 from slipway.contract.protos import prediction_pb2 as pb
 from slipway.contract.sdep import PredictorSpec
 from slipway.executor.compile import compile_graph
-from slipway.executor.podinfo import call_limits
 from slipway.executor.process import running
 from slipway.executor.settings import parse_settings
+from slipway.executor.timeouts import call_limits
 from slipway.serving.lifecycle import Lifecycle
 from tests.executor.graphs import predictor_of
 from tests.waiting import eventually

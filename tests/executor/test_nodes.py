@@ -65,7 +65,7 @@ async def test_rest_timeout_annotation_ends_a_slow_call() -> None:
 
 
 async def test_whole_request_has_a_deadline_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("slipway.executor.podinfo.REQUEST_DEADLINE_S", 0.1)
+    monkeypatch.setattr("slipway.executor.timeouts.REQUEST_DEADLINE_S", 0.1)
     node = Node("a")
     node.rest = hang
     async with serving(node), executor(node.graph("MODEL")) as client:

@@ -12,9 +12,10 @@ import pytest
 from slipway.executor.addresses import Addresses, parse_hosts
 from slipway.executor.errors import GraphError, SettingError
 from slipway.executor.limits import REQUEST_DEADLINE_S
-from slipway.executor.podinfo import CallLimits, call_limits, load_annotations, parse_annotations
 from slipway.executor.predictor import load_spec
 from slipway.executor.settings import Settings, parse_settings
+from slipway.executor.timeouts import CallLimits, call_limits
+from slipway.serving.podinfo import AnnotationError
 from tests.executor.graphs import predictor_of
 
 OPERATOR = [
@@ -69,7 +70,15 @@ def test_shutdown_delay_is_a_duration(text: str, seconds: float) -> None:
 
 
 @pytest.mark.parametrize(
-    "argv", [["--no_such_flag"], ["--http_port", "x"], ["--full_health_checks=maybe"], ["--graceful_timeout", "1h"]]
+    "argv",
+    [
+        ["--no_such_flag"],
+        ["--http_port", "x"],
+        ["--full_health_checks=maybe"],
+        ["--graceful_timeout", "1h"],
+        ["--http_port", "65536"],
+        ["--grpc_port", "-1"],
+    ],
 )
 def test_wrong_flags_end_with_status_2(argv: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as caught:
@@ -112,17 +121,6 @@ def test_hosts_of_nonsense_is_empty() -> None:
     assert parse_hosts("# nothing\n\n   \n127.0.0.1\n") == {}
 
 
-def test_annotations_are_plain_or_quoted_with_blank_lines_and_equals_signs() -> None:
-    text = 'a="1"\n\nb=2\nc="x=y"\nd="say \\"hi\\""\ne="\\x00"\n'
-    assert parse_annotations(text, where="f") == {"a": "1", "b": "2", "c": "x=y", "d": 'say "hi"', "e": "\\x00"}
-
-
-def test_malformed_annotations_name_the_line(tmp_path: Path) -> None:
-    with pytest.raises(SettingError, match=r"f:2: 'nonsense' is not"):
-        parse_annotations('a="1"\nnonsense\n', where="f")
-    assert load_annotations(tmp_path / "missing") == {}
-
-
 def test_call_limits_come_from_annotations() -> None:
     limits = call_limits(
         {"seldon.io/rest-timeout": "1500", "seldon.io/grpc-timeout": "200", "seldon.io/grpc-max-message-size": "7"}
@@ -134,7 +132,7 @@ def test_call_limits_come_from_annotations() -> None:
 
 @pytest.mark.parametrize("value", ["", "-1", "0", "1.5", "9" * 12, "²"])
 def test_call_limits_that_are_no_numbers_are_refused(value: str) -> None:
-    with pytest.raises(SettingError, match="seldon.io/rest-timeout"):
+    with pytest.raises(AnnotationError, match="seldon.io/rest-timeout"):
         call_limits({"seldon.io/rest-timeout": value})
 
 
@@ -191,3 +189,11 @@ def test_predictor_comes_from_a_manifest_defaulted(tmp_path: Path) -> None:
 def test_predictor_file_that_is_missing_is_named(tmp_path: Path) -> None:
     with pytest.raises(GraphError, match="none.json: No such file"):
         load_spec(settings_of("--predictor-file", str(tmp_path / "none.json")))
+
+
+def test_log_level_of_the_environment_is_read_like_the_flag(capsys: pytest.CaptureFixture[str]) -> None:
+    assert settings_of(SELDON_LOG_LEVEL="warn").log_level == "WARNING"
+    assert settings_of("--log_level", "debug", SELDON_LOG_LEVEL="warn").log_level == "DEBUG"
+    with pytest.raises(SystemExit):
+        settings_of(SELDON_LOG_LEVEL="loud")
+    assert "'loud' is not one of DEBUG" in capsys.readouterr().err

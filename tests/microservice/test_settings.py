@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import pytest
 
-from slipway.microservice.annotations import AnnotationError, max_message_bytes, read_annotations
 from slipway.microservice.parameters import ParameterError, parse_parameters
 from slipway.microservice.settings import SettingError, read_settings
 
@@ -96,20 +95,3 @@ def test_parameters_by_type(kind, value, parsed):
 def test_bad_parameters_are_errors(parameters):
     with pytest.raises(ParameterError):
         parse_parameters(parameters)
-
-
-def test_annotations_split_at_the_first_equals_sign(tmp_path):
-    path = tmp_path / "annotations"
-    path.write_text('a="b=c"\n\nplain=1\nquoted="say \\"x\\""\nbroken\n')
-    assert read_annotations(path) == {"a": "b=c", "plain": "1", "quoted": 'say "x"'}
-    assert read_annotations(tmp_path / "none") == {}
-
-
-def test_the_size_annotation_is_a_number(tmp_path):
-    path = tmp_path / "annotations"
-    assert max_message_bytes(path, default=7) == 7
-    path.write_text('seldon.io/grpc-max-message-size="100"\n')
-    assert max_message_bytes(path, default=7) == 100
-    path.write_text('seldon.io/grpc-max-message-size="10MB"\n')
-    with pytest.raises(AnnotationError, match="10MB"):
-        max_message_bytes(path, default=7)
