@@ -21,7 +21,7 @@ from slipway.onebox.mesh.translate import translate
 from slipway.serving.body import payload_too_large
 from tests.onebox_mesh.envoys import Gateway, running_gateway, start_envoy
 from tests.onebox_mesh.upstreams import Upstreams, loopback_address, running_upstreams
-from tests.onebox_mesh.world import virtual_service, world
+from tests.onebox_mesh.world import destination_rule, virtual_service, world
 from tests.waiting import eventually
 
 pytestmark = pytest.mark.e2e
@@ -30,11 +30,12 @@ FEEDBACK = "/seldon/default/yolo/api/v1.0/feedback"
 METADATA = (("seldon", "yolo"), ("namespace", "default"))
 BOTH = {"stable": 90, "canary": 10}
 LOADERS = 4
+IN_TURN = [destination_rule("stable", loadBalancer={"simple": "ROUND_ROBIN"})]  # so that every replica is asked
 
 
-def _objects(upstreams: Upstreams, weights, ready=lambda _: True, **more):
+def _objects(upstreams: Upstreams, weights, ready=lambda _: True, *, rules=None, **more):
     predictors = upstreams.predictors(ready)
-    return world([virtual_service(weights, **more)], predictors, ports=upstreams.ports)
+    return world([virtual_service(weights, **more)], predictors, ports=upstreams.ports, rules=rules)
 
 
 @asynccontextmanager
@@ -164,7 +165,7 @@ async def test_publish_does_not_wait_for_an_envoy_that_is_down(tmp_path):
 @pytest.mark.parametrize("failure", ["503", "reset"])
 async def test_gateway_retries_on_another_replica(tmp_path, failure):
     async with (
-        _running(tmp_path, {"stable": 0}, replicas={"stable": 2}) as (gateway, upstreams, client),
+        _running(tmp_path, {"stable": 0}, replicas={"stable": 2}, rules=IN_TURN) as (gateway, upstreams, client),
         _stub(gateway) as stub,
     ):
         upstreams.members[0].behave = failure
@@ -194,7 +195,8 @@ async def test_feedback_is_not_retried_over_rest_and_grpc(tmp_path):
 
 async def test_largest_body_is_retried_and_mirrored(tmp_path):
     replicas = {"stable": 2, "dark": 1}
-    async with _running(tmp_path, {"stable": 0}, replicas=replicas, shadow=("dark", None)) as (
+    rules = [*IN_TURN, destination_rule("dark")]
+    async with _running(tmp_path, {"stable": 0}, replicas=replicas, shadow=("dark", None), rules=rules) as (
         gateway,
         upstreams,
         client,
