@@ -27,9 +27,11 @@ T = TypeVar("T")
 logger = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True)
+@dataclass
 class _Raised:
-    error: BaseException
+    """``error`` None once it was taken out: a Future's own cycle would keep its traceback and the whole request."""
+
+    error: BaseException | None
 
 
 class ComponentThreads:
@@ -49,10 +51,14 @@ class ComponentThreads:
         outcome = await asyncio.wrap_future(future)
         if not isinstance(outcome, _Raised):
             return outcome
-        if isinstance(outcome.error, Exception) and not isinstance(outcome.error, StopIteration):
-            raise outcome.error
-        text = f"the component raised {type(outcome.error).__name__}: {outcome.error}"
-        raise ServingError(text, status_code=500, reason=INTERNAL) from outcome.error
+        error, outcome.error = outcome.error, None
+        try:
+            if isinstance(error, Exception) and not isinstance(error, StopIteration):
+                raise error
+            text = f"the component raised {type(error).__name__}: {error}"
+            raise ServingError(text, status_code=500, reason=INTERNAL) from error
+        finally:
+            del error  # its traceback holds this frame
 
     def _count(self, step: int) -> None:
         with self._lock:  # a call's end is told by its thread

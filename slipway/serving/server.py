@@ -21,6 +21,7 @@ from grpc_reflection.v1alpha import reflection
 from slipway.contract.limits import MAX_BODY_BYTES
 from slipway.serving import limits
 from slipway.serving.lifecycle import Lifecycle, Shutdown
+from slipway.serving.memory import return_large_blocks
 
 POD_IP = "SLIPWAY_POD_IP"
 
@@ -69,6 +70,7 @@ def bind_host(environment: Mapping[str, str]) -> str:
 
 def run(main: Coroutine[Any, Any, int]) -> int:
     """Run a server's coroutine on uvloop; its result is the exit code."""
+    return_large_blocks()
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         return runner.run(main)
 

@@ -1,0 +1,27 @@
+"""A process that served large bodies is small again."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+PROGRAM = """
+import resource
+from slipway.serving.memory import return_large_blocks
+
+def resident_mib():
+    return int(open("/proc/self/statm").read().split()[1]) * resource.getpagesize() / 2**20
+
+assert return_large_blocks()
+start = resident_mib()
+for size in range(1, 13):
+    blocks = [bytes(b"x") * (size * 2**20) for _ in range(8)]
+    pins = [bytes(1000) for _ in range(100)]  # small ones above them on the heap
+    del blocks
+print(resident_mib() - start)
+"""
+
+
+def test_large_blocks_go_back_to_the_system() -> None:
+    done = subprocess.run([sys.executable, "-c", PROGRAM], capture_output=True, text=True, check=True)
+    assert float(done.stdout) < 4
