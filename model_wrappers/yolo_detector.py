@@ -29,7 +29,8 @@ class YoloDetector:
         confidence: a class counts above it (0 to 1).
         iou: NMS drops boxes that overlap a better one by more (0 to 1).
         nms: ``sort`` (per class) or ``obj`` (over all classes).
-        engine: what runs the network, ``onnxruntime``.
+        engine: what runs the network: ``onnxruntime``, ``openvino``, ``opencv``, ``darknet``, or ``auto``: the fastest that
+            the model's record of engines names and that is installed here; onnxruntime without a record.
         input: ``WIDTHxHEIGHT`` that the graph was set up for; another one than the cfg's refuses every request.
         boxes: ``clipped`` to the photo, or ``raw`` as computed.
     """
@@ -40,7 +41,7 @@ class YoloDetector:
         confidence: float = 0.25,
         iou: float = 0.45,
         nms: str = "sort",
-        engine: str = "onnxruntime",
+        engine: str = "auto",
         input: str | None = None,  # noqa: A002  - the parameter's name in the SeldonDeployment
         boxes: str = "clipped",
     ) -> None:

@@ -14,7 +14,7 @@ from typing import Any
 from model_wrappers.darknet.cfg import load_network
 from model_wrappers.darknet.check import check, compile_onnx
 from model_wrappers.darknet.detector import Detector
-from model_wrappers.darknet.engines import DEFAULT_ENGINE, ENGINES
+from model_wrappers.darknet.engines import AUTO, ENGINES
 from model_wrappers.darknet.errors import DarknetError
 from model_wrappers.darknet.folder import ModelFolder
 from model_wrappers.darknet.layers import Layer
@@ -77,7 +77,7 @@ def _add_detect_options(detect: argparse.ArgumentParser) -> None:
         "--iou", type=_share, default=0.45, help="NMS drops boxes that overlap more (default %(default)s)"
     )
     detect.add_argument("--nms", choices=NMS_KINDS, default="sort", help="per class, or over all by objectness")
-    detect.add_argument("--engine", choices=ENGINES, default=DEFAULT_ENGINE, help="what runs the network")
+    detect.add_argument("--engine", choices=(AUTO, *ENGINES), default=AUTO, help="what runs the network")
     detect.add_argument("--raw", action="store_true", help="boxes as computed, not clipped to the photo")
 
 

@@ -8,17 +8,16 @@ import numpy as np
 
 from model_wrappers.darknet.boxes import Box, Detection, to_corners, to_photo
 from model_wrappers.darknet.cfg import load_network
-from model_wrappers.darknet.check import compile_onnx
 from model_wrappers.darknet.cpu import engine_threads
 from model_wrappers.darknet.decode import decode
-from model_wrappers.darknet.engines import DEFAULT_ENGINE, Engine, open_engine
-from model_wrappers.darknet.errors import EngineError, InputError
+from model_wrappers.darknet.engines import AUTO, open_engine
+from model_wrappers.darknet.errors import InputError
 from model_wrappers.darknet.folder import ModelFolder, load_model_folder
 from model_wrappers.darknet.layers import Head
 from model_wrappers.darknet.letterbox import Pixels, Size, check_pixels, letterbox
 from model_wrappers.darknet.names import load_names
 from model_wrappers.darknet.nms import NMS_KINDS, Nms, suppress
-from model_wrappers.darknet.provenance import CFG_KEY, WEIGHTS_KEY, file_sha256
+from model_wrappers.darknet.timing import choose_engine
 
 
 class Detector:
@@ -29,7 +28,7 @@ class Detector:
         confidence: a class of a box counts above it (0 to 1).
         iou: NMS drops boxes that overlap a better one by more (0 to 1).
         nms: ``sort`` per class, or ``obj`` once over all classes.
-        engine: a name of ``engines.ENGINES``.
+        engine: a name of ``engines.ENGINES``, or ``auto``: the fastest of the folder's record that is installed.
         clip: corners end at the photo's border and boxes wholly outside are dropped; False gives them as computed.
         threads: of the engine; None is ``cpu.engine_threads()``.
     """
@@ -41,7 +40,7 @@ class Detector:
         confidence: float = 0.25,
         iou: float = 0.45,
         nms: Nms = "sort",
-        engine: str = DEFAULT_ENGINE,
+        engine: str = AUTO,
         clip: bool = True,
         threads: int | None = None,
     ) -> None:
@@ -54,7 +53,8 @@ class Detector:
         self.input = Size(network.input.width, network.input.height)
         self.names = load_names(files.names_path, network.classes)
         self._heads: list[Head] = [layer.op for layer in network.heads if isinstance(layer.op, Head)]
-        self._engine = _open(files, engine, threads or engine_threads())
+        self._engine = open_engine(choose_engine(engine, files), files, threads=threads or engine_threads())
+        self.engine = self._engine.name
         self._engine.run(np.zeros((1, self.input.height, self.input.width, 3), np.uint8))  # the first run allocates
 
     def detect(self, rgb: Pixels) -> list[Detection]:
@@ -76,17 +76,6 @@ class Detector:
         rows = zip(kept.class_id.tolist(), kept.confidence.tolist(), corners.tolist(), strict=True)
         detections = [Detection(self.names[class_id], class_id, score, Box(*box)) for class_id, score, box in rows]
         return [one for one in detections if not self.clip or _has_area(one.box)]
-
-
-def _open(files: ModelFolder, engine: str, threads: int) -> Engine:
-    if files.onnx_path is None:
-        return open_engine(engine, compile_onnx(files.cfg_path, files.weights_path), threads=threads)
-    opened = open_engine(engine, files.onnx_path, threads=threads)
-    for key, path in ((CFG_KEY, files.cfg_path), (WEIGHTS_KEY, files.weights_path)):
-        found, expected = opened.metadata.get(key, "nothing"), file_sha256(path)
-        if found != expected:
-            raise EngineError(f"{files.onnx_path}: made of {key} {found}, but {path} is {expected}: compile it again")
-    return opened
 
 
 def _has_area(box: Box) -> bool:

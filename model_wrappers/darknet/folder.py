@@ -13,21 +13,26 @@ from model_wrappers.darknet.errors import ModelFolderError
 MLMODEL = "MLmodel"
 FLAVOUR = "darknet"
 ONNX_NAME = "model.onnx"
+ENGINES_NAME = "engines.json"
 MAX_MLMODEL_BYTES = 1 << 20
 
 
 @dataclass(frozen=True)
 class ModelFolder:
-    """The files of one model; ``onnx_path`` is None where the graph is compiled at load."""
+    """The files of one model.
+
+    ``onnx_path`` is None where the graph is compiled at load, ``engines_path`` where no engines were timed.
+    """
 
     cfg_path: Path
     weights_path: Path
     names_path: Path
     onnx_path: Path | None = None
+    engines_path: Path | None = None
 
 
 def load_model_folder(path: Path) -> ModelFolder:
-    """Find the files of a plain folder (one *.cfg, *.weights, *.names, perhaps model.onnx) or of an MLflow model.
+    """Find the files of a plain folder (one *.cfg, *.weights, *.names, perhaps model.onnx and engines.json) or of an MLflow model.
 
     Raises:
         ModelFolderError: a file is missing, or there are two of a kind.
@@ -37,8 +42,8 @@ def load_model_folder(path: Path) -> ModelFolder:
     if (path / MLMODEL).is_file():
         return _from_mlmodel(path)
     cfg, weights, names = (_only(path, suffix) for suffix in (".cfg", ".weights", ".names"))
-    onnx = path / ONNX_NAME
-    return ModelFolder(cfg, weights, names, onnx if onnx.is_file() else None)
+    onnx, engines = path / ONNX_NAME, path / ENGINES_NAME
+    return ModelFolder(cfg, weights, names, onnx if onnx.is_file() else None, engines if engines.is_file() else None)
 
 
 def _only(path: Path, suffix: str) -> Path:
@@ -51,11 +56,12 @@ def _only(path: Path, suffix: str) -> Path:
 
 def _from_mlmodel(path: Path) -> ModelFolder:
     flavour = _flavour(path / MLMODEL)
-    files = {key: _inside(path, key, flavour[key]) for key in ("cfg", "weights", "names", "onnx") if flavour.get(key)}
+    kinds = ("cfg", "weights", "names", "onnx", "engines")
+    files = {key: _inside(path, key, flavour[key]) for key in kinds if flavour.get(key)}
     missing = [key for key in ("cfg", "weights", "names") if key not in files]
     if missing:
         raise ModelFolderError(str(path / MLMODEL), f"flavour '{FLAVOUR}' has no {', '.join(missing)}")
-    return ModelFolder(files["cfg"], files["weights"], files["names"], files.get("onnx"))
+    return ModelFolder(files["cfg"], files["weights"], files["names"], files.get("onnx"), files.get("engines"))
 
 
 def _flavour(path: Path) -> dict[str, Any]:

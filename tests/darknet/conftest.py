@@ -1,25 +1,29 @@
-"""Deselects, and counts out loud, the tests that need Debian's darknet where it is not installed."""
+"""Deselects, and counts out loud, the tests of an engine that is not installed."""
 
 from __future__ import annotations
 
+from collections import Counter
+
 import pytest
 
-from model_wrappers.darknet.engines.libdarknet import LIBRARY_PATH, library_path
+from model_wrappers.darknet.engines import installed_engines
 
-_without_darknet: list[str] = []
+NEEDS = {
+    "darknet": "no libdarknet.so (apt-get install darknet)",
+    "openvino": "no OpenVINO (requirements/openvino.txt)",
+}
+_left_out: Counter[str] = Counter()
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    if library_path() is not None:
-        return
-    missing = [item for item in items if item.get_closest_marker("darknet")]
-    if missing:
-        _without_darknet.extend(item.nodeid for item in missing)
-        config.hook.pytest_deselected(items=missing)
-        items[:] = [item for item in items if item not in set(missing)]
+    missing = NEEDS.keys() - set(installed_engines())
+    left_out = {item: name for item in items for name in missing if item.get_closest_marker(name)}
+    if left_out:
+        _left_out.update(left_out.values())
+        config.hook.pytest_deselected(items=list(left_out))
+        items[:] = [item for item in items if item not in left_out]
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    if _without_darknet:
-        line = f"{len(_without_darknet)} tests not run: no {LIBRARY_PATH} (apt-get install darknet)"
-        terminalreporter.write_line(line, yellow=True)
+    for name, count in _left_out.items():
+        terminalreporter.write_line(f"{count} tests not run: {NEEDS[name]}", yellow=True)

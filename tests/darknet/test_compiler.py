@@ -10,13 +10,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from model_wrappers.darknet import reference
 from model_wrappers.darknet.cfg import load_network, parse_network
 from model_wrappers.darknet.compiler import compile_files, compile_network, fold_batch_norm
 from model_wrappers.darknet.errors import WeightsError
 from model_wrappers.darknet.layers import Network
 from model_wrappers.darknet.provenance import CFG_KEY, WEIGHTS_KEY, file_sha256
 from model_wrappers.darknet.weights import Parameters, Weights, load_weights
-from tests.darknet import reference
 from tests.darknet.networks import TAIL, cfg_texts, random_weights, write_handmade_model
 from tests.data import SHARED_DATA
 

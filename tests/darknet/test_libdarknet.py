@@ -9,6 +9,7 @@ from model_wrappers.darknet.cfg import parse_network
 from model_wrappers.darknet.engines import libdarknet, libdarknet_child
 from model_wrappers.darknet.engines.libdarknet import DarknetProcess, library_path, misread, to_planes
 from model_wrappers.darknet.errors import EngineError
+from model_wrappers.darknet.folder import load_model_folder
 from tests.darknet.networks import CELL, HANDMADE_CFG, TAIL, write_handmade_model
 
 NET = "[net]\nwidth=8\nheight=8\nchannels=3\n"
@@ -94,7 +95,7 @@ def test_darknet_ends_only_its_child_on_missing_weights(tmp_path: Path) -> None:
 @pytest.mark.darknet
 def test_engine_gives_the_raw_heads_of_each_image_of_a_batch(tmp_path: Path) -> None:
     folder = write_handmade_model(tmp_path)
-    engine = libdarknet.open_files(folder / "cells.cfg", folder / "cells.weights", threads=1)
+    engine = libdarknet.open_files(load_model_folder(folder), threads=1)
     images = np.random.default_rng(0).integers(0, 256, (2, 2 * CELL, 2 * CELL, 3), np.uint8)
     (heads,) = engine.run(images)
     assert heads.shape == (2, 7, 2, 2)

@@ -1,39 +1,56 @@
-"""Engines: what runs the compiled graph. Each is a module with ``open_graph``; adding one is one row of ``_MODULES``."""
+"""Engines: what runs a network. Each is a module with ``open_files``; adding one is one row of ``_MODULES``."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from importlib import import_module
-from pathlib import Path
+from importlib.util import find_spec
 from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
 
+from model_wrappers.darknet.engines.libdarknet import library_path
 from model_wrappers.darknet.errors import EngineError
+from model_wrappers.darknet.folder import ModelFolder
 
-_MODULES = {"onnxruntime": "model_wrappers.darknet.engines.onnx_runtime"}
-ENGINES = tuple(sorted(_MODULES))
-DEFAULT_ENGINE = "onnxruntime"
+_MODULES = {
+    "onnxruntime": "model_wrappers.darknet.engines.onnx_runtime",
+    "openvino": "model_wrappers.darknet.engines.open_vino",
+    "opencv": "model_wrappers.darknet.engines.opencv_dnn",
+    "darknet": "model_wrappers.darknet.engines.libdarknet",
+}
+_NEEDS = {"onnxruntime": "onnxruntime", "openvino": "openvino", "opencv": "cv2"}
+ENGINES = tuple(_MODULES)
+AUTO = "auto"  # the fastest of those that the model folder's record names and that are installed
+DEFAULT_ENGINE = "onnxruntime"  # where no record was made
 
 
 class Engine(Protocol):
-    """A loaded network. ``metadata`` is what the compiler wrote into the graph."""
+    """A loaded network. ``version`` is that of the program behind it."""
 
     name: str
-    metadata: Mapping[str, str]
+    version: str
 
     def run(self, images: npt.NDArray[np.uint8]) -> list[npt.NDArray[np.float32]]:
-        """uint8 [N, H, W, 3] → one float32 [N, channels, rows, columns] per output of the graph."""
+        """uint8 [N, H, W, 3] → one float32 [N, channels, rows, columns] per head, before any logistic."""
 
 
-def open_engine(name: str, graph: bytes | Path, *, threads: int) -> Engine:
-    """Load a compiled graph (its bytes, or the path of a file). Raises ``EngineError`` if the engine or graph is unusable."""
+def installed_engines() -> tuple[str, ...]:
+    """Those of ``ENGINES`` whose program is on this machine."""
+    return tuple(name for name in ENGINES if _is_installed(name))
+
+
+def _is_installed(name: str) -> bool:
+    return library_path() is not None if name == "darknet" else find_spec(_NEEDS[name]) is not None
+
+
+def open_engine(name: str, files: ModelFolder, *, threads: int) -> Engine:
+    """Load a model in one engine. Raises ``EngineError`` if the engine is unusable or refuses the model."""
     if name not in _MODULES:
-        raise EngineError(f"engine '{name}' is not one of {', '.join(ENGINES)}")
+        raise EngineError(f"engine '{name}' is not one of {', '.join((AUTO, *ENGINES))}")
     try:
         module = import_module(_MODULES[name])
     except ModuleNotFoundError as exc:
         raise EngineError(f"engine '{name}' is not installed: {exc.name} is missing") from exc
-    engine: Engine = module.open_graph(graph, threads=threads)
+    engine: Engine = module.open_files(files, threads=threads)
     return engine

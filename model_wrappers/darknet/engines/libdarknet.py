@@ -27,6 +27,7 @@ import numpy.typing as npt
 from model_wrappers.darknet.cfg import load_network
 from model_wrappers.darknet.engines import libdarknet_child
 from model_wrappers.darknet.errors import EngineError
+from model_wrappers.darknet.folder import ModelFolder
 from model_wrappers.darknet.layers import Convolutional, Network, Route, Shortcut
 from model_wrappers.darknet.sections import load_cfg_text
 
@@ -205,6 +206,7 @@ class LibDarknetEngine:
     """See ``Engine``: the tensors before each head, which Darknet copies before it applies the logistics."""
 
     name = "darknet"
+    version = "libdarknet"  # the library does not say which
 
     def __init__(self, process: DarknetProcess) -> None:
         self._process = process
@@ -221,6 +223,6 @@ def to_planes(pixels: npt.NDArray[np.uint8]) -> Floats:
     return planes
 
 
-def open_files(cfg: Path, weights: Path, *, threads: int) -> LibDarknetEngine:
+def open_files(files: ModelFolder, *, threads: int) -> LibDarknetEngine:
     """Start the child and load the pair. Raises ``EngineError`` where libdarknet is missing or cannot read it."""
-    return LibDarknetEngine(DarknetProcess(cfg, weights, threads=threads))
+    return LibDarknetEngine(DarknetProcess(files.cfg_path, files.weights_path, threads=threads))

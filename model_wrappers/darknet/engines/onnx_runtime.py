@@ -8,7 +8,9 @@ import numpy as np
 import numpy.typing as npt
 import onnxruntime
 
+from model_wrappers.darknet.engines.graph import Graph, graph_of, graph_title
 from model_wrappers.darknet.errors import EngineError
+from model_wrappers.darknet.folder import ModelFolder
 
 _QUIET = 3  # errors only: a warning per session about the machine helps nobody
 
@@ -17,18 +19,23 @@ class OnnxRuntimeEngine:
     """See ``Engine``. ``run`` may be called from several threads: a session is thread-safe."""
 
     name = "onnxruntime"
+    version = str(onnxruntime.__version__)
 
     def __init__(self, session: onnxruntime.InferenceSession) -> None:
         self._session = session
         self._input = session.get_inputs()[0].name
-        self.metadata: dict[str, str] = dict(session.get_modelmeta().custom_metadata_map)
 
     def run(self, images: npt.NDArray[np.uint8]) -> list[npt.NDArray[np.float32]]:
         outputs: list[npt.NDArray[np.float32]] = self._session.run(None, {self._input: images})
         return outputs
 
 
-def open_graph(graph: bytes | Path, *, threads: int) -> OnnxRuntimeEngine:
+def open_files(files: ModelFolder, *, threads: int) -> OnnxRuntimeEngine:
+    """Load a model's graph. Raises ``EngineError`` when ONNX Runtime refuses it, or it is of other files."""
+    return open_graph(graph_of(files), threads=threads)
+
+
+def open_graph(graph: Graph, *, threads: int) -> OnnxRuntimeEngine:
     """Load a compiled graph. Raises ``EngineError`` when ONNX Runtime refuses it."""
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
@@ -40,6 +47,5 @@ def open_graph(graph: bytes | Path, *, threads: int) -> OnnxRuntimeEngine:
         source = str(graph) if isinstance(graph, Path) else graph
         session = onnxruntime.InferenceSession(source, options, providers=["CPUExecutionProvider"])
     except Exception as exc:  # ONNX Runtime raises a class per status code, all directly below Exception
-        where = str(graph) if isinstance(graph, Path) else "compiled graph"
-        raise EngineError(f"{where}: ONNX Runtime refuses it: {exc}") from exc
+        raise EngineError(f"{graph_title(graph)}: ONNX Runtime refuses it: {exc}") from exc
     return OnnxRuntimeEngine(session)

@@ -1,6 +1,6 @@
 """Darknet's forward pass, written plainly: one short function per layer kind, no folding, float32 arrays.
 
-The compiled graph is compared with this layer by layer. ``run`` gives the output of every layer; heads give their input,
+The compiled graph is compared with this layer by layer, in tests and at registration. ``run`` gives the output of every layer; heads give their input,
 as the graph's raw heads do.
 """
 
@@ -35,10 +35,16 @@ ACTIVATIONS: dict[str, Callable[[Floats], Floats]] = {
     "leaky": lambda x: np.where(x > 0, x, np.float32(0.1) * x),
     "relu": lambda x: np.maximum(x, 0),
     "relu6": lambda x: np.minimum(np.maximum(x, 0), 6),
-    "logistic": lambda x: 1 / (1 + np.exp(-x)),
-    "swish": lambda x: x / (1 + np.exp(-x)),
+    "logistic": lambda x: _logistic(x),  # noqa: PLW0108  - it is defined below
+    "swish": lambda x: x * _logistic(x),
     "mish": lambda x: x * np.tanh(np.logaddexp(np.float32(0), x)),
 }
+
+
+def _logistic(values: Floats) -> Floats:
+    with np.errstate(over="ignore"):  # exp(large) = inf gives the right 0
+        result: Floats = np.float32(1) / (np.float32(1) + np.exp(-values))
+    return result
 
 
 def run(network: Network, weights: Weights, pixels: npt.NDArray[np.uint8]) -> list[Floats]:
@@ -51,10 +57,10 @@ def run(network: Network, weights: Weights, pixels: npt.NDArray[np.uint8]) -> li
     return outputs
 
 
-def _layer(layer: Layer, sources: list[Floats], parameters: Parameters | None) -> Floats:
+def _layer(layer: Layer, sources: list[Floats], parameters: Parameters | None) -> Floats:  # noqa: PLR0911  - a row per kind
     match layer.op:
         case Convolutional() as op:
-            assert parameters is not None
+            assert parameters is not None  # noqa: S101  - weights are read for every convolution
             return _convolve(op, sources[0], parameters)
         case MaxPool() as op:
             return _maxpool(op, sources[0], layer.shape.height, layer.shape.width)
@@ -99,7 +105,7 @@ def _maxpool(op: MaxPool, image: Floats, rows: int, columns: int) -> Floats:
 
 
 def _reorg(op: Reorg, image: Floats) -> Floats:
-    """pjreddie's loop over the buffer as it stands in ``reorg_cpu``."""
+    """Pjreddie's loop over the buffer as it stands in ``reorg_cpu``."""
     channels, height, width = image.shape
     step, outer = op.stride, channels // (op.stride * op.stride)
     flat, out = image.ravel(), np.empty(image.size, np.float32)
