@@ -8,6 +8,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
+import os
 import statistics
 import subprocess
 import sys
@@ -32,7 +33,7 @@ from slipway.drill.interval import binomial_bounds
 REPOSITORY = Path(__file__).resolve().parents[1]
 SLIPWAY = Path(sys.executable).with_name("slipway")
 IMAGES = ("image-transformer", "yolo-detector")
-SHARED_DATA = REPOSITORY.parent / "shared" / "data"
+SHARED_DATA = Path(os.environ.get("SLIPWAY_SHARED", REPOSITORY.parent / "shared")) / "data"
 COCO = "yolo-fastest-1.1-xl"
 COCO_MODEL = "coco"
 CANARY_SHARE = 0.10
