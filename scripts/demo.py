@@ -21,6 +21,7 @@ from typing import Any
 import aiohttp
 import cv2
 import grpc
+import yaml
 from google.protobuf import json_format
 
 from models.shapes.draw import draw
@@ -29,6 +30,8 @@ from slipway.contract.limits import MAX_BODY_BYTES
 from slipway.contract.protos import prediction_pb2 as pb
 from slipway.contract.protos import prediction_pb2_grpc as services
 from slipway.drill.interval import binomial_bounds
+from slipway.onebox.paths import Paths
+from slipway.onebox.settings import load_settings
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 SLIPWAY = Path(sys.executable).with_name("slipway")
@@ -36,7 +39,7 @@ IMAGES = ("image-transformer", "yolo-detector")
 SHARED_DATA = Path(os.environ.get("SLIPWAY_SHARED", REPOSITORY.parent / "shared")) / "data"
 COCO = "yolo-fastest-1.1-xl"
 COCO_MODEL = "coco"
-CANARY_SHARE = 0.10
+MANIFEST = REPOSITORY / "seldon" / "overlays" / "canary" / "seldondeployment.yaml"
 AT_ONCE = 4
 READY_TIMEOUT_S = 120.0
 CALL_TIMEOUT_S = 10.0
@@ -57,7 +60,7 @@ class Reply:
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--photos", type=int, default=240, help="photos over each of REST and gRPC (default 240)")
-    parser.add_argument("--gateway", default="127.0.0.1:8080")
+    parser.add_argument("--gateway", help="HOST:PORT; default the port that this SLIPWAY_HOME was started with")
     arguments = parser.parse_args()
     started = time.monotonic()
     slipway("up")
@@ -65,9 +68,11 @@ def main() -> int:
     for image in IMAGES:
         slipway("image", "build", f"slipway/{image}:0.1.0", f"images/{image}")
     slipway("apply", "-k", "seldon/overlays/canary")
-    asyncio.run(wait_available(arguments.gateway))
-    replies = asyncio.run(send_all(arguments.gateway, arguments.photos))
-    fair = report(replies, precisions)
+    gateway = arguments.gateway or f"127.0.0.1:{load_settings(Paths.from_env().settings).gateway_port}"
+    traffic = declared_traffic()
+    asyncio.run(wait_available(gateway, {name for name, percent in traffic.items() if percent}))
+    replies = asyncio.run(send_all(gateway, arguments.photos))
+    fair = report(replies, precisions, traffic["canary"] / 100)
     draw_picture(max(replies, key=lambda reply: (reply.predictor == "canary", len(reply.body["detections"]))))
     print(f"\n{PICTURE.relative_to(REPOSITORY)}: a photo with the canary's boxes")
     slipway("status")
@@ -114,6 +119,12 @@ def register() -> dict[str, float]:
     return precisions
 
 
+def declared_traffic() -> dict[str, int]:
+    """Predictor → percent, as the manifest that was applied says."""
+    manifest = yaml.safe_load(MANIFEST.read_text())
+    return {predictor["name"]: predictor["traffic"] for predictor in manifest["spec"]["predictors"]}
+
+
 def photo(number: int) -> bytes:
     """A drawn photo as JPEG."""
     ok, encoded = cv2.imencode(".jpg", draw(HELD_OUT + number).pixels[..., ::-1])
@@ -121,13 +132,13 @@ def photo(number: int) -> bytes:
     return encoded.tobytes()
 
 
-async def wait_available(gateway: str) -> None:
-    """Until the gateway answers a photo: the canary's Pods have loaded their models."""
+async def wait_available(gateway: str, predictors: set[str]) -> None:
+    """Until each of ``predictors`` has answered a photo: its Pods have loaded their models."""
     url = f"http://{gateway}/seldon/default/yolo/api/v1.0/predictions"
     deadline = time.monotonic() + READY_TIMEOUT_S
     async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=CALL_TIMEOUT_S)) as session:
         seen: set[str] = set()
-        while seen < {"stable", "canary"}:
+        while not predictors <= seen:
             async with session.post(url, data=photo(0), headers={"Content-Type": "image/jpeg"}) as answer:
                 text = await answer.text()
                 if answer.status == 200:
@@ -178,9 +189,9 @@ async def over_grpc(stub: Any, encoded: bytes) -> tuple[str, dict[str, Any]]:
     return str(metadata["x-slipway-predictor"]), message["jsonData"]
 
 
-def report(replies: list[Reply], precisions: dict[str, float]) -> bool:
-    """Print the table. Whether the split is one that 90/10 gives but once in a million runs."""
-    low, high = binomial_bounds(len(replies), CANARY_SHARE)
+def report(replies: list[Reply], precisions: dict[str, float], share: float) -> bool:
+    """Print the table. False for a split that a canary of ``share`` gives less than once in a million runs."""
+    low, high = binomial_bounds(len(replies), share)
     counts = Counter((reply.predictor, str(reply.body["model"]["version"])) for reply in replies)
     print(f"\n{'PREDICTOR':<12}{'MODEL':<12}{'mAP@0.5':<10}{'REST':>6}{'gRPC':>6}{'ALL':>6}{'SHARE':>8}")
     for (predictor, version), count in sorted(counts.items(), reverse=True):
@@ -190,7 +201,7 @@ def report(replies: list[Reply], precisions: dict[str, float]) -> bool:
             f"{ways['REST']:>6}{ways['gRPC']:>6}{count:>6}{count / len(replies):>8.1%}"
         )
     canary = sum(count for (predictor, _), count in counts.items() if predictor == "canary")
-    print(f"declared canary share {CANARY_SHARE:.0%}: {low} to {high} of {len(replies)} expected, {canary} seen")
+    print(f"declared canary share {share:.0%}: {low} to {high} of {len(replies)} expected, {canary} seen")
     for way in ("REST", "gRPC"):
         times = [reply.milliseconds for reply in replies if reply.way == way]
         print(f"{way}: p50 {statistics.median(times):.1f} ms, p95 {statistics.quantiles(times, n=20)[18]:.1f} ms")

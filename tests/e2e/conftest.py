@@ -30,7 +30,7 @@ def platform(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Platform]:
     platform = Platform.on_free_ports(tmp_path_factory.mktemp("home"))
     try:
         platform.up()
-        demo = platform.run(sys.executable, "-m", "scripts.demo", "--gateway", platform.gateway)
+        demo = platform.run(sys.executable, "-m", "scripts.demo")
         (platform.home / "demo.txt").write_text(demo)
         yield platform
     finally:
