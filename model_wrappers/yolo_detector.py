@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import threading
 import time
@@ -17,6 +18,8 @@ from model_wrappers.image_transformer import ImageTransformer
 from model_wrappers.model_identity import ModelIdentity, load_identity
 
 FILE_SCHEME = "file://"
+MODEL_URI_VARIABLE = "MLSERVER_MODEL_URI"
+DEFAULT_FOLDER = "/mnt/models"
 BOXES = ("clipped", "raw")
 _SIZE = re.compile(r"([1-9][0-9]{0,3})x([1-9][0-9]{0,3})", re.ASCII)
 
@@ -25,7 +28,8 @@ class YoloDetector:
     """Detections of a photo: one dict with ``detections``, ``image`` and ``model``, most confident first.
 
     Args:
-        model_uri: folder of the model (cfg, weights, names, perhaps the ONNX graph), as a path or ``file://``.
+        model_uri: folder of the model (cfg, weights, names, perhaps the ONNX graph), as a path or ``file://``; else
+            MLSERVER_MODEL_URI, which the controller sets beside a ``modelUri``, else ``/mnt/models``.
         confidence: a class counts above it (0 to 1).
         iou: NMS drops boxes that overlap a better one by more (0 to 1).
         nms: ``sort`` (per class) or ``obj`` (over all classes).
@@ -37,7 +41,7 @@ class YoloDetector:
 
     def __init__(
         self,
-        model_uri: str = "/mnt/models",
+        model_uri: str | None = None,
         confidence: float = 0.25,
         iou: float = 0.45,
         nms: str = "sort",
@@ -45,7 +49,8 @@ class YoloDetector:
         input: str | None = None,  # noqa: A002  - the parameter's name in the SeldonDeployment
         boxes: str = "clipped",
     ) -> None:
-        self.folder = Path(model_uri.removeprefix(FILE_SCHEME))
+        uri = model_uri or os.environ.get(MODEL_URI_VARIABLE, DEFAULT_FOLDER)
+        self.folder = Path(uri.removeprefix(FILE_SCHEME))
         self.confidence, self.iou, self.nms, self.engine = confidence, iou, nms, engine
         self.input = _parse_size(input) if input else None
         if boxes not in BOXES:

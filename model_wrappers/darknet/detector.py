@@ -57,21 +57,24 @@ class Detector:
         self.engine = self._engine.name
         self._engine.run(np.zeros((1, self.input.height, self.input.width, 3), np.uint8))  # the first run allocates
 
-    def detect(self, rgb: Pixels) -> list[Detection]:
-        """uint8 [H, W, 3] RGB photo → detections in its pixels, most confident first."""
+    def detect(self, rgb: Pixels, *, confidence: float | None = None, iou: float | None = None) -> list[Detection]:
+        """uint8 [H, W, 3] RGB photo → detections in its pixels, most confident first; the thresholds for this call."""
         check_pixels(rgb)
-        return self.detect_letterboxed(letterbox(rgb, self.input), Size(rgb.shape[1], rgb.shape[0]))
+        size = Size(rgb.shape[1], rgb.shape[0])
+        return self.detect_letterboxed(letterbox(rgb, self.input), size, confidence=confidence, iou=iou)
 
-    def detect_letterboxed(self, pixels: Pixels, photo: Size) -> list[Detection]:
+    def detect_letterboxed(
+        self, pixels: Pixels, photo: Size, *, confidence: float | None = None, iou: float | None = None
+    ) -> list[Detection]:
         """Pixels that ``letterbox`` made for this network of a photo of size ``photo`` → as ``detect``."""
         check_pixels(pixels)
         found = Size(pixels.shape[1], pixels.shape[0])
         if found != self.input:
             raise InputError(f"the pixels are {found}, the network's input is {self.input}")
         outputs = [output[0] for output in self._engine.run(pixels[None])]
-        candidates = decode(self._heads, outputs, self.input, self.confidence)
+        candidates = decode(self._heads, outputs, self.input, self.confidence if confidence is None else confidence)
         candidates = candidates._replace(centres=to_photo(candidates.centres, photo, self.input))
-        kept = suppress(candidates, threshold=self.iou, kind=self.nms)
+        kept = suppress(candidates, threshold=self.iou if iou is None else iou, kind=self.nms)
         corners = to_corners(candidates.centres[kept.box], photo, clip=self.clip)
         rows = zip(kept.class_id.tolist(), kept.confidence.tolist(), corners.tolist(), strict=True)
         detections = [Detection(self.names[class_id], class_id, score, Box(*box)) for class_id, score, box in rows]

@@ -1,0 +1,80 @@
+"""The API of the ``darknetpy`` package (4.x), which can no longer be installed, on this library.
+
+    from model_wrappers.darknetpy_compat import Detector
+    Detector("cfg/coco.data", "cfg/yolov3-tiny.cfg", "yolov3-tiny.weights").detect("data/dog.jpg")
+
+Same arguments, defaults, keys and NMS; a file that Darknet would misread is an error of ``model_wrappers.darknet``.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TypedDict
+
+from model_wrappers import darknet, photo
+from model_wrappers.darknet.errors import NamesError
+
+MAX_DATA_BYTES = 1 << 16
+NO_NMS = 1.0  # an IoU that no two boxes exceed
+
+DetectedObject = TypedDict(
+    "DetectedObject",
+    {"class": str, "prob": float, "left": float, "top": float, "right": float, "bottom": float},
+)
+
+
+class Detector:
+    """A Darknet model by its three paths; ``data`` is a Darknet ``.data`` file, of which ``names`` is read."""
+
+    def __init__(self, data: str, cfg: str, weights: str) -> None:
+        names = names_of_data(Path(data))
+        self._detector = darknet.Detector(darknet.ModelFolder(Path(cfg), Path(weights), names), nms="obj")
+
+    def detect(
+        self, path: str, thresh: float = 0.5, hier_thresh: float = 0.5, nms: float = 0.5
+    ) -> list[DetectedObject]:
+        """Objects of a photo, most probable first; sides in pixels, within the photo.
+
+        ``nms`` 0 keeps overlapping boxes. ``hier_thresh`` is for word trees, which this library refuses: it is only checked.
+
+        Raises:
+            PhotoError: the file is no photo. ValueError: a threshold is not within 0..1.
+        """
+        for name, value in (("thresh", thresh), ("hier_thresh", hier_thresh), ("nms", nms)):
+            if not 0 <= value <= 1:
+                raise ValueError(f"{name}={value}: a number from 0 to 1 is expected")
+        pixels = photo.decode(Path(path).read_bytes())
+        found = self._detector.detect(pixels, confidence=thresh, iou=nms or NO_NMS)
+        return [
+            {
+                "class": one.label,
+                "prob": one.confidence,
+                "left": one.box.x_min,
+                "top": one.box.y_min,
+                "right": one.box.x_max,
+                "bottom": one.box.y_max,
+            }
+            for one in found
+        ]
+
+
+def names_of_data(path: Path) -> Path:
+    """The names file of a ``.data`` file: from the working folder as in Darknet, else from the file's own or the one above."""
+    with path.open("rb") as file:
+        text = file.read(MAX_DATA_BYTES).decode(errors="replace")
+    options = dict(
+        _option(line) for line in text.splitlines() if "=" in line and not line.lstrip().startswith(("#", ";"))
+    )
+    named = options.get("names")
+    if not named:
+        raise NamesError(str(path), "has no names=: a Darknet .data file says where the class names are")
+    tried = [Path(named), path.parent / named, path.parent.parent / named]
+    for candidate in tried:
+        if candidate.is_file():
+            return candidate
+    raise NamesError(str(path), f"names={named}: no such file ({', '.join(str(candidate) for candidate in tried)})")
+
+
+def _option(line: str) -> tuple[str, str]:
+    key, _, value = line.partition("=")
+    return key.strip(), value.strip()
