@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Awaitable, Callable, Mapping
-from typing import Any
+from typing import Any, NoReturn
 
 import grpc
 
@@ -14,7 +14,7 @@ from slipway.microservice.calls import call_grpc
 from slipway.microservice.metadata import metadata_to_proto
 from slipway.microservice.requests import MESSAGE_KINDS
 from slipway.microservice.service import Service
-from slipway.serving.errors import failure_of, grpc_status
+from slipway.serving.errors import Failure, failure_of, grpc_status
 from slipway.serving.messages import parse_message
 
 MAX_DETAILS_CHARS = 1024
@@ -65,13 +65,20 @@ def _hook_behaviour(service: Service, hook: str) -> Behaviour:
         reply, component_ms = call_grpc(service.hooks, hook, parse_message(raw, kind))
         return reply.SerializeToString(), component_ms
 
-    async def behave(raw: bytes, context: Any) -> bytes:
+    async def answer(raw: bytes) -> tuple[bytes, float] | Failure:
         try:
             with service.admission.enter() as ticket:
                 ticket.hold(len(raw))
-                reply, component_ms = await service.threads.run(lambda: call(raw))
+                return await service.threads.run(lambda: call(raw))
         except Exception as exc:  # noqa: BLE001 - whatever a component raises becomes an answer
-            await _abort(context, exc, hook, service.facts())
+            return _logged(exc, hook)
+
+    async def behave(raw: bytes, context: Any) -> bytes:
+        answered = await answer(raw)
+        if isinstance(answered, Failure):
+            del raw  # gRPC keeps the frame of an abort until the next garbage collection
+            await _abort(context, answered, service.facts())
+        reply, component_ms = answered
         service.count_request()
         context.set_trailing_metadata(tuple({**service.facts(), **service.timing(component_ms)}.items()))
         return reply
@@ -84,18 +91,22 @@ def _metadata_behaviour(service: Service) -> Behaviour:
         try:
             return metadata_to_proto(service.metadata).SerializeToString()
         except Exception as exc:
-            await _abort(context, exc, "metadata", service.facts())
-            raise
+            await _abort(context, _logged(exc, "metadata"), service.facts())
 
     return behave
 
 
-async def _abort(context: Any, error: Exception, hook: str, facts: Mapping[str, str]) -> None:
-    """End the call with the status, text and machine code of ``error``; this raises."""
+def _logged(error: Exception, hook: str) -> Failure:
     failure = failure_of(error)
     if failure.status_code >= 500:
         logger.error("gRPC %s: %s: %s", hook, failure.reason, failure.info, exc_info=error)
     else:
         logger.debug("gRPC %s: %s: %s", hook, failure.reason, failure.info)
+    return failure
+
+
+async def _abort(context: Any, failure: Failure, facts: Mapping[str, str]) -> NoReturn:
+    """End the call with the status, text and machine code of ``failure``."""
     details = failure.info[:MAX_DETAILS_CHARS]
     await context.abort(grpc_status(failure.status_code), details, ((REASON, failure.reason), *facts.items()))
+    raise RuntimeError("abort did not raise")
