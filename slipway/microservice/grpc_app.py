@@ -90,7 +90,7 @@ def _metadata_behaviour(service: Service) -> Behaviour:
     async def behave(_raw: bytes, context: Any) -> bytes:
         try:
             return metadata_to_proto(service.metadata).SerializeToString()
-        except Exception as exc:
+        except Exception as exc:  # noqa: BLE001 - as above: it becomes an answer
             await _abort(context, _logged(exc, "metadata"), service.facts())
 
     return behave
