@@ -6,6 +6,8 @@ PUID = "seldon-puid"
 PREDICTOR = "x-slipway-predictor"
 MODEL = "x-slipway-model"
 REASON = "x-slipway-reason"
+ROUTING = "x-slipway-routing"
+"""A JSON object, router → index of the child that it chose (-2: none): what a Feedback needs in ``meta.routing``."""
 WIRE = "x-slipway-wire"
 SERVER_TIMING = "server-timing"
 

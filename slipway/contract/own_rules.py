@@ -17,7 +17,12 @@ MAX_NODES = 64
 LOGGER_MODES = ("request", "response", "all")
 DNS_LABEL = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?")
 RESERVED_LABELS = frozenset({"app", "seldon-app", "seldon-deployment-id"})
-CHILDREN_NEEDED = {"ROUTER": "routes to its children", "COMBINER": "combines the answers of its children"}
+CHILDREN_NEEDED = {
+    "ROUTER": "routes to its children",
+    "SIMPLE_ROUTER": "routes to its first child",
+    "COMBINER": "combines the answers of its children",
+    "AVERAGE_COMBINER": "averages the answers of its children",
+}
 
 
 def own_rules(sdep: SeldonDeployment) -> Iterator[Cause]:
@@ -71,8 +76,9 @@ def _node(node: PredictiveUnit) -> Iterator[str]:
     for method in node.methods:
         if method not in METHODS:
             yield f"method {choice(method, METHODS)}"
-    if node.type in CHILDREN_NEEDED and not node.children:
-        yield f"a {node.type} {CHILDREN_NEEDED[node.type]}, it has none"
+    for word in (node.type, node.implementation):
+        if word in CHILDREN_NEEDED and not node.children:
+            yield f"{word} {CHILDREN_NEEDED[word]}, it has none"
     if node.logger is not None and node.logger.mode and node.logger.mode not in LOGGER_MODES:
         yield f"logger mode {choice(node.logger.mode, LOGGER_MODES)}"
     yield from _parameters(node)

@@ -7,8 +7,6 @@ from collections.abc import Iterator
 from slipway.contract.causes import Cause, with_paths
 from slipway.contract.sdep import PredictorSpec, SeldonDeployment
 
-INERT = ("SIMPLE_MODEL", "SIMPLE_ROUTER", "AVERAGE_COMBINER")
-
 
 def refusals(sdep: SeldonDeployment) -> Iterator[Cause]:
     """Every use of something that is not offered."""
@@ -28,5 +26,3 @@ def _predictor(predictor: PredictorSpec, path: str) -> Iterator[Cause]:
     for node, where in with_paths(predictor.graph, f"{path}.graph"):
         if node.logger is not None:
             yield Cause(where, f"node {node.name!r}: payload logging is not offered")
-        if node.implementation in INERT:
-            yield Cause(where, f"node {node.name!r}: {node.implementation} does nothing in Seldon and is not offered")

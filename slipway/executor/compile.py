@@ -5,9 +5,10 @@ from __future__ import annotations
 from slipway.contract.graph import METHODS, NODE_TYPES, RANDOM_ABTEST, PredictiveUnit
 from slipway.contract.sdep import PredictorSpec
 from slipway.executor.errors import GraphError
-from slipway.executor.graph import DEFAULT_RATIO_A, Endpoint, Graph, Image, Method, Node, RandomAbTest
+from slipway.executor.graph import DEFAULT_RATIO_A, BuiltIn, Endpoint, Graph, Image, Method, Node, RandomAbTest
 
 NETWORK_TYPES = frozenset(NODE_TYPES) - {"UNKNOWN_TYPE"}
+BUILT_INS = frozenset(built_in.value for built_in in BuiltIn)
 
 
 def compile_graph(spec: PredictorSpec) -> Graph:
@@ -33,11 +34,13 @@ def _node(unit: PredictiveUnit, *, images: dict[str, str], where: str) -> Node:
     here = f"{where}: node {unit.name}"
     children = tuple(_node(child, images=images, where=here) for child in unit.children)
     _check_words(unit, here)
+    if built_in := _built_in(unit):
+        return _built_in_node(unit, built_in, children, here)
     node = Node(
         name=unit.name,
         input=_input(unit),
         router=_router(unit, here),
-        aggregates=unit.type == "COMBINER" or "AGGREGATE" in unit.methods,
+        combiner=Method.AGGREGATE if unit.type == "COMBINER" or "AGGREGATE" in unit.methods else None,
         transforms_output=unit.type == "OUTPUT_TRANSFORMER" or "TRANSFORM_OUTPUT" in unit.methods,
         takes_feedback=unit.type in {"MODEL", "ROUTER"} or "SEND_FEEDBACK" in unit.methods,
         role=unit.type or "",
@@ -48,6 +51,25 @@ def _node(unit: PredictiveUnit, *, images: dict[str, str], where: str) -> Node:
     if node.endpoint is None and (unit.type in NETWORK_TYPES or unit.methods):
         raise GraphError(f"{here}: has no endpoint with service_host and ports, so it cannot be called")
     return node
+
+
+def _built_in(unit: PredictiveUnit) -> BuiltIn | None:
+    """What the executor itself does for the node; a node with a container and a type is called instead."""
+    is_called = _endpoint(unit) is not None and (unit.type in NETWORK_TYPES or unit.methods)
+    return None if is_called or unit.implementation not in BUILT_INS else BuiltIn(unit.implementation)
+
+
+def _built_in_node(unit: PredictiveUnit, built_in: BuiltIn, children: tuple[Node, ...], where: str) -> Node:
+    if built_in is not BuiltIn.SIMPLE_MODEL and not children:
+        raise GraphError(f"{where}: {built_in.value} needs children")
+    return Node(
+        name=unit.name,
+        input=built_in if built_in is BuiltIn.SIMPLE_MODEL else None,
+        router=built_in if built_in is BuiltIn.SIMPLE_ROUTER else None,
+        combiner=built_in if built_in is BuiltIn.AVERAGE_COMBINER else None,
+        role=unit.type or "",
+        children=children,
+    )
 
 
 def _check_words(unit: PredictiveUnit, where: str) -> None:

@@ -24,6 +24,15 @@ class Method(Enum):
         self.grpc_path = grpc_path
 
 
+class BuiltIn(Enum):
+    """Implementations that the executor carries out itself (contract §3.4)."""
+
+    SIMPLE_MODEL = "SIMPLE_MODEL"
+    SIMPLE_ROUTER = "SIMPLE_ROUTER"
+    """Always the first child."""
+    AVERAGE_COMBINER = "AVERAGE_COMBINER"
+
+
 @dataclass(frozen=True, slots=True)
 class RandomAbTest:
     """Child 0 with probability ``ratio``, else child 1."""
@@ -51,9 +60,9 @@ class Image:
 @dataclass(frozen=True, slots=True)
 class Node:
     name: str
-    input: Method | None = None
-    router: Method | RandomAbTest | None = None
-    aggregates: bool = False
+    input: Method | BuiltIn | None = None
+    router: Method | RandomAbTest | BuiltIn | None = None
+    combiner: Method | BuiltIn | None = None
     transforms_output: bool = False
     takes_feedback: bool = False
     role: str = ""

@@ -19,6 +19,7 @@ from slipway.executor.errors import NodeAnswered
 from slipway.executor.grpc_client import METADATA_METHOD, Metadata, go_code
 from slipway.executor.payload import Payload, Wire
 from slipway.executor.rest_server import server_timing
+from slipway.executor.routes import routing_text
 from slipway.executor.run import Journey
 from slipway.serving.errors import failure_of, grpc_status
 from slipway.serving.messages import PROTOBUF, parse_message
@@ -95,6 +96,8 @@ class GrpcSurface:
     def _trailing(self, journey: Journey) -> Metadata:
         found: list[tuple[str, str]] = [(headers.PREDICTOR, self._engine.graph.predictor)]
         found += [(headers.MODEL, model) for model in dict.fromkeys(journey.models)]
+        if routing := routing_text(journey.routing):
+            found.append((headers.ROUTING, routing))
         if journey.seconds:
             found.append((headers.SERVER_TIMING, server_timing(journey.seconds)))
         return tuple(found)

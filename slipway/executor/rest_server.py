@@ -17,6 +17,7 @@ from slipway.executor.engine import Engine
 from slipway.executor.errors import NodeAnswered
 from slipway.executor.payload import Payload, Wire, escape_html, inflate
 from slipway.executor.rest_client import METADATA_PATH, STATUS_PATH
+from slipway.executor.routes import routing_text
 from slipway.executor.run import Journey
 from slipway.executor.settings import Settings
 from slipway.serving.body import read_body
@@ -108,6 +109,8 @@ class RestSurface:
                 self._engine.metrics.served(service, request.method.lower(), str(status), time.perf_counter() - begun)
             if journey.seconds:
                 response.headers[headers.SERVER_TIMING] = server_timing(journey.seconds)
+            if routing := routing_text(journey.routing):
+                response.headers[headers.ROUTING] = routing
             if journey.models:
                 response.headers[headers.MODEL] = ", ".join(dict.fromkeys(journey.models))
             return response

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import math
+from collections.abc import Mapping
 from typing import Any
 
 from google.protobuf.struct_pb2 import ListValue
@@ -49,6 +51,12 @@ def check_feedback_route(route: int, *, router: str, children: int) -> int:
         return check_route(route, router=router, children=children)
     except RouteError as error:
         raise FeedbackRouteError(f"response.meta.routing: {error}") from error
+
+
+def routing_text(routing: Mapping[str, int]) -> str:
+    """The routes that were chosen, as JSON for a header; empty where every message went to all children."""
+    chosen = {node: route for node, route in routing.items() if route != ALL_CHILDREN}
+    return json.dumps(chosen, separators=(",", ":")) if chosen else ""
 
 
 def feedback_routing(payload: Payload) -> dict[str, int]:

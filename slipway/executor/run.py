@@ -10,7 +10,8 @@ from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol, TypeVar
 
-from slipway.executor.graph import Method, Node, RandomAbTest
+from slipway.executor.built_in import average, simple_answer
+from slipway.executor.graph import BuiltIn, Method, Node, RandomAbTest
 from slipway.executor.payload import Payload, Wire, combine, with_routing
 from slipway.executor.routes import (
     ALL_CHILDREN,
@@ -64,7 +65,7 @@ async def run_graph(node: Node, payload: Payload, *, run: Run, ask: Wire) -> Pay
     inside = run.client.takes(node) if node.transforms_output else ask
     if node.input is not None:
         wanted = _children_take(node, run=run, after=inside) if node.children else inside
-        payload = await _call(node, node.input, payload, run=run, ask=wanted)
+        payload = await _give_input(node, node.input, payload, run=run, ask=wanted)
         run.journey.routing[node.name] = ALL_CHILDREN
     if node.children:
         payload = await _run_children(node, payload, run=run, ask=inside)
@@ -73,6 +74,10 @@ async def run_graph(node: Node, payload: Payload, *, run: Run, ask: Wire) -> Pay
     if run.injects_routing:
         payload = with_routing(payload, run.journey.routing)
     return payload
+
+
+async def _give_input(node: Node, method: Method | BuiltIn, payload: Payload, *, run: Run, ask: Wire) -> Payload:
+    return simple_answer(ask) if isinstance(method, BuiltIn) else await _call(node, method, payload, run=run, ask=ask)
 
 
 async def run_feedback(root: Node, payload: Payload, *, run: Run) -> Payload:
@@ -86,11 +91,15 @@ async def _run_children(node: Node, payload: Payload, *, run: Run, ask: Wire) ->
     run.journey.routing[node.name] = route
     if route == NO_CHILD:
         return payload
-    wanted = run.client.takes(node) if node.aggregates else ask
+    wanted = run.client.takes(node) if node.combiner else ask
     answers = await _at_once([run_graph(child, payload, run=run, ask=wanted) for child in _chosen(node, route)])
-    if not node.aggregates:
-        return answers[0]
-    return await _call(node, Method.AGGREGATE, combine(answers), run=run, ask=ask)
+    match node.combiner:
+        case None:
+            return answers[0]
+        case BuiltIn():
+            return average(answers, ask, node=node.name)
+        case Method():
+            return await _call(node, node.combiner, combine(answers), run=run, ask=ask)
 
 
 async def _choose(node: Node, payload: Payload, *, run: Run) -> int:
@@ -99,6 +108,8 @@ async def _choose(node: Node, payload: Payload, *, run: Run) -> int:
             return ALL_CHILDREN
         case RandomAbTest(ratio):
             return 0 if run.draw() < ratio else 1
+        case BuiltIn():
+            return 0
         case Method():
             answer = await _call(node, Method.ROUTE, payload, run=run, ask=run.client.takes(node))
             return check_route(parse_route(answer, router=node.name), router=node.name, children=len(node.children))
@@ -140,7 +151,7 @@ def _children_take(node: Node, *, run: Run, after: Wire) -> Wire:
     readers = []
     if isinstance(node.router, Method):
         readers += [run.client.takes(node), after]
-    answer = run.client.takes(node) if node.aggregates else after
+    answer = run.client.takes(node) if node.combiner else after
     readers += [entry_wire(child, run=run, after=answer) for child in node.children]
     return Wire.PROTOBUF if all(reader is Wire.PROTOBUF for reader in readers) else Wire.JSON
 

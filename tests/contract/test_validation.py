@@ -151,6 +151,11 @@ OWN: dict[str, tuple[Manifest, str, str]] = {
         "'b'",
     ),
     "router alone": (sdep(predictor(graph=node(type="ROUTER"))), "spec.predictors[0].graph", "children"),
+    "built-in router alone": (
+        sdep(predictor(graph=node(implementation="SIMPLE_ROUTER"), componentSpecs=[])),
+        "spec.predictors[0].graph",
+        "SIMPLE_ROUTER routes to its first child, it has none",
+    ),
     "combiner alone": (sdep(predictor(graph=node(type="COMBINER"))), "spec.predictors[0].graph", "children"),
     "type": (sdep(predictor(graph=node(type="MODELL"))), "spec.predictors[0].graph", "OUTPUT_TRANSFORMER"),
     "method": (sdep(predictor(graph=node(methods=["PREDICT"]))), "spec.predictors[0].graph", "SEND_FEEDBACK"),
@@ -257,7 +262,6 @@ def test_too_many_nodes_are_one_cause():
         (sdep(predictor(explainer={"type": "AnchorTabular"})), "spec.predictors[0].explainer"),
         (sdep(predictor(ssl={"certSecretName": "tls"})), "spec.predictors[0].ssl"),
         (sdep(predictor(graph=node(logger={"mode": "all"}))), "spec.predictors[0].graph"),
-        (sdep(predictor(graph=node(implementation="SIMPLE_MODEL"))), "spec.predictors[0].graph"),
     ],
 )
 def test_review_refuses_what_is_not_carried_out(manifest, field):

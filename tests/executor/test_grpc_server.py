@@ -117,6 +117,18 @@ async def test_feedback_goes_through_the_model_service_by_recorded_routing() -> 
     ]
 
 
+async def test_routes_taken_are_named_in_trailing_metadata() -> None:
+    left, right = Node("x"), Node("y")
+    parameters = [{"name": "ratioA", "value": "0", "type": "FLOAT"}]
+    graph = {"name": "ab", "implementation": "RANDOM_ABTEST", "parameters": parameters}
+    async with (
+        serving(left, right),
+        executor({**graph, "children": [left.graph("MODEL"), right.graph("MODEL")]}) as client,
+    ):
+        _, metadata = await client.call(TEXT)
+    assert metadata["x-slipway-routing"] == '{"ab":1}'
+
+
 async def test_routing_is_injected_into_messages() -> None:
     node = Node("a")
     environment = {"SELDON_ENABLE_ROUTING_INJECTION": "yes"}

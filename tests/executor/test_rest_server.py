@@ -268,6 +268,24 @@ async def test_routing_is_injected_where_meta_is_and_only_when_asked_for() -> No
             assert (await client.post()).body == b'{"strData":"x"}'
 
 
+async def test_routes_taken_are_named_in_a_header() -> None:
+    router, left, right = Node("r"), Node("x"), Node("y")
+    router.rest = lambda _: Reply(b'{"data":{"ndarray":[[1]]}}')
+    right.rest = lambda _: Reply(b"no", status=418)
+    async with (
+        serving(router, left, right),
+        executor(router.graph("ROUTER", left.graph("MODEL"), right.graph("MODEL"))) as client,
+        executor(left.graph("MODEL")) as chain,
+    ):
+        refused = await client.post()
+        right.rest = lambda _: Reply()
+        answered = await client.post()
+        plain = await chain.post()
+    assert (refused.status, answered.status) == (418, 200)
+    assert refused.headers["x-slipway-routing"] == answered.headers["x-slipway-routing"] == '{"r":1}'
+    assert "x-slipway-routing" not in plain.headers
+
+
 async def test_combiner_gets_a_json_array_of_its_children() -> None:
     combiner, left, right = Node("c"), Node("l"), Node("r")
     left.rest = lambda _: Reply(b'{"strData":"left"}')
