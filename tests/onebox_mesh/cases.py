@@ -168,6 +168,8 @@ CASES: dict[str, Objects] = {
             ),
             item("VirtualService", "mesh-only", {"hosts": ["*"], "http": []}),
             item("VirtualService", "lost", {"hosts": ["*"], "gateways": ["absent"], "http": []}),
+            item("VirtualService", "own", {"hosts": ["*"], "gateways": [GATEWAY], "exportTo": ["."]}),
+            item("VirtualService", "all", {"hosts": ["*"], "gateways": [GATEWAY], "exportTo": ["*"]}),
             item("VirtualService", "tls", {"hosts": ["*"], "gateways": [GATEWAY], "tls": [{"match": []}]}),
         ],
         READY,

@@ -31,7 +31,7 @@ def loopback_address() -> str:
 class Upstream:
     """One predictor replica. ``seen`` holds (path, body length, headers), ``running`` counts what is not answered yet.
 
-    ``behave`` is "ok", "503", "reset", or "hold": half of the answer at once, the rest when ``release`` is set.
+    ``behave`` is "ok", "503", "reset", "stall" (no answer until ``release`` is set) or "hold" (half of it at once).
     """
 
     predictor: str
@@ -60,6 +60,8 @@ class Upstream:
         if self.behave == "reset":
             assert request.transport is not None
             request.transport.abort()
+        if self.behave == "stall":
+            await self.release.wait()
         text = json.dumps(self.reply or {"jsonData": {"predictor": self.predictor, "bytes": len(body)}}).encode()
         response = web.StreamResponse(
             status=503 if self.behave == "503" else 200,
@@ -94,7 +96,7 @@ class _Seldon(pb_grpc.SeldonServicer):
 
     async def _answer(self, method, context):
         self.upstream.grpc_calls.append(method)
-        if self.upstream.behave == "hold":
+        if self.upstream.behave in {"hold", "stall"}:
             await self.upstream.release.wait()
         elif self.upstream.behave != "ok":
             await context.abort(grpc.StatusCode.UNAVAILABLE, "asked to fail")

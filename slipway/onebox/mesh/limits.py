@@ -17,6 +17,8 @@ RETRY_BUDGET_PERCENT = 20.0
 RETRY_MIN_CONCURRENCY = 3
 RETRY_BACKOFF_S = 0.01
 RETRY_BACKOFF_MAX_S = 0.1
+"""Short: retries are for another replica. They cannot bridge the restart of a lone one, whose endpoint is withdrawn at
+once, and requests that wait for their next try use up the budget: the others would be refused as OVERLOADED."""
 PER_TRY_TIMEOUT_S = 60.0
 ROUTE_TIMEOUT_S = 180.0
 

@@ -20,13 +20,17 @@ JSON = "application/json"
 
 @dataclass(frozen=True)
 class LocalReply:
-    """One kind of answer: its response flags or its status select it; ``reason`` is the machine code."""
+    """One kind of answer: its response flags or its status select it; ``reason`` is the machine code.
+
+    ``grpc_status`` where the one that Envoy derives from the HTTP status is not the right one.
+    """
 
     reason: str
     info: str
     code: int
     flags: tuple[str, ...] = ()
     component: bool = False
+    grpc_status: int | None = None
 
     @property
     def body(self) -> str:
@@ -42,7 +46,7 @@ LOCAL_REPLIES = (
     LocalReply("ROUTE_NOT_FOUND", "no SeldonDeployment is served under this path and host", 404, ("NR",)),
     LocalReply(NO_READY_PREDICTOR, NOTHING_READY, 503, ("UH", "NC")),
     LocalReply("OVERLOADED", "too many requests are waiting for this predictor", 503, ("UO", "OM")),
-    LocalReply("UPSTREAM_TIMEOUT", "the predictor did not answer in time", 504, ("UT", "SI")),
+    LocalReply("UPSTREAM_TIMEOUT", "the predictor did not answer in time", 504, ("UT", "SI"), grpc_status=4),
     LocalReply(
         "UPSTREAM_UNREACHABLE", "the predictor closed the connection before it answered", 503, ("UF", "UC", "UR")
     ),
@@ -58,13 +62,14 @@ def render_local_replies() -> dict[str, Any]:
 def _mapper(reply: LocalReply, *, grpc: bool) -> dict[str, Any]:
     text = reply.info if grpc else reply.body
     chosen = _flag_filter(reply) if reply.flags else _status_filter(reply)
+    added = {headers.REASON: reply.reason}
+    if grpc and reply.grpc_status is not None:
+        added["grpc-status"] = str(reply.grpc_status)
     return {
         "filter": {"and_filter": {"filters": [_GRPC, chosen]}} if grpc else chosen,
         "headers_to_add": [
-            {
-                "header": {"key": headers.REASON, "value": reply.reason},
-                "append_action": "OVERWRITE_IF_EXISTS_OR_ADD",
-            }
+            {"header": {"key": key, "value": value}, "append_action": "OVERWRITE_IF_EXISTS_OR_ADD"}
+            for key, value in added.items()
         ],
         "body_format_override": {
             "text_format_source": {"inline_string": text.replace("%", "%%")},

@@ -106,7 +106,8 @@ def _routes_by_host(
     routes: dict[str, list[Route]] = {}
     for item in sorted(objects, key=_age):
         reader = Reader.of(item, findings)
-        reader.only({"hosts", "gateways", "http", "exportTo"})
+        everywhere = {"exportTo"} if ANY_HOST in reader.items("exportTo") else set()
+        reader.only({"hosts", "gateways", "http", *everywhere})
         named = [qualified(str(name), reader.namespace) for name in reader.items("gateways")] or ["mesh"]
         for name in named:
             if name not in gateways:
