@@ -6,6 +6,7 @@ model-versions/get-download-uri). The MLflow library itself is not used here: im
 
 from __future__ import annotations
 
+import base64
 import json
 import os
 from collections.abc import Mapping
@@ -40,8 +41,12 @@ class RegistryAddress:
         return cls(uri.rstrip("/"), env.get("MLFLOW_TRACKING_USERNAME"), env.get("MLFLOW_TRACKING_PASSWORD"))
 
     @property
-    def auth(self) -> aiohttp.BasicAuth | None:
-        return aiohttp.BasicAuth(self.username, self.password or "") if self.username else None
+    def headers(self) -> dict[str, str]:
+        """The login, where there is one."""
+        if not self.username:
+            return {}
+        pair = f"{self.username}:{self.password or ''}"
+        return {"Authorization": f"Basic {base64.b64encode(pair.encode()).decode()}"}
 
 
 @dataclass(frozen=True)
@@ -66,19 +71,24 @@ class ResolvedModel:
 async def resolve(uri: str, *, registry: RegistryAddress, session: aiohttp.ClientSession) -> ResolvedModel:
     """Ask the registry once. Raises a RegistryError that names the URI and the registry."""
     reference = parse_model_reference(uri)
-    version = await _version(reference, registry=registry, session=session)
-    key = {"name": version["name"], "version": version["version"]}
-    location = await _ask(
-        "model-versions/get-download-uri", key, registry=registry, session=session, reference=reference
-    )
-    tags = {tag["key"]: tag["value"] for tag in version.get("tags", [])}
-    return ResolvedModel(
-        name=version["name"],
-        version=str(version["version"]),
-        digest=tags.get(DIGEST_TAG),
-        source=location["artifact_uri"],
-        alias=reference.alias,
-    )
+    try:
+        version = await _version(reference, registry=registry, session=session)
+        key = {"name": version["name"], "version": version["version"]}
+        location = await _ask(
+            "model-versions/get-download-uri", key, registry=registry, session=session, reference=reference
+        )
+        tags = {tag["key"]: tag["value"] for tag in version.get("tags", [])}
+        return ResolvedModel(
+            name=version["name"],
+            version=str(version["version"]),
+            digest=tags.get(DIGEST_TAG),
+            source=location["artifact_uri"],
+            alias=reference.alias,
+        )
+    except (KeyError, TypeError, AttributeError) as exc:
+        raise RegistryUnavailable(
+            f"{reference}: {registry.uri} answered as MLflow does not ({type(exc).__name__}: {exc})"
+        ) from exc
 
 
 async def _version(
@@ -104,25 +114,43 @@ async def _ask(
     url = f"{registry.uri}/api/2.0/mlflow/{path}"
     try:
         async with session.get(
-            url, params=query, auth=registry.auth, timeout=aiohttp.ClientTimeout(total=REQUEST_TIMEOUT_S)
+            url,
+            params=query,
+            headers=registry.headers,
+            timeout=aiohttp.ClientTimeout(total=REQUEST_TIMEOUT_S),
+            allow_redirects=False,  # the login is for this server
         ) as response:
-            body = await response.content.read(MAX_ANSWER_BYTES)
+            body = await _body(response, registry=registry, reference=reference)
     except (aiohttp.ClientError, TimeoutError) as exc:
         raise RegistryUnavailable(f"{reference}: {registry.uri} does not answer ({type(exc).__name__}: {exc})") from exc
     return _read(response.status, body, registry=registry, reference=reference)
 
 
+async def _body(response: aiohttp.ClientResponse, *, registry: RegistryAddress, reference: ModelReference) -> bytes:
+    body = bytearray()
+    async for chunk in response.content.iter_any():
+        body += chunk
+        if len(body) > MAX_ANSWER_BYTES:
+            raise RegistryUnavailable(f"{reference}: {registry.uri}: an answer longer than {MAX_ANSWER_BYTES} bytes")
+    return bytes(body)
+
+
 def _read(status: int, body: bytes, *, registry: RegistryAddress, reference: ModelReference) -> dict[str, Any]:
     """The answer's JSON, or the RegistryError that its status means."""
     text = body[:300].decode(errors="replace")
-    if status in (401, 403):
+    if status == 401:
         raise RegistryRefused(f"{reference}: {registry.uri} refused the login (HTTP {status})")
+    if status == 403:  # MLflow does not tell a name that it may not show from one that it does not know
+        who = f"user {registry.username!r}" if registry.username else "nobody without a login"
+        raise RegistryRefused(f"{reference}: {registry.uri}: there is no such model, or it is not for {who} (HTTP 403)")
     if status == 429 or status >= 500:
         raise RegistryUnavailable(f"{reference}: {registry.uri} answered HTTP {status}: {text}")
     try:
-        answer: dict[str, Any] = json.loads(body)
+        answer = json.loads(body)
     except ValueError as exc:
         raise RegistryUnavailable(f"{reference}: {registry.uri} answered no JSON (HTTP {status}): {text}") from exc
+    if not isinstance(answer, dict):
+        raise RegistryUnavailable(f"{reference}: {registry.uri} answered no JSON object (HTTP {status}): {text}")
     if status != 200:
         # MLflow answers an unknown alias with INVALID_PARAMETER_VALUE, an unknown model or version with
         # RESOURCE_DOES_NOT_EXIST; both mean the same to the one who wrote the URI.

@@ -13,8 +13,6 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import aiohttp
-import boto3
-import botocore.config
 import pytest
 
 from scripts.demo import photo
@@ -23,6 +21,7 @@ from slipway.onebox.services.pods import living_containers
 from slipway.onebox.supervisor.procfs import identify
 from tests.e2e import guest
 from tests.e2e.platform import Platform
+from tests.e2e.s3 import client as s3_client
 from tests.waiting import POLL_S, wait_until
 
 pytestmark = [pytest.mark.data, pytest.mark.usefixtures("walkers")]
@@ -133,19 +132,7 @@ async def test_kill_of_everything_comes_back_with_one_command(
 @pytest.fixture
 def s3(platform: Platform) -> Iterator[Any]:
     """A client with the registrar's rights."""
-    keys = load_model_credentials(platform.paths)
-    client = boto3.client(
-        "s3",
-        endpoint_url=keys["AWS_ENDPOINT_URL"],
-        aws_access_key_id=keys["AWS_ACCESS_KEY_ID"],
-        aws_secret_access_key=keys["AWS_SECRET_ACCESS_KEY"],
-        region_name=keys["AWS_DEFAULT_REGION"],
-        config=botocore.config.Config(
-            s3={"addressing_style": "path"},
-            request_checksum_calculation="when_required",
-            response_checksum_validation="when_required",
-        ),
-    )
+    client = s3_client(load_model_credentials(platform.paths))
     yield client
     client.close()
 
