@@ -1,7 +1,8 @@
 """The MLflow flavour ``darknet``: a cfg, its weights and its names as one versioned model.
 
 The layout follows MLflow's flavour convention (``save_model``, ``log_model``, ``load_model``, ``_load_pyfunc``). Beside
-MLflow's own files the folder holds ``SHA256SUMS``, in the format of coreutils' sha256sum, over every other file.
+MLflow's own files the folder holds ``SHA256SUMS``, in the format of coreutils' sha256sum, over every other file, among
+them the proof: ``proof/report.html`` with its pictures, and ``data/engines.json``, by which ``engine: auto`` chooses.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ import base64
 import hashlib
 import platform
 import shutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,11 +21,15 @@ if TYPE_CHECKING:
     import pandas as pd
     from mlflow.models.model import ModelInfo
 
+    from model_wrappers.darknet.proof import Proof
+
 FLAVOR_NAME = "darknet"
 SUMS_NAME = "SHA256SUMS"
 DIGEST_TAG = "slipway.digest"
 DATA_FOLDER = "data"
 ONNX_NAME = "model.onnx"
+ENGINES_NAME = "engines.json"
+PROOF_FOLDER = "proof"
 
 
 def get_default_pip_requirements() -> list[str]:
@@ -43,17 +48,23 @@ def save_model(
     mlflow_model: Any = None,
     input_example: Any = None,
     licence: str = "",
+    photos: Sequence[Path] = (),
+    proof: Proof | None = None,
     metadata: Mapping[str, Any] | None = None,
 ) -> None:
-    """Check the three files against each other, compile them and write one MLflow model folder at ``path``.
+    """Prove that the three files are one model, compile them and write one MLflow model folder at ``path``.
 
+    ``photos`` are shown with their boxes in the report; ``proof`` is one made before, of the same files.
     Raises the library's errors, which name file, expected and found, before anything is written.
     """
     from mlflow.models import Model
     from mlflow.models.utils import _save_example
     from mlflow.utils.environment import _mlflow_conda_env, _PythonEnv
 
-    summary = darknet.check(cfg, weights, names)
+    from model_wrappers.darknet import proof_report, timing
+    from model_wrappers.darknet.proof import prove
+
+    proof = proof or prove(cfg, weights, names, photos=photos, licence=licence)
     graph = darknet.compile_onnx(cfg, weights)
     folder = Path(path)
     data = folder / DATA_FOLDER
@@ -61,6 +72,9 @@ def save_model(
     for source in (cfg, weights, names):
         shutil.copyfile(source, data / source.name)
     (data / ONNX_NAME).write_bytes(graph)
+    record = timing.render_record(proof.timings, threads=proof.threads, machine=proof.machine)
+    (data / ENGINES_NAME).write_text(record)
+    proof_report.write_proof(proof, folder / PROOF_FOLDER)
 
     model = mlflow_model if mlflow_model is not None else Model()
     model.signature = signature()
@@ -81,9 +95,11 @@ def save_model(
         weights=f"{DATA_FOLDER}/{weights.name}",
         names=f"{DATA_FOLDER}/{names.name}",
         onnx=f"{DATA_FOLDER}/{ONNX_NAME}",
-        input_width=summary.width,
-        input_height=summary.height,
-        classes=summary.classes,
+        engines=f"{DATA_FOLDER}/{ENGINES_NAME}",
+        proof=f"{PROOF_FOLDER}/{proof_report.REPORT_NAME}",
+        input_width=proof.summary.width,
+        input_height=proof.summary.height,
+        classes=proof.summary.classes,
         licence=licence,
     )
     model.save(str(folder / "MLmodel"))
@@ -136,32 +152,56 @@ def log_model(
     registered_model_name: str | None = None,
     input_example: Any = None,
     licence: str = "",
+    photos: Sequence[Path] = (),
     tags: Mapping[str, str] | None = None,
     metadata: Mapping[str, Any] | None = None,
 ) -> ModelInfo:
     """Log the model to the current MLflow run (or to none) and, with a registered name, register a version.
 
-    The version is tagged with its digest and with each file's SHA-256 before this returns.
+    The version is tagged with its digest, each file's SHA-256 and what the proof says before this returns. A model that
+    fails its proof raises the library's errors and leaves nothing in MLflow.
     """
     import sys
 
     from mlflow.models import Model
 
+    from model_wrappers.darknet.proof import prove
+
+    cfg, weights, names = Path(cfg), Path(weights), Path(names)
+    proof = prove(cfg, weights, names, photos=photos, licence=licence)
     info: ModelInfo = Model.log(
         artifact_path=None,
         name=name,
         flavor=sys.modules[__name__],
         registered_model_name=registered_model_name,
-        cfg=Path(cfg),
-        weights=Path(weights),
-        names=Path(names),
+        cfg=cfg,
+        weights=weights,
+        names=names,
         input_example=input_example,
         licence=licence,
+        proof=proof,
         metadata=dict(metadata) if metadata else None,
     )
     if registered_model_name and info.registered_model_version is not None:
-        tag_version(registered_model_name, str(info.registered_model_version), {**(tags or {}), "licence": licence})
+        found = {**(tags or {}), **proof_tags(proof), "licence": licence}
+        tag_version(registered_model_name, str(info.registered_model_version), found)
     return info
+
+
+def proof_tags(proof: Proof) -> dict[str, str]:
+    """What ``slipway model show`` prints of a proof."""
+    from model_wrappers.darknet.proof_report import REPORT_NAME
+    from model_wrappers.darknet.timing import TOLERANCE
+
+    worst = proof.worst.difference
+    timings = sorted((one for one in proof.timings if one.is_usable), key=lambda one: one.milliseconds)
+    return {
+        "proof.parity": f"{len(proof.layers)} layers, worst {worst:.1e} of {TOLERANCE:g} allowed, on {proof.compared_on}",
+        "proof.engine": proof.engine,
+        "proof.engines": ", ".join(f"{one.engine} {one.milliseconds:.1f} ms" for one in timings),
+        "proof.machine": f"{proof.machine}, {proof.threads} threads",
+        "proof.report": f"{PROOF_FOLDER}/{REPORT_NAME}",
+    }
 
 
 def tag_version(name: str, version: str, tags: Mapping[str, str]) -> str:

@@ -26,3 +26,9 @@ def cgroup_cpus(text: str) -> float | None:
     """``cpu.max`` of cgroup v2 (``<quota|max> <period>`` in µs) as a number of CPUs; None without a limit."""
     quota, _, period = text.strip().partition(" ")
     return None if quota == "max" else int(quota) / int(period)
+
+
+def cpu_name(cpuinfo: Path = Path("/proc/cpuinfo")) -> str:
+    """The processor's own name, where Linux tells it."""
+    lines = cpuinfo.read_text().splitlines() if cpuinfo.is_file() else []
+    return next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), "unknown CPU")

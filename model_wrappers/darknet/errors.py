@@ -49,3 +49,7 @@ class EngineError(DarknetError):
 
 class InputError(DarknetError):
     """Pixels of the wrong type or shape."""
+
+
+class ProofError(DarknetError):
+    """A model whose compiled graph does not compute what its cfg says."""

@@ -20,6 +20,7 @@ from model_wrappers.darknet.folder import ModelFolder
 Floats = npt.NDArray[np.float32]
 
 TOLERANCE = 1e-3  # max|a - b| / max|a| of one tensor
+WRONG = 1e9  # the difference of tensors that cannot be compared; finite, for JSON has no infinity
 ROUNDS = 20
 MIN_ROUNDS = 3
 BUDGET_S = 4.0  # of all rounds together, once every engine ran MIN_ROUNDS times
@@ -47,14 +48,14 @@ class EngineTiming:
 
 
 def difference(expected: Sequence[Floats], found: Sequence[Floats]) -> float:
-    """The largest max|a - b| / max|a| over pairs of tensors; infinite where a shape or a value is wrong."""
+    """The largest max|a - b| / max|a| over pairs of tensors; ``WRONG`` where a shape or a value is."""
     worst = 0.0
     for a, b in zip(expected, found, strict=True):
         if a.shape != b.shape or not np.isfinite(b).all():
-            return float("inf")
+            return WRONG
         scale = float(np.abs(a).max())
         worst = max(worst, float(np.abs(a - b).max()) / (scale or 1.0))
-    return worst
+    return min(worst, WRONG)
 
 
 def time_engines(
@@ -117,9 +118,7 @@ def fastest(timings: Sequence[EngineTiming]) -> EngineTiming:
 def render_record(timings: Sequence[EngineTiming], *, threads: int, machine: str) -> str:
     """The text of ``engines.json``: all engines, the usable ones first, fastest first."""
     order = sorted(timings, key=lambda timing: (not timing.is_usable, timing.milliseconds))
-    rows = [
-        {**asdict(timing), "difference": min(timing.difference, 1e9), "usable": timing.is_usable} for timing in order
-    ]
+    rows = [{**asdict(timing), "usable": timing.is_usable} for timing in order]
     return (
         json.dumps({"machine": machine, "threads": threads, "tolerance": TOLERANCE, "engines": rows}, indent=1) + "\n"
     )

@@ -1,0 +1,186 @@
+"""What shows, before a model is registered, that it computes what its cfg and weights say.
+
+Strict load; the compiled graph beside the plain forward pass, layer by layer; every installed engine, timed and compared;
+the boxes in photos that people know. A model that fails is refused here, in the notebook.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import platform
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from model_wrappers.darknet import reference
+from model_wrappers.darknet.boxes import Detection
+from model_wrappers.darknet.cfg import load_network
+from model_wrappers.darknet.check import NetworkSummary, check
+from model_wrappers.darknet.cpu import cpu_name, engine_threads
+from model_wrappers.darknet.detector import Detector
+from model_wrappers.darknet.errors import ProofError
+from model_wrappers.darknet.folder import ModelFolder
+from model_wrappers.darknet.layers import Head, Network, Shape
+from model_wrappers.darknet.letterbox import Pixels, Size, letterbox
+from model_wrappers.darknet.provenance import file_sha256
+from model_wrappers.darknet.timing import TOLERANCE, EngineTiming, difference, fastest, time_engines
+from model_wrappers.darknet.weights import Weights, load_weights
+
+MAX_PHOTOS = 8
+MAX_PICTURE_SIDE = 960  # of a drawn photo in the report, pixels
+JPEG_QUALITY = 85
+NOISE = "seeded noise"  # what the layers are compared on where no photo is given
+_SEED = 0
+
+
+@dataclass(frozen=True)
+class LayerParity:
+    """``difference``: max|a - b| / max|a| of the plain forward pass and the compiled graph."""
+
+    index: int
+    kind: str
+    shape: Shape
+    difference: float
+
+
+@dataclass(frozen=True)
+class GoldenPhoto:
+    """What the model finds in one photo; ``picture`` is a JPEG with the boxes drawn."""
+
+    name: str
+    sha256: str
+    size: Size
+    detections: tuple[Detection, ...]
+    picture: bytes
+
+
+@dataclass(frozen=True)
+class Proof:
+    """``engine`` is the fastest within tolerance; ``digests`` are SHA-256 by file name; ``compared_on`` names the input."""
+
+    summary: NetworkSummary
+    licence: str
+    digests: dict[str, str]
+    compared_on: str
+    layers: tuple[LayerParity, ...]
+    timings: tuple[EngineTiming, ...]
+    engine: str
+    threads: int
+    machine: str
+    photos: tuple[GoldenPhoto, ...]
+
+    @property
+    def worst(self) -> LayerParity:
+        return max(self.layers, key=lambda layer: layer.difference)
+
+    def to_json(self) -> dict[str, Any]:
+        """All of it but the pictures."""
+        document = asdict(self)
+        document["worst_difference"] = self.worst.difference
+        document["tolerance"] = TOLERANCE
+        document["photos"] = [
+            {
+                "name": photo.name,
+                "sha256": photo.sha256,
+                "image": photo.size._asdict(),
+                "detections": [one.to_json() for one in photo.detections],
+            }
+            for photo in self.photos
+        ]
+        return document
+
+
+def prove(
+    cfg: Path,
+    weights: Path,
+    names: Path,
+    *,
+    photos: Sequence[Path] = (),
+    licence: str = "",
+    threads: int | None = None,
+    engines: Sequence[str] | None = None,
+) -> Proof:
+    """Check, compare, time and look.
+
+    Raises:
+        CfgError, WeightsError, NamesError: the files do not belong together. PhotoError: one is no photo.
+        ProofError: a layer differs by more than ``timing.TOLERANCE``. EngineError: no engine is within it.
+    """
+    if len(photos) > MAX_PHOTOS:
+        raise ProofError(f"{len(photos)} photos: a proof shows at most {MAX_PHOTOS}")
+    summary = check(cfg, weights, names)
+    network = load_network(cfg)
+    loaded = load_weights(weights, network)
+    decoded = [(path, _decode(path)) for path in photos]
+    size = Size(summary.width, summary.height)
+    pixels = letterbox(decoded[0][1], size) if decoded else _noise(size)
+    layers, heads = compare_layers(network, loaded, pixels)
+    files = ModelFolder(cfg, weights, names)
+    used = threads or engine_threads()
+    timings = time_engines(files, pixels, heads, threads=used, names=engines)
+    best = fastest(timings)
+    detector = Detector(files, engine=best.engine, threads=used)
+    return Proof(
+        summary=summary,
+        licence=licence,
+        digests={path.name: file_sha256(path) for path in (cfg, weights, names)},
+        compared_on=photos[0].name if photos else NOISE,
+        layers=layers,
+        timings=timings,
+        engine=best.engine,
+        threads=used,
+        machine=f"{cpu_name()}, {platform.system()} {platform.machine()}",
+        photos=tuple(_golden(path, rgb, detector) for path, rgb in decoded),
+    )
+
+
+def compare_layers(
+    network: Network, weights: Weights, pixels: Pixels
+) -> tuple[tuple[LayerParity, ...], list[reference.Floats]]:
+    """Every layer of the compiled graph beside the plain forward pass, and that pass's raw heads."""
+    from model_wrappers.darknet.compiler import compile_network
+    from model_wrappers.darknet.engines.onnx_runtime import open_graph
+
+    expected = reference.run(network, weights, pixels)
+    graph = compile_network(network, weights, outputs=range(len(network.layers)))
+    found = open_graph(graph, threads=engine_threads()).run(pixels[None])
+    layers = tuple(
+        LayerParity(layer.index, layer.kind, layer.shape, difference([a], [b[0]]))
+        for layer, a, b in zip(network.layers, expected, found, strict=True)
+    )
+    for layer in layers:
+        if not layer.difference <= TOLERANCE:
+            raise ProofError(
+                f"{network.path}: layer {layer.index} [{layer.kind}]: the compiled graph differs from Darknet's "
+                f"computation by {layer.difference:.1e} of its largest value: at most {TOLERANCE:g} is allowed"
+            )
+    heads = [output for layer, output in zip(network.layers, expected, strict=True) if isinstance(layer.op, Head)]
+    return layers, heads
+
+
+def _noise(size: Size) -> Pixels:
+    return np.random.default_rng(_SEED).integers(0, 256, (size.height, size.width, 3), np.uint8)
+
+
+def _decode(path: Path) -> Pixels:
+    from model_wrappers import photo  # with it comes the image library
+
+    return photo.decode(path.read_bytes())
+
+
+def _golden(path: Path, rgb: Pixels, detector: Detector) -> GoldenPhoto:
+    from model_wrappers.darknet.draw import draw_jpeg
+
+    detections = tuple(detector.detect(rgb))
+    picture = draw_jpeg(rgb, detections, max_side=MAX_PICTURE_SIDE, quality=JPEG_QUALITY)
+    digest = hashlib.sha256(path.read_bytes()).hexdigest()
+    return GoldenPhoto(path.name, digest, Size(rgb.shape[1], rgb.shape[0]), detections, picture)
+
+
+def render_json(proof: Proof) -> str:
+    """The text of ``proof.json``."""
+    return json.dumps(proof.to_json(), indent=1) + "\n"
