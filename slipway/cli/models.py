@@ -4,13 +4,25 @@ from __future__ import annotations
 
 import json
 import os
+import socket
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import click
 
 from slipway.onebox.paths import Paths
 from slipway.onebox.services.credentials import load_model_credentials
+
+NOT_READY = 3
+CONNECT_TIMEOUT_S = 3.0
+CLIENT_SETTINGS = {
+    "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "true",
+    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2",
+    "MLFLOW_HTTP_REQUEST_TIMEOUT": "30",  # seconds
+}
 
 
 @click.group("model")
@@ -26,14 +38,61 @@ def model_command() -> None:
     """  # noqa: D301  - click reads the backspace character
 
 
-def _client() -> Any:
-    """MLflow's client, logged in with this platform's credentials unless the environment names another server."""
-    if not os.environ.get("MLFLOW_TRACKING_URI"):
-        os.environ.update(load_model_credentials(Paths.from_env()))
-    os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "true")
-    import mlflow  # seconds to import: only the commands that need it pay
+class RegistryNotReady(click.ClickException):
+    """The registry is not there."""
 
-    return mlflow.MlflowClient()
+    exit_code = NOT_READY
+
+
+def _client() -> Any:
+    """MLflow's client, logged in with this platform's credentials unless the environment names another server.
+
+    Raises:
+        RegistryNotReady: nobody answers there; MLflow's client would try for minutes.
+    """
+    if not os.environ.get("MLFLOW_TRACKING_URI"):
+        paths = Paths.from_env()
+        if not paths.mlflow_env.exists():
+            raise RegistryNotReady(f"no platform at {paths.home}: `slipway up` starts one, SLIPWAY_HOME names another")
+        os.environ.update(load_model_credentials(paths))
+    for name, value in CLIENT_SETTINGS.items():
+        os.environ.setdefault(name, value)
+    address = os.environ["MLFLOW_TRACKING_URI"]
+    if address.startswith(("http://", "https://")):
+        _refuse_silence(address)
+    from mlflow.utils.logging_utils import MLFLOW_LOGGING_STREAM
+
+    from mlflow import MlflowClient  # seconds to import: only the commands that need it pay
+
+    # What it tells of each step would drown our lines; its errors are exceptions.
+    MLFLOW_LOGGING_STREAM.enabled = bool(click.get_current_context().find_root().params.get("debug"))
+    return MlflowClient()
+
+
+def _refuse_silence(address: str) -> None:
+    url = urlsplit(address)
+    port = url.port or (443 if url.scheme == "https" else 80)
+    try:
+        socket.create_connection((url.hostname or "", port), CONNECT_TIMEOUT_S).close()
+    except OSError as exc:
+        raise RegistryNotReady(
+            f"the registry at {address} does not answer ({exc.strerror or exc}): "
+            "is it up? `slipway status` tells, `slipway up` starts it"
+        ) from exc
+
+
+@contextmanager
+def _registry_errors(subject: str) -> Iterator[None]:
+    """What MLflow or S3 refuse, as one line about ``subject``."""
+    from botocore.exceptions import BotoCoreError, ClientError
+    from mlflow.exceptions import MlflowException
+
+    try:
+        yield
+    except MlflowException as exc:
+        raise click.ClickException(f"{subject}: {exc.message}") from exc
+    except (BotoCoreError, ClientError) as exc:
+        raise click.ClickException(f"{subject}: S3: {exc}") from exc
 
 
 @model_command.command()
@@ -43,6 +102,13 @@ def _client() -> Any:
 @click.option("--names", required=True, type=click.Path(exists=True, dir_okay=False, path_type=Path))
 @click.option("--alias", multiple=True, help="Point this alias at the new version; may be repeated.")
 @click.option("--licence", default="", help="Licence of the weights, e.g. Apache-2.0.")
+@click.option(
+    "--photo",
+    "photos",
+    multiple=True,
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="A photo that the version's report shows with its boxes; may be repeated.",
+)
 @click.option("--tag", "tags", multiple=True, metavar="KEY=VALUE", help="A tag of the version; may be repeated.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 def register(
@@ -52,10 +118,16 @@ def register(
     names: Path,
     alias: tuple[str, ...],
     licence: str,
+    photos: tuple[Path, ...],
     tags: tuple[str, ...],
     as_json: bool,
 ) -> None:
-    """Check a cfg, weights and names against each other and register them as a new version of NAME."""
+    """Check a cfg, weights and names against each other and register them as a new version of NAME.
+
+    \b
+    Example:
+      slipway model register yolo --cfg yolov3.cfg --weights yolov3.weights --names coco.names --alias champion
+    """  # noqa: D301  - click reads the backspace character
     from model_wrappers import darknet
 
     try:
@@ -65,16 +137,18 @@ def register(
     pairs = dict(_pair(tag) for tag in tags)
     client = _client()
     from model_wrappers import mlflow_darknet
+    from model_wrappers.errors import ComponentError
 
     if not as_json:
         click.echo(f"{cfg.name}: {summary.width}x{summary.height}, {summary.classes} classes, strict load passed")
-    info = mlflow_darknet.log_model(
-        cfg=cfg, weights=weights, names=names, registered_model_name=name, licence=licence, tags=pairs
-    )
-    version = str(info.registered_model_version)
-    for each in alias:
-        client.set_registered_model_alias(name, each, version)
-    digest = client.get_model_version(name, version).tags[mlflow_darknet.DIGEST_TAG]
+    with _registry_errors(name):
+        info = mlflow_darknet.log_model(
+            cfg=cfg, weights=weights, names=names, registered_model_name=name, licence=licence, tags=pairs
+        )
+        version = str(info.registered_model_version)
+        for each in alias:
+            client.set_registered_model_alias(name, each, version)
+        digest = client.get_model_version(name, version).tags[mlflow_darknet.DIGEST_TAG]
     if as_json:
         click.echo(json.dumps({"name": name, "version": version, "digest": digest, "aliases": list(alias)}))
     else:
@@ -88,19 +162,44 @@ def _pair(tag: str) -> tuple[str, str]:
     return key, value
 
 
+def _versions(client: Any, name: str) -> list[Any]:
+    """Every version of a model; the name is a value of MLflow's filter, whose texts know no escapes."""
+    if "'" in name:
+        raise click.BadParameter(f"{name!r}: the name of a model has no quote", param_hint="NAME")
+    return _every(client.search_model_versions, filter_string=f"name='{name}'")
+
+
+def _every(search: Callable[..., Any], **query: str) -> list[Any]:
+    """All pages of a search."""
+    found: list[Any] = []
+    token = None
+    while True:
+        page = search(page_token=token, **query)
+        found += page
+        token = page.token
+        if not token:
+            return found
+
+
 @model_command.command("list")
 @click.option("--json", "as_json", is_flag=True, help="Print a JSON array.")
 def list_models(as_json: bool) -> None:
-    """List every registered model with its versions and aliases."""
+    """List every registered model with its versions and aliases.
+
+    \b
+    Example:
+      slipway model list
+    """  # noqa: D301  - click reads the backspace character
     client = _client()
-    rows = [
-        {
-            "name": model.name,
-            "versions": sorted(int(v.version) for v in client.search_model_versions(f"name='{model.name}'")),
-            "aliases": dict(model.aliases),
-        }
-        for model in client.search_registered_models()
-    ]
+    with _registry_errors("the registry"):
+        rows = [
+            {
+                "name": model.name,
+                "versions": sorted(int(v.version) for v in _versions(client, model.name)),
+                "aliases": dict(model.aliases),
+            }
+            for model in _every(client.search_registered_models)
+        ]
     if as_json:
         click.echo(json.dumps(rows))
         return
@@ -114,8 +213,15 @@ def list_models(as_json: bool) -> None:
 @click.argument("name")
 @click.option("--json", "as_json", is_flag=True, help="Print a JSON array.")
 def show(name: str, as_json: bool) -> None:
-    """Show every version of NAME: digest, aliases, tags."""
-    versions = _client().search_model_versions(f"name='{name}'")
+    """Show every version of NAME: digest, aliases, tags.
+
+    \b
+    Example:
+      slipway model show yolo
+    """  # noqa: D301  - click reads the backspace character
+    client = _client()
+    with _registry_errors(name):
+        versions = _versions(client, name)
     if not versions:
         raise click.ClickException(f"{name}: no such registered model (slipway model list shows them)")
     rows = [
@@ -137,15 +243,16 @@ def show(name: str, as_json: bool) -> None:
 @click.argument("alias")
 @click.argument("version")
 def alias(name: str, alias: str, version: str) -> None:
-    """Point ALIAS of NAME at VERSION."""
-    from mlflow.exceptions import MlflowException
+    """Point ALIAS of NAME at VERSION.
 
+    \b
+    Example:
+      slipway model alias yolo champion 3
+    """  # noqa: D301  - click reads the backspace character
     client = _client()
-    try:
+    with _registry_errors(name):
         before = dict(client.get_registered_model(name).aliases).get(alias)
         client.set_registered_model_alias(name, alias, version)
-    except MlflowException as exc:
-        raise click.ClickException(f"{name}: {exc.message}") from exc
     click.echo(f"models:/{name}@{alias}  {before or 'none'} → {version}")
 
 
@@ -154,7 +261,13 @@ def alias(name: str, alias: str, version: str) -> None:
 @click.option("--to", "folder", type=click.Path(path_type=Path), help="Where the files go; default models/NAME.")
 @click.option("--from", "mirror", help="Another address for the folder that holds the files.")
 def pull(name: str | None, folder: Path | None, mirror: str | None) -> None:
-    """Download a public model whose digests are known, or list them without a NAME."""
+    """Download a public model whose digests are known, or list them without a NAME.
+
+    \b
+    Examples:
+      slipway model pull
+      slipway model pull yolov3-tiny --to /tmp/yolov3-tiny
+    """  # noqa: D301  - click reads the backspace character
     from slipway.storage import catalog, download
 
     entries = catalog.load_catalog()
@@ -173,7 +286,7 @@ def pull(name: str | None, folder: Path | None, mirror: str | None) -> None:
         urls = [f"{mirror.rstrip('/')}/{file.name}"] if mirror else list(file.urls)
         with click.progressbar(length=file.size_bytes, label=f"{file.name:<28}") as bar:
             try:
-                download.download(file, urls, target / file.name, progress=lambda done, bar=bar: bar.update(done))
+                download.download(file, urls, target / file.name, progress=bar.update)
             except download.DownloadError as exc:
                 raise click.ClickException(str(exc)) from exc
     click.echo(f"{target}: every file has its digest")
