@@ -91,7 +91,7 @@ class Engine:
             return problems
         self.graph = graph
         self.metrics.identity = Identity(self.metrics.identity.deployment, graph.predictor, graph.version)
-        await self.grpc.keep(graph.root.walk())
+        self.grpc.keep(graph.root.walk())
         LOG.info("new graph: %s", ", ".join(graph.nodes))
         return []
 

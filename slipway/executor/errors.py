@@ -64,8 +64,8 @@ class NodeAnswered(RequestError):
     def __init__(
         self, node: str, *, status_code: int, payload: Payload, reason: str = "", code: grpc.StatusCode | None = None
     ) -> None:
-        self.details = payload.body[:MAX_EXCERPT_BYTES].decode(errors="replace")
-        super().__init__(f"node {node} answered {status_code}: {self.details}")
+        excerpt = payload.body[:MAX_EXCERPT_BYTES].decode(errors="replace")
+        super().__init__(f"node {node} answered {status_code}: {excerpt}")
         self.node = node
         self.status_code = status_code
         self.payload = payload

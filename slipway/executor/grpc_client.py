@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Iterable
 
@@ -12,7 +13,7 @@ from slipway.contract import headers
 from slipway.executor.addresses import Addresses
 from slipway.executor.errors import NodeAnswered, NodeTimeout, NodeUnreachable, UnknownNode
 from slipway.executor.graph import Method, Node
-from slipway.executor.limits import MAX_ANSWER_BYTES, RECONNECT_MAX_S, RECONNECT_MIN_S
+from slipway.executor.limits import MAX_ANSWER_BYTES, RECONNECT_MAX_S, RECONNECT_MIN_S, REQUEST_DEADLINE_S
 from slipway.executor.metrics import ExecutorMetrics
 from slipway.executor.payload import Payload, Wire
 from slipway.executor.run import Journey
@@ -40,6 +41,7 @@ class GrpcNodes:
         self._timeout_s = timeout_s
         self._channels: dict[str, grpc.aio.Channel] = {}
         self._calls: dict[tuple[str, str], grpc.aio.UnaryUnaryMultiCallable] = {}
+        self._ending: dict[asyncio.Task[None], grpc.aio.Channel] = {}
 
     def takes(self, node: Node) -> Wire:  # noqa: ARG002 - over gRPC everything is protobuf
         return Wire.PROTOBUF
@@ -62,15 +64,21 @@ class GrpcNodes:
         body, _ = await self._exchange(node, method, b"", metadata=metadata)
         return body
 
-    async def keep(self, nodes: Iterable[Node]) -> None:
-        """Close the channels that none of ``nodes`` uses any more."""
+    def keep(self, nodes: Iterable[Node]) -> None:
+        """Let go of the channels that none of ``nodes`` uses any more; calls under way on them come to their end."""
         used = {self._target(node) for node in nodes if node.endpoint is not None}
         for target in self._channels.keys() - used:
             self._calls = {key: call for key, call in self._calls.items() if key[0] != target}
-            await self._channels.pop(target).close(grace=None)
+            channel = self._channels.pop(target)
+            ending = asyncio.create_task(channel.close(grace=REQUEST_DEADLINE_S))
+            self._ending[ending] = channel
+            ending.add_done_callback(self._ending.pop)
 
     async def close(self) -> None:
-        await self.keep(())
+        """Close every channel at once; calls under way are cancelled."""
+        for channel in (*self._channels.values(), *self._ending.values()):
+            await channel.close(grace=None)
+        await asyncio.gather(*self._ending)
 
     async def _exchange(self, node: Node, path: str, body: bytes, *, metadata: Metadata) -> tuple[bytes, list[str]]:
         begun = time.perf_counter()

@@ -7,7 +7,6 @@ import math
 import time
 from collections.abc import Awaitable, Callable
 from typing import Any
-from uuid import uuid4
 
 import grpc
 import grpc.aio
@@ -20,8 +19,8 @@ from slipway.executor.grpc_client import METADATA_METHOD, Metadata, go_code
 from slipway.executor.payload import Payload, Wire
 from slipway.executor.rest_server import server_timing
 from slipway.executor.routes import routing_text
-from slipway.executor.run import Journey
-from slipway.serving.errors import failure_of, grpc_status
+from slipway.executor.run import Journey, puid_of
+from slipway.serving.errors import failure_of, grpc_details, grpc_status
 from slipway.serving.messages import PROTOBUF, parse_message
 
 LOG = logging.getLogger(__name__)
@@ -106,7 +105,7 @@ class GrpcSurface:
 def journey_of(context: grpc.aio.ServicerContext[bytes, bytes]) -> Journey:
     """The call's PUID (its own, or a new one), the metadata that every node gets, and its deadline."""
     metadata = context.invocation_metadata() or ()
-    puid = next((str(value) for key, value in metadata if key == headers.PUID and value), "") or str(uuid4())
+    puid = puid_of(next((str(value) for key, value in metadata if key == headers.PUID), ""))
     forwarded = [
         (key, value)
         for key, value in metadata
@@ -123,7 +122,7 @@ def journey_of(context: grpc.aio.ServicerContext[bytes, bytes]) -> Journey:
 def status_of(error: Exception, service: str) -> tuple[grpc.StatusCode, str, str]:
     """The status, the text and the reason of a failed call; a node's own status as the node gave it."""
     if isinstance(error, NodeAnswered) and error.code is not None:
-        return error.code, error.details, error.reason
+        return error.code, grpc_details(error.payload.body.decode(errors="replace")), error.reason
     failure = failure_of(error)
     expected = hasattr(error, "status_code")
     LOG.log(
@@ -131,4 +130,4 @@ def status_of(error: Exception, service: str) -> tuple[grpc.StatusCode, str, str
         "%s: %d %s: %s", service, failure.status_code, failure.reason, failure.info,
         exc_info=None if expected else error,
     )  # fmt: skip
-    return grpc_status(failure.status_code), failure.info, failure.reason
+    return grpc_status(failure.status_code), grpc_details(failure.info), failure.reason

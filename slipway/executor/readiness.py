@@ -72,6 +72,8 @@ class Readiness:
             return f"node {node.name}: no answer from {host}:{endpoint.service_port} within {PROBE_TIMEOUT_S:g} s"
         except OSError as error:
             return f"node {node.name}: {host}:{endpoint.service_port}: {error.strerror or error}"
+        except UnicodeError as error:
+            return f"node {node.name}: {host[:80]!r} is no host name: {error}"
         except RequestError as error:
             return str(error)
         return ""

@@ -6,7 +6,6 @@ import logging
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
-from uuid import uuid4
 
 from aiohttp import hdrs, web
 from multidict import CIMultiDict
@@ -18,7 +17,7 @@ from slipway.executor.errors import NodeAnswered
 from slipway.executor.payload import Payload, Wire, escape_html, inflate
 from slipway.executor.rest_client import METADATA_PATH, STATUS_PATH
 from slipway.executor.routes import routing_text
-from slipway.executor.run import Journey
+from slipway.executor.run import Journey, puid_of
 from slipway.executor.settings import Settings
 from slipway.serving.body import read_body
 from slipway.serving.errors import Failure, failure_of
@@ -82,7 +81,7 @@ class RestSurface:
 
         @web.middleware
         async def stamp(request: web.Request, handler: Handler) -> web.StreamResponse:
-            puid = request.headers.get(headers.PUID) or str(uuid4())
+            puid = puid_of(request.headers.get(headers.PUID, ""))
             request[PUID_OF] = puid
             response = await handler(request)
             response.headers[headers.PUID] = puid

@@ -9,9 +9,11 @@ import time
 from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol, TypeVar
+from uuid import uuid4
 
 from slipway.executor.built_in import average, simple_answer
 from slipway.executor.graph import BuiltIn, Method, Node, RandomAbTest
+from slipway.executor.limits import MAX_PUID_CHARS
 from slipway.executor.payload import Payload, Wire, combine, with_routing
 from slipway.executor.routes import (
     ALL_CHILDREN,
@@ -39,6 +41,11 @@ class Journey:
     """Node → time spent waiting for it, over all its calls."""
     models: list[str] = field(default_factory=list)
     """What nodes said in ``x-slipway-model``, in the order of their answers."""
+
+
+def puid_of(given: str) -> str:
+    """The client's own identifier of its request, or a new one where it has none or a longer one than MAX_PUID_CHARS."""
+    return given if 0 < len(given) <= MAX_PUID_CHARS else str(uuid4())
 
 
 class NodeClient(Protocol):

@@ -14,11 +14,8 @@ from slipway.microservice.calls import call_grpc
 from slipway.microservice.metadata import metadata_to_proto
 from slipway.microservice.requests import MESSAGE_KINDS
 from slipway.microservice.service import Service
-from slipway.serving.errors import Failure, failure_of, grpc_status
+from slipway.serving.errors import Failure, failure_of, grpc_details, grpc_status
 from slipway.serving.messages import parse_message
-
-MAX_DETAILS_CHARS = 1024
-"""gRPC carries the text in a header, percent-encoded; clients drop calls whose headers pass 8 KiB."""
 
 HOOK_METHODS = {
     "Predict": "predict",
@@ -107,6 +104,6 @@ def _logged(error: Exception, hook: str) -> Failure:
 
 async def _abort(context: Any, failure: Failure, facts: Mapping[str, str]) -> NoReturn:
     """End the call with the status, text and machine code of ``failure``."""
-    details = failure.info[:MAX_DETAILS_CHARS]
+    details = grpc_details(failure.info)
     await context.abort(grpc_status(failure.status_code), details, ((REASON, failure.reason), *facts.items()))
     raise RuntimeError("abort did not raise")

@@ -18,6 +18,10 @@ MAX_INFO_CHARS = 4096
 """An error's sentence is cut here: a component may put its whole input into an exception's text."""
 
 
+MAX_DETAILS_BYTES = 4096
+"""A gRPC status text as it travels: in a header, percent-encoded. Clients drop calls whose headers pass 8 KiB."""
+
+
 @dataclass(frozen=True)
 class Failure:
     """One error as a client sees it."""
@@ -69,6 +73,17 @@ def grpc_status(status_code: int) -> grpc.StatusCode:
     if 400 <= status_code < 500:
         return grpc.StatusCode.INVALID_ARGUMENT
     return grpc.StatusCode.INTERNAL
+
+
+def grpc_details(text: str) -> str:
+    """``text`` as far as MAX_DETAILS_BYTES carry it: gRPC writes printable ASCII but ``%`` as it is, other bytes as three."""
+    text = text.encode(errors="replace").decode()
+    used = 0
+    for place, letter in enumerate(text):
+        used += 1 if " " <= letter <= "~" and letter != "%" else 3 * len(letter.encode())
+        if used > MAX_DETAILS_BYTES:
+            return text[:place]
+    return text
 
 
 def failure_of_http(status_code: int, text: str) -> Failure:

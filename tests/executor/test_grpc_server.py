@@ -9,7 +9,15 @@ import grpc
 import pytest
 
 from slipway.contract.protos import prediction_pb2 as pb
+from slipway.executor.addresses import Addresses
+from slipway.executor.graph import Method
+from slipway.executor.grpc_client import GrpcNodes
+from slipway.executor.metrics import ExecutorMetrics, Identity
+from slipway.executor.payload import Payload, Wire
+from slipway.executor.run import Journey
+from slipway.serving.messages import PROTOBUF
 from tests.executor.executors import executor
+from tests.executor.graphs import graph_of
 from tests.executor.nodes import Node, Refusal, serving
 from tests.waiting import eventually
 
@@ -239,3 +247,41 @@ async def test_client_that_leaves_cancels_the_call_of_the_node() -> None:
 
 def trailing(error: grpc.aio.AioRpcError) -> dict[str, Any]:
     return dict(error.trailing_metadata())
+
+
+async def test_long_texts_of_a_node_arrive_with_their_status() -> None:
+    node = Node("a")
+
+    def refuse(_: str, __: bytes) -> bytes:
+        raise Refusal(grpc.StatusCode.INVALID_ARGUMENT, "é" * 900, ("x-slipway-reason", "MINE"))
+
+    node.grpc = refuse
+    async with serving(node), executor(node.graph("MODEL")) as client:
+        with pytest.raises(grpc.aio.AioRpcError) as caught:
+            await client.call(TEXT)
+    assert caught.value.code() is grpc.StatusCode.INVALID_ARGUMENT
+    assert caught.value.details() == "é" * (4096 // 6)
+
+
+async def test_call_under_way_outlives_a_new_graph() -> None:
+    node, other = Node("a"), Node("b")
+    arrived, goes_on = asyncio.Event(), asyncio.Event()
+
+    async def slow(_: str, request: bytes) -> bytes:
+        arrived.set()
+        await goes_on.wait()
+        return request
+
+    node.grpc = slow
+    async with serving(node, other):
+        nodes = GrpcNodes(addresses=Addresses(), metrics=ExecutorMetrics(Identity("d", "p")))
+        first, second = graph_of(node.graph("MODEL")).root, graph_of(other.graph("MODEL")).root
+        payload = Payload(TEXT.SerializeToString(), PROTOBUF)
+        call = asyncio.create_task(
+            nodes.call(first, Method.PREDICT, payload, ask=Wire.PROTOBUF, journey=Journey("puid"))
+        )
+        await arrived.wait()
+        nodes.keep([second])
+        goes_on.set()
+        assert (await call).body == payload.body
+        await nodes.close()

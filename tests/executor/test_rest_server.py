@@ -403,3 +403,12 @@ async def test_draining_executor_is_not_ready_and_still_answers() -> None:
         client.lifecycle.start_draining()
         assert (await client.get("/ready")).status == 503
         assert (await client.post()).status == 200
+
+
+async def test_endless_puid_is_replaced() -> None:
+    node = Node("a")
+    async with serving(node), executor(node.graph("MODEL")) as client:
+        answer = await client.post(headers={"Seldon-Puid": "p" * 257})
+    assert answer.status == 200
+    assert len(answer.headers["Seldon-Puid"]) == 36
+    assert node.calls()[0].headers["Seldon-Puid"] == answer.headers["Seldon-Puid"]

@@ -3,7 +3,15 @@ from __future__ import annotations
 import grpc
 import pytest
 
-from slipway.serving.errors import MAX_INFO_CHARS, Failure, ServingError, failure_of, grpc_status
+from slipway.serving.errors import (
+    MAX_DETAILS_BYTES,
+    MAX_INFO_CHARS,
+    Failure,
+    ServingError,
+    failure_of,
+    grpc_details,
+    grpc_status,
+)
 
 
 class _Coded(Exception):
@@ -40,3 +48,16 @@ def test_an_endless_text_is_cut():
 )  # fmt: skip
 def test_grpc_status_follows_the_http_status(status, code):
     assert grpc_status(status) is grpc.StatusCode[code]
+
+
+@pytest.mark.parametrize(
+    ("letter", "bytes_each"), [("x", 1), ("%", 3), ("\n", 3), ("é", 6), ("€", 9), ("\N{FIRE}", 12)]
+)
+def test_grpc_details_are_cut_to_what_a_header_carries(letter, bytes_each):
+    whole = MAX_DETAILS_BYTES // bytes_each
+    assert grpc_details(letter * whole) == letter * whole
+    assert grpc_details(letter * 10_000) == letter * whole
+
+
+def test_grpc_details_have_no_lone_surrogates():
+    assert grpc_details("a\udcff") == "a?"
