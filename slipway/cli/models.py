@@ -142,9 +142,18 @@ def register(
     if not as_json:
         click.echo(f"{cfg.name}: {summary.width}x{summary.height}, {summary.classes} classes, strict load passed")
     with _registry_errors(name):
-        info = mlflow_darknet.log_model(
-            cfg=cfg, weights=weights, names=names, registered_model_name=name, licence=licence, tags=pairs
-        )
+        try:
+            info = mlflow_darknet.log_model(
+                cfg=cfg,
+                weights=weights,
+                names=names,
+                registered_model_name=name,
+                licence=licence,
+                photos=photos,
+                tags=pairs,
+            )
+        except (darknet.DarknetError, ComponentError) as exc:
+            raise click.ClickException(str(exc)) from exc
         version = str(info.registered_model_version)
         for each in alias:
             client.set_registered_model_alias(name, each, version)
