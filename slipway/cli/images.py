@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import json
-import sys
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import NoReturn
 
 import click
 
@@ -54,7 +52,7 @@ def build_command(name_tag: str, folder: Path | None, *, quiet: bool) -> None:
             progress=lambda line: None if quiet else click.echo(line, err=True),
         )
     except ImageError as exc:
-        _fail(exc)
+        raise click.ClickException(str(exc)) from exc
     click.echo(digest)
 
 
@@ -64,7 +62,12 @@ def list_command(*, as_json: bool) -> None:
     """List tags with their digest, size, age and the Pods that run them.
 
     A digest without a tag is shown with the tag `-`: its tag moved on, or was deleted.
-    """
+
+    \b
+    Examples:
+      slipway image list
+      slipway image list --json | jq -r '.[].digest'
+    """  # noqa: D301  - click reads the backspace character
     rows = Store(Paths.from_env()).rows()
     if as_json:
         click.echo(
@@ -87,13 +90,18 @@ def delete_command(name_tag: str) -> None:
     try:
         Store(Paths.from_env()).untag(name_tag)
     except ImageError as exc:
-        _fail(exc)
+        raise click.ClickException(str(exc)) from exc
     click.echo(f"untagged {name_tag}")
 
 
 @image_command.command(name="prune")
 def prune_command() -> None:
-    """Remove images that neither a tag nor a Pod refers to, and their Python environments."""
+    """Remove images that neither a tag nor a Pod refers to, and their Python environments.
+
+    \b
+    Example:
+      slipway image prune
+    """  # noqa: D301  - click reads the backspace character
     gone = Store(Paths.from_env()).prune()
     for image in gone:
         click.echo(f"removed {image.name} {image.digest}")
@@ -115,8 +123,3 @@ def _print_table(rows: Sequence[tuple[str, ...]]) -> None:
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
     for row in rows:
         click.echo("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
-
-
-def _fail(error: ImageError) -> NoReturn:
-    click.echo(f"error: {error}", err=True)
-    sys.exit(1)

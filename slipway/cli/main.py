@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import importlib
 import sys
+import traceback
+from typing import Any
 
 import click
 
@@ -24,7 +27,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
 
 
 class LazyGroup(click.Group):
-    """A group that imports a command's module on first use, so that `slipway --help` stays fast."""
+    """Imports a command's module on first use, so that `slipway --help` stays fast; turns failures into one line."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002
         return list(COMMANDS)
@@ -40,11 +43,36 @@ class LazyGroup(click.Group):
         with formatter.section("Commands"):
             formatter.write_dl([(name, text) for name, (_, text) in COMMANDS.items()])
 
+    def invoke(self, ctx: click.Context) -> Any:
+        """One line for every failure, expected or not; its traceback with --debug only."""
+        try:
+            return super().invoke(ctx)
+        except (click.exceptions.Exit, click.Abort, click.UsageError):
+            raise
+        except Exception as error:
+            if isinstance(error, OSError) and error.errno == errno.EPIPE:  # `slipway get … | head`: click ends quietly
+                raise
+            if ctx.params["debug"]:
+                traceback.print_exception(error)
+            if isinstance(error, click.ClickException):
+                raise
+            raise click.ClickException(_in_one_line(error)) from error
+
+
+def _in_one_line(error: Exception) -> str:
+    if isinstance(error, OSError) and error.strerror:
+        place = f"{error.filename}: " if error.filename else ""
+        return f"{place}{error.strerror}"
+    return f"{type(error).__name__}: {error}: `slipway --debug …` shows where"
+
 
 @click.command(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
+@click.option("--debug", is_flag=True, help="When something fails, also print where in the program.")
 @click.version_option(package_name="slipway")
-def main() -> None:
+def main(*, debug: bool) -> None:
     """Take a Darknet model from a notebook to a canary.
+
+    Exit codes: 0 done, 1 failed, 2 wrong usage, 3 not ready.
 
     \b
     Examples:

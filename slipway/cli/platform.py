@@ -9,6 +9,7 @@ import time
 import click
 
 from slipway.onebox.paths import Paths
+from slipway.onebox.services.folders import exclusive
 from slipway.onebox.services.platform import PARTS
 from slipway.onebox.services.secrets import ensure_secrets
 from slipway.onebox.services.start import Platform, PlatformError, names_of, prepare, request
@@ -20,6 +21,7 @@ from slipway.onebox.supervisor.state import ProcessState, load_states
 
 NOT_READY = 3
 KNOWN_ERRORS = (PlatformError, SettingsError, SupervisorError)
+INTERRUPTED = "interrupted; what has been asked for goes on: `slipway status` shows it, `slipway down` stops it"
 
 
 class PartList(click.ParamType[tuple[str, ...]]):
@@ -58,11 +60,15 @@ def up_command(only: tuple[str, ...], without: tuple[str, ...], **ports: int | N
     """  # noqa: D301  - click reads the backspace character
     began_s = time.monotonic()
     try:
-        platform = prepare(Paths.from_env(), ports)
-        wish = request(platform, only=only, without=without)
+        paths = Paths.from_env()
+        with exclusive(paths):
+            platform = prepare(paths, ports)
+            wish = request(platform, only=only, without=without)
         is_same_source = await_ready(platform, wish, on_ready=_say_ready)
     except (*KNOWN_ERRORS, NotUpError) as error:
-        _fail(error)
+        raise click.ClickException(str(error)) from error
+    except KeyboardInterrupt as error:
+        raise click.ClickException(INTERRUPTED) from error
     click.echo(f"up after {time.monotonic() - began_s:.1f} s\n")
     if not is_same_source:
         click.echo("note: these processes were started by another version: `slipway down`, then `slipway up`\n")
@@ -81,13 +87,17 @@ def down_command(parts: tuple[str, ...]) -> None:
     """  # noqa: D301  - click reads the backspace character
     paths = Paths.from_env()
     try:
+        if not paths.run.exists():
+            names_of((), parts)
+            click.echo("nothing was running")
+            return
         platform = Platform(paths, load_settings(paths.settings), ensure_secrets(paths.secrets))
         specs = platform.specs
         running = load_states(paths.run)
         names = names_of(specs, parts) if parts else frozenset({spec.name for spec in specs} | running.keys())
         stop(platform, names, on_stopped=lambda name, took_s: click.echo(f"{name:<20} stopped {took_s:6.1f} s"))
     except KNOWN_ERRORS as error:
-        _fail(error)
+        raise click.ClickException(str(error)) from error
     click.echo("stopped" if running.keys() & names else "nothing was running")
 
 
@@ -108,7 +118,7 @@ def status_command(*, as_json: bool) -> None:
     try:
         status: Status = observe(paths)
     except KNOWN_ERRORS as error:
-        _fail(error)
+        raise click.ClickException(str(error)) from error
     click.echo(json.dumps(status.as_json(), indent=2) if as_json else render_status(status))
     if not status.is_ready:
         sys.exit(NOT_READY)
@@ -128,8 +138,3 @@ def render_addresses(paths: Paths, settings: Settings) -> str:
 
 def _say_ready(state: ProcessState) -> None:
     click.echo(f"{state.name:<20} {state.phase:<6} {state.ready_after_s or 0:6.1f} s")
-
-
-def _fail(error: Exception) -> None:
-    click.echo(f"error: {error}", err=True)
-    sys.exit(1)

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import os
-import tempfile
 from dataclasses import dataclass
 from pathlib import Path
+
+SOCKETS = Path("/tmp")  # noqa: S108  - not TMPDIR, which may be long, and differ between `slipway up` and `slipway down`
 
 
 @dataclass(frozen=True)
@@ -21,13 +22,13 @@ class Paths:
 
     @classmethod
     def from_env(cls) -> Paths:
-        """``SLIPWAY_HOME``, or ``.slipway`` in the current folder."""
-        return cls(Path(os.environ.get("SLIPWAY_HOME", ".slipway")).absolute())
+        """``SLIPWAY_HOME``, or ``.slipway`` in the current folder; one home has one name, whatever links lead to it."""
+        return cls(Path(os.environ.get("SLIPWAY_HOME") or ".slipway").resolve())
 
     @property
     def sockets(self) -> Path:
         digest = hashlib.sha256(str(self.home).encode()).hexdigest()[:10]
-        return Path(tempfile.gettempdir()) / f"slipway-{os.getuid()}-{digest}"
+        return SOCKETS / f"slipway-{os.getuid()}-{digest}"
 
     @property
     def secrets(self) -> Path:  # one file per secret, mode 0600, folder 0700

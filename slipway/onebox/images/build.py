@@ -49,7 +49,6 @@ def build(
     with exclusive(store.exclusive()):
         digest = _build_unchanged(spec, store, roots=(repository, PLATFORM_ROOT), progress=progress)
         store.move_tag(reference.name, reference.tag, digest)
-    progress(f"{reference.name}:{reference.tag} is {digest}")
     return digest
 
 

@@ -141,6 +141,8 @@ class Store:
 
     def prune(self) -> list[Image]:
         """Remove what neither a tag nor a Pod refers to, then environments without an image. Answers the images."""
+        if not self.paths.images.exists():
+            return []
         with exclusive(self.exclusive()):
             kept = {digest for _, _, digest in self._tags()} | self.digests_in_use().keys()
             gone = [image for image in self._all() if image.digest not in kept]

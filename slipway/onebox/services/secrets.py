@@ -31,14 +31,12 @@ def ensure_secrets(folder: Path) -> Secrets:
 
 
 def _ensure(path: Path) -> str:
-    try:
-        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    except FileExistsError:
+    """An empty file is what a full disk leaves: no secret, so another is made."""
+    if path.exists() and (value := path.read_text().strip()):
         path.chmod(0o600)
-        return path.read_text().strip()
-    with os.fdopen(descriptor, "w") as file:
-        value = random.token_urlsafe(SECRET_BYTES)
-        file.write(value)
+        return value
+    value = random.token_urlsafe(SECRET_BYTES)
+    write_private(path, value)
     return value
 
 

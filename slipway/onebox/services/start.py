@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from slipway.onebox.api.listener import ensure_certificate
 from slipway.onebox.paths import Paths
 from slipway.onebox.services.credentials import write_access_files
+from slipway.onebox.services.folders import ensure_folders
 from slipway.onebox.services.networks import choose_network, refuse_taken_network
 from slipway.onebox.services.platform import PARTS, build_specs
 from slipway.onebox.services.secrets import Secrets, ensure_secrets
@@ -80,11 +81,9 @@ def prepare(paths: Paths, ports: Mapping[str, int | None]) -> Platform:
 
     Raises:
         SettingsError: a port is no port, or two are equal.
-        SupervisorError: no addresses are left for Services.
+        SupervisorError: a folder cannot be used, or no addresses are left for Services.
     """
-    for folder in (paths.home, paths.sockets):
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        folder.chmod(0o700)
+    ensure_folders(paths)
     remembered = load_settings(paths.settings)
     running = {port for state in load_states(paths.run).values() if state.is_alive for port in state.ports}
     strangers = [

@@ -87,6 +87,8 @@ def observe(paths: Paths) -> Status:
     Raises:
         SettingsError: the settings file is broken.
     """
+    if not paths.run.exists():
+        return Status(None, (), (), None, 0)
     specs = build_specs(paths, load_settings(paths.settings), ensure_secrets(paths.secrets), load_wish(paths))
     return asyncio.run(_observe(paths, specs))
 

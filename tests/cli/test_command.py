@@ -1,0 +1,89 @@
+from __future__ import annotations
+
+import importlib
+import re
+import socket
+from collections.abc import Iterator
+from pathlib import Path
+
+import click
+import pytest
+from click.testing import CliRunner
+
+from slipway.cli.main import main
+
+
+def commands(group: click.Group, words: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]]:
+    context = click.Context(group)
+    for name in group.list_commands(context):
+        command = group.get_command(context, name)
+        if isinstance(command, click.Group):
+            yield from commands(command, (*words, name))
+        yield (*words, name)
+
+
+@pytest.mark.parametrize("words", [(), *commands(main)], ids=" ".join)
+def test_help_shows_examples_line_by_line(words: tuple[str, ...]) -> None:
+    result = CliRunner().invoke(main, [*words, "--help"])
+    assert result.exit_code == 0
+    lines = [line.strip() for line in result.output.splitlines()]
+    start = next(index for index, line in enumerate(lines) if line in ("Examples:", "Example:"))
+    assert lines[start + 1].startswith("slipway "), lines[start + 1]
+    assert "\b" not in result.output
+    assert "\\b" not in result.output
+
+
+@pytest.fixture
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    monkeypatch.setenv("SLIPWAY_HOME", str(tmp_path / "home"))
+    return tmp_path / "home"
+
+
+@pytest.mark.parametrize("words", [("status",), ("down",), ("model", "list"), ("image", "list"), ("image", "prune")])
+def test_looking_leaves_nothing_behind(home: Path, words: tuple[str, ...]) -> None:
+    CliRunner().invoke(main, words)
+    assert not home.exists()
+
+
+def test_registry_without_a_platform_says_how_to_start_one(home: Path) -> None:
+    result = CliRunner().invoke(main, ["model", "list"])
+    assert result.exit_code == 3
+    assert result.output == (f"Error: no platform at {home}: `slipway up` starts one, SLIPWAY_HOME names another\n")
+
+
+def test_registry_that_does_not_answer_is_said_at_once(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with socket.socket() as taken:  # bound, not listening: connections are refused
+        taken.bind(("127.0.0.1", 0))
+        address = f"http://127.0.0.1:{taken.getsockname()[1]}"
+        monkeypatch.setenv("MLFLOW_TRACKING_URI", address)
+        result = CliRunner().invoke(main, ["model", "list"])
+    assert result.exit_code == 3
+    assert result.output.startswith(f"Error: the registry at {address} does not answer (Connection refused)")
+    assert not home.exists()
+
+
+@pytest.mark.parametrize(("options", "shows"), [((), False), (("--debug",), True)])
+def test_unexpected_failure_is_one_line_and_its_traceback_is_for_debug(
+    home: Path, options: tuple[str, ...], *, shows: bool
+) -> None:
+    (home / "run").mkdir(parents=True)
+    (home / "settings.json").mkdir()  # reading a folder fails in a way that nobody expects
+    result = CliRunner().invoke(main, [*options, "up"])
+    assert result.exit_code == 1
+    assert result.output.splitlines()[-1] == f"Error: {home / 'settings.json'}: Is a directory"
+    assert ("Traceback" in result.output) is shows
+
+
+def test_build_prints_the_digest_only(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = home.parent / "image"
+    folder.mkdir()
+    (folder / "image.yaml").write_text("{name: me/it, entrypoint: [ls], requirements: none.txt}")
+    (folder / "none.txt").write_text("")
+    module = importlib.import_module("slipway.onebox.images.build")
+    monkeypatch.setattr(module, "ensure_environment", lambda *_, **__: None)
+    monkeypatch.setattr(module, "_compile", lambda *_, **__: None)
+    result = CliRunner().invoke(main, ["image", "build", "me/it:1", str(folder)])
+    lines = [line for line in result.output.splitlines() if "sha256:" in line]
+    assert len(lines) == 1
+    assert re.fullmatch("sha256:[0-9a-f]{64}", lines[0])
