@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import shutil
 import urllib.request
 from pathlib import Path
 
@@ -11,6 +12,8 @@ import cv2
 import numpy as np
 import pytest
 
+from models.shapes.evaluate import shapes_model
+from scripts.demo import photo
 from tests.data import REPOSITORY
 
 pytestmark = pytest.mark.conformance
@@ -18,17 +21,39 @@ pytestmark = pytest.mark.conformance
 SIZE = json.dumps([{"name": "input", "value": "64x64", "type": "STRING"}])
 
 
-@pytest.fixture(scope="module")
-def libraries(tmp_path_factory: pytest.TempPathFactory) -> str:
-    """Import path with this repository and OpenCV, which the official environment does not have."""
-    folder = tmp_path_factory.mktemp("libraries")
-    (folder / "cv2").symlink_to(Path(cv2.__file__).parent)
-    return f"{folder}:{REPOSITORY}"
+LIBRARIES = str(REPOSITORY)
 
 
-def test_image_transformer_gives_the_same_record_under_both_servers(start_official, start_ours, libraries, tmp_path):
+@pytest.fixture
+def model(tmp_path: Path) -> Path:
+    """A folder as the storage initializer leaves it."""
+    files = shapes_model(2)
+    for path in (files.cfg_path, files.weights_path, files.names_path):
+        shutil.copy(path, tmp_path)
+    return tmp_path
+
+
+def test_yolo_detector_finds_the_same_under_both_servers(start_official, start_ours, model, tmp_path):
+    interface = "model_wrappers.yolo_detector.YoloDetector"
+    parameters = json.dumps([{"name": "model_uri", "value": str(model), "type": "STRING"}])
+    official = start_official(interface, tmp_path, PYTHONPATH=LIBRARIES, PREDICTIVE_UNIT_PARAMETERS=parameters)
+    ours = start_ours(interface, tmp_path, PREDICTIVE_UNIT_PARAMETERS=parameters)
+    official.wait_ready()
+    ours.wait_ready()
+    body = {"binData": base64.b64encode(photo(7)).decode()}
+    answers = [_post(server.http, "/predict", body)["jsonData"] for server in (official, ours)]
+    seen = [[(one["label"], one["class_id"]) for one in answer["detections"]] for answer in answers]
+    assert seen[1] == seen[0]
+    assert len(seen[0]) >= 2
+    for one, other in zip(*(answer["detections"] for answer in answers), strict=True):  # their ONNX Runtimes differ
+        assert one["confidence"] == pytest.approx(other["confidence"], abs=0.01)
+        assert one["box"] == pytest.approx(other["box"], abs=1)
+    assert [answer["model"] for answer in answers] == [answers[0]["model"]] * 2
+
+
+def test_image_transformer_gives_the_same_record_under_both_servers(start_official, start_ours, tmp_path):
     interface = "model_wrappers.image_transformer.ImageTransformer"
-    official = start_official(interface, tmp_path, PYTHONPATH=libraries, PREDICTIVE_UNIT_PARAMETERS=SIZE)
+    official = start_official(interface, tmp_path, PYTHONPATH=LIBRARIES, PREDICTIVE_UNIT_PARAMETERS=SIZE)
     ours = start_ours(interface, tmp_path, PREDICTIVE_UNIT_PARAMETERS=SIZE)
     official.wait_ready()
     ours.wait_ready()
@@ -39,9 +64,9 @@ def test_image_transformer_gives_the_same_record_under_both_servers(start_offici
     assert answers[1] == answers[0]
 
 
-def test_tutorial_response_answers_the_same_under_both_servers(start_official, start_ours, libraries, tmp_path):
+def test_tutorial_response_answers_the_same_under_both_servers(start_official, start_ours, tmp_path):
     interface = "model_wrappers.tutorial_response.TutorialResponse"
-    official = start_official(interface, tmp_path, PYTHONPATH=libraries)
+    official = start_official(interface, tmp_path, PYTHONPATH=LIBRARIES)
     ours = start_ours(interface, tmp_path)
     official.wait_ready()
     ours.wait_ready()
