@@ -6,18 +6,22 @@ was checked: a redirect or a changed DNS answer cannot lead inside.
 
 from __future__ import annotations
 
+import contextlib
 import http.client
 import ipaddress
 import socket
 import ssl
+import threading
 import time
-from collections.abc import Callable, Sequence
-from urllib.parse import SplitResult, urljoin, urlsplit
+from collections.abc import Callable, Iterator, Sequence
+from urllib.parse import SplitResult, quote, urljoin, urlsplit
 
 from model_wrappers.intake.errors import IMAGE_TOO_LARGE, URL_REFUSED, PhotoError
 
 FETCH_TIMEOUT_S = 5.0
 MAX_REDIRECTS = 3
+NAT64 = ipaddress.IPv6Network("64:ff9b::/96")
+URL_CHARACTERS = "/?:@!$&'()*+,;=-._~%"  # RFC 3986; everything else is written as %XX
 READ_BYTES = 64 * 1024
 REDIRECTS = (301, 302, 303, 307, 308)
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
@@ -33,6 +37,8 @@ def is_public(address: Address) -> bool:
     """Whether anyone on the Internet could be at ``address``; an IPv4 address inside an IPv6 one must be public too."""
     if isinstance(address, ipaddress.IPv6Address):
         inner = address.ipv4_mapped or address.sixtofour or (address.teredo or (None, None))[1]
+        if address in NAT64:
+            inner = ipaddress.IPv4Address(int(address) & 0xFFFFFFFF)
         if inner is not None and not is_public(inner):
             return False
     return address.is_global and not address.is_multicast
@@ -44,17 +50,19 @@ def fetch_photo(url: str, *, max_bytes: int, resolve: Resolve = resolve) -> byte
     for _ in range(MAX_REDIRECTS + 1):
         parts = _parse(url)
         address = _public_address(parts, resolve)
-        connection = _connect(parts, address, deadline)
-        try:
-            location, body = _get(connection, parts, max_bytes, deadline)
-        except (OSError, http.client.HTTPException) as exc:
-            raise _refused(f"{parts.hostname} did not send it ({type(exc).__name__})") from exc
-        finally:
-            connection.close()
+        with _connection(parts, address, deadline) as connection:
+            location, body = _get(connection, parts, max_bytes)
         if location is None:
             return body
-        url = urljoin(url, location)
+        url = _joined(url, location)
     raise _refused(f"it is redirected more than {MAX_REDIRECTS} times")
+
+
+def _joined(url: str, location: str) -> str:
+    try:
+        return urljoin(url, location)
+    except ValueError as exc:
+        raise _refused(f"its redirect does not parse ({exc})") from exc
 
 
 def _refused(cause: str) -> PhotoError:
@@ -87,27 +95,54 @@ def _public_address(parts: SplitResult, resolve: Resolve) -> str:
     return str(addresses[0])
 
 
-def _connect(parts: SplitResult, address: str, deadline: float) -> http.client.HTTPConnection:
-    """A connection whose name is the URL's and whose socket goes to the checked address."""
-    timeout_s = max(deadline - time.monotonic(), 0.01)
-    host = parts.hostname or ""
+@contextlib.contextmanager
+def _connection(parts: SplitResult, address: str, deadline: float) -> Iterator[http.client.HTTPConnection]:
+    """A connection whose name is the URL's and whose socket goes to the checked address; cut at ``deadline``."""
+    host, timeout_s = parts.hostname or "", max(deadline - time.monotonic(), 0.01)
     try:
-        sock = socket.create_connection((address, _port(parts)), timeout=timeout_s)
-        if parts.scheme == "https":
-            sock = ssl.create_default_context().wrap_socket(sock, server_hostname=host)
-    except OSError as exc:
-        raise _refused(f"{host} cannot be reached ({type(exc).__name__})") from exc
-    connection = http.client.HTTPConnection(host, _port(parts), timeout=timeout_s)
-    connection.sock = sock
-    return connection
+        with contextlib.ExitStack() as stack:
+            sock = stack.enter_context(socket.create_connection((address, _port(parts)), timeout=timeout_s))
+            is_cut = stack.enter_context(_cut_at(deadline, sock))
+            if parts.scheme == "https":
+                sock = stack.enter_context(ssl.create_default_context().wrap_socket(sock, server_hostname=host))
+            connection = http.client.HTTPConnection(host, _port(parts), timeout=timeout_s)
+            connection.sock = sock
+            yield connection
+            if is_cut():  # what came until then looks whole where the server gave no length
+                raise TimeoutError
+    except (OSError, http.client.HTTPException) as exc:
+        raise _refused(f"{host} did not send it in {FETCH_TIMEOUT_S:g} s ({type(exc).__name__})") from exc
 
 
-def _get(
-    connection: http.client.HTTPConnection, parts: SplitResult, max_bytes: int, deadline: float
-) -> tuple[str | None, bytes]:
+@contextlib.contextmanager
+def _cut_at(deadline: float, sock: socket.socket) -> Iterator[Callable[[], bool]]:
+    """Shut the connection down at ``deadline``: each byte of a server that sends one now and then is within its time-out.
+
+    What it gives tells whether that has happened.
+    """
+    same, done = sock.dup(), threading.Event()  # TLS takes the original over
+
+    def cut() -> None:
+        done.set()
+        with contextlib.suppress(OSError):  # the server has closed it
+            same.shutdown(socket.SHUT_RDWR)
+
+    timer = threading.Timer(max(deadline - time.monotonic(), 0), cut)
+    timer.daemon = True
+    timer.start()
+    try:
+        yield done.is_set
+    finally:
+        timer.cancel()
+        timer.join()
+        same.close()
+
+
+def _get(connection: http.client.HTTPConnection, parts: SplitResult, max_bytes: int) -> tuple[str | None, bytes]:
     """(redirect target, b"") or (None, body)."""
-    path = parts.path or "/"
-    connection.request("GET", f"{path}?{parts.query}" if parts.query else path, headers={"Accept": "image/*"})
+    path = quote(parts.path or "/", safe=URL_CHARACTERS)
+    target = f"{path}?{quote(parts.query, safe=URL_CHARACTERS)}" if parts.query else path
+    connection.request("GET", target, headers={"Accept": "image/*"})
     with connection.getresponse() as answer:
         if answer.status in REDIRECTS and (location := answer.getheader("Location")):
             return location, b""
@@ -118,6 +153,6 @@ def _get(
             body += chunk
             if len(body) > max_bytes:
                 raise PhotoError(IMAGE_TOO_LARGE, f"The photo at the address has more than {max_bytes:,} bytes.")
-            if time.monotonic() > deadline:
-                raise _refused(f"{parts.hostname} took more than {FETCH_TIMEOUT_S:g} s")
+        if answer.length:
+            raise http.client.IncompleteRead(bytes(body), answer.length)
         return None, bytes(body)

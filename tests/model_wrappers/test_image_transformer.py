@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import http.server
 import ipaddress
 import threading
@@ -95,7 +96,7 @@ def test_wrong_parameter_is_refused_at_start(parameters: dict[str, object]) -> N
     "text",
     ["127.0.0.1", "10.0.0.1", "192.168.1.1", "172.16.0.1", "169.254.169.254", "0.0.0.0", "100.64.0.1", "224.0.0.1",
      "255.255.255.255", "::1", "::", "fe80::1", "fc00::1", "ff02::1", "::ffff:127.0.0.1", "::ffff:10.0.0.1",
-     "2002:7f00:1::", "64:ff9b:1::1", "192.0.2.1"],
+     "2002:7f00:1::", "64:ff9b:1::1", "64:ff9b::a00:1", "192.0.2.1"],
 )  # fmt: skip
 def test_private_address_is_not_public(text: str) -> None:
     assert not is_public(ipaddress.ip_address(text))
@@ -136,6 +137,10 @@ def test_name_with_one_private_address_among_public_ones_is_refused() -> None:
         fetch_photo("http://h/", max_bytes=100, resolve=lambda host, port: ["93.184.215.14", "127.0.0.1"])
 
 
+GONE = threading.Event()
+"""Never set: its ``wait`` is a pause."""
+
+
 class Handler(http.server.BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         body = encoded("PNG")
@@ -149,10 +154,25 @@ class Handler(http.server.BaseHTTPRequestHandler):
             self.send_header("Location", "/loop")
             self.end_headers()
             return
+        if self.path.startswith("/drip"):
+            self.drip(b"HTTP/1.0 200 OK\r\n\r\n" if self.path == "/drip-body" else b"HTTP/1.0 200 OK\r\nX: ")
+            return
+        if self.path == "/crooked":
+            self.send_response(302)
+            self.send_header("Location", "http://[::1")
+            self.end_headers()
+            return
         self.send_response(200 if self.path != "/missing" else 404)
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
         self.wfile.write(body)
+
+    def drip(self, start: bytes) -> None:
+        """One byte now and then, until the client has gone."""
+        with contextlib.suppress(ConnectionError):
+            self.wfile.write(start)
+            while not GONE.wait(0.02):
+                self.wfile.write(b"x")
 
     def log_message(self, *arguments: object) -> None:
         pass
@@ -187,6 +207,19 @@ def test_redirect_inside_loop_error_and_size_are_refused(site: str, path: str, r
     with pytest.raises(ComponentError) as refused:
         fetch_photo(site + path, max_bytes=10 if path == "/big" else 10**6, resolve=names)
     assert refused.value.reason == reason
+
+
+@pytest.mark.parametrize("path", ["/drip-header", "/drip-body"])
+def test_server_that_drips_is_cut_off(site: str, path: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(fetch, "FETCH_TIMEOUT_S", 0.5)
+    with pytest.raises(ComponentError, match=r"photos.test did not send it in 0\.5 s"):
+        fetch_photo(site + path, max_bytes=10**6, resolve=names)
+
+
+def test_address_with_other_letters_is_fetched_and_a_crooked_redirect_refused(site: str) -> None:
+    assert fetch_photo(f"{site}/\u00e9 1.png?q=\u00e9", max_bytes=10**6, resolve=names) == encoded("PNG")
+    with pytest.raises(ComponentError, match="does not parse"):
+        fetch_photo(f"{site}/crooked", max_bytes=10**6, resolve=names)
 
 
 def test_tutorial_response_is_sorted_and_centred() -> None:
