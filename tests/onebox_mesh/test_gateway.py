@@ -3,6 +3,7 @@ from __future__ import annotations
 import asyncio
 import io
 import json
+import socket
 from collections import Counter
 from contextlib import asynccontextmanager
 from dataclasses import replace
@@ -16,7 +17,7 @@ from slipway.contract.protos import prediction_pb2 as pb
 from slipway.contract.protos import prediction_pb2_grpc as pb_grpc
 from slipway.onebox.mesh.layout import ENVOYS
 from slipway.onebox.mesh.render import render
-from slipway.onebox.mesh.steps import ROUTES_STAT
+from slipway.onebox.mesh.steps import LISTENERS_STAT, ROUTES_STAT
 from slipway.onebox.mesh.translate import translate
 from slipway.serving.body import payload_too_large
 from tests.onebox_mesh.envoys import Gateway, running_gateway, start_envoy
@@ -324,3 +325,24 @@ async def test_resources_that_envoy_refuses_are_reported_and_what_it_had_stays(t
         assert await gateway.publisher.missing() == {ROUTES_STAT}
         assert not await gateway.publisher.publish(wanted)
         assert not await gateway.publisher.missing()
+
+
+async def test_address_that_another_program_holds_delays_one_publication_and_no_later_one(tmp_path):
+    async with running_upstreams(stable=1, canary=1) as upstreams:
+        address = loopback_address()
+
+        def objects(weights, **ips):
+            return world([virtual_service(weights)], upstreams.predictors(), ports=upstreams.ports, cluster_ips=ips)
+
+        with socket.create_server((address, 8000)):
+            async with (
+                running_gateway(tmp_path, objects({"stable": 100, "canary": 0})) as gateway,
+                aiohttp.ClientSession(base_url=gateway.url) as client,
+            ):
+                wanted = objects({"stable": 100, "canary": 0}, stable=address)
+                resources = render(translate(wanted, gateway.site), gateway.layout)
+                assert await gateway.publisher.publish(resources) == {LISTENERS_STAT}
+                assert await gateway.publish(objects({"stable": 0, "canary": 100}, stable=address))
+                assert await _predictor(client) == (200, "canary")
+                async with grpc.aio.insecure_channel(f"{address}:5001") as channel:  # the Service's other port
+                    assert (await pb_grpc.SeldonStub(channel).Predict(pb.SeldonMessage())).strData == "stable"

@@ -48,7 +48,7 @@ class Publisher:
     def __init__(self, layout: Layout) -> None:
         self._layout = layout
         self._written: dict[str, str] = {}  # so that what did not change is not read back to be compared
-        self._given_up: set[tuple[str, str]] = set()  # stat name and version: nobody waits for them a second time
+        self._given_up: tuple[dict[str, str], ...] = tuple({} for _ in ENVOYS)  # not waited for a second time
         self._wanted: tuple[Mapping[str, str], ...] = tuple({} for _ in ENVOYS)
         self._admins = tuple(Admin(layout.admin_socket(index)) for index in ENVOYS)
 
@@ -82,14 +82,13 @@ class Publisher:
         return bool(changed)
 
     async def _wait(self, step: Step) -> frozenset[str]:
-        waits = (
-            self._untaken(admin, step, dict(expect.items() - self._given_up))
-            for admin, expect in zip(self._admins, step.expect, strict=True)
-        )
+        waits = (self._untaken(index, step) for index in ENVOYS)
         return frozenset().union(*await asyncio.gather(*waits))
 
-    async def _untaken(self, admin: Admin, step: Step, expect: Mapping[str, str]) -> frozenset[str]:
+    async def _untaken(self, index: int, step: Step) -> frozenset[str]:
         """Nothing for an Envoy that is not there: it will read the files when it starts."""
+        admin, given_up = self._admins[index], self._given_up[index]
+        expect = dict(step.expect[index].items() - given_up.items())
         deadline = time.monotonic() + APPLY_TIMEOUT_S
         while missing := _missing(expect, await admin.versions() or expect):
             if time.monotonic() > deadline:
@@ -100,9 +99,11 @@ class Publisher:
                     ", ".join(sorted(missing)),
                     APPLY_TIMEOUT_S,
                 )
-                self._given_up = {(name, expect[name]) for name in missing}
+                given_up.update({name: expect[name] for name in missing})
                 break
             await asyncio.sleep(POLL_S)
+        for name in expect.keys() - missing:
+            given_up.pop(name, None)
         return missing
 
     async def rotate_access_logs(self) -> None:
