@@ -2,7 +2,7 @@
 
 ``<root>/sha256-<hex>/`` holds one verified folder, ``<root>/sha256-<hex>.json`` where it came from, and
 ``<root>/uri-<hex>.json`` points from a URI without a registered digest to the folder last read from it. What a killed
-process left in ``<root>/incoming-<hex>/`` goes when the same thing is fetched again.
+process left in ``<root>/incoming-<hex>/`` goes when the same thing is fetched again, or when the cache is trimmed.
 """
 
 from __future__ import annotations
@@ -18,6 +18,9 @@ from pathlib import Path
 from typing import Any
 
 from slipway.storage.checksums import DIGEST, SUMS_NAME
+
+MAX_CACHE_BYTES = 20 * 1024**3
+"""All folders together; beyond it those used longest ago go. Pods keep the files that they have linked."""
 
 
 class ModelCache:
@@ -47,6 +50,17 @@ class ModelCache:
             yield
 
     @contextlib.contextmanager
+    def _lock_if_free(self, hashed: str) -> Iterator[bool]:
+        """Whether nobody held the lock; if so it is held until the block ends."""
+        with (self.root / f"lock-{hashed}").open("w") as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                yield False
+            else:
+                yield True
+
+    @contextlib.contextmanager
     def incoming(self, key: str) -> Iterator[Path]:
         """A fresh folder to fill before ``store``; the caller holds ``lock(key)``. What is not stored is removed."""
         folder = self.root / f"incoming-{_hashed(key)}"
@@ -74,6 +88,34 @@ class ModelCache:
         shutil.rmtree(self.folder(digest), ignore_errors=True)
         self._origin_path(digest).unlink(missing_ok=True)
 
+    def touch(self, digest: str) -> None:
+        """Say that a cached folder is used now."""
+        with contextlib.suppress(FileNotFoundError):  # a lost record only makes it the first to go
+            os.utime(self._origin_path(digest))
+
+    def trim(self, limit_bytes: int = MAX_CACHE_BYTES) -> None:
+        """Drop what killed processes left, and the folders used longest ago until the rest fits; not one that is in use."""
+        for incoming in self.root.glob("incoming-*"):
+            with self._lock_if_free(incoming.name.removeprefix("incoming-")) as is_free:
+                if is_free:
+                    shutil.rmtree(incoming, ignore_errors=True)
+        digests = [path.name.replace("-", ":", 1) for path in self.root.glob("sha256-*") if path.is_dir()]
+        sizes = {digest: _size_bytes(self.folder(digest)) for digest in sorted(digests, key=self._used_at)}
+        total_bytes = sum(sizes.values())
+        for digest, size_bytes in sizes.items():
+            if total_bytes <= limit_bytes:
+                return
+            with self._lock_if_free(_hashed(digest)) as is_free:
+                if is_free:
+                    self.drop(digest)
+                    total_bytes -= size_bytes
+
+    def _used_at(self, digest: str) -> float:
+        try:
+            return self._origin_path(digest).stat().st_mtime
+        except FileNotFoundError:
+            return 0.0
+
     def _pointer(self, uri: str) -> Path:
         return self.root / f"uri-{_hashed(uri)}.json"
 
@@ -99,6 +141,13 @@ class ModelCache:
         temporary = path.with_suffix(f".{os.getpid()}.tmp")
         temporary.write_text(json.dumps(value))
         temporary.replace(path)
+
+
+def _size_bytes(folder: Path) -> int:
+    try:
+        return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
+    except FileNotFoundError:  # another process drops it
+        return 0
 
 
 def _hashed(text: str) -> str:

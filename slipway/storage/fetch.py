@@ -98,6 +98,7 @@ def _fetch_s3(wanted: Wanted, cache: ModelCache, use: Use, *, progress: Progress
     if digest := wanted.digest or cache.pointed(wanted.uri):
         with _locked(digest, wanted, cache):
             if cached := _cached(digest, cache, etags=etags, away=away):
+                cache.touch(digest)
                 use(cached)
                 return cached
     if away:
@@ -158,4 +159,5 @@ def _keep(incoming: Path, wanted: Wanted, cache: ModelCache, use: Use, *, etags:
         cache.point(wanted.uri, found)
         fetched = Fetched(folder, found, note)
         use(fetched)
+        cache.trim()
     return fetched

@@ -174,3 +174,41 @@ def test_full_disk_leaves_no_half_copy(model: Path, cache: ModelCache, monkeypat
     with pytest.raises(OSError, match="No space left on device"):
         fetch(wanted(model), cache, progress=no_progress)
     assert left_over(cache) == []
+
+
+def model_of(tmp_path: Path, name: str) -> Wanted:
+    folder = tmp_path / name
+    folder.mkdir()
+    (folder / "a.weights").write_bytes(name.encode() * 100)
+    return Wanted(str(folder), str(folder))
+
+
+def test_trim_drops_what_was_used_longest_ago_and_spares_what_is_in_use(cache: ModelCache, tmp_path: Path) -> None:
+    one, two, three = (fetch(model_of(tmp_path, name), cache, progress=no_progress).digest for name in ("a", "b", "c"))
+    for place, digest in enumerate((one, two, three)):
+        os.utime(cache.folder(digest).with_name(f"{digest.replace(':', '-')}.json"), (place, place))
+    cache.touch(one)
+    with cache.lock(two):
+        cache.trim(0)
+    assert [cache.origin(digest) is None for digest in (one, two, three)] == [True, False, True]
+    cache.trim(10**6)
+    assert cache.origin(two) is not None
+
+
+def test_trim_drops_the_oldest_first_and_no_more_than_needed(cache: ModelCache, tmp_path: Path) -> None:
+    one, two = (fetch(model_of(tmp_path, name), cache, progress=no_progress).digest for name in ("a", "b"))
+    for place, digest in enumerate((two, one)):
+        os.utime(cache.folder(digest).with_name(f"{digest.replace(':', '-')}.json"), (place, place))
+    cache.touch(two)
+    cache.trim(300)
+    assert [cache.origin(digest) is None for digest in (one, two)] == [True, False]
+
+
+def test_trim_drops_what_killed_downloads_left_but_not_one_under_way(cache: ModelCache) -> None:
+    with cache.lock("dead"), cache.incoming("dead") as incoming:
+        dead = incoming
+    dead.mkdir()
+    with cache.lock("alive"), cache.incoming("alive") as alive:
+        cache.trim()
+        assert alive.is_dir()
+    assert not dead.exists()
