@@ -18,6 +18,9 @@ from slipway.serving.messages import JSON
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 RenderError = Callable[[Failure], Mapping[str, Any]]
 
+RENDER_ERROR: web.AppKey[RenderError] = web.AppKey("render_error")
+"""How an application's errors look, for those that aiohttp finds before there is a request."""
+
 logger = logging.getLogger(__name__)
 
 
@@ -39,7 +42,9 @@ def application(
             response.force_close()
         return response
 
-    return web.Application(middlewares=[answer], client_max_size=MAX_BODY_BYTES)
+    app = web.Application(middlewares=[answer], client_max_size=MAX_BODY_BYTES)
+    app[RENDER_ERROR] = render_error
+    return app
 
 
 def error_response(failure: Failure, render_error: RenderError) -> web.Response:

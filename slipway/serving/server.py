@@ -20,8 +20,10 @@ from grpc_reflection.v1alpha import reflection
 
 from slipway.contract.limits import MAX_BODY_BYTES
 from slipway.serving import limits
+from slipway.serving.errors import MAX_INFO_CHARS, failure_of_http
 from slipway.serving.lifecycle import Lifecycle, Shutdown
 from slipway.serving.memory import return_large_blocks
+from slipway.serving.rest import RENDER_ERROR, RenderError, error_response
 
 POD_IP = "SLIPWAY_POD_IP"
 
@@ -153,10 +155,14 @@ class Servers:
         if server is None:  # pragma: no cover - setup() made it
             raise RuntimeError("the application runner has no server")
 
-        def accept() -> asyncio.Protocol:
-            return _Refusal() if len(server.connections) >= limits.MAX_CONNECTIONS else server()
-
         loop = asyncio.get_running_loop()
+        render_error = rest.app[RENDER_ERROR]
+
+        def accept() -> asyncio.Protocol:
+            if len(server.connections) >= limits.MAX_CONNECTIONS:
+                return _Refusal()
+            return _Connection(server, loop=loop, render_error=render_error, **server._kwargs)  # noqa: SLF001  - as its call
+
         self._listeners.append(await loop.create_server(accept, sock=sock, backlog=limits.ACCEPT_BACKLOG))
         self.rest_addresses.append(str(rest.port) if isinstance(rest.port, Path) else _address(*sock.getsockname()[:2]))
 
@@ -207,6 +213,29 @@ class Servers:
             self._health.end_watches()
             stops.append(self._grpc.stop(grace_s))
         await asyncio.gather(*stops)
+
+
+class _Connection(web.RequestHandler):
+    """aiohttp's, whose own errors (a broken header, an unknown encoding) have a machine code too."""
+
+    __slots__ = ("_render_error",)
+
+    def __init__(self, server: web.Server, *, render_error: RenderError, **options: Any) -> None:
+        super().__init__(server, **options)
+        self._render_error = render_error
+
+    def handle_error(
+        self,
+        request: web.BaseRequest,
+        status: int = 500,
+        exc: BaseException | None = None,
+        message: str | None = None,
+    ) -> web.StreamResponse:
+        response = super().handle_error(request, status, exc, message)
+        info = message or response.reason
+        answer = error_response(failure_of_http(status, info[:MAX_INFO_CHARS]), self._render_error)
+        answer.force_close()
+        return answer
 
 
 class _Refusal(asyncio.Protocol):
