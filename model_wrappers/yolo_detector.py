@@ -1,4 +1,4 @@
-"""A Seldon component that finds objects in photos with a Darknet model folder."""
+"""A Seldon component that finds objects in photos with a Darknet model folder, or one with a ``detector.yaml``."""
 
 from __future__ import annotations
 
@@ -14,6 +14,8 @@ from typing import Any
 from model_wrappers import wire
 from model_wrappers.darknet import Detector, Size
 from model_wrappers.errors import ComponentError
+from model_wrappers.exported import ExportedDetector
+from model_wrappers.exported.layout import LAYOUT_NAME
 from model_wrappers.image_transformer import ImageTransformer
 from model_wrappers.model_identity import ModelIdentity, load_identity
 
@@ -56,7 +58,7 @@ class YoloDetector:
         if boxes not in BOXES:
             raise ValueError(f"boxes={boxes!r} is not one of {', '.join(BOXES)}")
         self.boxes = boxes
-        self.detector: Detector | None = None
+        self.detector: Detector | ExportedDetector | None = None
         self.identity: ModelIdentity | None = None
         self._transformer: ImageTransformer | None = None
         self._starting = threading.Lock()
@@ -70,14 +72,14 @@ class YoloDetector:
     def load(self) -> None:
         """Read and check the model. Raises the Darknet library's errors, which name file, expected and found."""
         self.identity = load_identity(self.folder)
-        self.detector = Detector(
-            self.folder,
-            confidence=self.confidence,
-            iou=self.iou,
-            nms=self.nms,  # type: ignore[arg-type]  # the detector refuses other texts
-            engine=self.engine,
-            clip=self.boxes == "clipped",
-        )
+        self.detector = self._open()
+
+    def _open(self) -> Detector | ExportedDetector:
+        thresholds: dict[str, Any] = {"confidence": self.confidence, "iou": self.iou, "nms": self.nms}
+        clip = self.boxes == "clipped"
+        if (self.folder / LAYOUT_NAME).is_file():  # another family behind the same manifest
+            return ExportedDetector(self.folder, **thresholds, clip=clip)
+        return Detector(self.folder, **thresholds, engine=self.engine, clip=clip)
 
     def close(self) -> None:
         """End the decoder processes, if a photo ever came; no call may be under way."""
@@ -125,13 +127,17 @@ class YoloDetector:
         )
         return [timer, *counters]
 
+    @property
+    def platform(self) -> str:
+        return "onnx" if (self.folder / LAYOUT_NAME).is_file() else "darknet"
+
     def init_metadata(self) -> dict[str, Any]:
         """Name and version of the model; what comes in and goes out."""
         identity = self.identity or load_identity(self.folder)
         return {
             "name": identity.name,
             "versions": [identity.version or identity.digest],
-            "platform": "darknet",
+            "platform": self.platform,
             "inputs": [{"messagetype": "binData"}],
             "outputs": [{"messagetype": "jsonData"}],
             "custom": {"digest": identity.digest, "uri": identity.uri},
@@ -147,12 +153,12 @@ class YoloDetector:
                 self._transformer.load()
         return self._transformer.transform_input(X)
 
-    def _check_input(self, detector: Detector) -> None:
+    def _check_input(self, detector: Detector | ExportedDetector) -> None:
         if self.input is not None and self.input != detector.input:
             raise _mismatch(f"parameter input={self.input}", detector)
 
 
-def _mismatch(what: str, detector: Detector) -> ComponentError:
+def _mismatch(what: str, detector: Detector | ExportedDetector) -> ComponentError:
     return ComponentError(
         f"{what} and the network's input of {detector.input} differ: set the transformer's input to {detector.input}",
         reason="INPUT_SIZE_MISMATCH",

@@ -6,17 +6,18 @@ from pathlib import Path
 
 import numpy as np
 
-from model_wrappers.darknet.boxes import Box, Detection, to_corners, to_photo
+from model_wrappers.darknet.boxes import Detection
 from model_wrappers.darknet.cfg import load_network
 from model_wrappers.darknet.cpu import engine_threads
 from model_wrappers.darknet.decode import decode
+from model_wrappers.darknet.detections import to_detections
 from model_wrappers.darknet.engines import AUTO, open_engine
 from model_wrappers.darknet.errors import InputError
 from model_wrappers.darknet.folder import ModelFolder, load_model_folder
 from model_wrappers.darknet.layers import Head
 from model_wrappers.darknet.letterbox import Pixels, Size, check_pixels, letterbox
 from model_wrappers.darknet.names import load_names
-from model_wrappers.darknet.nms import NMS_KINDS, Nms, suppress
+from model_wrappers.darknet.nms import NMS_KINDS, Nms
 from model_wrappers.darknet.timing import choose_engine
 
 
@@ -73,16 +74,15 @@ class Detector:
             raise InputError(f"the pixels are {found}, the network's input is {self.input}")
         outputs = [output[0] for output in self._engine.run(pixels[None])]
         candidates = decode(self._heads, outputs, self.input, self.confidence if confidence is None else confidence)
-        candidates = candidates._replace(centres=to_photo(candidates.centres, photo, self.input))
-        kept = suppress(candidates, threshold=self.iou if iou is None else iou, kind=self.nms)
-        corners = to_corners(candidates.centres[kept.box], photo, clip=self.clip)
-        rows = zip(kept.class_id.tolist(), kept.confidence.tolist(), corners.tolist(), strict=True)
-        detections = [Detection(self.names[class_id], class_id, score, Box(*box)) for class_id, score, box in rows]
-        return [one for one in detections if not self.clip or _has_area(one.box)]
-
-
-def _has_area(box: Box) -> bool:
-    return box.x_max > box.x_min and box.y_max > box.y_min
+        return to_detections(
+            candidates,
+            names=self.names,
+            photo=photo,
+            net=self.input,
+            iou=self.iou if iou is None else iou,
+            nms=self.nms,
+            clip=self.clip,
+        )
 
 
 def _share(name: str, value: float) -> float:

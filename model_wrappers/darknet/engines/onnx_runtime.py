@@ -37,6 +37,11 @@ def open_files(files: ModelFolder, *, threads: int) -> OnnxRuntimeEngine:
 
 def open_graph(graph: Graph, *, threads: int) -> OnnxRuntimeEngine:
     """Load a compiled graph. Raises ``EngineError`` when ONNX Runtime refuses it."""
+    return OnnxRuntimeEngine(open_session(graph, threads=threads))
+
+
+def open_session(graph: Graph, *, threads: int) -> onnxruntime.InferenceSession:
+    """A session for a server: ``threads`` workers that sleep when idle. Raises ``EngineError``."""
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1
@@ -45,7 +50,6 @@ def open_graph(graph: Graph, *, threads: int) -> OnnxRuntimeEngine:
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")  # idle replicas share the machine
     try:
         source = str(graph) if isinstance(graph, Path) else graph
-        session = onnxruntime.InferenceSession(source, options, providers=["CPUExecutionProvider"])
+        return onnxruntime.InferenceSession(source, options, providers=["CPUExecutionProvider"])
     except Exception as exc:  # ONNX Runtime raises a class per status code, all directly below Exception
         raise EngineError(f"{graph_title(graph)}: ONNX Runtime refuses it: {exc}") from exc
-    return OnnxRuntimeEngine(session)
