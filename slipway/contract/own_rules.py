@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from slipway.contract.causes import Cause, choice, with_paths
 from slipway.contract.graph import METHODS, NODE_TYPES, RANDOM_ABTEST, PredictiveUnit
 from slipway.contract.names import MAX_NAME, ORCHESTRATOR
-from slipway.contract.parameters import parse_value
+from slipway.contract.parameters import parse_value, ratio_a
 from slipway.contract.sdep import PredictorSpec, SeldonDeployment
 
 MAX_NODES = 64
@@ -103,17 +103,10 @@ def _ab_test(node: PredictiveUnit) -> Iterator[str]:
         yield f"{RANDOM_ABTEST} chooses between two children, it has {len(node.children)}"
     if node.type == "ROUTER":
         yield f"{RANDOM_ABTEST} is built in: with type ROUTER it would be called over the network"
-    names = [parameter.name for parameter in node.parameters]
-    if names not in ([], ["ratioA"]):
-        yield f"{RANDOM_ABTEST} takes one parameter, ratioA, not {', '.join(names)}"
-        return
-    for parameter in node.parameters:
-        try:
-            is_share = 0.0 <= float(parameter.value) <= 1.0
-        except ValueError:
-            is_share = False
-        if not is_share:
-            yield f"parameter 'ratioA': {parameter.value!r} is not a number from 0 to 1"
+    try:
+        ratio_a(node.parameters)
+    except ValueError as error:
+        yield str(error)
 
 
 def _is_label(name: str) -> bool:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from slipway.contract.graph import METHODS, NODE_TYPES, RANDOM_ABTEST, PredictiveUnit
+from slipway.contract.parameters import ratio_a
 from slipway.contract.sdep import PredictorSpec
 from slipway.executor.errors import GraphError
-from slipway.executor.graph import DEFAULT_RATIO_A, BuiltIn, Endpoint, Graph, Image, Method, Node, RandomAbTest
+from slipway.executor.graph import BuiltIn, Endpoint, Graph, Image, Method, Node, RandomAbTest
 
 NETWORK_TYPES = frozenset(NODE_TYPES) - {"UNKNOWN_TYPE"}
 BUILT_INS = frozenset(built_in.value for built_in in BuiltIn)
@@ -103,22 +104,10 @@ def _router(unit: PredictiveUnit, where: str) -> Method | RandomAbTest | None:
         return None
     if len(unit.children) < 2:
         raise GraphError(f"{where}: RANDOM_ABTEST chooses between two children, it has {len(unit.children)}")
-    return RandomAbTest(_ratio(unit, where))
-
-
-def _ratio(unit: PredictiveUnit, where: str) -> float:
-    if not unit.parameters:
-        return DEFAULT_RATIO_A
-    names = [parameter.name for parameter in unit.parameters]
-    if names != ["ratioA"]:
-        raise GraphError(f"{where}: RANDOM_ABTEST takes one parameter, ratioA, not {', '.join(names)}")
     try:
-        ratio = float(unit.parameters[0].value)
-    except ValueError:
-        ratio = -1.0
-    if not 0.0 <= ratio <= 1.0:
-        raise GraphError(f"{where}: ratioA is {unit.parameters[0].value!r}, not a number from 0 to 1")
-    return ratio
+        return RandomAbTest(ratio_a(unit.parameters))
+    except ValueError as error:
+        raise GraphError(f"{where}: {error}") from error
 
 
 def _endpoint(unit: PredictiveUnit) -> Endpoint | None:

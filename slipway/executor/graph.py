@@ -6,8 +6,6 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from enum import Enum
 
-DEFAULT_RATIO_A = 0.5
-
 
 class Method(Enum):
     """What a node can be asked: (REST path, gRPC method), contract §3.2."""

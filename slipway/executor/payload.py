@@ -87,7 +87,7 @@ def combine(payloads: Sequence[Payload]) -> Payload:
     """
     plain = [inflate(payload) for payload in payloads]
     if plain and all(payload.is_protobuf for payload in plain):
-        body = b"".join(_LIST_ENTRY_TAG + _varint(len(p.body)) + p.body for p in plain)
+        body = b"".join(_LIST_ENTRY_TAG + messages.varint(len(p.body)) + p.body for p in plain)
         return Payload(body, plain[0].content_type)
     texts = [to_json(payload) for payload in plain]
     for place, text in enumerate(texts):
@@ -135,12 +135,3 @@ def _check_json(body: bytes, place: int) -> None:
         parse_json(body, what=f"the answer of child {place}")
     except ServingError as error:
         raise CombineError(f"{error}: it cannot be combined") from error
-
-
-def _varint(number: int) -> bytes:
-    encoded = bytearray()
-    while number > 0x7F:
-        encoded.append(number & 0x7F | 0x80)
-        number >>= 7
-    encoded.append(number)
-    return bytes(encoded)

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
-TRUE = frozenset({"y", "yes", "t", "true", "on", "1"})
-FALSE = frozenset({"n", "no", "f", "false", "off", "0"})
+from slipway.contract.graph import Parameter
+from slipway.contract.parameters import parse_value
 
 
 class ParameterError(Exception):
@@ -31,26 +31,8 @@ def parse_parameters(parameters: Any) -> dict[str, Any]:
 def _parse_parameter(parameter: Any, *, where: str) -> tuple[str, Any]:
     if not isinstance(parameter, Mapping) or not isinstance(parameter.get("name"), str):
         raise ParameterError(f"{where}: {parameter!r} has no name")
-    name, kind, value = parameter["name"], parameter.get("type"), parameter.get("value")
-    if kind not in _PARSERS:
-        raise ParameterError(f"{where} ({name}): type {kind!r} is not one of {', '.join(_PARSERS)}")
+    name, value = parameter["name"], parameter.get("value")
     try:
-        return name, _PARSERS[kind](value)
-    except (TypeError, ValueError) as exc:
-        raise ParameterError(f"{where} ({name}): {value!r} is not of type {kind}") from exc
-
-
-def _parse_bool(value: Any) -> bool:
-    word = str(value).lower()
-    if word not in TRUE | FALSE:
-        raise ValueError(word)
-    return word in TRUE
-
-
-_PARSERS: dict[str, Callable[[Any], Any]] = {
-    "INT": int,
-    "FLOAT": float,
-    "DOUBLE": float,
-    "STRING": str,
-    "BOOL": _parse_bool,
-}
+        return name, parse_value(Parameter(name, str(value), str(parameter.get("type"))))
+    except ValueError as exc:
+        raise ParameterError(f"{where} ({name}): {exc}") from exc

@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from slipway.microservice.parameters import FALSE, TRUE, ParameterError, parse_parameters
+from slipway.contract.parameters import FALSE, TRUE
+from slipway.microservice.parameters import ParameterError, parse_parameters
 from slipway.serving.lifecycle import Shutdown
 from slipway.serving.limits import DRAIN_S, GRACE_S
 from slipway.serving.podinfo import annotations_file

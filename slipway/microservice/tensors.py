@@ -13,6 +13,7 @@ from slipway.contract.limits import MAX_BODY_BYTES
 from slipway.contract.protos import prediction_pb2 as pb
 from slipway.contract.protos import tensor_pb2
 from slipway.serving.errors import ServingError
+from slipway.serving.messages import varint
 
 MAX_ELEMENTS = MAX_BODY_BYTES
 """Elements of one array: a TensorProto may announce a large shape and carry a single value."""
@@ -78,17 +79,8 @@ def array_to_tensor(array: np.ndarray[Any, Any]) -> pb.Tensor:
     tensor = pb.Tensor(shape=array.shape)
     packed = np.ascontiguousarray(array, dtype="<f8").tobytes()
     if packed:
-        tensor.MergeFromString(b"\x12" + _varint(len(packed)) + packed)  # field 2, length-delimited
+        tensor.MergeFromString(b"\x12" + varint(len(packed)) + packed)  # field 2, length-delimited
     return tensor
-
-
-def _varint(value: int) -> bytes:
-    out = bytearray()
-    while value > 0x7F:
-        out.append(value & 0x7F | 0x80)
-        value >>= 7
-    out.append(value)
-    return bytes(out)
 
 
 def tftensor_to_array(tensor: tensor_pb2.TensorProto) -> np.ndarray[Any, Any]:

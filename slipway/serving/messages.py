@@ -48,6 +48,16 @@ def dump_bin_data(raw: bytes, meta: Mapping[str, Any]) -> bytes:
     return b'{"binData":"' + base64.b64encode(raw) + b'","meta":' + dump_json(meta) + b"}"
 
 
+def varint(number: int) -> bytes:
+    """A length as protobuf's wire form has it: seven bits a byte, the lowest first."""
+    encoded = bytearray()
+    while number > 0x7F:
+        encoded.append(number & 0x7F | 0x80)
+        number >>= 7
+    encoded.append(number)
+    return bytes(encoded)
+
+
 def parse_message(body: bytes, kind: type[M]) -> M:
     """One protobuf message of ``kind`` from its wire form; ServingError 400 if it is none."""
     message = kind()

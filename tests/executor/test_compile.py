@@ -39,8 +39,8 @@ def test_ab_test_takes_its_ratio_or_a_half() -> None:
     ("graph", "text"),
     [
         (ab(LEAF), "node ab: RANDOM_ABTEST chooses between two children, it has 1"),
-        (ab(LEAF, LEAF, parameters=ratio("2")), "ratioA is '2', not a number from 0 to 1"),
-        (ab(LEAF, LEAF, parameters=ratio("nan")), "ratioA is 'nan'"),
+        (ab(LEAF, LEAF, parameters=ratio("2")), "parameter 'ratioA': '2' is not a number from 0 to 1"),
+        (ab(LEAF, LEAF, parameters=ratio("nan")), "parameter 'ratioA': 'nan' is not"),
         (ab(LEAF, LEAF, parameters=ratio("1", "b")), "takes one parameter, ratioA, not b"),
         (unit("m", "MODELL"), "node m: type: 'MODELL' is not one of COMBINER, MODEL, OUTPUT_TRANSFORMER"),
         (unit("m", "MODEL", methods=["PREDICT"]), "node m: methods: 'PREDICT' is not one of AGGREGATE"),
