@@ -16,10 +16,21 @@ from slipway.onebox.api.store import Store
 
 ADMIN = "slipway:admin"
 ADMIN_GROUP = "system:masters"
+AUTHENTICATED = "system:authenticated"
 OPEN_PATHS = frozenset({"/livez", "/readyz", "/healthz", "/version"})
 DISCOVERY_ROOTS = ("/api", "/apis", "/openapi", "/version", "/livez", "/readyz", "/healthz")
 TOKEN_SECRET = "kubernetes.io/service-account-token"  # noqa: S105  - a Secret's type
 ACCOUNT_ANNOTATION = "kubernetes.io/service-account.name"
+
+
+BASIC_RULES: tuple[Mapping[str, Any], ...] = (  # what everybody who is known may do (Kubernetes' system:basic-user)
+    {
+        "verbs": ["create"],
+        "apiGroups": ["authorization.k8s.io"],
+        "resources": ["selfsubjectaccessreviews", "selfsubjectrulesreviews"],
+    },
+    {"verbs": ["create"], "apiGroups": ["authentication.k8s.io"], "resources": ["selfsubjectreviews"]},
+)
 
 
 @dataclass(frozen=True)
@@ -43,18 +54,23 @@ class Access:
     name: str = ""
 
 
+ANONYMOUS = User("system:anonymous", ("system:unauthenticated",))
+
+
 class Authenticator:
     def __init__(self, store: Store, *, admin_token: str) -> None:
         self._store = store
         self._admin_token = admin_token.encode()
 
     def user(self, authorization: str) -> User:
-        """Refused 401 without a valid bearer token."""
+        """Who sends ``authorization``; nobody in particular without one. Refused 401 for a token that is not valid."""
+        if not authorization:
+            return ANONYMOUS
         scheme, _, token = authorization.partition(" ")
         token = token.strip()
         if scheme.lower() == "bearer" and token:
             if hmac.compare_digest(token.encode(), self._admin_token):
-                return User(ADMIN, (ADMIN_GROUP,))
+                return User(ADMIN, (ADMIN_GROUP, AUTHENTICATED))
             user = self._account(token.encode())
             if user is not None:
                 return user
@@ -69,7 +85,7 @@ class Authenticator:
             if known and hmac.compare_digest(known, token):
                 if self._store.get("serviceaccounts", (namespace, account)) is None:
                     return None
-                groups = ("system:serviceaccounts", f"system:serviceaccounts:{namespace}")
+                groups = ("system:serviceaccounts", f"system:serviceaccounts:{namespace}", AUTHENTICATED)
                 return User(f"system:serviceaccount:{namespace}:{account}", groups, namespace, account)
         return None
 
@@ -82,15 +98,21 @@ class Authorizer:
 
     def check_path(self, user: User, path: str) -> None:
         """Non-resource paths: discovery is for everybody who is known. Refused 403."""
-        root = "/" + path.strip("/").partition("/")[0]
-        if ADMIN_GROUP in user.groups or root in DISCOVERY_ROOTS:
+        if self.may_get(user, path):
             return
         message = f'forbidden: User "{user.name}" cannot get path "{path}"'
         raise Refused(403, message, reason="Forbidden", details={})
 
+    def may_get(self, user: User, path: str) -> bool:
+        root = "/" + path.strip("/").partition("/")[0]
+        return ADMIN_GROUP in user.groups or (AUTHENTICATED in user.groups and root in DISCOVERY_ROOTS)
+
+    def may(self, user: User, access: Access) -> bool:
+        return any(_allows(rule, access) for rule in self.rules(user, access.namespace))
+
     def check(self, user: User, access: Access) -> None:
         """Refused 403 naming user, verb, resource and place."""
-        if ADMIN_GROUP in user.groups or any(_allows(rule, access) for rule in self._rules(user, access.namespace)):
+        if self.may(user, access):
             return
         plural = access.resource.partition("/")[0]
         shown = qualified(plural, access.group) + (f' "{access.name}"' if access.name else "")
@@ -103,7 +125,12 @@ class Authorizer:
             details=describe(access.name, access.group, plural),
         )
 
-    def _rules(self, user: User, namespace: str) -> Iterable[Mapping[str, Any]]:
+    def rules(self, user: User, namespace: str) -> Iterable[Mapping[str, Any]]:
+        """Every rule that allows ``user`` something in ``namespace`` (empty: at the cluster scope)."""
+        if ADMIN_GROUP in user.groups:
+            yield {"verbs": ["*"], "apiGroups": ["*"], "resources": ["*"]}
+        if AUTHENTICATED in user.groups:
+            yield from BASIC_RULES
         bindings = list(self._store.all("clusterrolebindings.rbac.authorization.k8s.io").values())
         for (place, _), binding in self._store.all("rolebindings.rbac.authorization.k8s.io").items():
             if namespace and place == namespace:
@@ -128,7 +155,7 @@ def _is_subject(subject: Mapping[str, Any], user: User, binding: Mapping[str, An
             namespace = subject.get("namespace") or binding["metadata"].get("namespace", "")
             return bool(user.account) and (namespace, subject.get("name")) == (user.namespace, user.account)
         case "Group":
-            return subject.get("name") in (*user.groups, "system:authenticated")
+            return subject.get("name") in user.groups
         case "User":
             return subject.get("name") == user.name
     return False

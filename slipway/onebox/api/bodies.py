@@ -11,12 +11,14 @@ from typing import Any
 import yaml
 
 from slipway.onebox.api.errors import Refused, bad_request
-from slipway.onebox.api.schema import MAX_DEPTH, decode, depth, json_type, prune
+from slipway.onebox.api.protobuf import can_read, decode_message, parse_envelope
+from slipway.onebox.api.schema import MAX_DEPTH, Schema, decode, depth, json_type, prune
 from slipway.onebox.api.target import Options, Target
 from slipway.onebox.api.types import load_types
 
 MAX_BODY_BYTES = 3 * 1024 * 1024
 """Kubernetes' limit for one object."""
+PROTOBUF = "application/vnd.kubernetes.protobuf"
 MAX_WARNINGS = 50
 SHOWN_CHARS = 30
 Object = dict[str, Any]
@@ -91,15 +93,22 @@ def parse_yaml(body: bytes) -> Parsed:
         raise ValueError(f"error converting YAML to JSON: {exc}") from exc
 
 
-def parse_body(body: bytes, content_type: str, *, kind: str) -> Parsed:
-    """A body to create or replace an object of ``kind``. Raises Refused 400 or 415."""
+def parse_body(body: bytes, content_type: str, *, kind: str, schema: Schema | None = None) -> Parsed:
+    """A body to create or replace an object of ``kind``; ``schema`` is what protobuf is read with.
+
+    Raises Refused 400 or 415.
+    """
     media = content_type.partition(";")[0].strip().lower()
+    if media == PROTOBUF and schema is not None and can_read(schema):
+        return _parse_protobuf(body, kind=kind, schema=schema)
     if media not in ("", "application/json", "application/yaml", "application/octet-stream"):
         accepted = "application/json, application/yaml"
-        if media == "application/vnd.kubernetes.protobuf":
-            accepted += " (protobuf is not read by this server)"
+        if media == PROTOBUF:
+            accepted += (
+                f" (protobuf is not read for {kind}: use `kubectl create -f` or `kubectl apply -f`, which send JSON)"
+            )
         else:
-            accepted += ", application/vnd.kubernetes.protobuf"
+            accepted += f", {PROTOBUF}"
         message = f"the body of the request was in an unknown format - accepted media types include: {accepted}"
         raise Refused(415, message, reason="UnsupportedMediaType")
     try:
@@ -113,6 +122,17 @@ def parse_body(body: bytes, content_type: str, *, kind: str) -> Parsed:
             f"the object provided is unrecognized (must be of type {kind}): couldn't get version/kind; json parse error: {why} ({body[:20].hex()})"
         )
     return replace(parsed, text=body.decode(errors="replace"))
+
+
+def _parse_protobuf(body: bytes, *, kind: str, schema: Schema) -> Parsed:
+    try:
+        envelope = parse_envelope(body)
+        identity = {"apiVersion": envelope.api_version, "kind": envelope.kind}
+        if envelope.kind not in ("", kind):
+            return Parsed(identity)  # refused by its kind, as JSON is
+        return Parsed({**identity, **decode_message(schema, envelope.message)})
+    except ValueError as exc:
+        raise bad_request(f"the object provided is unrecognized (must be of type {kind}): protobuf: {exc}") from exc
 
 
 def _unrecognized(kind: str, why: str, body: bytes) -> Refused:

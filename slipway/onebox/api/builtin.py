@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 from typing import Any
 
-from slipway.onebox.api import columns, crds, rules
+from slipway.onebox.api import autoscaling, columns, crds, rules
 from slipway.onebox.api.resources import VERBS, Catalog, Resource, Scale, Version
 from slipway.onebox.api.types import load_types
 
@@ -56,13 +56,16 @@ def builtin_rows() -> list[Resource]:
         Resource("apps", "deployments", "Deployment", _v("v1", "Deployment", columns.DEPLOYMENT), short_names=("deploy",), default=rules.default_deployment, check=rules.check_workload, **workload),
         Resource("apps", "replicasets", "ReplicaSet", _v("v1", "ReplicaSet", columns.REPLICA_SET), short_names=("rs",), default=rules.default_replica_set, check=rules.check_workload, selectable=("status.replicas",), **workload),
         Resource("batch", "jobs", "Job", _v("v1", "Job", columns.JOB), categories=("all",), has_status=True, has_generation=True, default=rules.default_job, prepare=rules.prepare_job, check=rules.check_job, selectable=("status.successful",)),
-        Resource("autoscaling", "horizontalpodautoscalers", "HorizontalPodAutoscaler", _v("v2", "HorizontalPodAutoscaler", columns.HPA), short_names=("hpa",), categories=("all",), has_status=True, check=rules.check_hpa),
+        Resource("autoscaling", "horizontalpodautoscalers", "HorizontalPodAutoscaler", (*_v("v2", "HorizontalPodAutoscaler", columns.HPA), *_v("v1", "HorizontalPodAutoscalerV1", columns.HPA, load=autoscaling.from_v1, dump=autoscaling.to_v1)), short_names=("hpa",), categories=("all",), has_status=True, check=rules.check_hpa),
         Resource("policy", "poddisruptionbudgets", "PodDisruptionBudget", _v("v1", "PodDisruptionBudget", columns.PDB), short_names=("pdb",), has_status=True, has_generation=True),
         Resource("coordination.k8s.io", "leases", "Lease", _v("v1", "Lease", columns.LEASE), needs_version=True),
         Resource(RBAC, "roles", "Role", _v("v1", "Role", columns.ROLE), name_rule="path", check=rules.check_role),
         Resource(RBAC, "rolebindings", "RoleBinding", _v("v1", "RoleBinding", columns.ROLE_BINDING), name_rule="path", check=rules.check_binding),
         Resource(RBAC, "clusterroles", "ClusterRole", _v("v1", "ClusterRole", columns.ROLE), False, name_rule="path", check=rules.check_role),
         Resource(RBAC, "clusterrolebindings", "ClusterRoleBinding", _v("v1", "RoleBinding", columns.ROLE_BINDING), False, name_rule="path", check=rules.check_binding),
+        Resource("authorization.k8s.io", "selfsubjectaccessreviews", "SelfSubjectAccessReview", _v("v1", "SelfSubjectAccessReview"), False, verbs=("create",)),
+        Resource("authorization.k8s.io", "selfsubjectrulesreviews", "SelfSubjectRulesReview", _v("v1", "SelfSubjectRulesReview"), False, verbs=("create",)),
+        Resource("authentication.k8s.io", "selfsubjectreviews", "SelfSubjectReview", _v("v1", "SelfSubjectReview"), False, verbs=("create",)),
         Resource("apiextensions.k8s.io", "customresourcedefinitions", "CustomResourceDefinition", _v("v1", "CustomResourceDefinition", columns.ROLE), False, short_names=("crd", "crds"), categories=("api-extensions",), has_status=True, has_generation=True, default=crds.default_crd, check=crds.check_crd),
     ]  # fmt: skip
 

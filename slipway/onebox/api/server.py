@@ -23,6 +23,7 @@ from slipway.onebox.api.listing import Page, list_page, selection, too_large
 from slipway.onebox.api.objects import Objects
 from slipway.onebox.api.presentation import Form, encode, negotiate, shape_list, shape_object
 from slipway.onebox.api.resources import digest
+from slipway.onebox.api.reviews import ANSWERS, review
 from slipway.onebox.api.routes import ResourcePath, access_of, parse_path, resolve
 from slipway.onebox.api.scale import render_scale
 from slipway.onebox.api.target import Object, Target, parse_version
@@ -223,7 +224,8 @@ class Api:
     async def _resource(self, request: web.Request, user: User, path: ResourcePath) -> web.StreamResponse:
         query = request.query
         is_watch = path.is_watch or (query.get("watch") in ("true", "1") and not path.name)
-        self._parts.authorizer.check(user, access_of(path, request.method, is_watch=is_watch))
+        access = access_of(path, request.method, is_watch=is_watch)
+        self._parts.authorizer.check(user, access)
         if path.group not in self._catalog.groups():
             return text("404 page not found\n", status=404)
         target = resolve(self._catalog, path)
@@ -231,11 +233,13 @@ class Api:
             if target.resource.is_custom:
                 raise not_found(target.resource.plural, target.resource.group, target.name)
             raise no_such_path()
+        if not target.subresource and access.verb not in target.resource.verbs:
+            raise not_allowed()
         if target.subresource in UNSUPPORTED:
             return self._unsupported(request, target)
         if request.method == "GET":
             return await self._read(request, target, is_watch=is_watch)
-        return await self._write(request, target)
+        return await self._write(request, target, user)
 
     def _unsupported(self, request: web.Request, target: Target) -> web.Response:
         self._objects.stored(target)
@@ -277,7 +281,7 @@ class Api:
                 meta["remainingItemCount"] = page.remaining
         return shape_list(form, target, [self._objects.shown(target, obj) for obj in page.items], meta)
 
-    async def _write(self, request: web.Request, target: Target) -> web.StreamResponse:
+    async def _write(self, request: web.Request, target: Target, user: User) -> web.StreamResponse:
         async with asyncio.timeout(BODY_TIMEOUT_S):
             body = await request.read()
         query, method = request.query, request.method
@@ -289,6 +293,10 @@ class Api:
         }
         if method == "POST" and target.subresource == "eviction":
             return self._evict(target)
+        if method == "POST" and target.resource.kind in ANSWERS and not target.resource.is_custom:
+            obj, options = writes.question(target, query, **arguments)
+            answered = review(target, obj, options, authorizer=self._parts.authorizer, user=user)
+            return respond(shape_object(form, target, answered), status=201, form=form)
         if method == "DELETE" and not target.subresource:
             return self._delete(target, query, body, form)
         named = {"PUT": writes.replace, "PATCH": writes.patch}.get(method)

@@ -25,8 +25,17 @@ def create(
 ) -> Outcome:
     """POST to a collection."""
     options = parse_options(query, kind="CreateOptions", agent=agent)
-    parsed = parse_body(body, media, kind=target.resource.kind)
+    parsed = parse_body(body, media, kind=target.resource.kind, schema=target.version.schema)
     return objects.create(target, parsed, options)
+
+
+def question(
+    target: Target, query: Mapping[str, str], *, body: bytes, media: str, agent: str
+) -> tuple[Object, Options]:
+    """POST of an object that is answered and not kept."""
+    options = parse_options(query, kind="CreateOptions", agent=agent)
+    parsed = parse_body(body, media, kind=target.resource.kind, schema=target.version.schema)
+    return typed_object(target, parsed, options)[0], options
 
 
 def replace(
@@ -37,7 +46,8 @@ def replace(
     if target.subresource == "scale" and target.resource.scale:
         parsed = parse_body(body, media, kind="Scale")
         return write_scale(objects, target, parsed.value, target.resource.scale, options)
-    return objects.replace(target, parse_body(body, media, kind=target.resource.kind), options)
+    parsed = parse_body(body, media, kind=target.resource.kind, schema=target.version.schema)
+    return objects.replace(target, parsed, options)
 
 
 def patch(
