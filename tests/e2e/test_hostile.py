@@ -35,6 +35,7 @@ RAW_WAIT_S = 1.0
 SLOW_CLIENTS = 40
 MEMORY_BOUND_BYTES = 256 * 2**20  # above idle, all Pods of `yolo` together: what allocators keep for the next request
 LOG_BOUND_BYTES = 4 * 2**20
+RIGHT_5XX = {"identity": b"501"}  # RFC 9112 section 6.1: a transfer coding that is not understood
 PATH = "/seldon/default/yolo/api/v1.0/predictions"
 PREDICT = "/seldon.protos.Seldon/Predict"
 GRPC_METADATA = (("seldon", "yolo"), ("namespace", "default"))
@@ -204,7 +205,7 @@ def test_nonsense_on_the_gateways_port_is_answered_or_closed(platform: Platform)
     for name, sent in raw_requests(photo(PHOTO), seed=SEED).items():
         got = exchange(platform, sent)
         statuses = [line[9:12] for line in got.splitlines() if line.startswith(b"HTTP/1.1 ")]
-        if any(status.startswith(b"5") for status in statuses):
+        if any(status.startswith(b"5") and status != RIGHT_5XX.get(name) for status in statuses):
             problems.append(f"{name}: {got[:200]!r}")
     assert problems == []
 
