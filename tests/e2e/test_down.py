@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import asyncio
-
-from scripts.demo import wait_available
+from scripts.demo import photo
 from slipway.onebox.services.pods import living_containers
 from slipway.onebox.settings import HOST
 from slipway.onebox.supervisor.procfs import identify, listeners
+from tests.e2e import guest
 from tests.e2e.platform import Platform
 
 
@@ -26,7 +25,8 @@ def test_down_leaves_no_process_no_port_and_no_socket(platform: Platform) -> Non
     assert not sockets.exists() or list(sockets.rglob("*")) == []
 
 
-def test_up_after_down_serves_what_was_applied(platform: Platform) -> None:
+async def test_up_after_down_serves_what_was_applied(platform: Platform) -> None:
     platform.up()
-    asyncio.run(wait_available(platform.gateway))
     platform.wait_available("yolo")
+    answer = await guest.over_rest(platform, photo(0), name="yolo", namespace="default")
+    assert answer.model.startswith("shapes/")
