@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 import sys
 import time
 
@@ -128,9 +129,9 @@ def render_addresses(paths: Paths, settings: Settings) -> str:
     """What to open, and what to type next."""
     rows = (
         ("gateway", f"http://{HOST}:{settings.gateway_port}", "predictions, REST and gRPC; a page at /"),
-        ("API", f"https://{HOST}:{settings.api_port}", f"export KUBECONFIG={paths.kubeconfig}"),
+        ("API", f"https://{HOST}:{settings.api_port}", f"export KUBECONFIG={shlex.quote(str(paths.kubeconfig))}"),
         ("MLflow", f"http://{HOST}:{settings.mlflow_port}", f"user admin, password in {paths.mlflow_env}"),
-        ("S3", f"http://{HOST}:{settings.s3_port}", f"set -a; . {paths.mlflow_env}"),
+        ("S3", f"http://{HOST}:{settings.s3_port}", f"set -a; . {shlex.quote(str(paths.mlflow_env))}"),
         ("logs", str(paths.logs), ""),
     )
     return "\n".join(f"{name:<8} {address:<28} {note}".rstrip() for name, address, note in rows)

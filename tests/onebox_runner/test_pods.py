@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import subprocess
 import threading
 from pathlib import Path
 from typing import Any
@@ -128,6 +129,18 @@ async def test_a_pre_stop_hook_runs_before_term(pods: Pods) -> None:
     await pods.until(lambda: pods.log(worker) == ["up"])
     await pods.stop(worker)
     assert pods.log(worker) == ["up", "True"]
+
+
+async def test_what_left_the_container_s_group_and_session_ends_with_it(pods: Pods, tmp_path: Path) -> None:
+    program = "import subprocess, sys; " + "; ".join(
+        f"open({str(tmp_path / name)!r}, 'w').write(str(subprocess.Popen(['sleep', '600'], {how}).pid))"
+        for name, how in (("session", "start_new_session=True"), ("group", "process_group=0"))
+    )
+    main = {"name": "main", "image": IMAGE, "command": ["python", "-c", program]}
+    pods.start(obj=pod_object(spec={"restartPolicy": "Never", "containers": [main]}))
+    await pods.until(lambda: pods.kube.status.get("phase") == "Succeeded")
+    left = [int((tmp_path / name).read_text()) for name in ("session", "group")]
+    await pods.until(lambda: not any(is_alive(pid) for pid in left))
 
 
 async def test_the_whole_group_ends_with_its_leader(pods: Pods) -> None:
@@ -277,21 +290,21 @@ async def test_what_died_without_a_runner_starts_again_with_the_same_digest(pods
 async def test_a_reused_pid_is_never_taken_for_the_container(pods: Pods) -> None:
     worker = pods.start()
     await pods.until(lambda: ready(pods))
-    (pid,) = pids(pods)
     await pods.abandon(worker)
     path = worker.folder / "state.json"
     state = json.loads(path.read_text())
-    state["processes"]["main"]["start_ticks"] -= 1
-    path.write_text(json.dumps(state))
     pods.kube.statuses.clear()
-    again = pods.start(obj=worker.obj)
-    await pods.until(lambda: ready(pods))
-    assert pids(pods) != [pid]
-    await pods.stop(again)
-    found = read_state(worker.folder)
-    assert found is not None
-    assert is_alive(pid)
-    os.killpg(pid, signal.SIGKILL)
+    with subprocess.Popen(["sleep", "600"], start_new_session=True) as stranger:  # noqa: ASYNC220  - it only sleeps
+        state["processes"]["main"]["pid"] = stranger.pid
+        path.write_text(json.dumps(state))
+        again = pods.start(obj=worker.obj)
+        await pods.until(lambda: ready(pods))
+        assert pids(pods) != [stranger.pid]
+        await pods.stop(again)
+        found = read_state(worker.folder)
+        assert found is not None
+        assert stranger.poll() is None
+        stranger.kill()
     assert not any(is_same(identity) for identity in found.processes.values())
 
 

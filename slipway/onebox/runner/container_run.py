@@ -11,7 +11,7 @@ from slipway.onebox.images.store import Image
 from slipway.onebox.runner.environ import base_env, container_env, expand, thread_env
 from slipway.onebox.runner.machine import Machine
 from slipway.onebox.runner.placement import Bind, Placement, inner_targets, place, translate
-from slipway.onebox.runner.process import Command
+from slipway.onebox.runner.process import MARK, Command, container_mark
 from slipway.onebox.runner.references import MissingReference
 from slipway.onebox.runner.spec import Container, InvalidPod, Mount, Pod
 
@@ -47,7 +47,12 @@ def build_command(container: Container, pod: Pod, *, image: Image, ground: Groun
     root = machine.store.root(image)
     env = base_env(root=str(root), python=str(machine.store.environment(image)), pod=pod, tmp=str(ground.tmp))
     env = container_env(container, pod, sources=machine.sources(), ip=ground.ip, image_env={**env, **image.env})
-    env = {**thread_env(container.resources.cpu), **env, **_platform_env(ground, machine)}
+    env = {
+        **thread_env(container.resources.cpu),
+        **env,
+        **_platform_env(ground, machine),
+        MARK: container_mark(pod.uid, container.name),
+    }
     argv = tuple(expand(word, env) for word in (*(container.command or image.entrypoint), *container.args))
     words = placement.translations
     cwd = Path(translate(container.working_dir, words)) if container.working_dir else root

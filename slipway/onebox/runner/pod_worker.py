@@ -1,7 +1,7 @@
 """One Pod at work: asks what to do next, does it, and reports what came of it.
 
 Everything that is decided is decided in ``next_actions``; here steps are taken and their outcomes are folded back into
-what is observed.
+what is observed. Longer than other modules, because every step of a Pod acts on the same few fields.
 """
 
 from __future__ import annotations
@@ -48,7 +48,16 @@ from slipway.onebox.runner.observed import (
 )
 from slipway.onebox.runner.placement import TRANSLATED
 from slipway.onebox.runner.probes import Result, run_check
-from slipway.onebox.runner.process import KILLED, Command, Process, adopt, run_to_end, spawn
+from slipway.onebox.runner.process import (
+    KILLED,
+    Command,
+    Process,
+    adopt,
+    container_mark,
+    kill_marked,
+    run_to_end,
+    spawn,
+)
 from slipway.onebox.runner.references import MissingReference
 from slipway.onebox.runner.report import Report
 from slipway.onebox.runner.spec import Check, InvalidPod, Pod, parse_pod
@@ -62,7 +71,7 @@ from slipway.onebox.runner.state import (
     write_state,
 )
 from slipway.onebox.runner.status import Facts, render_status
-from slipway.onebox.runner.volumes import plain_folder, volume_files, write_files
+from slipway.onebox.runner.volumes import write_volumes
 
 PATHS = "slipway.dev/paths"
 MAX_SLEEP_S = 60.0
@@ -115,7 +124,7 @@ class PodWorker:
         try:
             self._write_volumes()
         except (MissingReference, InvalidPod, OSError) as exc:
-            self._machine.events.record(self.obj, "FailedMount", str(exc), is_warning=True)
+            self._warn("FailedMount", str(exc))
 
     def memory_limits(self) -> dict[str, tuple[int, int]]:
         """Container → (pid, limit in bytes), for those that run and have a limit."""
@@ -131,7 +140,7 @@ class PodWorker:
             return
         self._killed_for_memory.add(name)
         message = f"container {name} used {used_bytes} bytes of memory (PSS); its limit is {limit_bytes}"
-        self._machine.events.record(self.obj, "OOMKilling", message, is_warning=True)
+        self._warn("OOMKilling", message)
         process.signal_group(signal.SIGKILL)
 
     async def run(self) -> None:
@@ -199,13 +208,16 @@ class PodWorker:
         now = time.time()
         for name, item in self._observed.containers.items():
             identity = state.processes.get(name)
-            process = adopt(identity) if identity and same_boot and item.phase == "running" else None
+            process = (
+                adopt(identity, mark=self._mark(name)) if identity and same_boot and item.phase == "running" else None
+            )
             if process is not None:
                 log.info("%s: adopted %s, process %d", "/".join(self.pod.key), name, process.identity.pid)
                 self._processes[name] = process
                 self._open_output(name)
                 self._spawn_task(self._watch(name, process))
             elif item.phase == "running":
+                kill_marked(self._mark(name))
                 message = "the process ended while no runner was there to see its exit code"
                 self._observed = exited(
                     self._observed, name, code=KILLED, reason="ContainerStatusUnknown", now=now, message=message
@@ -225,7 +237,7 @@ class PodWorker:
                 self._commands[name] = self._command(name)
         except (MissingReference, InvalidPod, ImageError, NoAddress, OSError) as exc:
             reason = "FailedCreatePodSandBox" if isinstance(exc, NoAddress) else "FailedMount"
-            self._machine.events.record(self.obj, reason, str(exc), is_warning=True)
+            self._warn(reason, str(exc))
             self._observed = preparation_failed(self._observed, reason=reason, message=str(exc), now=time.time())
         else:
             self._start_time = self._start_time or time.time()
@@ -233,15 +245,9 @@ class PodWorker:
         self._wake.set()
 
     def _write_volumes(self) -> None:
-        sources = self._machine.sources()
-        for name, volume in self.pod.volumes.items():
-            own = self.folder / "volumes" / name
-            files = volume_files(name, volume, self.pod, sources=sources, ip=self._ip)
-            if files is None:
-                self._volumes[name] = plain_folder(name, volume, self.pod, own=own, claims=self._machine.claims)
-            else:
-                write_files(own, files)
-                self._volumes[name] = own
+        self._volumes = write_volumes(
+            self.pod, self.folder, sources=self._machine.sources(), ip=self._ip, claims=self._machine.claims
+        )
 
     def _start(self, action: Start) -> None:
         name, now = action.container, time.time()
@@ -270,7 +276,7 @@ class PodWorker:
         self._open_output(name)
         try:
             with self._outputs[name].writers() as (stdout, stderr):
-                return spawn(command, stdout=stdout, stderr=stderr)
+                return spawn(command, stdout=stdout, stderr=stderr, mark=self._mark(name))
         except (OSError, ValueError):
             self._outputs.pop(name).close()
             raise
@@ -288,14 +294,17 @@ class PodWorker:
         return command
 
     def _record_start(self, name: str, process: Process) -> None:
-        record, digest = self._machine.events.record, self._images[name]
-        record(self.obj, "Pulled", f"Container image {self.pod.container(name).image} is {digest} on this machine")
-        record(self.obj, "Created", f"Created container {name}")
-        record(self.obj, "Started", f"Started container {name}, process {process.identity.pid}")
+        image, digest = self.pod.container(name).image, self._images[name]
+        for reason, message in (
+            ("Pulled", f"Container image {image} is {digest} on this machine"),
+            ("Created", f"Created container {name}"),
+            ("Started", f"Started container {name}, process {process.identity.pid}"),
+        ):
+            self._machine.events.record(self.obj, reason, message)
 
     def _start_failed(self, name: str, reason: str, message: str) -> None:
         self._observed = start_failed(self._observed, name, reason=reason, message=message, now=time.time())
-        self._machine.events.record(self.obj, "Failed", f"{reason}: {message}", is_warning=True)
+        self._warn("Failed", f"{reason}: {message}")
 
     async def _watch(self, name: str, process: Process) -> None:
         code = await process.wait()
@@ -310,7 +319,7 @@ class PodWorker:
         state = self._observed.of(name)
         if not self._observed.stopping and state.not_before > now:
             message = f"Back-off {state.not_before - now:.0f}s restarting failed container {name}"
-            self._machine.events.record(self.obj, "BackOff", message, is_warning=True)
+            self._warn("BackOff", message)
         self._wake.set()
 
     async def _probe(self, action: RunProbe) -> None:
@@ -324,7 +333,7 @@ class PodWorker:
         self._observed = probed(self._observed, container, kind, is_ok=result.is_ok)
         if not result.is_ok and (kind == "liveness" or was_ready):
             message = f"{kind.capitalize()} probe failed: {result.message}"
-            self._machine.events.record(self.obj, "Unhealthy", message, is_warning=True)
+            self._warn("Unhealthy", message)
         self._wake.set()
 
     async def _check(self, name: str, check: Check, timeout_s: float) -> Result:
@@ -340,7 +349,7 @@ class PodWorker:
         if hook is not None and action.grace_s > 0:
             result = await self._check(name, hook, action.grace_s)
             if not result.is_ok:
-                self._machine.events.record(self.obj, "FailedPreStopHook", result.message, is_warning=True)
+                self._warn("FailedPreStopHook", result.message)
         if process is not None and self._processes.get(name) is process:
             process.signal_group(signal.SIGTERM)
 
@@ -348,13 +357,19 @@ class PodWorker:
         process = self._processes[name]
         result = await self._check(name, hook, POST_START_TIMEOUT_S)
         if not result.is_ok and self._processes.get(name) is process:
-            self._machine.events.record(self.obj, "FailedPostStartHook", result.message, is_warning=True)
+            self._warn("FailedPostStartHook", result.message)
             process.signal_group(signal.SIGKILL)
 
     def _open_output(self, name: str) -> None:
         pod, restart = self.pod, self._observed.of(name).restarts
         log = self._machine.paths.container_log(pod.namespace, pod.name, pod.uid, container=name, restart=restart)
         self._outputs[name] = Output(log, pipes=self.folder / name)
+
+    def _warn(self, reason: str, message: str) -> None:
+        self._machine.events.record(self.obj, reason, message, is_warning=True)
+
+    def _mark(self, name: str) -> str:
+        return container_mark(self.pod.uid, name)
 
     def _ground(self) -> Ground:
         return Ground(self.folder, self._ip, self._volumes)

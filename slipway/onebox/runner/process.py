@@ -24,6 +24,8 @@ SANDBOX = Path(__file__).with_name("sandbox.py")
 SESSION, START_TIME = 3, 19
 """Places in proc_pid_stat(5), counted from 0 after the command."""
 KILLED = 128 + signal.SIGKILL
+MARK = "SLIPWAY_CONTAINER"
+"""Variable of a container's processes: ``<uid of the Pod>/<container>``."""
 
 
 @dataclass(frozen=True)
@@ -47,10 +49,16 @@ class Identity:
 
 
 class Process:
-    """A running container. ``popen`` is None for one that an earlier runner started."""
+    """A running container. ``popen`` is None for one that an earlier runner started.
 
-    def __init__(self, identity: Identity, pidfd: int, popen: subprocess.Popen[bytes] | None) -> None:
+    ``mark`` is how processes that left its group are known; without one they are left alone.
+    """
+
+    def __init__(
+        self, identity: Identity, pidfd: int, popen: subprocess.Popen[bytes] | None, *, mark: str = ""
+    ) -> None:
         self.identity = identity
+        self._mark = mark
         self._pidfd = pidfd
         self._popen = popen
         self._ended = False
@@ -58,7 +66,7 @@ class Process:
     async def wait(self) -> int | None:
         """The exit code (128 + n for a signal); None where only the parent, a runner that is gone, could know it.
 
-        What is left of the group is killed: a container ends with its first process.
+        What is left of it is killed: a container ends with its first process.
         """
         loop = asyncio.get_running_loop()
         ended = loop.create_future()
@@ -69,6 +77,8 @@ class Process:
             loop.remove_reader(self._pidfd)
         self.signal_group(signal.SIGKILL)  # before reaping: until then the group's number cannot be reused
         self._ended = True
+        if self._mark:
+            await asyncio.to_thread(kill_marked, self._mark)
         os.close(self._pidfd)
         if self._popen is None:
             return None
@@ -83,7 +93,7 @@ class Process:
             os.killpg(self.identity.pid, number)
 
 
-def spawn(command: Command, *, stdout: int, stderr: int) -> Process:
+def spawn(command: Command, *, stdout: int, stderr: int, mark: str = "") -> Process:
     """Start it. Raises OSError and ValueError (a NUL in a word or variable)."""
     plan = os.memfd_create("plan", os.MFD_CLOEXEC)
     try:
@@ -104,10 +114,10 @@ def spawn(command: Command, *, stdout: int, stderr: int) -> Process:
     stat = _stat(popen.pid)
     if stat is None:
         raise OSError(f"process {popen.pid} is not in /proc")
-    return Process(Identity(popen.pid, stat), os.pidfd_open(popen.pid), popen)
+    return Process(Identity(popen.pid, stat), os.pidfd_open(popen.pid), popen, mark=mark)
 
 
-def adopt(identity: Identity) -> Process | None:
+def adopt(identity: Identity, *, mark: str = "") -> Process | None:
     """The living process that an earlier runner started; None where it has ended."""
     try:
         pidfd = os.pidfd_open(identity.pid)
@@ -116,11 +126,48 @@ def adopt(identity: Identity) -> Process | None:
     if not is_same(identity):  # checked after the descriptor is held: no reuse can slip in between
         os.close(pidfd)
         return None
-    return Process(identity, pidfd, None)
+    return Process(identity, pidfd, None, mark=mark)
+
+
+def container_mark(pod_uid: str, container: str) -> str:
+    return f"{pod_uid}/{container}"
+
+
+def kill_marked(mark: str) -> None:
+    """End every process of a container, also those that made a session or a group of their own."""
+    seen: set[int] = set()
+    while found := {pid for pid in _pids() if pid not in seen and _has_mark(pid, mark)}:  # until none has forked again
+        seen |= found
+        for pid in found:
+            with contextlib.suppress(ProcessLookupError):
+                _kill_if_marked(pid, mark)
+
+
+def _kill_if_marked(pid: int, mark: str) -> None:
+    descriptor = os.pidfd_open(pid)
+    try:
+        if _has_mark(pid, mark):  # checked after the descriptor is held: no reuse can slip in between
+            signal.pidfd_send_signal(descriptor, signal.SIGKILL)
+    finally:
+        os.close(descriptor)
+
+
+def _has_mark(pid: int, mark: str) -> bool:
+    try:
+        environ = Path(f"/proc/{pid}/environ").read_bytes()
+    except (FileNotFoundError, ProcessLookupError, PermissionError):  # gone, or another user's
+        return False
+    return f"{MARK}={mark}".encode() in environ.split(b"\0")
+
+
+def _pids() -> list[int]:
+    return [int(entry.name) for entry in Path("/proc").iterdir() if entry.name.isdigit()]
 
 
 def is_same(identity: Identity) -> bool:
-    return _stat(identity.pid) == identity.start_ticks
+    """Whether that very process still runs; a zombie does not."""
+    fields = _fields(identity.pid)
+    return bool(fields) and fields[0] not in "ZX" and int(fields[START_TIME]) == identity.start_ticks
 
 
 async def run_to_end(command: Command, *, timeout_s: float) -> int | None:
@@ -139,9 +186,9 @@ async def run_to_end(command: Command, *, timeout_s: float) -> int | None:
 def sessions() -> dict[int, list[int]]:
     """Leader → processes of its session, found in /proc."""
     found: dict[int, list[int]] = {}
-    for entry in Path("/proc").iterdir():
-        if entry.name.isdigit() and (leader := _session(int(entry.name))) is not None:
-            found.setdefault(leader, []).append(int(entry.name))
+    for pid in _pids():
+        if (leader := _session(pid)) is not None:
+            found.setdefault(leader, []).append(pid)
     return found
 
 

@@ -22,6 +22,20 @@ class VolumeFile:
     mode: int = DEFAULT_MODE
 
 
+def write_volumes(pod: Pod, folder: Path, *, sources: Sources, ip: str, claims: Path) -> dict[str, Path]:
+    """Every volume of a Pod with its current contents: name → where it is. Raises MissingReference, InvalidPod, OSError."""
+    places: dict[str, Path] = {}
+    for name, volume in pod.volumes.items():
+        own = folder / "volumes" / name
+        files = volume_files(name, volume, pod, sources=sources, ip=ip)
+        if files is None:
+            places[name] = plain_folder(name, volume, pod, own=own, claims=claims)
+        else:
+            write_files(own, files)
+            places[name] = own
+    return places
+
+
 def volume_files(name: str, volume: Object, pod: Pod, *, sources: Sources, ip: str) -> dict[str, VolumeFile] | None:
     """The files of a configMap, secret, downwardAPI or projected volume; None for other kinds.
 

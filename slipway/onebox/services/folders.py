@@ -52,7 +52,9 @@ def _ensure_own(folder: Path) -> None:
     except OSError as error:
         raise HomeError(f"{folder}: {error.strerror}: let SLIPWAY_HOME name a folder that you can write to") from error
     if not stat.S_ISDIR(info.st_mode) or info.st_uid != os.getuid():
-        raise HomeError(f"{folder}: not a folder of yours (uid {os.getuid()}) but of uid {info.st_uid}: remove it")
+        raise HomeError(
+            f"{folder}: not a folder of yours (uid {os.getuid()}) but of uid {info.st_uid}: be that user, or remove it"
+        )
 
 
 def is_own(folder: Path) -> bool:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import signal
+from collections.abc import Iterator
 
 from slipway.onebox.paths import Paths
-from slipway.onebox.runner.state import read_state
+from slipway.onebox.runner.process import container_mark, kill_marked
+from slipway.onebox.runner.state import PodState, read_state
 from slipway.onebox.supervisor.process import kill_session, signal_group
 from slipway.onebox.supervisor.procfs import Identity
 
@@ -13,9 +15,7 @@ from slipway.onebox.supervisor.procfs import Identity
 def living_containers(paths: Paths) -> dict[str, Identity]:
     """``namespace/pod/container`` → the container's first process, for every one that is alive."""
     found: dict[str, Identity] = {}
-    for folder in sorted(paths.pods.glob("*")):
-        if not folder.is_dir() or (pod := read_state(folder)) is None:
-            continue
+    for pod in _pods(paths):
         for container, process in pod.processes.items():
             identity = Identity(process.pid, process.start_ticks, pod.boot)
             if identity.is_alive:
@@ -29,4 +29,13 @@ def kill_left_containers(paths: Paths) -> list[str]:
     for identity in left.values():
         signal_group(identity, signal.SIGKILL)
         kill_session(identity.pid)
+    for pod in _pods(paths):
+        for container in pod.containers:
+            kill_marked(container_mark(pod.uid, container))
     return list(left)
+
+
+def _pods(paths: Paths) -> Iterator[PodState]:
+    for folder in sorted(paths.pods.glob("*")):
+        if folder.is_dir() and (pod := read_state(folder)) is not None:
+            yield pod
