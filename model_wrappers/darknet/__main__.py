@@ -1,8 +1,9 @@
-"""The command line of the Darknet library: detect, check, convert, layers."""
+"""The command line of the Darknet library: detect, check, prove, convert, layers."""
 
 from __future__ import annotations
 
 import argparse
+import hashlib
 import json
 import sys
 import time
@@ -19,11 +20,15 @@ from model_wrappers.darknet.errors import DarknetError
 from model_wrappers.darknet.folder import ModelFolder
 from model_wrappers.darknet.layers import Layer
 from model_wrappers.darknet.nms import NMS_KINDS
+from model_wrappers.darknet.provenance import file_sha256
+from model_wrappers.errors import ComponentError
 
 EXAMPLES = """examples:
   python -m model_wrappers.darknet check yolo.cfg yolo.weights coco.names
   python -m model_wrappers.darknet detect yolo.cfg yolo.weights coco.names dog.jpg --confidence .5
   python -m model_wrappers.darknet detect yolo.cfg yolo.weights coco.names *.jpg --json
+  python -m model_wrappers.darknet detect yolo.cfg yolo.weights coco.names dog.jpg --engine darknet
+  python -m model_wrappers.darknet prove yolo.cfg yolo.weights coco.names dog.jpg --to proof
   python -m model_wrappers.darknet convert yolo.cfg yolo.weights model.onnx
   python -m model_wrappers.darknet layers yolo.cfg
 
@@ -34,10 +39,12 @@ exit codes: 0 done, 1 a file is refused, 2 wrong usage
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; a refused file is one line on standard error and exit code 1."""
     arguments = _parser().parse_args(argv)
-    run = {"detect": _detect, "check": _check, "convert": _convert, "layers": _layers}[arguments.command]
+    run = {"detect": _detect, "check": _check, "prove": _prove, "convert": _convert, "layers": _layers}[
+        arguments.command
+    ]
     try:
         return run(arguments)
-    except (DarknetError, OSError) as exc:
+    except (DarknetError, ComponentError, OSError) as exc:
         if arguments.debug:
             raise
         print(f"error: {exc}", file=sys.stderr)
@@ -55,16 +62,20 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     detect = commands.add_parser("detect", help="find objects in photos")
     checking = commands.add_parser("check", help="read the three files strictly, against each other")
+    prove = commands.add_parser("prove", help="compare layer by layer, time the engines, write a report")
     convert = commands.add_parser("convert", help="compile to ONNX")
     layers = commands.add_parser("layers", help="print the layers with their shapes")
-    for command in (detect, checking, convert, layers):
+    for command in (detect, checking, prove, convert, layers):
         command.add_argument("cfg", type=Path, metavar="CFG")
-    for command in (detect, checking, convert):
+    for command in (detect, checking, prove, convert):
         command.add_argument("weights", type=Path, metavar="WEIGHTS")
-    for command in (detect, checking):
+    for command in (detect, checking, prove):
         command.add_argument("names", type=Path, metavar="NAMES")
     for command in (detect, checking, layers):
         command.add_argument("--json", action="store_true", help="print JSON, one object a line")
+    prove.add_argument("photos", type=Path, nargs="*", metavar="PHOTO", help="shown with boxes in the report")
+    prove.add_argument("--to", type=Path, default=Path("proof"), help="folder to make (default %(default)s)")
+    prove.add_argument("--licence", default="", help="of the weights")
     convert.add_argument("onnx", type=Path, metavar="ONNX", help="file to write")
     _add_detect_options(detect)
     return parser
@@ -90,10 +101,11 @@ def _share(text: str) -> float:
 
 def _detect(arguments: argparse.Namespace) -> int:
     from model_wrappers import photo  # the other commands need no image library
-    from model_wrappers.errors import ComponentError
 
+    files = ModelFolder(arguments.cfg, arguments.weights, arguments.names)
+    model = {"name": arguments.cfg.stem, "version": "", "digest": _digest(files)}
     detector = Detector(
-        ModelFolder(arguments.cfg, arguments.weights, arguments.names),
+        files,
         confidence=arguments.confidence,
         iou=arguments.iou,
         nms=arguments.nms,
@@ -103,7 +115,7 @@ def _detect(arguments: argparse.Namespace) -> int:
     failures = 0
     for path in arguments.photos:
         try:
-            reply = _detect_one(detector, path, photo.decode)
+            reply = {**_detect_one(detector, path, photo.decode), "model": model}
         except (ComponentError, OSError) as exc:
             failures += 1
             print(f"error: {path}: {exc}", file=sys.stderr)
@@ -124,6 +136,13 @@ def _detect_one(detector: Detector, path: Path, decode: Any) -> dict[str, Any]:
     }
 
 
+def _digest(files: ModelFolder) -> str:
+    """As of a folder with these three files: SHA-256 of what its SHA256SUMS would say."""
+    paths = sorted((files.cfg_path, files.weights_path, files.names_path), key=lambda path: path.name)
+    lines = "".join(f"{file_sha256(path)}  {path.name}\n" for path in paths)
+    return f"sha256:{hashlib.sha256(lines.encode()).hexdigest()}"
+
+
 def _table(reply: dict[str, Any]) -> str:
     lines = [f"{reply['photo']}: {len(reply['detections'])} detections in {reply['milliseconds']} ms"]
     for one in reply["detections"]:
@@ -141,6 +160,24 @@ def _check(arguments: argparse.Namespace) -> int:
     for key, value in summary.items():
         print(f"{key.replace('_', ' '):<14} {value}")
     print(f"{'names':<14} {', '.join(names)}")
+    return 0
+
+
+def _prove(arguments: argparse.Namespace) -> int:
+    from model_wrappers.darknet.proof import prove
+    from model_wrappers.darknet.proof_report import REPORT_NAME, write_proof
+
+    if arguments.to.exists():
+        raise DarknetError(f"{arguments.to}: exists already; --to names a folder to make")
+    files = arguments.cfg, arguments.weights, arguments.names
+    proof = prove(*files, photos=arguments.photos, licence=arguments.licence)
+    write_proof(proof, arguments.to)
+    worst = proof.worst
+    print(f"{len(proof.layers)} layers on {proof.compared_on}: worst {worst.difference:.1e}, layer {worst.index}")
+    for timing in proof.timings:
+        result = timing.problem or f"{timing.milliseconds:8.2f} ms  differs by {timing.difference:.1e}"
+        print(f"  {timing.engine:<12} {result}{'  <- auto' if timing.engine == proof.engine else ''}")
+    print(arguments.to / REPORT_NAME)
     return 0
 
 

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import cv2
@@ -9,6 +10,7 @@ import pytest
 
 from model_wrappers.darknet.__main__ import main
 from model_wrappers.darknet.check import compile_onnx
+from model_wrappers.model_identity import folder_digest
 from tests.darknet.networks import CELL, write_handmade_model
 
 
@@ -21,6 +23,14 @@ def folder(tmp_path: Path) -> Path:
     return folder
 
 
+def only_the_model(folder: Path) -> Path:
+    copy = folder / "copy"
+    copy.mkdir()
+    for suffix in ("cfg", "weights", "names"):
+        shutil.copy(folder / f"cells.{suffix}", copy)
+    return copy
+
+
 def _files(folder: Path, *suffixes: str) -> list[str]:
     return [str(folder / f"cells.{suffix}") for suffix in suffixes]
 
@@ -31,6 +41,8 @@ def test_detect_prints_a_json_object_a_photo(folder: Path, capsys: pytest.Captur
     first, second = (json.loads(line) for line in capsys.readouterr().out.splitlines())
     assert first["photo"] == second["photo"] == photo
     assert first["image"] == {"width": 64, "height": 64}
+    assert (first["model"]["name"], first["model"]["version"]) == ("cells", "")
+    assert first["model"]["digest"] == folder_digest(only_the_model(folder))
     assert first["detections"] == [
         {"label": "red", "class_id": 0, "confidence": 0.9999, "box": {"x_min": 0, "y_min": 0, "x_max": 32, "y_max": 32}}
     ]
@@ -94,3 +106,37 @@ def test_layers_prints_a_line_a_layer(folder: Path, capsys: pytest.CaptureFixtur
         "inputs": [0],
         "shape": [7, 2, 2],
     }
+
+
+@pytest.mark.parametrize(
+    "engine", ["auto", "onnxruntime", "opencv", pytest.param("darknet", marks=pytest.mark.darknet)]
+)
+def test_detect_runs_on_the_engine_asked_for(folder: Path, capsys: pytest.CaptureFixture[str], engine: str) -> None:
+    files = _files(folder, "cfg", "weights", "names")
+    assert main(["detect", *files, str(folder / "red.png"), "--json", "--engine", engine]) == 0
+    (found,) = json.loads(capsys.readouterr().out)["detections"]
+    assert (found["label"], found["confidence"]) == ("red", 0.9999)
+
+
+def test_prove_writes_a_report_and_never_over_another(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    command = [
+        "prove",
+        *_files(folder, "cfg", "weights", "names"),
+        str(folder / "red.png"),
+        "--to",
+        str(folder / "proof"),
+    ]
+    assert main(command) == 0
+    printed = capsys.readouterr().out
+    assert printed.startswith("2 layers on red.png: worst ")
+    assert printed.count("<- auto") == 1
+    assert (folder / "proof" / "photo-1.jpg").is_file()
+    assert main(command) == 1
+    assert "exists already" in capsys.readouterr().err
+
+
+def test_prove_refuses_what_is_no_photo(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    files = _files(folder, "cfg", "weights", "names")
+    assert main(["prove", *files, str(folder / "cells.names"), "--to", str(folder / "proof")]) == 1
+    assert capsys.readouterr().err.startswith("error: ")
+    assert not (folder / "proof").exists()
