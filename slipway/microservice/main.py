@@ -18,6 +18,7 @@ from slipway.microservice import workers
 from slipway.microservice.component import Component, ComponentError, create_component, load, one_line
 from slipway.microservice.custom_metrics import CustomMetrics
 from slipway.microservice.grpc_app import component_handlers, service_names
+from slipway.microservice.hang import hung, patience_s
 from slipway.microservice.hooks import Hooks
 from slipway.microservice.metadata import MetadataError, read_metadata
 from slipway.microservice.rest_app import component_app, metrics_app
@@ -95,10 +96,14 @@ async def _serve(
         max_requests=settings.max_requests,
         max_requests_jitter=settings.max_requests_jitter,
     )
-    servers = await _start(settings, service, worker)
+    annotations = read_annotations(settings.annotations_file)
+    watch = asyncio.create_task(hung(threads, patience_s(annotations)))
+    watch.add_done_callback(lambda _: lifecycle.stop_asked.set())
+    servers = await _start(settings, service, worker, annotations)
     _start_custom_service(component)
     _log_ports(settings, servers)
-    return await servers.serve()
+    await servers.serve()
+    return OK if watch.cancel() else FAILED
 
 
 async def _loaded(component: Component, threads: ComponentThreads, lifecycle: Lifecycle) -> bool:
@@ -123,7 +128,9 @@ def _metadata(component: Component, settings: Settings) -> dict[str, object] | s
         raise ComponentError(f"{component.name}.init_metadata() failed: {one_line(exc)}") from exc
 
 
-async def _start(settings: Settings, service: Service, worker: workers.Worker | None) -> Servers:
+async def _start(
+    settings: Settings, service: Service, worker: workers.Worker | None, annotations: Mapping[str, str]
+) -> Servers:
     registry = CollectorRegistry(auto_describe=False)
     registry.register(service.hooks.metrics)
     exposed = metrics_app(registry, settings.metrics_path, lifecycle=service.lifecycle)
@@ -131,7 +138,7 @@ async def _start(settings: Settings, service: Service, worker: workers.Worker | 
     rest.append(Rest(exposed, settings.metrics_port) if worker is None else Rest(exposed, worker.metrics_socket))
     grpc_half = None
     if settings.grpc_port is not None:
-        limit = whole_number(read_annotations(settings.annotations_file), GRPC_MAX_MESSAGE_SIZE)
+        limit = whole_number(annotations, GRPC_MAX_MESSAGE_SIZE)
         grpc_half = Grpc(component_handlers(service), service_names(), settings.grpc_port, limit or MAX_BODY_BYTES)
     return await Servers.start(
         rest=rest,

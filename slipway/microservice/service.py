@@ -7,6 +7,7 @@ import logging
 import random
 import re
 import threading
+import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -42,11 +43,12 @@ class ComponentThreads:
         self._lock = threading.Lock()
         self.busy = 0
         """Calls that wait or run."""
+        self._begun: dict[int, float] = {}  # by thread
 
     async def run(self, call: Callable[[], T]) -> T:
         """``call()`` in a component thread; what it raises is raised here, except what would end the event loop."""
         self._count(1)
-        future = self._pool.submit(_outcome, call)
+        future = self._pool.submit(self._timed, call)
         future.add_done_callback(lambda _done: self._count(-1))
         outcome = await asyncio.wrap_future(future)
         if not isinstance(outcome, _Raised):
@@ -59,6 +61,21 @@ class ComponentThreads:
             raise ServingError(text, status_code=500, reason=INTERNAL) from error
         finally:
             del error  # its traceback holds this frame
+
+    def longest_s(self) -> float:
+        """Seconds since the oldest call that still runs began; 0 without one."""
+        with self._lock:
+            return time.monotonic() - min(self._begun.values()) if self._begun else 0.0
+
+    def _timed(self, call: Callable[[], T]) -> T | _Raised:
+        thread = threading.get_ident()
+        with self._lock:
+            self._begun[thread] = time.monotonic()
+        try:
+            return _outcome(call)
+        finally:
+            with self._lock:
+                del self._begun[thread]
 
     def _count(self, step: int) -> None:
         with self._lock:  # a call's end is told by its thread

@@ -43,6 +43,16 @@ DRAIN_S = 0.5
 GRACE_S = 15.0
 """After the drain: time for the work under way; what is left then is cancelled."""
 
+DEFAULT_CALL_S = 5000.0
+"""One call into a component where the Pod's annotations say nothing; after that the process ends (Seldon's default)."""
+
+MIN_CALL_S = 60.0
+"""The least that the annotations can make of it."""
+
+HANG_CHECK_S = 5.0
+HANG_CHECK_MIN_S = 0.05
+"""Pauses between two looks at the call under way, longest and shortest."""
+
 MAX_JSON_DEPTH = 100
 """Nesting of a JSON body; deeper is answered 400 (protobuf's own limit is 100 messages)."""
 

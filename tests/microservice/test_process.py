@@ -139,7 +139,7 @@ def test_a_component_that_cannot_be_served_ends_with_one_line(start_process, sou
     ("flags", "word"),
     [
         (["--parameters", "[{"], "--parameters"),
-        (["--parameters", '[{"name": "a", "value": "x", "type": "INT"}]'], "'x' is not of type INT"),
+        (["--parameters", '[{"name": "a", "value": "x", "type": "INT"}]'], "'x' is not a whole number"),
         (["--threads", "many"], "--threads"),
         (["--unknown"], "--unknown"),
     ],
@@ -241,3 +241,22 @@ def test_the_size_annotation_is_the_grpc_limit(start_process, tmp_path: Path):
     with grpc.insecure_channel(process.ready()[1]) as channel, pytest.raises(grpc.RpcError) as raised:
         stubs.ModelStub(channel).Predict(pb.SeldonMessage(strData="x" * 200), timeout=10)
     assert raised.value.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
+
+
+HANGING = """
+import threading
+from slipway.serving import limits
+limits.MIN_CALL_S = 0.2
+class Mod:
+    def predict(self, X, names):
+        threading.Event().wait()
+"""
+
+
+def test_call_that_does_not_end_ends_the_process(start_process, tmp_path: Path):
+    (tmp_path / "annotations").write_text('seldon.io/rest-timeout="1"\n')
+    process = start_process(HANGING, "--grace", "0", SLIPWAY_ANNOTATIONS_FILE=str(tmp_path / "annotations"))
+    with grpc.insecure_channel(process.ready()[1]) as channel, pytest.raises(grpc.RpcError):
+        stubs.ModelStub(channel).Predict(pb.SeldonMessage(strData="x"), timeout=20)
+    assert process.wait() == 1
+    assert "a call into the component has not ended in 0." in process.text()
