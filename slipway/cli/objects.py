@@ -14,6 +14,7 @@ from typing import Any, TypeVar
 import click
 import yaml
 
+from slipway.cli.columns import render_description, render_table
 from slipway.kube.client import Kube
 from slipway.kube.discovery import discover, find_kind, kind_of_manifest
 from slipway.kube.errors import ApiError, KubeError, NotFound, Unavailable
@@ -57,7 +58,7 @@ def run(work: Callable[[Kube], Awaitable[T]]) -> T:
     try:
         return asyncio.run(connected())
     except Unavailable as exc:
-        raise NotReady(f"{exc}\nis the platform up? `slipway status` tells, `slipway up` starts it") from exc
+        raise NotReady(f"{exc}: is the platform up? `slipway status` tells, `slipway up` starts it") from exc
     except ApiError as exc:
         raise Failure(_explained(exc)) from exc
     except KubeError as exc:
@@ -214,29 +215,6 @@ def _without_managers(obj: Object) -> Object:
     return {**obj, "metadata": {k: v for k, v in obj.get("metadata", {}).items() if k != "managedFields"}}
 
 
-def render_table(table: Object, *, wide: bool, with_namespace: bool) -> str:
-    """A Table as aligned columns; ``No objects found.`` where it has no rows."""
-    rows = table.get("rows") or []
-    if not rows:
-        return "No objects found."
-    columns = table.get("columnDefinitions") or []
-    chosen = [index for index, column in enumerate(columns) if wide or not column.get("priority")]
-    lines = [[columns[index]["name"].upper() for index in chosen]]
-    lines += [["" if row["cells"][i] is None else str(row["cells"][i]) for i in chosen] for row in rows]
-    if with_namespace:
-        lines[0].insert(0, "NAMESPACE")
-        for line, row in zip(lines[1:], rows, strict=True):
-            line.insert(0, row["object"]["metadata"].get("namespace", ""))
-    return render_columns(lines)
-
-
-def render_columns(lines: Sequence[Sequence[str]]) -> str:
-    widths = [max(len(line[index]) for line in lines) for index in range(len(lines[0]))]
-    return "\n".join(
-        "   ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip() for line in lines
-    )
-
-
 @click.command("describe")
 @click.argument("what")
 @click.argument("name", required=False)
@@ -264,47 +242,6 @@ async def _describe(kube: Kube, what: str, name: str, *, namespace: str | None) 
     selector = f"involvedObject.name={name},involvedObject.kind={kind.kind}"
     events = (await kube.list(EVENT, namespace=place, field_selector=selector)).items
     click.echo(render_description(obj, kind, events))
-
-
-def render_description(obj: Object, kind: Kind, events: Sequence[Object]) -> str:
-    """The object's parts under headings: identity, spec, status, conditions, events."""
-    meta, status = obj["metadata"], dict(obj.get("status") or {})
-    conditions = status.pop("conditions", None) or []
-    parts = [f"Name:        {meta['name']}"]
-    if meta.get("namespace"):
-        parts.append(f"Namespace:   {meta['namespace']}")
-    parts.append(f"Kind:        {obj.get('apiVersion', kind.api_version)} {kind.kind}")
-    for heading, field in (("Labels", "labels"), ("Annotations", "annotations")):
-        pairs = [f"{key}={value}" for key, value in sorted((meta.get(field) or {}).items())]
-        parts.append(f"{heading + ':':<13}" + ("\n" + " " * 13).join(pairs or ["<none>"]))
-    body = {key: value for key, value in obj.items() if key not in ("apiVersion", "kind", "metadata", "status")}
-    for heading, value in (*((key.capitalize(), value) for key, value in body.items()), ("Status", status)):
-        if value:
-            parts.append(f"{heading}:\n{_indented(yaml.safe_dump(value, sort_keys=False))}")
-    if conditions:
-        lines = [["TYPE", "STATUS", "REASON", "MESSAGE"]]
-        lines += [[str(row.get(key, "")) for key in ("type", "status", "reason", "message")] for row in conditions]
-        parts.append(f"Conditions:\n{_indented(render_columns(lines))}")
-    parts.append(_render_events(events))
-    return "\n".join(parts)
-
-
-def _indented(text: str) -> str:
-    return "\n".join(f"  {line}" for line in text.rstrip().splitlines())
-
-
-def _render_events(events: Sequence[Object]) -> str:
-    if not events:
-        return "Events:      <none>"
-    ordered = sorted(events, key=lambda e: str(e.get("lastTimestamp") or e.get("eventTime") or ""))
-    lines = [["LAST SEEN", "TYPE", "REASON", "COUNT", "MESSAGE"]]
-    for event in ordered:
-        seen = str(event.get("lastTimestamp") or event.get("eventTime") or "")
-        count = str(event.get("count") or 1)
-        lines.append(
-            [seen, event.get("type", ""), event.get("reason", ""), count, str(event.get("message", "")).strip()]
-        )
-    return f"Events:\n{_indented(render_columns(lines))}"
 
 
 @click.command("logs")

@@ -62,8 +62,12 @@ def parse_manifests(text: str, *, origin: str) -> list[Object]:
     """The objects of a text with YAML or JSON documents; ``origin`` names it in errors."""
     try:
         documents = list(yaml.load_all(text, Loader=_StrictLoader))
+    except yaml.MarkedYAMLError as exc:
+        mark = exc.problem_mark
+        place = f"{origin}:{mark.line + 1}:{mark.column + 1}" if mark else origin
+        raise ManifestError(f"{place}: {exc.problem}") from exc
     except (yaml.YAMLError, RecursionError) as exc:
-        raise ManifestError(f"{origin}: {exc}") from exc
+        raise ManifestError(f"{origin}: {' '.join(str(exc).split())}") from exc
     objects: list[Object] = []
     for index, document in enumerate(documents):
         if document is not None:
@@ -86,7 +90,10 @@ def _unfolded(document: Any, *, where: str) -> Iterator[Object]:
         missing.append("metadata.name")
     if missing:
         raise ManifestError(f"{where}: {', '.join(missing)} missing")
-    yield json.loads(json.dumps(document))
+    try:
+        yield json.loads(json.dumps(document, allow_nan=False))
+    except ValueError as exc:  # .nan and .inf, or an anchor inside itself
+        raise ManifestError(f"{where}: has no JSON form: {exc}") from exc
 
 
 def in_order(objects: Iterable[Object]) -> list[Object]:

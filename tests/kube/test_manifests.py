@@ -1,0 +1,49 @@
+"""Manifests: what is read, and what is refused by its place."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from slipway.kube.manifests import ManifestError, in_order, load_manifests, parse_manifests
+
+HEAD = "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: a}\n"
+
+
+def test_documents_and_lists_become_objects_in_order() -> None:
+    text = f"{HEAD}---\n---\nkind: List\nitems:\n- {{apiVersion: v1, kind: Namespace, metadata: {{name: n}}}}\n"
+    objects = parse_manifests(text, origin="here")
+    assert [obj["kind"] for obj in objects] == ["ConfigMap", "Namespace"]
+    assert [obj["kind"] for obj in in_order(objects)] == ["Namespace", "ConfigMap"]
+
+
+def test_dates_stay_text() -> None:
+    assert parse_manifests(f"{HEAD}data: {{day: 2026-01-01}}", origin="here")[0]["data"] == {"day": "2026-01-01"}
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("a: [", "here:1:5: expected the node content"),
+        ("a: 1\na: 2", "here:2:1: key 'a' comes twice"),
+        ("- 1", "here: document 1: an object with apiVersion"),
+        ("kind: ConfigMap", "here: document 1: apiVersion, metadata.name missing"),
+        (f"{HEAD}data: .nan", "here: document 1: has no JSON form"),
+        (f"{HEAD}data: &d {{x: *d}}", "here: document 1: has no JSON form"),
+        ("a: " + "[" * 5000, "here: maximum recursion depth exceeded"),
+    ],
+)
+def test_what_cannot_be_read_is_one_line_with_its_place(text: str, said: str) -> None:
+    with pytest.raises(ManifestError) as refused:
+        parse_manifests(text, origin="here")
+    assert str(refused.value).startswith(said)
+    assert "\n" not in str(refused.value)
+
+
+def test_a_folder_is_read_sorted_and_without_other_files(tmp_path: Path) -> None:
+    for name in ("b.yaml", "a.yml", "notes.txt"):
+        (tmp_path / name).write_text(HEAD.replace("name: a", f"name: {name}"))
+    assert [obj["metadata"]["name"] for obj in load_manifests(tmp_path)] == ["a.yml", "b.yaml"]
+    with pytest.raises(ManifestError, match="nowhere"):
+        load_manifests(tmp_path / "nowhere.yaml")
