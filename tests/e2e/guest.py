@@ -5,8 +5,10 @@ Everything here is what a reader writes: one folder below ``images/``, one manif
 
 from __future__ import annotations
 
+import asyncio
 import json
 import shutil
+import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,6 +21,7 @@ from slipway.contract.protos import prediction_pb2 as pb
 from slipway.contract.protos import prediction_pb2_grpc as services
 from tests.data import REPOSITORY, SHARED_DATA
 from tests.e2e.platform import Platform
+from tests.waiting import POLL_S
 
 NAMESPACE = "laboratory"
 NAME = "walkers"
@@ -133,6 +136,20 @@ async def over_rest(platform: Platform, photo: bytes, *, name: str = NAME, names
         text = await answer.text()
         assert answer.status == 200, f"{url}: HTTP {answer.status}: {text}"
         return Answer(json.loads(text)["jsonData"], answer.headers.get("x-slipway-model", ""))
+
+
+async def eventually_over_rest(
+    platform: Platform, photo: bytes, *, name: str = NAME, namespace: str = NAMESPACE, timeout_s: float
+) -> Answer:
+    """The first 200, from before anything listens."""
+    deadline = time.monotonic() + timeout_s
+    while True:
+        try:
+            return await over_rest(platform, photo, name=name, namespace=namespace)
+        except (AssertionError, TimeoutError, aiohttp.ClientError):
+            if time.monotonic() > deadline:
+                raise
+        await asyncio.sleep(POLL_S)
 
 
 async def over_grpc(platform: Platform, photo: bytes) -> Answer:

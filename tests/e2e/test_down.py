@@ -27,6 +27,6 @@ def test_down_leaves_no_process_no_port_and_no_socket(platform: Platform) -> Non
 
 async def test_up_after_down_serves_what_was_applied(platform: Platform) -> None:
     platform.up()
+    answer = await guest.eventually_over_rest(platform, photo(0), name="yolo", namespace="default", timeout_s=60)
     platform.wait_available("yolo")
-    answer = await guest.over_rest(platform, photo(0), name="yolo", namespace="default")
     assert answer.model.startswith("shapes/")

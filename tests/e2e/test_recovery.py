@@ -12,7 +12,6 @@ from pathlib import PurePosixPath
 from typing import Any
 from urllib.parse import urlsplit
 
-import aiohttp
 import pytest
 
 from scripts.demo import photo
@@ -22,7 +21,7 @@ from slipway.onebox.supervisor.procfs import identify
 from tests.e2e import guest
 from tests.e2e.platform import Platform
 from tests.e2e.s3 import client as s3_client
-from tests.waiting import POLL_S, wait_until
+from tests.waiting import wait_until
 
 pytestmark = [pytest.mark.data, pytest.mark.usefixtures("walkers")]
 SERVICES = "mlflow,s3,postgres"
@@ -50,14 +49,9 @@ async def serve(platform: Platform) -> tuple[guest.Answer, guest.Answer]:
 
 
 async def serve_eventually(platform: Platform) -> tuple[guest.Answer, guest.Answer]:
-    deadline = time.monotonic() + AT_MOST_S
-    while True:
-        try:
-            return await serve(platform)
-        except (AssertionError, aiohttp.ClientError):  # no 200 yet, or no connection yet
-            if time.monotonic() > deadline:
-                raise
-        await asyncio.sleep(POLL_S)
+    yolo = guest.eventually_over_rest(platform, photo(0), name="yolo", namespace="default", timeout_s=AT_MOST_S)
+    walkers = guest.eventually_over_rest(platform, guest.PHOTO.read_bytes(), timeout_s=AT_MOST_S)
+    return await asyncio.gather(yolo, walkers)
 
 
 async def recover(platform: Platform, *words: str) -> tuple[float, float, tuple[guest.Answer, guest.Answer]]:
