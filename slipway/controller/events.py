@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import hashlib
+import logging
 from typing import Any, Literal
 
 from slipway.contract.sdep import GROUP, KIND, SeldonDeployment
 from slipway.controller.meta import MANAGER
 from slipway.kube.client import Kube
-from slipway.kube.errors import NotFound
+from slipway.kube.errors import ApiError, NotFound
 from slipway.kube.kinds import EVENT
 
+log = logging.getLogger(__name__)
 MAX_MESSAGE = 1024  # the API refuses longer ones
 
 
@@ -23,17 +25,24 @@ async def record(
     now: str,
     kind: Literal["Normal", "Warning"] = "Normal",
 ) -> None:
-    """Write or count one Event (core/v1)."""
+    """Write or count one Event (core/v1). An API that refuses it is logged: what the event is about has happened."""
     message = message[:MAX_MESSAGE]
     digest = hashlib.sha256(f"{sdep.uid}/{reason}/{message}".encode()).hexdigest()[:16]
-    name = f"{sdep.name}.{digest}"
     try:
-        found = await kube.get(EVENT, name, namespace=sdep.namespace)
+        await _write(kube, _event(sdep, f"{sdep.name}.{digest}", reason, message, now=now, kind=kind))
+    except ApiError as error:
+        log.warning("%s/%s: no event %s: %s", sdep.namespace, sdep.name, reason, error)
+
+
+async def _write(kube: Kube, event: dict[str, Any]) -> None:
+    name, namespace = event["metadata"]["name"], event["metadata"]["namespace"]
+    try:
+        found = await kube.get(EVENT, name, namespace=namespace)
     except NotFound:
-        await kube.create(_event(sdep, name, reason, message, now=now, kind=kind), field_manager=MANAGER)
+        await kube.create(event, field_manager=MANAGER)
         return
-    change = {"count": int(found.get("count") or 1) + 1, "lastTimestamp": now}
-    await kube.patch(EVENT, name, change, type="merge", namespace=sdep.namespace, field_manager=MANAGER)
+    change = {"count": int(found.get("count") or 1) + 1, "lastTimestamp": event["lastTimestamp"]}
+    await kube.patch(EVENT, name, change, type="merge", namespace=namespace, field_manager=MANAGER)
 
 
 def _event(sdep: SeldonDeployment, name: str, reason: str, message: str, *, now: str, kind: str) -> dict[str, Any]:

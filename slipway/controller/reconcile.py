@@ -93,6 +93,7 @@ class Reconciler:
         if obj is None or "deletionTimestamp" in obj["metadata"]:
             self.looked.pop(key, None)
             self.accepted.pop(key, None)
+            self.secret.forget(key)
             return None  # what it owned is collected by the API
         old = obj.get("status") or {}
         if causes := self._review(obj):

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 
 from slipway.contract.sdep import SeldonDeployment
 from slipway.controller.meta import MANAGED_BY, MANAGER
+from slipway.controller.queue import Key
 from slipway.kube.client import Kube
 from slipway.kube.kinds import SECRET
 from slipway.kube.reflector import Reflector
@@ -19,8 +20,8 @@ class ModelSecret:
     source: Reflector
     namespace: str
     name: str
-    copied: dict[str, str] = field(default_factory=dict)
-    """Version of the source by namespace of the copy."""
+    copied: dict[Key, tuple[str, str]] = field(default_factory=dict)
+    """(uid, version of the source) by SeldonDeployment: a namespace may go and come back without the copy."""
 
     async def ensure(self, sdep: SeldonDeployment) -> None:
         """Copy it into the SeldonDeployment's namespace if it has models that name no other secret, and keep it current.
@@ -30,8 +31,8 @@ class ModelSecret:
         source = self.source.objects(SECRET).get((self.namespace, self.name))
         if source is None or sdep.namespace == self.namespace or not _is_needed(sdep):
             return
-        version = str(source["metadata"]["resourceVersion"])
-        if self.copied.get(sdep.namespace) == version:
+        key, seen = (sdep.namespace, sdep.name), (sdep.uid, str(source["metadata"]["resourceVersion"]))
+        if self.copied.get(key) == seen:
             return
         copy = {
             "apiVersion": "v1",
@@ -41,7 +42,11 @@ class ModelSecret:
             "data": source.get("data") or {},
         }
         await self.kube.apply(copy, field_manager=MANAGER)
-        self.copied[sdep.namespace] = version
+        self.copied[key] = seen
+
+    def forget(self, key: Key) -> None:
+        """A SeldonDeployment that is gone."""
+        self.copied.pop(key, None)
 
 
 def _is_needed(sdep: SeldonDeployment) -> bool:

@@ -147,19 +147,35 @@ def _failures(names: Mapping[str, Sequence[str]], observed: Observed) -> list[st
 
 
 def _reason(names: Sequence[str], observed: Observed) -> Object:
-    """Why a predictor's Pods are not ready, from the first container that says so."""
-    for pod in observed.pods:
-        labels = pod["metadata"].get("labels") or {}
-        if labels.get("app") not in names:
-            continue
-        status = pod.get("status") or {}
-        containers = [*(status.get("initContainerStatuses") or ()), *(status.get("containerStatuses") or ())]
-        for container in containers:
-            state = container.get("state") or {}
-            waiting, last = state.get("waiting") or {}, (container.get("lastState") or {}).get("terminated") or {}
-            if waiting.get("reason") not in (None, "PodInitializing", "ContainerCreating"):
-                message = last.get("message") or waiting.get("message") or ""
-                return {"reason": waiting["reason"], "lastError": f"{container['name']}: {message}".strip()}
+    """Why a predictor's Pods are not ready: the first container that waits or failed, else a Pod without a place."""
+    pods = [pod for pod in observed.pods if (pod["metadata"].get("labels") or {}).get("app") in names]
+    found = (_trouble(container) for pod in pods for container in _container_statuses(pod))
+    return next(filter(None, found), None) or next(filter(None, map(_unscheduled, pods)), {})
+
+
+def _container_statuses(pod: Mapping[str, Any]) -> list[Object]:
+    status = pod.get("status") or {}
+    return [*(status.get("initContainerStatuses") or ()), *(status.get("containerStatuses") or ())]
+
+
+def _trouble(container: Mapping[str, Any]) -> Object:
+    """Reason and last error of a container that waits for a restart or its image, or has just failed."""
+    state = container.get("state") or {}
+    waiting, ended = state.get("waiting") or {}, state.get("terminated") or {}
+    last = (container.get("lastState") or {}).get("terminated") or {}
+    if waiting.get("reason") not in (None, "PodInitializing", "ContainerCreating"):
+        reason, message = waiting["reason"], last.get("message") or waiting.get("message")
+    elif ended.get("exitCode"):
+        reason, message = ended.get("reason") or "Error", ended.get("message")
+    else:
+        return {}
+    return {"reason": reason, "lastError": f"{container['name']}: {message or ''}".strip()}
+
+
+def _unscheduled(pod: Mapping[str, Any]) -> Object:
+    for item in (pod.get("status") or {}).get("conditions") or ():
+        if (item.get("type"), item.get("status")) == ("PodScheduled", "False"):
+            return {"reason": item.get("reason") or "Unschedulable", "lastError": item.get("message") or ""}
     return {}
 
 

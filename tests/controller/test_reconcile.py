@@ -188,6 +188,15 @@ async def test_model_secret_is_copied_to_where_models_run_and_follows_its_source
         return found["data"] == {"AWS_ACCESS_KEY_ID": "Yg=="}
 
     await eventually(followed, what="the copy has the new key")
+    await platform.kube.delete(SELDON_DEPLOYMENT, "iris", namespace=NAMESPACE)
+    await platform.kube.delete(SECRET, "slipway-model-storage", namespace=NAMESPACE)  # as with its namespace
+    await platform.apply(sdep(predictor(graph=node(modelUri="s3://bucket/m"))))
+
+    async def is_back() -> bool:
+        secrets = (await platform.kube.list(SECRET, namespace=NAMESPACE)).items
+        return [secret["metadata"]["name"] for secret in secrets] == ["slipway-model-storage"]
+
+    await eventually(is_back, what="the copy for the new SeldonDeployment")
 
 
 def test_keda_is_refused_where_there_is_none():

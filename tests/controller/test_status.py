@@ -65,6 +65,26 @@ def test_state_is_creating_while_one_is_not_and_the_predictor_says_why():
     ]
 
 
+def test_failed_initializer_is_the_predictors_last_error():
+    """Also in the moment between its end and the next start, when nothing waits yet."""
+    ended = {"exitCode": 1, "reason": "Error", "message": "refused: models:/m/1: expected sha256:1, found sha256:2"}
+    crash = pod("iris-b-0-clf", "PodInitializing")
+    crash["status"]["initContainerStatuses"] = [
+        {"name": "before", "state": {"terminated": {"exitCode": 0, "reason": "Completed"}}},
+        {"name": "clf-model-initializer", "state": {"terminated": ended}},
+    ]
+    found = status(CANARY, {"iris-b-0-clf": UNREADY}, pods=(crash,))
+    assert found["predictors"][1]["reason"] == "Error"
+    assert found["predictors"][1]["lastError"] == f"clf-model-initializer: {ended['message']}"
+
+
+def test_pod_without_a_place_says_so():
+    waiting = {"type": "PodScheduled", "status": "False", "reason": "Unschedulable", "message": "no room"}
+    lost = {"metadata": {"labels": {"app": "iris-b-0-clf"}}, "status": {"conditions": [waiting]}}
+    found = status(CANARY, {"iris-b-0-clf": UNREADY}, pods=(lost,))
+    assert found["predictors"][1] == {"name": "b", "ready": False, "reason": "Unschedulable", "lastError": "no room"}
+
+
 def test_reason_of_another_predictors_pod_is_not_taken():
     found = status(CANARY, {"iris-b-0-clf": UNREADY}, pods=(pod("iris-a-0-clf", "ErrImagePull"),))
     assert "reason" not in found["predictors"][1]
