@@ -23,7 +23,8 @@ from slipway.onebox.runner.placement import Bind, place, translate
 from slipway.onebox.runner.quantity import parse_quantity
 from slipway.onebox.runner.references import MissingReference, Sources
 from slipway.onebox.runner.spec import InvalidPod, parse_pod
-from slipway.onebox.runner.volumes import VolumeFile, plain_folder, volume_files, write_files
+from slipway.onebox.runner.unhonoured import unhonoured_fields
+from slipway.onebox.runner.volumes import VolumeFile, plain_folder, volume_files, write_files, write_volumes
 from tests.onebox_runner.objects import pod_object
 from tests.waiting import eventually
 
@@ -357,9 +358,79 @@ def test_a_write_that_the_watch_never_shows_is_forgotten() -> None:
         ({"livenessProbe": {"periodSeconds": 5}}, "one of httpGet, tcpSocket, exec, grpc"),
         ({"resources": {"limits": {"cpu": "many"}}}, "'many' is not a quantity"),
         ({"restartPolicy": "Always"}, "sidecar"),
+        ({"name": "../other"}, "containers: '../other' is not a name"),
+        ({"ports": [{"containerPort": 99999}]}, "99999 is not a port"),
+        ({"ports": [{}]}, "the field 'containerPort' is missing"),
+        ({"readinessProbe": {"tcpSocket": {"port": 70000}}}, "70000 is not a port"),
+        ({"lifecycle": "none"}, "'str' object has no attribute"),
     ],
 )
 def test_a_pod_that_cannot_be_honoured_is_refused_with_the_field(container: dict[str, Any], message: str) -> None:
     with pytest.raises(InvalidPod) as caught:
         parse_pod(pod_object(spec={"containers": [{"name": "main", "image": "a:1", **container}]}))
     assert message in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("spec", "message"),
+    [
+        ({"volumes": [{"name": "../../other", "emptyDir": {}}]}, "volumes: '../../other' is not a name"),
+        ({"restartPolicy": "Sometimes"}, "'Sometimes' is not one of Always"),
+        ({"readinessGates": [{}]}, "the field 'conditionType' is missing"),
+    ],
+)
+def test_a_spec_that_cannot_be_read_is_refused_with_the_field(spec: dict[str, Any], message: str) -> None:
+    with pytest.raises(InvalidPod) as caught:
+        parse_pod(pod_object(spec={"containers": [{"name": "main", "image": "a:1"}], **spec}))
+    assert message in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "volume",
+    [
+        {"persistentVolumeClaim": {}},
+        {"configMap": "settings"},
+        {"downwardAPI": {"items": [{"path": "a"}]}},
+        {"projected": {"sources": [{"secret": None}]}},
+    ],
+)
+def test_a_volume_of_the_wrong_shape_is_refused_by_name(tmp_path: Path, volume: dict[str, Any]) -> None:
+    main = {"name": "main", "image": "a:1"}
+    pod = parse_pod(pod_object(spec={"containers": [main], "volumes": [{"name": "v", **volume}]}))
+    with pytest.raises(InvalidPod, match=r"volumes\[v\]: "):
+        write_volumes(pod, tmp_path, sources=Sources(), ip="127.16.0.1", claims=tmp_path / "claims")
+
+
+@pytest.mark.parametrize("env", [{"value": "x"}, {"name": "A", "valueFrom": {"fieldRef": {"apiVersion": "v1"}}}, "A=x"])
+def test_a_variable_of_the_wrong_shape_is_refused(env: Any) -> None:
+    pod = parse_pod(pod_object(spec={"containers": [{"name": "main", "image": "a:1", "env": [env]}]}))
+    with pytest.raises(InvalidPod, match="main: env: "):
+        container_env(pod.containers[0], pod, sources=Sources(), ip="127.16.0.1", image_env={})
+
+
+def test_what_is_not_carried_out_is_named() -> None:
+    main = {
+        "name": "main",
+        "image": "a:1",
+        "imagePullPolicy": "Always",
+        "terminationMessagePath": "/dev/termination-log",
+        "securityContext": {"runAsUser": 8888},
+        "ports": [{"containerPort": 80, "hostPort": 80}],
+        "resources": {"limits": {"cpu": "1", "nvidia.com/gpu": "1"}},
+    }
+    spec = {
+        "containers": [main],
+        "dnsPolicy": "ClusterFirst",
+        "securityContext": {},
+        "hostNetwork": True,
+        "activeDeadlineSeconds": 5,
+        "volumes": [{"name": "v", "emptyDir": {"sizeLimit": "1Gi"}}],
+    }
+    assert unhonoured_fields(pod_object(spec=spec)) == [
+        "activeDeadlineSeconds",
+        "containers[main].ports[80].hostPort",
+        "containers[main].resources.limits.nvidia.com/gpu",
+        "containers[main].securityContext",
+        "hostNetwork",
+        "volumes[v].emptyDir.sizeLimit",
+    ]

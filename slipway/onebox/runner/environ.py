@@ -8,7 +8,7 @@ import re
 from collections.abc import Iterator, Mapping
 
 from slipway.onebox.runner.references import MissingReference, Sources, field_value, key_of, resource_value
-from slipway.onebox.runner.spec import Container, Object, Pod
+from slipway.onebox.runner.spec import MALFORMED, Container, InvalidPod, Object, Pod, described
 
 SYSTEM_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMEXPR_NUM_THREADS")
@@ -30,14 +30,17 @@ def expand(text: str, env: Mapping[str, str]) -> str:
 def container_env(
     container: Container, pod: Pod, *, sources: Sources, ip: str, image_env: Mapping[str, str]
 ) -> dict[str, str]:
-    """The image's variables, then ``envFrom``, then ``env``; later ones win. Raises MissingReference."""
+    """The image's variables, then ``envFrom``, then ``env``; later ones win. Raises MissingReference, InvalidPod."""
     env = dict(image_env)
-    for item in container.env_from:
-        env.update(_from(item, pod, sources))
-    for item in container.env:
-        value = _value(item, container, pod, sources=sources, ip=ip, env=env)
-        if value is not None:
-            env[item["name"]] = value
+    try:
+        for item in container.env_from:
+            env.update(_from(item, pod, sources))
+        for item in container.env:
+            value = _value(item, container, pod, sources=sources, ip=ip, env=env)
+            if value is not None:
+                env[item["name"]] = value
+    except MALFORMED as exc:
+        raise InvalidPod(f"{container.name}: env: {described(exc)}") from exc
     return env
 
 

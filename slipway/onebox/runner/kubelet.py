@@ -31,6 +31,7 @@ class Kubelet:
         self._workers: dict[str, PodWorker] = {}
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._refused: set[str] = set()
+        self._resting: set[str] = set()  # uids whose worker has failed and is not started again yet
         self._is_stopping = False
         self._pods: Mapping[ObjectKey, Object] = {}
 
@@ -86,6 +87,8 @@ class Kubelet:
             if worker.obj is not obj:
                 worker.update(obj)
             return
+        if uid in self._resting:
+            return
         if obj["metadata"].get("deletionTimestamp") and not self._folder_exists(obj):
             self._begin_removal(uid, obj)
             return
@@ -108,10 +111,15 @@ class Kubelet:
             raise
         except Exception:  # a bug of ours must not take the other Pods along
             log.exception("%s: its worker ended; it starts again in %.0f s", "/".join(worker.pod.key), RESTART_AFTER_S)
-            asyncio.get_running_loop().call_later(RESTART_AFTER_S, lambda: self.reconcile(self._pods))
+            self._resting.add(uid)
+            asyncio.get_running_loop().call_later(RESTART_AFTER_S, self._rested, uid)
         finally:
             self._workers.pop(uid, None)
             self._tasks.pop(uid, None)
+
+    def _rested(self, uid: str) -> None:
+        self._resting.discard(uid)
+        self.reconcile(self._pods)
 
     def _begin_removal(self, uid: str, obj: Object) -> None:
         """Deleted before it ever ran here."""

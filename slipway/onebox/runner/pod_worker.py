@@ -71,6 +71,7 @@ from slipway.onebox.runner.state import (
     write_state,
 )
 from slipway.onebox.runner.status import Facts, render_status
+from slipway.onebox.runner.unhonoured import unhonoured_fields
 from slipway.onebox.runner.volumes import write_volumes
 
 PATHS = "slipway.dev/paths"
@@ -240,6 +241,8 @@ class PodWorker:
             self._warn(reason, str(exc))
             self._observed = preparation_failed(self._observed, reason=reason, message=str(exc), now=time.time())
         else:
+            if self._start_time is None and (fields := unhonoured_fields(self.obj)):
+                self._warn("NotHonoured", f"not carried out on this machine: {', '.join(fields)}")
             self._start_time = self._start_time or time.time()
             self._observed = prepared(self._observed)
         self._wake.set()

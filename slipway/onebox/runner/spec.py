@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -13,6 +14,10 @@ Object = Mapping[str, Any]
 ProbeKind = Literal["startup", "readiness", "liveness"]
 DEFAULT_GRACE_S = 30.0
 MIN_PERIOD_S = 0.1
+MAX_PORT = 65535
+FILE_NAME = re.compile(r"[a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?")
+MALFORMED = (AttributeError, KeyError, TypeError, ValueError)
+"""What reading an object of the wrong shape raises; the API does not look at every field."""
 PROBE_KINDS: tuple[ProbeKind, ...] = ("startup", "readiness", "liveness")
 
 
@@ -118,15 +123,34 @@ def parse_pod(obj: Object) -> Pod:
             annotations=dict(meta.get("annotations") or {}),
             containers=tuple(_container(item) for item in spec.get("containers") or ()),
             init_containers=tuple(_container(item) for item in spec.get("initContainers") or ()),
-            volumes={item["name"]: item for item in spec.get("volumes") or ()},
-            restart_policy=spec.get("restartPolicy") or "Always",
+            volumes={_file_name(item["name"], "volumes"): item for item in spec.get("volumes") or ()},
+            restart_policy=_restart_policy(spec.get("restartPolicy") or "Always"),
             grace_s=grace_s(obj),
             service_account=spec.get("serviceAccountName") or "default",
             is_deleted=bool(meta.get("deletionTimestamp")),
             readiness_gates=tuple(gate["conditionType"] for gate in spec.get("readinessGates") or ()),
         )
-    except (KeyError, TypeError, ValueError) as exc:
-        raise InvalidPod(f"{meta.get('namespace')}/{meta.get('name')}: {exc}") from exc
+    except MALFORMED as exc:
+        raise InvalidPod(f"{meta.get('namespace')}/{meta.get('name')}: {described(exc)}") from exc
+
+
+def described(error: Exception) -> str:
+    """A failure while an object was read, as a sentence."""
+    return f"the field {error} is missing" if isinstance(error, KeyError) else str(error)
+
+
+def _file_name(name: str, where: str) -> str:
+    """The API's names are file names here."""
+    if not FILE_NAME.fullmatch(name):
+        raise InvalidPod(f"{where}: {name!r} is not a name: expected lower-case letters, digits and -")
+    return name
+
+
+def _restart_policy(text: str) -> Literal["Always", "OnFailure", "Never"]:
+    match text:
+        case "Always" | "OnFailure" | "Never":
+            return text
+    raise InvalidPod(f"restartPolicy: {text!r} is not one of Always, OnFailure, Never")
 
 
 def grace_s(obj: Object) -> float:
@@ -138,10 +162,13 @@ def grace_s(obj: Object) -> float:
 
 
 def _container(item: Object) -> Container:
-    name = item["name"]
+    name = _file_name(item["name"], "containers")
     if item.get("restartPolicy"):
         raise InvalidPod(f"{name}: a restartPolicy of one container (a sidecar) is not supported here")
-    ports = {port["name"]: int(port["containerPort"]) for port in item.get("ports") or () if port.get("name")}
+    numbers = [_number(port["containerPort"], f"{name}.ports") for port in item.get("ports") or ()]
+    ports = {
+        port["name"]: number for port, number in zip(item.get("ports") or (), numbers, strict=True) if port.get("name")
+    }
     lifecycle = item.get("lifecycle") or {}
     return Container(
         name=name,
@@ -153,7 +180,7 @@ def _container(item: Object) -> Container:
         env_from=tuple(item.get("envFrom") or ()),
         mounts=tuple(_mount(mount) for mount in item.get("volumeMounts") or ()),
         ports=ports,
-        port_numbers=tuple(int(port["containerPort"]) for port in item.get("ports") or ()),
+        port_numbers=tuple(numbers),
         probes={
             kind: _probe(item[f"{kind}Probe"], ports=ports, where=f"{name}.{kind}Probe")
             for kind in PROBE_KINDS
@@ -216,10 +243,17 @@ def _check(item: Object | None, *, ports: Mapping[str, int], where: str) -> Chec
 def _port(value: object, ports: Mapping[str, int], where: str) -> int:
     text = str(value)
     if text.isdigit():
-        return int(text)
+        return _number(text, where)
     if text not in ports:
         raise InvalidPod(f"{where}.port: no container port is named {text!r}; there are: {sorted(ports) or 'none'}")
     return ports[text]
+
+
+def _number(value: object, where: str) -> int:
+    number = int(str(value))
+    if not 0 < number <= MAX_PORT:
+        raise InvalidPod(f"{where}: {number} is not a port: expected 1 to {MAX_PORT}")
+    return number
 
 
 def _resources(raw: Object) -> Resources:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from slipway.onebox.runner.references import MissingReference, Sources, field_value, key_of, map_field, resource_value
-from slipway.onebox.runner.spec import InvalidPod, Object, Pod
+from slipway.onebox.runner.spec import MALFORMED, InvalidPod, Object, Pod, described
 
 DEFAULT_MODE = 0o644
 DATA_LINK = "..data"
@@ -27,12 +27,13 @@ def write_volumes(pod: Pod, folder: Path, *, sources: Sources, ip: str, claims: 
     places: dict[str, Path] = {}
     for name, volume in pod.volumes.items():
         own = folder / "volumes" / name
-        files = volume_files(name, volume, pod, sources=sources, ip=ip)
-        if files is None:
-            places[name] = plain_folder(name, volume, pod, own=own, claims=claims)
-        else:
+        try:
+            files = volume_files(name, volume, pod, sources=sources, ip=ip)
+            places[name] = own if files is not None else plain_folder(name, volume, pod, own=own, claims=claims)
+        except MALFORMED as exc:
+            raise InvalidPod(f"volumes[{name}]: {described(exc)}") from exc
+        if files is not None:
             write_files(own, files)
-            places[name] = own
     return places
 
 
