@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from model_wrappers.darknet.letterbox import Size, letterbox
 from model_wrappers.intake.errors import IMAGE_UNDECODABLE, PhotoError
+from model_wrappers.intake.orientation import stored_orientation, turned
 from model_wrappers.intake.request import Preparation
 
 Pixels = NDArray[np.uint8]
@@ -27,7 +28,7 @@ def decode(photo: bytes) -> Pixels:
         raise PhotoError(IMAGE_UNDECODABLE, f"The photo cannot be decoded: {exc.err}.") from exc
     if pixels is None:
         raise PhotoError(IMAGE_UNDECODABLE, "The photo cannot be decoded: its data does not match its header.")
-    return _rgb(_eight_bits(pixels))
+    return _rgb(turned(_eight_bits(pixels), stored_orientation(photo)))
 
 
 def _eight_bits(pixels: NDArray[Any]) -> Pixels:

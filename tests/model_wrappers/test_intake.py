@@ -118,15 +118,17 @@ def test_sixteen_bit_photo_keeps_its_brightness(pool: DecoderPool) -> None:
         assert np.array_equal(pixels[..., 0], (levels >> 8).astype(np.uint8)), format
 
 
+@pytest.mark.parametrize("format", ["JPEG", "PNG", "WEBP", "TIFF"])
 @pytest.mark.parametrize("orientation", range(1, 9))
-def test_exif_orientation_is_applied(pool: DecoderPool, orientation: int) -> None:
+def test_exif_orientation_is_applied(pool: DecoderPool, orientation: int, format: str) -> None:
     upright = Image.fromarray(quarters())
     undo = {2: 0, 3: 3, 4: 1, 5: 5, 6: 2, 7: 6, 8: 4}  # the Pillow transposition that each tag value undoes
     stored = upright.transpose(Image.Transpose(undo[orientation])) if orientation > 1 else upright
     exif = Image.Exif()
     exif[0x0112] = orientation
     buffer = io.BytesIO()
-    stored.save(buffer, "JPEG", quality=95, exif=exif)
+    options = {"tiffinfo": {0x0112: orientation}} if format == "TIFF" else {"exif": exif}
+    stored.save(buffer, format, quality=95, **options)
     prepared = pool.prepare(buffer.getvalue(), AS_IT_IS)
     assert prepared.size == (WIDTH, HEIGHT)
     assert_quarters(prepared.pixels)
