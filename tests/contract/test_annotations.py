@@ -16,7 +16,7 @@ def test_page_lists_every_annotation_of_ours():
     ]
     assert [row.split("`")[1] for row in rows] == [annotation.name for annotation in OURS]
     for row, annotation in zip(rows, OURS, strict=True):
-        assert f"| {annotation.on_onebox} |" in row.replace("`", "")
+        assert f"| {annotation.on_onebox} | {annotation.on_istio} |" in row.replace("`", "")
 
 
 def test_names_are_unique():
@@ -25,7 +25,7 @@ def test_names_are_unique():
 
 def test_page_names_tests_that_exist():
     text = (REPOSITORY / "docs" / "compatibility.md").read_text()
-    named = re.findall(r"`((?:contract|controller)/test_\w+\.py)(?:::(test_\w+))?`", text)
+    named = re.findall(r"`((?:contract|controller|executor|microservice)/test_\w+\.py)(?:::(test_\w+))?`", text)
     assert len(named) > 20
     for file, test in named:
         assert (
