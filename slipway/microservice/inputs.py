@@ -64,6 +64,13 @@ def _meta_of_json(meta: Any) -> dict[str, Any] | None:
             raise ServingError(
                 f"meta.{key} is {type(meta[key]).__name__}, not {'a list' if kind is list else 'an object'}"
             )
+    if not all(isinstance(image, str) for image in meta.get("requestPath", {}).values()):
+        raise ServingError("meta.requestPath has a value that is not a string")
+    for place, metric in enumerate(meta.get("metrics", [])):
+        try:
+            json_format.ParseDict(metric, pb.Metric())
+        except (json_format.Error, TypeError, ValueError, AttributeError) as exc:
+            raise ServingError(f"meta.metrics[{place}] is not a metric: {exc}") from exc
     return meta
 
 

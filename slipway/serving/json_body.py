@@ -10,6 +10,7 @@ from slipway.serving.errors import ServingError
 from slipway.serving.limits import MAX_JSON_DEPTH
 
 _ESCAPE = re.compile(rb"\\.", re.DOTALL)
+_SURROGATE = re.compile(rb"\\u[dD][89a-fA-F]")
 _STRING = re.compile(rb'"[^"]*"')
 _NOT_STRUCTURE = bytes(sorted(set(range(256)) - set(b'"[]{}')))
 _ONE_KIND = bytes.maketrans(b"{}", b"[]")
@@ -38,7 +39,8 @@ def json_depth(body: bytes) -> int:
 def parse_json(body: bytes | str, *, what: str = "the body") -> Any:
     """The value of a UTF-8 JSON text; NaN and Infinity are taken, as Seldon's clients send them.
 
-    Raises ServingError 400 for anything that is no JSON, nests deeper than MAX_JSON_DEPTH or has absurd numbers.
+    Raises ServingError 400 for anything that is no JSON, nests deeper than MAX_JSON_DEPTH, has absurd numbers or texts
+    that have no UTF-8 form.
     """
     raw = body.encode(errors="surrogatepass") if isinstance(body, str) else body
     try:
@@ -51,7 +53,22 @@ def parse_json(body: bytes | str, *, what: str = "the body") -> Any:
         raise ServingError(f"{what} is not JSON: {exc}") from exc
     if _has_nested(value) and json_depth(raw) > MAX_JSON_DEPTH:
         raise _too_deep(what)
+    if _SURROGATE.search(raw) and _has_half_pair(value):
+        raise ServingError(f"{what} holds half of a surrogate pair: no text has one")
     return value
+
+
+def _has_half_pair(value: Any) -> bool:
+    """Whether a string or a key anywhere in it has no UTF-8 form; the depth is bounded by now."""
+    if isinstance(value, str):
+        try:
+            value.encode()
+        except UnicodeEncodeError:
+            return True
+        return False
+    if isinstance(value, dict):
+        return any(_has_half_pair(key) or _has_half_pair(member) for key, member in value.items())
+    return isinstance(value, list) and any(map(_has_half_pair, value))
 
 
 def _has_nested(value: Any) -> bool:

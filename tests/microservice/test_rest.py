@@ -597,3 +597,18 @@ async def test_a_body_above_the_limit_is_413_before_it_is_read(serve: Serve):
     assert b" 413 " in await reader.readline()
     writer.close()
     await writer.wait_closed()
+
+
+@pytest.mark.parametrize(
+    ("meta", "text"),
+    [
+        ({"requestPath": {"a": 1}}, "meta.requestPath has a value that is not a string"),
+        ({"metrics": [1]}, "meta.metrics[0] is not a metric"),
+        ({"metrics": [{"key": "k", "value": "x"}]}, "meta.metrics[0] is not a metric"),
+    ],
+)
+async def test_meta_that_could_not_be_passed_on_is_the_client_s_mistake(serve: Serve, meta: object, text: str):
+    served = await serve(Echo())
+    status, answer = await served.post("/predict", {"meta": meta, "strData": "x"})
+    assert status == 400
+    assert text in answer["status"]["info"]

@@ -69,3 +69,15 @@ def test_dump_json_writes_numpy_as_numbers_and_refuses_objects():
     assert dump_json({"a": np.float32(0.5), "b": np.array([1, 2])}) == b'{"a":0.5,"b":[1,2]}'
     with pytest.raises(TypeError, match="object has no JSON form"):
         dump_json(object())
+
+
+@pytest.mark.parametrize("text", [r'"\ud800"', r'{"a":["\uDFFF"]}', r'{"\ud83d":1}', r'["x\ude00\ud83d"]'])
+def test_half_of_a_surrogate_pair_is_refused(text):
+    with pytest.raises(ServingError, match="half of a surrogate pair") as raised:
+        parse_json(text)
+    assert raised.value.status_code == 400
+
+
+@pytest.mark.parametrize("text", [r'"\ud83d\ude00"', r'"\\ud800"', r'{"\ud83d\ude00":[1]}'])
+def test_whole_pairs_and_written_backslashes_are_texts(text):
+    assert parse_json(text) == json.loads(text)
