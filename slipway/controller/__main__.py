@@ -20,6 +20,7 @@ from slipway.controller.settings import Settings
 from slipway.controller.view import View
 from slipway.kube.client import Kube
 from slipway.kube.errors import ConfigError, KubeError
+from slipway.kube.health import serve_health
 from slipway.kube.kinds import POD, SECRET, SELDON_DEPLOYMENT
 from slipway.kube.reflector import Change, Reflector
 from slipway.registry import RegistryAddress
@@ -50,6 +51,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument(
         "--default-model-secret", default="/".join(defaults.default_model_secret), metavar="NAMESPACE/NAME"
     )
+    parser.add_argument("--health-socket", type=Path, metavar="PATH", help="answer GET /readyz on this Unix socket")
     parser.add_argument("--keda", action="store_true", help="KEDA is installed: kedaSpec becomes a ScaledObject")
     parser.add_argument(
         "--predictor-servers",
@@ -72,7 +74,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     )
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
     try:
-        asyncio.run(run(arguments.kubeconfig, settings, RegistryAddress.from_env()))
+        asyncio.run(run(arguments.kubeconfig, settings, RegistryAddress.from_env(), health=arguments.health_socket))
     except ConfigError as error:
         parser.error(str(error))
 
@@ -87,7 +89,9 @@ def _servers(path: str) -> dict[str, str]:
     return content
 
 
-async def run(kubeconfig: str | None, settings: Settings, registry: RegistryAddress | None) -> None:
+async def run(
+    kubeconfig: str | None, settings: Settings, registry: RegistryAddress | None, *, health: Path | None = None
+) -> None:
     """Until SIGTERM or SIGINT.
 
     Raises:
@@ -98,16 +102,19 @@ async def run(kubeconfig: str | None, settings: Settings, registry: RegistryAddr
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
     async with Kube.from_kubeconfig(kubeconfig, user_agent=MANAGER) as kube:
-        await keep(kube, settings, registry, stop)
+        await keep(kube, settings, registry, stop, health=health)
 
 
-async def keep(kube: Kube, settings: Settings, registry: RegistryAddress | None, stop: asyncio.Event) -> None:
-    """Follow the API and bring every SeldonDeployment about, until ``stop`` is set."""
+async def keep(
+    kube: Kube, settings: Settings, registry: RegistryAddress | None, stop: asyncio.Event, *, health: Path | None = None
+) -> None:
+    """Follow the API and bring every SeldonDeployment about, until ``stop`` is set; ``health`` as for serve_health."""
     async with (
         Reflector(kube, [SELDON_DEPLOYMENT]) as deployments,
         Reflector(kube, [*owned_kinds(settings), POD], label_selector=SELECTOR) as dependents,
         Reflector(kube, [SECRET], settings.default_model_secret[0]) as secrets,
         aiohttp.ClientSession() as session,
+        serve_health(health, lambda: deployments.synced and dependents.synced and secrets.synced),
     ):
         secret = ModelSecret(kube, secrets, *settings.default_model_secret)
         reconciler = Reconciler(kube, View(deployments), View(dependents), secret, session, settings, registry)

@@ -18,6 +18,7 @@ import click
 
 from slipway.kube.client import Kube
 from slipway.kube.errors import KubeError
+from slipway.kube.health import serve_health
 from slipway.kube.kinds import CONFIG_MAP, POD, SECRET, SERVICE
 from slipway.kube.reflector import Reflector, backoff_s
 from slipway.onebox.images.store import Store
@@ -42,8 +43,9 @@ log = logging.getLogger("slipway.onebox.runner")
 @click.command(context_settings={"help_option_names": ["-h", "--help"]})
 @click.option("--home", type=click.Path(path_type=Path), required=True, help="The platform's folder (SLIPWAY_HOME).")
 @click.option("--kubeconfig", type=click.Path(path_type=Path), required=True, help="How to reach the API.")
+@click.option("--health-socket", type=click.Path(path_type=Path), help="Answer GET /readyz on this Unix socket.")
 @click.option("--translate-paths", is_flag=True, help="Make no mount namespaces, as on a kernel that forbids them.")
-def main(home: Path, kubeconfig: Path, *, translate_paths: bool) -> None:
+def main(home: Path, kubeconfig: Path, *, health_socket: Path | None, translate_paths: bool) -> None:
     """Run the Pods, Deployments, ReplicaSets, Jobs and EndpointSlices of one machine.
 
     SIGTERM stops every Pod gracefully and leaves the objects: the next runner starts the Pods again. Killed, its
@@ -64,7 +66,7 @@ def main(home: Path, kubeconfig: Path, *, translate_paths: bool) -> None:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as exc:
             raise click.ClickException(f"another runner works on {paths.home}: stop it first (slipway down)") from exc
-        asyncio.run(run(paths, kubeconfig, may_mount=not translate_paths))
+        asyncio.run(run(paths, kubeconfig, may_mount=not translate_paths, health=health_socket))
 
 
 def allow_many_files() -> None:
@@ -75,7 +77,7 @@ def allow_many_files() -> None:
         resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
-async def run(paths: Paths, kubeconfig: Path, *, may_mount: bool = True) -> None:
+async def run(paths: Paths, kubeconfig: Path, *, may_mount: bool = True, health: Path | None = None) -> None:
     """Until SIGTERM or SIGINT. Raises KubeError where the API cannot be used at all."""
     asked_to_stop = asyncio.Event()
     loop = asyncio.get_running_loop()
@@ -99,7 +101,7 @@ async def run(paths: Paths, kubeconfig: Path, *, may_mount: bool = True) -> None
             ),
             has_namespaces=has_namespaces,
         )
-        async with reflector:
+        async with reflector, serve_health(health, lambda: reflector.synced):
             await _serve(machine, reflector, asked_to_stop)
 
 

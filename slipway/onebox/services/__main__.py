@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import os
+import signal
 import sys
 import time
 from pathlib import Path
@@ -43,6 +44,7 @@ def main() -> int:
     parser.add_argument("--home", type=Path, required=True, help="SLIPWAY_HOME")
     paths = Paths(parser.parse_args().home.absolute())
     os.umask(UMASK)
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)  # what it would say is read when the loop starts: a wish comes first
     with sole_supervisor(paths.run) as is_sole:
         if not is_sole:
             say("another supervisor serves this home: nothing to do")

@@ -10,7 +10,7 @@ from slipway.onebox.mesh.layout import ENVOYS, Layout
 from slipway.onebox.paths import Paths
 from slipway.onebox.services import mlflow, postgres, swift
 from slipway.onebox.services.credentials import api_endpoint, reader, render_credentials
-from slipway.onebox.services.probes import FilesProbe, HttpProbe, RunningProbe
+from slipway.onebox.services.probes import FilesProbe, HttpProbe
 from slipway.onebox.services.secrets import Secrets
 from slipway.onebox.services.wanted import Wish
 from slipway.onebox.settings import HOST, Settings
@@ -26,7 +26,8 @@ ENVOY_GRACE_S = 5.0
 
 def build_specs(paths: Paths, settings: Settings, secrets: Secrets, wish: Wish) -> tuple[ProcessSpec, ...]:
     """All processes; tasks among them run to their end."""
-    env = {"PYTHONUNBUFFERED": "1", "SLIPWAY_HOME": str(paths.home)}
+    # No module of ours comes from the folder in which somebody typed `slipway up`.
+    env = {"PYTHONSAFEPATH": "1", "PYTHONUNBUFFERED": "1", "SLIPWAY_HOME": str(paths.home)}
     specs = (
         *postgres.specs(paths, env=env),
         *swift.specs(paths, settings, secrets, env=env),
@@ -71,17 +72,17 @@ def _control(paths: Paths, settings: Settings, secrets: Secrets, *, env: dict[st
         ProcessSpec(
             name="controller",
             part="controller",
-            argv=(*_module("slipway.controller"), *kubeconfig),
+            argv=(*_module("slipway.controller"), *kubeconfig, *_health(paths, "controller")),
             env={**env, **registry},
-            probe=RunningProbe(),
+            probe=_health_probe(paths, "controller"),
             after=("api",),
         ),
         ProcessSpec(
             name="runner",
             part="runner",
-            argv=(*_module("slipway.onebox.runner"), *home, *kubeconfig),
+            argv=(*_module("slipway.onebox.runner"), *home, *kubeconfig, *_health(paths, "runner")),
             env=env,
-            probe=RunningProbe(),
+            probe=_health_probe(paths, "runner"),
             after=("api",),
             grace_s=RUNNER_GRACE_S,
         ),
@@ -107,6 +108,14 @@ def _envoy(index: int, paths: Paths, settings: Settings, *, env: dict[str, str])
         after=("mesh",),
         grace_s=ENVOY_GRACE_S,
     )
+
+
+def _health(paths: Paths, name: str) -> tuple[str, str]:
+    return ("--health-socket", str(paths.sockets / f"{name}.sock"))
+
+
+def _health_probe(paths: Paths, name: str) -> HttpProbe:
+    return HttpProbe(f"http://{name}/readyz", socket=paths.sockets / f"{name}.sock")
 
 
 def _module(name: str) -> tuple[str, ...]:

@@ -42,14 +42,6 @@ class FilesProbe:
 
 
 @dataclass(frozen=True)
-class RunningProbe:
-    """Ready as soon as it runs: for a process that serves nobody and only follows the API."""
-
-    async def check(self) -> None:
-        return
-
-
-@dataclass(frozen=True)
 class S3Probe:
     """Ready when a signed ListBuckets answers 200: the proxy, its keys and the account server all work."""
 
