@@ -19,6 +19,7 @@ from model_wrappers.darknet.engines import AUTO, ENGINES
 from model_wrappers.darknet.errors import DarknetError
 from model_wrappers.darknet.folder import ModelFolder
 from model_wrappers.darknet.layers import Layer
+from model_wrappers.darknet.letterbox import Size, letterbox
 from model_wrappers.darknet.nms import NMS_KINDS
 from model_wrappers.darknet.provenance import file_sha256
 from model_wrappers.errors import ComponentError
@@ -30,6 +31,7 @@ EXAMPLES = """examples:
   python -m model_wrappers.darknet detect yolo.cfg yolo.weights coco.names dog.jpg --engine darknet
   python -m model_wrappers.darknet prove yolo.cfg yolo.weights coco.names dog.jpg --to proof
   python -m model_wrappers.darknet convert yolo.cfg yolo.weights model.onnx
+  python -m model_wrappers.darknet convert yolo.cfg yolo.weights model.onnx --int8 photos/*.jpg
   python -m model_wrappers.darknet layers yolo.cfg
 
 exit codes: 0 done, 1 a file is refused, 2 wrong usage
@@ -76,6 +78,7 @@ def _parser() -> argparse.ArgumentParser:
     prove.add_argument("photos", type=Path, nargs="*", metavar="PHOTO", help="shown with boxes in the report")
     prove.add_argument("--to", type=Path, default=Path("proof"), help="folder to make (default %(default)s)")
     prove.add_argument("--licence", default="", help="of the weights")
+    convert.add_argument("--int8", type=Path, nargs="+", metavar="PHOTO", help="in 8 bits, calibrated on these photos")
     convert.add_argument("onnx", type=Path, metavar="ONNX", help="file to write")
     _add_detect_options(detect)
     return parser
@@ -183,6 +186,14 @@ def _prove(arguments: argparse.Namespace) -> int:
 
 def _convert(arguments: argparse.Namespace) -> int:
     graph = compile_onnx(arguments.cfg, arguments.weights)
+    if arguments.int8:
+        from model_wrappers import photo
+        from model_wrappers.darknet.quantise import quantise
+
+        network = load_network(arguments.cfg)
+        size = Size(network.input.width, network.input.height)
+        photos = (letterbox(photo.decode(path.read_bytes()), size) for path in arguments.int8)
+        graph = quantise(graph, network, list(photos))
     arguments.onnx.write_bytes(graph)
     print(f"{arguments.onnx}: {len(graph)} bytes")
     return 0
