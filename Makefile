@@ -14,8 +14,9 @@ setup: $(VENV)/.ready  ## Make .venv with the slipway command (no root)
 
 $(VENV)/.ready: requirements/platform.txt requirements/dev.txt pyproject.toml
 	@scripts/preflight $(PYTHON)
-	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	@test -x $(BIN)/uv || $(BIN)/python -m pip install --quiet --disable-pip-version-check uv
+	@test -x $(BIN)/pip || $(PYTHON) -m venv $(VENV)
+	@sed -n '/^uv==/,/[^\\]$$/p' $< > $(VENV)/uv.txt
+	@test -x $(BIN)/uv || $(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r $(VENV)/uv.txt
 	@$(UV) pip install --quiet --python $(BIN)/python --require-hashes -r requirements/platform.txt -r requirements/dev.txt
 	@$(UV) pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation -e .
 	@touch $@
