@@ -379,3 +379,22 @@ async def test_the_end_of_the_output_is_the_message_where_the_container_says_so(
     await pods.until(lambda: pods.kube.status.get("containerStatuses", [{}])[0].get("lastState", {}).get("terminated"))
     ended = pods.kube.status["containerStatuses"][0]["lastState"]["terminated"]
     assert (ended["exitCode"], ended.get("message")) == (1, message)
+
+
+async def test_a_folder_that_a_container_made_read_only_goes_with_its_pod(pods: Pods) -> None:
+    program = (
+        "import os; os.makedirs('/mnt/data/a/b'); os.chmod('/mnt/data/a/b', 0o500); os.chmod('/mnt/data/a', 0o500)"
+    )
+    main = {
+        "name": "main",
+        "image": IMAGE,
+        "command": ["python", "-c", program],
+        "volumeMounts": [{"name": "data", "mountPath": "/mnt/data"}],
+    }
+    spec = {"restartPolicy": "Never", "containers": [main], "volumes": [{"name": "data", "emptyDir": {}}]}
+    worker = pods.start(obj=pod_object(spec=spec))
+    await pods.until(lambda: pods.kube.status.get("phase") == "Succeeded")
+    await pods.stop(worker)
+    assert (worker.folder / "volumes" / "data" / "a").stat().st_mode & 0o777 == 0o500
+    worker.remove_folder()
+    assert not worker.folder.exists()

@@ -106,7 +106,7 @@ class Kubelet:
             await worker.run()
             if not self._is_stopping:
                 await self._remove(worker.obj)
-                worker.remove_folder()
+                await asyncio.to_thread(_remove_folder, worker)
         except asyncio.CancelledError:
             raise
         except Exception:  # a bug of ours must not take the other Pods along
@@ -155,6 +155,13 @@ class Kubelet:
     def _folder_exists(self, obj: Object) -> bool:
         meta = obj["metadata"]
         return self._machine.paths.pod(meta["namespace"], meta["name"], meta["uid"]).exists()
+
+
+def _remove_folder(worker: PodWorker) -> None:
+    try:
+        worker.remove_folder()
+    except OSError as exc:
+        log.warning("%s: its folder stays: %s", "/".join(worker.pod.key), exc)
 
 
 def _shell(namespace: str, name: str, uid: str, containers: list[str]) -> Object:

@@ -10,7 +10,6 @@ import asyncio
 import json
 import logging
 import math
-import shutil
 import signal
 import time
 from collections.abc import Coroutine, Mapping
@@ -19,6 +18,7 @@ from pathlib import Path
 from typing import Any, assert_never
 
 from slipway.onebox.images.errors import ImageError
+from slipway.onebox.images.store import remove_tree
 from slipway.onebox.runner.addresses import NoAddress
 from slipway.onebox.runner.container_run import Ground, build_command, find_image, with_argv
 from slipway.onebox.runner.decide import (
@@ -169,7 +169,9 @@ class PodWorker:
             self._machine.addresses.release(self._ip)
 
     def remove_folder(self) -> None:
-        shutil.rmtree(self.folder, ignore_errors=True)
+        """Also where a container left folders that it made read-only."""
+        if self.folder.exists():
+            remove_tree(self.folder)
 
     async def _sleep(self, pause_s: float) -> None:
         if pause_s <= 0 and not math.isinf(pause_s):

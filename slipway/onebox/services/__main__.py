@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import contextlib
 import os
 import signal
 import sys
@@ -35,7 +36,8 @@ def load_desired(paths: Paths) -> Desired:
 
 
 def say(line: str) -> None:
-    print(f"{time.strftime('%Y-%m-%dT%H:%M:%S%z')} {line}", flush=True)
+    with contextlib.suppress(OSError):  # the log's disk is full: there is nowhere to say so
+        print(f"{time.strftime('%Y-%m-%dT%H:%M:%S%z')} {line}", flush=True)
 
 
 def main() -> int:

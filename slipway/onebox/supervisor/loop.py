@@ -147,7 +147,10 @@ class Supervisor:
             self._say(f"{record.name}: {record.phase} after {record.ready_after_s:.2f} s")
         if isinstance(event, Exited):
             self._processes.pop(event.name, None)
-        self._write(record)
+        try:
+            self._write(record)
+        except OSError as error:  # a full disk must not leave every process without a supervisor
+            self._say(f"{record.name}: its state cannot be written: {error}")
 
     def _spec(self, name: str) -> ProcessSpec:
         return next(spec for spec in self._desired.specs if spec.name == name)
