@@ -60,9 +60,8 @@ def _client() -> Any:
     address = os.environ["MLFLOW_TRACKING_URI"]
     if address.startswith(("http://", "https://")):
         _refuse_silence(address)
-    from mlflow.utils.logging_utils import MLFLOW_LOGGING_STREAM
-
     from mlflow import MlflowClient  # seconds to import: only the commands that need it pay
+    from mlflow.utils.logging_utils import MLFLOW_LOGGING_STREAM
 
     # What it tells of each step would drown our lines; its errors are exceptions.
     MLFLOW_LOGGING_STREAM.enabled = bool(click.get_current_context().find_root().params.get("debug"))

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 from slipway.contract.sdep import PredictorSpec
-
 from slipway.executor.compile import compile_graph
 from slipway.executor.graph import Graph
 
