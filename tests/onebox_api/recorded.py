@@ -16,6 +16,7 @@ import aiohttp
 from tests.data import KUBE_API
 
 TOKEN = "replay-token-of-the-administrator"
+ACCOUNT_TOKEN = "replay-token-of-the-service-account"
 RANDOM = "[bcdfghjklmnpqrstvwxz2456789]{5}"
 MASKS = re.compile(
     r"<uid(?P<uid>\d+)>|(?<![\w-])rv(?P<rv>\d+)\b|<(?P<time>time)>|<(?P<micro>microtime)>|<random(?P<random>\d+)>"
@@ -254,7 +255,7 @@ class Replay:
         """Send one pair's request and compare. Raises Mismatch."""
         request, expected = pair["request"], pair["response"]
         headers = dict(request.get("headers") or {})
-        token = {"admin": TOKEN, "bad-token": "nonsense"}.get(request["as"])
+        token = {"admin": TOKEN, "bad-token": "nonsense", "sa": ACCOUNT_TOKEN}.get(request["as"])
         if token:
             headers["Authorization"] = f"Bearer {token}"
         body = request.get("body")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-from tests.onebox_api.recorded import Action
+from tests.onebox_api.recorded import ACCOUNT_TOKEN, Action
 
 MERGE = "application/merge-patch+json"
 SDEP = "machinelearning.seldon.io/v1"
@@ -14,6 +14,7 @@ ONE_PREDICTOR = [
 ]
 
 NAMESPACES: dict[str, str | None] = {
+    "01-crd": None,
     "02-discovery": None,
     "03-crud": None,
     "04-generation": "gen",
@@ -26,6 +27,8 @@ NAMESPACES: dict[str, str | None] = {
     "11-delete": "del",
     "12-table": "table",
     "13-pods-logs-events": "pods",
+    "14-auth": "auth",
+    "15-lease-namespace": "lease",
 }
 
 
@@ -146,6 +149,18 @@ def pod(namespace: str, name: str, *containers: str) -> Action:
     return Action("POST", f"/api/v1/namespaces/{namespace}/pods", body)
 
 
+def account_token(namespace: str, account: str) -> Action:
+    """What stands here for the recorder's TokenRequest."""
+    body = {
+        "apiVersion": "v1",
+        "kind": "Secret",
+        "metadata": {"name": "token", "annotations": {"kubernetes.io/service-account.name": account}},
+        "type": "kubernetes.io/service-account-token",
+        "stringData": {"token": ACCOUNT_TOKEN},
+    }
+    return Action("POST", f"/api/v1/namespaces/{namespace}/secrets", body)
+
+
 BEFORE: dict[str, tuple[Action, ...]] = {
     "03-3": cluster_config("crud", "openshift-service-ca.crt", "kube-root-ca.crt"),
     "03-42": (sdep("crud", "r1"),),
@@ -196,6 +211,8 @@ BEFORE: dict[str, tuple[Action, ...]] = {
         config_map("del", "m1", metadata={"labels": {"m": "1"}}),
         config_map("del", "m2", metadata={"labels": {"m": "0"}}),
     ),
+    "14-7": (account_token("auth", "sa"),),
+    "15-11": (held("lease", "hold", "example.com/hold"), config_map("lease", "c")),
     "13-4": (pod("pods", "d-56bfcbc9b9-<random1>", "web", "side"),),
     "12-1": (
         *cluster_config("table", "openshift-service-ca.crt", "kube-root-ca.crt"),
@@ -238,9 +255,14 @@ DURING: dict[str, tuple[Action, ...]] = {
 
 CONTROLLERS = "needs what a deployment controller, a scheduler and a kubelet wrote meanwhile"
 OTHER_DOCUMENT = "the recorded hash is that of the recorded document; test_openapi.py tests the behaviour"
+WORDS_OF_GO = "refused alike, in other words"
 WHOLE_OBJECT = "the message repeats the whole object in the field order of Go's types"
 
 NOT_YET: dict[str, str] = {
+    "01-2": "a definition is established within its own request: no waiting conditions",
+    "01-3": "a definition is established within its own request: no waiting conditions",
+    "01-4": "a definition is served at once, not after a 429",
+    "01-5": "no controller of its own writes the conditions of a definition",
     "02-1": "a version of our own: no Go compiler, no build of Kubernetes",
     "02-2": "another server address",
     "02-7": OTHER_DOCUMENT,
@@ -280,5 +302,18 @@ NOT_YET: dict[str, str] = {
     "13-25": "the message prints Go values",
     "13-26": "Pods get no service account volume here",
     "13-27": CONTROLLERS,
+    "14-2": "a version of our own: no Go compiler, no build of Kubernetes",
+    "14-6": "TokenRequest is not offered: a Secret holds a service account's token",
+    "14-21": "the answer does not say which binding allows it",
+    "14-24": "the paths that are open to everybody are other ones",
+    "14-25": "tokens of Secrets have no credential id",
+    "14-26": "TokenReview is not offered",
+    "15-8": WORDS_OF_GO,
+    "15-9": WORDS_OF_GO,
+    "15-15": "the namespace is emptied at once, not after a while",
+    "15-16": "the namespace is emptied at once, not after a while",
+    "15-17": "the namespace is emptied at once, not after a while",
+    "15-18": "no conditions say what a namespace still holds",
+    "15-22": WORDS_OF_GO,
     "13-33": "the rules about eventTime are not checked",
 }

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import base64
 import hmac
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 from slipway.onebox.api.errors import Refused, describe, qualified
@@ -20,6 +20,7 @@ AUTHENTICATED = "system:authenticated"
 OPEN_PATHS = frozenset({"/livez", "/readyz", "/healthz", "/version"})
 DISCOVERY_ROOTS = ("/api", "/apis", "/openapi", "/version", "/livez", "/readyz", "/healthz")
 TOKEN_SECRET = "kubernetes.io/service-account-token"  # noqa: S105  - a Secret's type
+ACCOUNT_PREFIX = "system:serviceaccount:"
 ACCOUNT_ANNOTATION = "kubernetes.io/service-account.name"
 
 
@@ -54,6 +55,11 @@ class Access:
     name: str = ""
 
 
+def account_user(namespace: str, account: str) -> User:
+    groups = ("system:serviceaccounts", f"system:serviceaccounts:{namespace}", AUTHENTICATED)
+    return User(f"system:serviceaccount:{namespace}:{account}", groups, namespace, account)
+
+
 ANONYMOUS = User("system:anonymous", ("system:unauthenticated",))
 
 
@@ -85,8 +91,7 @@ class Authenticator:
             if known and hmac.compare_digest(known, token):
                 if self._store.get("serviceaccounts", (namespace, account)) is None:
                     return None
-                groups = ("system:serviceaccounts", f"system:serviceaccounts:{namespace}", AUTHENTICATED)
-                return User(f"system:serviceaccount:{namespace}:{account}", groups, namespace, account)
+                return account_user(namespace, account)
         return None
 
 
@@ -124,6 +129,19 @@ class Authorizer:
             reason="Forbidden",
             details=describe(access.name, access.group, plural),
         )
+
+    def acting(self, user: User, *, name: str, groups: Sequence[str]) -> User:
+        """Whom ``user`` acts as (the headers Impersonate-User and -Group). Refused 403 where it may not."""
+        if not name:
+            return user
+        self.check(user, Access("impersonate", "", "users", name=name))
+        for group in groups:
+            self.check(user, Access("impersonate", "", "groups", name=group))
+        namespace, _, account = name.removeprefix(ACCOUNT_PREFIX).partition(":")
+        if name.startswith(ACCOUNT_PREFIX) and account:
+            known = account_user(namespace, account)
+            return replace(known, groups=tuple(groups)) if groups else known
+        return User(name, (*groups, AUTHENTICATED))
 
     def rules(self, user: User, namespace: str) -> Iterable[Mapping[str, Any]]:
         """Every rule that allows ``user`` something in ``namespace`` (empty: at the cluster scope)."""

@@ -58,7 +58,7 @@ def builtin_rows() -> list[Resource]:
         Resource("batch", "jobs", "Job", _v("v1", "Job", columns.JOB), categories=("all",), has_status=True, has_generation=True, default=rules.default_job, prepare=rules.prepare_job, check=rules.check_job, selectable=("status.successful",)),
         Resource("autoscaling", "horizontalpodautoscalers", "HorizontalPodAutoscaler", (*_v("v2", "HorizontalPodAutoscaler", columns.HPA), *_v("v1", "HorizontalPodAutoscalerV1", columns.HPA, load=autoscaling.from_v1, dump=autoscaling.to_v1)), short_names=("hpa",), categories=("all",), has_status=True, check=rules.check_hpa),
         Resource("policy", "poddisruptionbudgets", "PodDisruptionBudget", _v("v1", "PodDisruptionBudget", columns.PDB), short_names=("pdb",), has_status=True, has_generation=True),
-        Resource("coordination.k8s.io", "leases", "Lease", _v("v1", "Lease", columns.LEASE), needs_version=True),
+        Resource("coordination.k8s.io", "leases", "Lease", _v("v1", "Lease", columns.LEASE), needs_version=True, check=rules.check_lease),
         Resource(RBAC, "roles", "Role", _v("v1", "Role", columns.ROLE), name_rule="path", check=rules.check_role),
         Resource(RBAC, "rolebindings", "RoleBinding", _v("v1", "RoleBinding", columns.ROLE_BINDING), name_rule="path", check=rules.check_binding),
         Resource(RBAC, "clusterroles", "ClusterRole", _v("v1", "ClusterRole", columns.ROLE), False, name_rule="path", check=rules.check_role),

@@ -8,12 +8,13 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from slipway.onebox.api.columns import get
-from slipway.onebox.api.errors import Cause, conflict, describe
+from slipway.onebox.api.errors import Cause, Refused, conflict, describe
 from slipway.onebox.api.objects import Objects
 from slipway.onebox.api.schema import quote
 from slipway.onebox.api.target import Object, Target, options_refused, parse_int
 
 FOREGROUND, ORPHAN = "foregroundDeletion", "orphan"
+LASTING_NAMESPACES = ("default", "kube-public", "kube-system")
 DEFAULT_POD_GRACE_S = 30
 POLICIES = {"Foreground": FOREGROUND, "Orphan": ORPHAN, "Background": ""}
 
@@ -75,6 +76,9 @@ class Deletion:
         """Refused 404, or 409 where a precondition fails."""
         live = self._objects.stored(target)
         self._check(target, live, options)
+        if target.resource.storage == "namespaces" and target.name in LASTING_NAMESPACES:
+            message = f'namespaces "{target.name}" is forbidden: this namespace may not be deleted'
+            raise Refused(403, message, reason="Forbidden", details=describe(target.name, "", "namespaces"))
         meta = dict(live["metadata"])
         finalizers = list(meta.get("finalizers") or ())
         marker = POLICIES[options.policy]

@@ -237,8 +237,7 @@ class Objects:
             raise Refused(500, f'strconv.ParseUint: parsing "{wanted}": invalid syntax')
         if required and wanted in ("", "0"):
             cause = Cause("metadata.resourceVersion", "Invalid value: 0x0: must be specified for an update")
-            shown = resource.plural if resource.is_custom else resource.kind
-            raise invalid(shown, resource.group, target.name, [cause])
+            raise invalid(resource.plural, resource.group, target.name, [cause])
         if wanted not in ("", "0") and wanted != live["metadata"]["resourceVersion"]:
             raise conflict(resource.plural, resource.group, target.name)
 

@@ -30,7 +30,7 @@ def review(target: Target, obj: Object, options: Options, *, authorizer: Authori
     entries = after_update(
         [],
         schema=target.version.schema,
-        old={},
+        old={"spec": {}},
         new={"spec": obj.get("spec", {})},
         writer=writer,
         ignored=EMPTY,

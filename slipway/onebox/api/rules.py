@@ -323,6 +323,14 @@ def check_binding(new: Object, old: Object | None) -> Sequence[Cause]:
     return ()
 
 
+def check_lease(new: Object, old: Object | None) -> Sequence[Cause]:
+    del old
+    seconds = new["spec"].get("leaseDurationSeconds", 1)
+    if seconds < 1:
+        return [Cause("spec.leaseDurationSeconds", f"Invalid value: {seconds}: must be greater than 0")]
+    return ()
+
+
 def check_hpa(new: Object, old: Object | None) -> Sequence[Cause]:
     del old
     spec, causes = new["spec"], []

@@ -130,10 +130,15 @@ class Api:
             return refuse(Refused(500, message, reason="InternalError", details={}))
 
     async def _answer(self, request: web.Request) -> web.StreamResponse:
-        path = request.path
+        path = request.path.rstrip("/") or "/"  # some clients ask for /version/
         if path in OPEN_PATHS or path.startswith(("/livez/", "/readyz/")):
             return respond(discovery.VERSION) if path == "/version" else text("ok")
         user = self._parts.authenticator.user(request.headers.get("Authorization", ""))
+        user = self._parts.authorizer.acting(
+            user,
+            name=request.headers.get("Impersonate-User", ""),
+            groups=request.headers.getall("Impersonate-Group", []),
+        )
         found = parse_path(request.raw_path.partition("?")[0])
         if found is None or not found.plural:
             self._parts.authorizer.check_path(user, path)

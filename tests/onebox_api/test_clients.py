@@ -1,0 +1,132 @@
+"""The two Python clients that people use work against the API: list, watch, create, patch, apply, delete."""
+
+from __future__ import annotations
+
+import contextlib
+import copy
+import json
+from collections.abc import AsyncIterator, Iterator
+from typing import Any
+
+import kr8s.asyncio
+import pytest
+import yaml
+from kr8s.asyncio.objects import ConfigMap, Deployment, new_class
+from kubernetes import client, dynamic, watch
+
+from slipway.onebox.paths import Paths
+from tests.onebox_api.conftest import TOKEN, ApiProcess
+from tests.onebox_api.test_kubectl import DEPLOYMENT, SDEP
+
+CONFIG_MAP = "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: settings}\ndata: {a: '1'}\n"
+KINDS = {  # kind → its manifest, a merge patch, and where the patch shows
+    "ConfigMap": (CONFIG_MAP, {"data": {"a": "2"}}, ("data", "a")),
+    "Deployment": (DEPLOYMENT, {"spec": {"replicas": 3}}, ("spec", "replicas")),
+    "SeldonDeployment": (SDEP, {"spec": {"protocol": "seldon"}}, ("spec", "protocol")),
+}
+LABEL = {"team": "a"}
+
+
+def at(obj: Any, path: tuple[str, ...]) -> Any:
+    for key in path:
+        obj = obj[key]
+    return obj
+
+
+@pytest.fixture(scope="module")
+def api(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ApiProcess]:
+    paths = Paths(tmp_path_factory.mktemp("clients") / "home")
+    paths.secrets.mkdir(parents=True)
+    (paths.secrets / "api-token").write_text(TOKEN)
+    process = ApiProcess(paths)
+    process.start()
+    yield process
+    process.kill()
+
+
+@pytest.fixture
+def official(api: ApiProcess) -> Iterator[dynamic.DynamicClient]:
+    configuration = client.Configuration(host=f"https://{api.address}")
+    configuration.ssl_ca_cert = str(api.paths.secrets / "api.crt")
+    configuration.api_key = {"authorization": f"Bearer {TOKEN}"}
+    with client.ApiClient(configuration) as connected:
+        yield dynamic.DynamicClient(connected)
+
+
+@pytest.mark.parametrize("kind", sorted(KINDS))
+def test_the_official_client_does_everything(official: dynamic.DynamicClient, kind: str) -> None:
+    text, patch, path = KINDS[kind]
+    body = yaml.safe_load(text)
+    name = body["metadata"]["name"]
+    resource = official.resources.get(api_version=body["apiVersion"], kind=kind)
+    made = resource.create(body=body, namespace="default")
+    assert name in [item.metadata.name for item in resource.get(namespace="default").items]
+    patched = resource.patch(name=name, namespace="default", body=patch, content_type="application/merge-patch+json")
+    assert at(patched.to_dict(), path) == at(patch, path)
+    events = resource.watch(namespace="default", name=name, resource_version=made.metadata.resourceVersion, timeout=5)
+    first = next(iter(events))
+    assert (first["type"], at(first["raw_object"], path)) == ("MODIFIED", at(patch, path))
+    config = {**body, "metadata": {"name": name, "labels": LABEL}}
+    applied = resource.server_side_apply(
+        body=config, name=name, namespace="default", field_manager="test", force_conflicts=True
+    )
+    assert applied.metadata.labels.to_dict()["team"] == "a"
+    resource.delete(name=name, namespace="default")
+    with pytest.raises(dynamic.exceptions.NotFoundError):
+        resource.get(name=name, namespace="default")
+
+
+def test_the_official_clients_typed_api_lists_and_watches(official: dynamic.DynamicClient) -> None:
+    core = client.CoreV1Api(official.client)
+    made = core.create_namespaced_config_map("default", yaml.safe_load(CONFIG_MAP))
+    assert made.data == {"a": "1"}
+    stream = watch.Watch()
+    for event in stream.stream(core.list_namespaced_config_map, "default", timeout_seconds=5):
+        assert (event["type"], event["object"].metadata.name) == ("ADDED", "settings")
+        stream.stop()
+    core.delete_namespaced_config_map("settings", "default")
+    with pytest.raises(client.ApiException) as missing:
+        core.read_namespaced_config_map("settings", "default")
+    assert missing.value.status == 404
+    assert json.loads(missing.value.body)["reason"] == "NotFound"
+
+
+SeldonDeployment = new_class("SeldonDeployment", "machinelearning.seldon.io/v1", namespaced=True, asyncio=True)
+CLASSES: dict[str, Any] = {"ConfigMap": ConfigMap, "Deployment": Deployment, "SeldonDeployment": SeldonDeployment}
+
+
+@pytest.fixture
+async def connected(api: ApiProcess) -> AsyncIterator[kr8s.asyncio.Api]:
+    connected = await kr8s.asyncio.api(kubeconfig=str(api.paths.kubeconfig))
+    yield connected
+    await connected._session.aclose()  # kr8s offers no way of its own
+
+
+@pytest.mark.parametrize("kind", sorted(KINDS))
+async def test_kr8s_does_everything(connected: Any, kind: str) -> None:
+    text, patch, path = KINDS[kind]
+    body = {**yaml.safe_load(text)}
+    body["metadata"] = {**body["metadata"], "namespace": "default"}
+    obj = await CLASSES[kind](copy.deepcopy(body), api=connected)
+    await obj.create()
+    names = [item.name async for item in connected.get(CLASSES[kind], namespace="default")]
+    assert obj.name in names
+    await obj.patch(patch)
+    assert at(obj.raw.to_dict(), path) == at(patch, path)
+    async with contextlib.aclosing(connected.watch(CLASSES[kind], namespace="default")) as events:
+        async for event, seen in events:
+            assert event == "ADDED"
+            if seen.name == obj.name:
+                break
+    config = {**body, "metadata": {"name": obj.name, "labels": LABEL}}
+    arguments = {
+        "version": obj.version,
+        "namespace": "default",
+        "url": f"{obj.endpoint}/{obj.name}",
+        "headers": {"Content-Type": "application/apply-patch+yaml"},
+        "params": {"fieldManager": "test", "force": "true"},
+    }
+    async with connected.call_api("PATCH", content=json.dumps(config), **arguments) as answer:
+        assert answer.json()["metadata"]["labels"]["team"] == "a"
+    await obj.delete()
+    assert not await obj.exists()
