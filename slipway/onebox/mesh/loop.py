@@ -79,7 +79,8 @@ async def _publish(
 async def _changed(reflector: Reflector) -> bool:
     """Whether anything changed within a tick; then a moment more, so that one apply is one change."""
     try:
-        await asyncio.wait_for(reflector.changed(), TICK_S)
+        async with asyncio.timeout(TICK_S):  # wait_for swallows a cancellation that meets a change (Python 3.11)
+            await reflector.changed()
     except TimeoutError:
         return False
     await asyncio.sleep(SETTLE_S)
