@@ -99,8 +99,10 @@ def make_parts(
 async def serve(paths: Paths, host: str, port: int, *, network: ipaddress.IPv4Network) -> None:
     """Serve until SIGTERM or SIGINT."""
     parts = make_parts(paths, admin_token=read_token(paths.secrets / "api-token"), network=network)
+    certificate, key = ensure_certificate(paths.secrets)
+    listener = Listener(certificate=certificate, key=key)
     runner = web.AppRunner(
-        make_app(parts),
+        make_app(parts, heard=listener.heard),
         handler_cancellation=True,
         access_log=None,
         keepalive_timeout=KEEPALIVE_S,
@@ -109,11 +111,9 @@ async def serve(paths: Paths, host: str, port: int, *, network: ipaddress.IPv4Ne
     await runner.setup()
     if runner.server is None:
         raise RuntimeError("aiohttp set up no server")
-    certificate, key = ensure_certificate(paths.secrets)
-    listener = Listener(runner.server, certificate=certificate, key=key)
     try:
         try:
-            bound = listener.start(host, port)
+            bound = listener.start(host, port, runner.server)
         except OSError as exc:
             raise NotStarted(f"{host}:{port}: {exc.strerror}: choose another port with --listen") from exc
         sys.stdout.write(f"serving the Kubernetes API on http(s)://{bound[0]}:{bound[1]}\n")

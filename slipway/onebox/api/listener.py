@@ -23,6 +23,8 @@ from cryptography.x509.oid import NameOID
 
 TLS_HANDSHAKE = 0x16
 FIRST_BYTE_TIMEOUT_S = 30.0
+FIRST_REQUEST_TIMEOUT_S = 30.0
+"""From the first byte to the end of the first request's headers; the server's keep-alive bounds later requests."""
 MAX_CONNECTIONS = 2048
 BACKLOG = 128
 CERTIFICATE_DAYS = 3650
@@ -69,15 +71,25 @@ def _write(path: Path, content: bytes, *, mode: int) -> None:
 class Listener:
     """Accepts connections on ``host:port`` and hands each to a protocol, through TLS where the client begins so."""
 
-    def __init__(self, factory: Callable[[], asyncio.Protocol], *, certificate: Path, key: Path) -> None:
-        self._factory = factory
+    def __init__(self, *, certificate: Path, key: Path) -> None:
         self._tls = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
         self._tls.load_cert_chain(certificate, key)
         self._socket: socket.socket | None = None
         self._tasks: set[asyncio.Task[None]] = set()
+        self._silent: set[asyncio.BaseProtocol] = set()
 
-    def start(self, host: str, port: int) -> tuple[str, int]:
-        """Bind and accept; the bound address. OSError where the port is taken."""
+    def heard(self, protocol: asyncio.BaseProtocol) -> None:
+        """A whole request came from this connection: it is not cut."""
+        self._silent.discard(protocol)
+
+    def _cut(self, transport: asyncio.BaseTransport, protocol: asyncio.BaseProtocol) -> None:
+        if protocol in self._silent:
+            self._silent.discard(protocol)
+            log.debug("no request within %s s", FIRST_REQUEST_TIMEOUT_S)
+            transport.close()
+
+    def start(self, host: str, port: int, factory: Callable[[], asyncio.Protocol]) -> tuple[str, int]:
+        """Bind, accept, and give each connection a protocol of ``factory``; the bound address. OSError where the port is taken."""
         family = socket.AF_INET6 if ":" in host else socket.AF_INET
         listening = socket.socket(family, socket.SOCK_STREAM)
         try:
@@ -89,7 +101,7 @@ class Listener:
             listening.close()
             raise
         self._socket = listening
-        self._spawn(self._accept(listening))
+        self._spawn(self._accept(listening, factory))
         address = listening.getsockname()
         return str(address[0]), int(address[1])
 
@@ -105,7 +117,7 @@ class Listener:
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
-    async def _accept(self, listening: socket.socket) -> None:
+    async def _accept(self, listening: socket.socket, factory: Callable[[], asyncio.Protocol]) -> None:
         loop = asyncio.get_running_loop()
         while True:
             try:
@@ -117,9 +129,9 @@ class Listener:
             if len(self._tasks) > MAX_CONNECTIONS:
                 connection.close()
                 continue
-            self._spawn(self._greet(connection))
+            self._spawn(self._greet(connection, factory()))
 
-    async def _greet(self, connection: socket.socket) -> None:
+    async def _greet(self, connection: socket.socket, protocol: asyncio.Protocol) -> None:
         """Look at the first byte without taking it, then hand the connection over."""
         loop = asyncio.get_running_loop()
         try:
@@ -130,9 +142,12 @@ class Listener:
                 connection.close()
                 return
             tls = self._tls if first[0] == TLS_HANDSHAKE else None
-            await loop.connect_accepted_socket(self._factory, connection, ssl=tls)
+            self._silent.add(protocol)
+            transport, _ = await loop.connect_accepted_socket(lambda: protocol, connection, ssl=tls)
+            loop.call_later(FIRST_REQUEST_TIMEOUT_S, self._cut, transport, protocol)
         except (OSError, TimeoutError) as exc:  # ssl.SSLError is an OSError
             log.debug("connection refused: %s", exc)
+            self._silent.discard(protocol)
             connection.close()
         except asyncio.CancelledError:
             connection.close()

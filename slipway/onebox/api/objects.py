@@ -23,7 +23,6 @@ from slipway.onebox.api.errors import (
     Refused,
     already_exists,
     bad_request,
-    conflict,
     describe,
     invalid,
     not_found,
@@ -40,6 +39,7 @@ from slipway.onebox.api.ownership import (
     load_entries,
     render_entries,
 )
+from slipway.onebox.api.preconditions import check_config, check_version, patch_object_text, without_version
 from slipway.onebox.api.resources import Catalog
 from slipway.onebox.api.schema import add_defaults, normalize, zero
 from slipway.onebox.api.store import Store
@@ -218,28 +218,8 @@ class Objects:
         if meta.get("namespace", target.namespace) != target.namespace:
             raise bad_request("the namespace of the provided object does not match the namespace sent on the request")
         live = self.stored(target)
-        self.check_version(target, live, meta, required=target.resource.needs_version)
+        check_version(target, live, meta, required=target.resource.needs_version)
         return self.update(target, live, obj, options, warnings=warnings)
-
-    def check_version(self, target: Target, live: Object, meta: Mapping[str, Any], *, required: bool = False) -> None:
-        """The optimistic lock: ``meta`` names another resourceVersion or uid than the live object's → 409."""
-        resource, wanted = target.resource, str(meta.get("resourceVersion") or "")
-        if meta.get("uid") and meta["uid"] != live["metadata"]["uid"]:
-            raise conflict(
-                resource.plural,
-                resource.group,
-                target.name,
-                f"StorageError: invalid object, Code: 4, Key: /registry/{resource.plural}/{target.namespace}/{target.name}, "
-                f"ResourceVersion: 0, AdditionalErrorMsg: Precondition failed: UID in precondition: {meta['uid']}, "
-                f"UID in object meta: {live['metadata']['uid']}",
-            )
-        if wanted and not (wanted.isascii() and wanted.isdigit()):
-            raise Refused(500, f'strconv.ParseUint: parsing "{wanted}": invalid syntax')
-        if required and wanted in ("", "0"):
-            cause = Cause("metadata.resourceVersion", "Invalid value: 0x0: must be specified for an update")
-            raise invalid(resource.plural, resource.group, target.name, [cause])
-        if wanted not in ("", "0") and wanted != live["metadata"]["resourceVersion"]:
-            raise conflict(resource.plural, resource.group, target.name)
 
     def update(
         self, target: Target, live: Object, obj: Object, options: Options, *, warnings: Sequence[str] = ()
@@ -263,17 +243,17 @@ class Objects:
 
     def apply(self, target: Target, config: Object, options: Options) -> Outcome:
         """Server-side apply of a decoded configuration; creates the object where there is none."""
-        self._check_config(target, config)
+        check_config(target, config)
         config, unknown = checked_fields(target, config)
         if unknown:
-            shown = _patch_object_text(target)
+            shown = patch_object_text(target)
             fields = "\n".join(f".{path}: field not declared in schema" for path in unknown)
             raise Refused(500, f"failed to create typed patch object {shown}: {fields}")
         live = self.store.get(target.resource.storage, target.key)
         if live is None and target.subresource:
             raise not_found(target.resource.plural, target.resource.group, target.name)
         if live is not None:
-            self.check_version(target, live, config["metadata"])
+            check_version(target, live, config["metadata"])
         writer = Writer(options.manager, "Apply", target.api_version, target.subresource)
         base = self.shown(target, live) if live is not None else {}
         try:
@@ -281,46 +261,19 @@ class Objects:
                 load_entries(base),
                 schema=target.version.schema,
                 live=base,
-                config=self._without_version(config),
+                config=without_version(config),
                 writer=writer,
                 force=options.force,
                 ignored=self._ignored(target),
                 now=now_text(),
             )
         except DuplicateKey as exc:
-            raise Refused(500, f"failed to create typed patch object {_patch_object_text(target)}: {exc}") from exc
+            raise Refused(500, f"failed to create typed patch object {patch_object_text(target)}: {exc}") from exc
         if live is None:
             obj = copy.deepcopy(applied.obj)
             return self._create(target, obj, options, warnings=(), writer=writer, entries=applied.entries)
         obj = self._completed(target, copy.deepcopy(applied.obj))
         return self._store(target, live, obj, limit_managers(applied.entries), options)
-
-    @staticmethod
-    def _without_version(config: Object) -> Object:
-        meta = {key: value for key, value in config["metadata"].items() if key not in ("resourceVersion", "uid")}
-        return {**config, "metadata": meta}
-
-    @staticmethod
-    def _check_config(target: Target, config: Object) -> None:
-        api_version, kind = str(config.get("apiVersion") or ""), str(config.get("kind") or "")
-        if not api_version or not kind:
-            group, _, version = api_version.rpartition("/")
-            raise bad_request(f"invalid object type: {group}/{version}, Kind={kind}")
-        if kind != target.resource.kind or api_version != target.api_version:
-            raise bad_request(
-                f"invalid object type: {api_version}, Kind={kind}: {target.api_version}, Kind={target.resource.kind} is expected here"
-            )
-        meta = config.setdefault("metadata", {})
-        if not isinstance(meta, dict):
-            raise bad_request("metadata must be an object")
-        if meta.get("managedFields") is not None:
-            raise bad_request("metadata.managedFields must be nil")
-        if meta.setdefault("name", target.name) != target.name:
-            raise bad_request(
-                f"the name of the object ({meta['name']}) does not match the name on the URL ({target.name})"
-            )
-        if target.resource.namespaced and meta.setdefault("namespace", target.namespace) != target.namespace:
-            raise bad_request("the namespace of the provided object does not match the namespace sent on the request")
 
     def _store(
         self,
@@ -388,9 +341,8 @@ class Objects:
 
     def _completed(self, target: Target, obj: Object) -> Object:
         """Defaults filled in."""
-        obj = copy.deepcopy(obj)
+        obj = self._normalized(target, copy.deepcopy(obj))  # a zero that Go would leave out is absent: it gets defaults
         add_defaults(target.version.schema, obj)
-        obj = self._normalized(target, obj)
         target.resource.default(obj)
         return self._normalized(target, obj)
 
@@ -423,11 +375,6 @@ def _is_released(target: Target, meta: Mapping[str, Any]) -> bool:
     """A deleted object without finalizers and grace goes with this write; namespaces are emptied first."""
     held = meta.get("finalizers") or meta.get("deletionGracePeriodSeconds")
     return bool(meta.get("deletionTimestamp")) and not held and target.resource.storage != "namespaces"
-
-
-def _patch_object_text(target: Target) -> str:
-    group_version = f"{target.resource.group}/{target.version.name}"
-    return f"(/{target.name}; {group_version}, Kind={target.resource.kind})"
 
 
 def _annotations(obj: Object) -> Mapping[str, str]:

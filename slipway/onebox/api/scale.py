@@ -9,6 +9,7 @@ from typing import Any
 from slipway.onebox.api.columns import get, selector_text
 from slipway.onebox.api.errors import Cause, Refused, bad_request, invalid
 from slipway.onebox.api.objects import Objects, Outcome
+from slipway.onebox.api.preconditions import check_version
 from slipway.onebox.api.resources import Scale
 from slipway.onebox.api.target import Object, Options, Target
 
@@ -55,7 +56,7 @@ def write_scale(objects: Objects, target: Target, new: Mapping[str, Any], scale:
         cause = Cause("spec.replicas", f"Invalid value: {replicas}: must be greater than or equal to 0")
         raise invalid("Scale", "autoscaling", target.name, [cause])
     live = objects.stored(target)
-    objects.check_version(target, live, new.get("metadata") or {})
+    check_version(target, live, new.get("metadata") or {})
     changed = _with(objects.shown(target, live), scale.spec, replicas)
     changed["metadata"] = {key: value for key, value in changed["metadata"].items() if key != "managedFields"}
     return objects.update(target, live, changed, options)

@@ -57,10 +57,16 @@ class Parts:
     paths: Paths
 
 
-def make_app(parts: Parts) -> web.Application:
+def make_app(parts: Parts, *, heard: Callable[[asyncio.BaseProtocol], None] = lambda _: None) -> web.Application:
+    """``heard`` is told of each connection whose request has come whole, headers included."""
     app = web.Application(client_max_size=MAX_BODY_BYTES)
     api = Api(parts)
-    app.router.add_route("*", "/{tail:.*}", api.handle)
+
+    async def handle(request: web.Request) -> web.StreamResponse:
+        heard(request.protocol)
+        return await api.handle(request)
+
+    app.router.add_route("*", "/{tail:.*}", handle)
 
     async def collect(_: web.Application) -> Any:
         task = asyncio.create_task(parts.garbage.run(), name="garbage collector")

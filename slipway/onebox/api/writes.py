@@ -10,6 +10,7 @@ from slipway.onebox.api.bodies import Parsed, parse_body, parse_patch, typed_obj
 from slipway.onebox.api.errors import Cause, Refused, bad_request, invalid, not_allowed, qualified
 from slipway.onebox.api.objects import Objects, Outcome
 from slipway.onebox.api.patches import json_patch, merge_patch, strategic_merge
+from slipway.onebox.api.preconditions import check_version
 from slipway.onebox.api.scale import blank_scale, render_scale, write_scale
 from slipway.onebox.api.schema import json_type, quote
 from slipway.onebox.api.target import Object, Options, Target, options_refused, parse_options
@@ -119,7 +120,7 @@ def _patch_object(objects: Objects, target: Target, parsed: Parsed, media: str, 
         raise invalid(
             target.resource.kind, target.resource.group, target.name, [cause, cause]
         )  # Kubernetes checks twice
-    objects.check_version(target, live, meta)
+    check_version(target, live, meta)
     if "managedFields" in meta and meta["managedFields"] == shown["metadata"].get("managedFields"):
         del meta["managedFields"]
     elif "managedFields" not in meta and "managedFields" in shown["metadata"]:
