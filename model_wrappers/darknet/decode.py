@@ -19,6 +19,7 @@ from model_wrappers.darknet.letterbox import Size
 
 MAX_CANDIDATES = 4096  # boxes that reach NMS, best objectness first
 MAX_PAIRS = 8192  # pairs of box and class that reach it, most probable first; together they bound its time
+MAX_EXTENT = 1e15  # of a centre or side, in pictures: a larger one is no box, and its area overflows Darknet's float32
 _MARGIN = 1e-3  # logits just below the threshold are still looked at: the exact comparison comes after
 
 Array = npt.NDArray[np.float64]
@@ -38,7 +39,7 @@ def decode(
     """All heads' raw outputs [channels, rows, columns] → candidates relative to the network's input."""
     parts = [_decode_head(head, output, net, confidence) for head, output in zip(heads, outputs, strict=True)]
     joined = Candidates(*(np.concatenate(arrays) for arrays in zip(*parts, strict=True)))
-    usable = np.isfinite(joined.centres).all(axis=1) & joined.probabilities.any(axis=1)
+    usable = (np.abs(joined.centres) < MAX_EXTENT).all(axis=1) & joined.probabilities.any(axis=1)
     return best(Candidates(*(array[usable] for array in joined)))
 
 
@@ -78,7 +79,7 @@ def _centres(
     stretch = head.scale_x_y if isinstance(head, Yolo) else 1.0
     middle = (place + _logistic(values[:, :2]) * stretch - (stretch - 1) / 2) / grid
     unit = np.array(net) if isinstance(head, Yolo) else grid  # what the anchors are measured in
-    with np.errstate(over="ignore"):  # an infinite side is dropped by the caller
+    with np.errstate(over="ignore"):  # such a side is dropped by the caller
         sides = np.exp(values[:, 2:4]) * np.array(head.anchors)[anchor] / unit
     return np.concatenate([middle, sides], axis=1)
 

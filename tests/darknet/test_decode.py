@@ -101,3 +101,12 @@ def test_best_keeps_the_most_probable_classes() -> None:
     kept = best(Candidates(np.zeros((2, 4)), scores, probabilities), pairs=3)
     assert kept.probabilities.tolist() == [[0.5, 0, 0.7], [0.6, 0, 0]]
     assert probabilities[1, 1] == 0.4
+
+
+def test_boxes_without_bounds_are_dropped() -> None:
+    head = Yolo(anchors=((8.0, 8.0),), classes=1, scale_x_y=1.0)
+    output = np.full((6, 1, 4), 9, np.float32)
+    output[2, 0] = [0, 30, 60, 1000]  # sides of 8 pixels, 1e13, 1e26 and infinitely many
+    found = decode([head], [output], Size(32, 8), 0.25)
+    assert len(found.centres) == 2
+    assert np.isfinite(found.centres[:, 2] * found.centres[:, 3]).all()
