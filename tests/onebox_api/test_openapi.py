@@ -71,3 +71,18 @@ async def test_a_client_without_a_token_is_anonymous_and_may_do_nothing(client: 
         answer = await client.get(path, headers={"Authorization": ""})
         assert answer.status == 403, path
         assert 'User "system:anonymous" cannot' in (await answer.json())["message"]
+
+
+async def test_a_zero_that_kubernetes_defaults_gets_its_default(client: TestClient) -> None:
+    probe = {"tcpSocket": {"port": 80}, "timeoutSeconds": 0, "initialDelaySeconds": 0}
+    spec = {"terminationGracePeriodSeconds": 0, "containers": [{"name": "c", "image": "x:1", "livenessProbe": probe}]}
+    answer = await client.post("/api/v1/namespaces/default/pods", json={"metadata": {"name": "p"}, "spec": spec})
+    made = (await answer.json())["spec"]
+    assert made["containers"][0]["livenessProbe"] == {
+        "tcpSocket": {"port": 80},
+        "timeoutSeconds": 1,
+        "periodSeconds": 10,
+        "successThreshold": 1,
+        "failureThreshold": 3,
+    }
+    assert made["terminationGracePeriodSeconds"] == 0  # a pointer: zero is meant
