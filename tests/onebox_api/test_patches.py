@@ -81,6 +81,9 @@ def test_json_patch_does_what_rfc_6902_shows(target: Any, operations: Any, resul
         {"op": "remove", "path": "/f/7"},
         {"op": "nope", "path": "/f"},
         {"op": "add", "path": "f", "value": 1},
+        {"op": "remove", "path": "/f/0/x"},
+        {"op": "remove", "path": ""},
+        "no operation",
     ],
 )
 def test_json_patch_that_does_not_fit_is_refused_and_changes_nothing(operation: dict[str, Any]) -> None:
@@ -88,6 +91,13 @@ def test_json_patch_that_does_not_fit_is_refused_and_changes_nothing(operation: 
     with pytest.raises(Refused):
         json_patch(target, [{"op": "add", "path": "/g", "value": 1}, operation])
     assert target == {"f": ["a"]}
+
+
+def test_json_patch_whose_copies_double_is_refused_before_it_grows() -> None:
+    double = {"op": "copy", "from": "/f", "path": "/f/-"}
+    with pytest.raises(Refused) as refused:
+        json_patch({"f": ["a" * 100]}, [double] * 200)
+    assert refused.value.code == 422
 
 
 OPERATION = st.fixed_dictionaries(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -12,6 +13,8 @@ from slipway.onebox.api.schema import json_type
 Schema = Mapping[str, Any]
 MAX_OPERATIONS = 10_000
 """Kubernetes' limit for one JSON patch."""
+MAX_COPIED_BYTES = 3 * 1024 * 1024
+"""All copy operations of one patch together, as a kube-apiserver limits them: copies of copies grow exponentially."""
 
 
 def merge_patch(target: Any, patch: Any) -> Any:
@@ -45,12 +48,24 @@ def json_patch(target: Any, operations: Any) -> Any:
             reason="RequestEntityTooLarge",
         )
     root = {"": copy.deepcopy(target)}
-    for operation in operations:
-        try:
+    copied_bytes = 0
+    try:
+        for operation in operations:
+            copied_bytes += _copied_bytes(root, operation)
+            if copied_bytes > MAX_COPIED_BYTES:
+                break
             _operate(root, operation)
-        except (KeyError, IndexError, TypeError, ValueError) as exc:
-            raise _rejected() from exc
-    return root[""]
+        else:
+            return root[""]
+    except (AttributeError, KeyError, IndexError, TypeError, ValueError) as exc:
+        raise _rejected() from exc
+    raise _rejected()
+
+
+def _copied_bytes(root: dict[str, Any], operation: Mapping[str, Any]) -> int:
+    if operation["op"] != "copy":
+        return 0
+    return len(json.dumps(_find(root, _pointer(operation["from"]))))
 
 
 def _operate(root: dict[str, Any], operation: Mapping[str, Any]) -> None:
