@@ -81,7 +81,7 @@ def _common(container: Json, predictor: PredictorSpec) -> Object:
     defaults = {
         "imagePullPolicy": "IfNotPresent",
         "terminationMessagePath": "/dev/termination-log",
-        "terminationMessagePolicy": "File",
+        "terminationMessagePolicy": "FallbackToLogsOnError",  # the contract's File loses a component's own last words
     }
     return {**defaults, **container, "volumeMounts": mounts, "env": env}
 

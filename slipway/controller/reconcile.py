@@ -98,18 +98,20 @@ class Reconciler:
         old = obj.get("status") or {}
         if causes := self._review(obj):
             description = "; ".join(f"{cause.field}: {cause.message}" for cause in causes)
-            await self._report(obj, failed(_light(obj), description, old=old), reason="Invalid")
+            await self._report(obj, failed(_light(obj), description, now=_now(), old=old), reason="Invalid")
             return None
         sdep = SeldonDeployment.from_json(obj)
         try:
             return await self._bring_about(sdep, obj, old)
         except RegistryError as exc:
-            await self._report(obj, failed(sdep, str(exc), old=old), reason="ModelNotResolved")
+            await self._report(obj, failed(sdep, str(exc), now=_now(), old=old), reason="ModelNotResolved")
             return exc.retry_after_s or LOOK_AGAIN_S
         except ApiError as exc:
             if isinstance(exc, Temporary | Conflict):
                 raise
-            await self._report(obj, failed(sdep, f"the API refuses: {exc}", old=old), reason="InternalError")
+            await self._report(
+                obj, failed(sdep, f"the API refuses: {exc}", now=_now(), old=old), reason="InternalError"
+            )
             return LOOK_AGAIN_S
 
     def _review(self, obj: Object) -> list[Cause]:

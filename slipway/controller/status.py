@@ -15,6 +15,7 @@ from slipway.controller.plan import ObjectKey, is_ready
 from slipway.controller.services import entry_ports
 
 AVAILABLE, CREATING, FAILED = "Available", "Creating", "Failed"
+READY = "Ready"
 Object = dict[str, Any]
 
 
@@ -38,6 +39,7 @@ def status_of(
     ready = {name: _all_ready(deployments, observed) for name, deployments in names.items()}
     serving = {name: _all_serving(deployments, observed) for name, deployments in names.items()}
     failures = _failures(names, observed)
+    predictors = [{"name": name, "ready": ready[name], **_reason(names[name], observed)} for name in names]
     state = AVAILABLE if all(ready.values()) else FAILED if failures else CREATING
     status: Object = {
         "state": state,
@@ -47,18 +49,26 @@ def status_of(
         "deploymentStatus": _deployment_status(names, observed),
         "serviceStatus": _service_status(observed),
         "models": models,
-        "predictors": [{"name": name, "ready": ready[name], **_reason(names[name], observed)} for name in names],
+        "predictors": predictors,
         "traffic": {"declared": _declared(whole), "effective": effective(_declared(whole), serving)},
-        "conditions": _conditions(observed, ready, now=now, old=old.get("conditions") or []),
+        "conditions": _conditions(observed, predictors, now=now, old=old.get("conditions") or []),
     }
     if failures:
         status["description"] = "; ".join(failures)
     return status
 
 
-def failed(sdep: SeldonDeployment, description: str, *, old: Mapping[str, Any]) -> Object:
-    """A SeldonDeployment that cannot be reconciled; what runs keeps running and keeps its status."""
-    return {**old, "state": FAILED, "description": description, "observedGeneration": sdep.generation}
+def failed(sdep: SeldonDeployment, description: str, *, now: str, old: Mapping[str, Any]) -> Object:
+    """A SeldonDeployment that cannot be reconciled; what runs keeps running and keeps its status, but for ``Ready``."""
+    before = {item["type"]: item for item in old.get("conditions") or ()}
+    not_ready = _condition(READY, value=False, reason=FAILED, message=description, now=now, before=before.get(READY))
+    return {
+        **old,
+        "state": FAILED,
+        "description": description,
+        "observedGeneration": sdep.generation,
+        "conditions": [condition for _, condition in sorted({**before, READY: not_ready}.items())],
+    }
 
 
 def _deployment_names(predictor: PredictorSpec, sdep: SeldonDeployment, facts: Facts) -> list[str]:
@@ -180,12 +190,14 @@ def _unscheduled(pod: Mapping[str, Any]) -> Object:
 
 
 def _conditions(
-    observed: Observed, ready: Mapping[str, bool], *, now: str, old: Sequence[Mapping[str, Any]]
+    observed: Observed, predictors: Sequence[Object], *, now: str, old: Sequence[Mapping[str, Any]]
 ) -> list[Object]:
+    all_ready = all(item["ready"] for item in predictors)
+    trouble = "; ".join(_sentence(item) for item in predictors if not item["ready"])
     has_services = bool(observed.of_kind("Service"))
     has_routes = bool(observed.of_kind("VirtualService"))
     facts: dict[str, tuple[bool, str]] = {
-        "DeploymentsReady": (all(ready.values()), "" if all(ready.values()) else "Not all deployments are ready"),
+        "DeploymentsReady": (all_ready, "" if all_ready else "Not all deployments are ready"),
         "ServicesReady": (has_services, ""),
         "istioVirtualServicesReady": (has_routes, ""),
     }
@@ -196,16 +208,25 @@ def _conditions(
     ):
         facts[name] = (True, "" if observed.of_kind(kind) else f"No {kind} defined")
     facts["AmbassadorMappingsReady"] = (True, "No Ambassador mappings defined")
-    facts["Ready"] = (all(value for value, _ in facts.values()), "")
+    lacking = sorted(name for name, (value, _) in facts.items() if not value)
+    facts[READY] = (not lacking, ", ".join(lacking) and f"Not yet: {', '.join(lacking)}")
     before = {item["type"]: item for item in old}
     return [
-        _condition(name, value, reason, now=now, before=before.get(name))
+        _condition(name, value=value, reason=reason, message="" if value else trouble, now=now, before=before.get(name))
         for name, (value, reason) in sorted(facts.items())
     ]
 
 
-def _condition(name: str, value: bool, reason: str, *, now: str, before: Mapping[str, Any] | None) -> Object:
+def _sentence(predictor: Mapping[str, Any]) -> str:
+    """An unready predictor and what is known of why."""
+    known = " ".join(str(predictor[key]) for key in ("reason", "lastError") if predictor.get(key))
+    return f"{predictor['name']}: {known or 'starting'}"
+
+
+def _condition(
+    name: str, *, value: bool, reason: str, message: str, now: str, before: Mapping[str, Any] | None
+) -> Object:
     text = "True" if value else "False"
     since = before["lastTransitionTime"] if before and before["status"] == text else now
-    condition = {"type": name, "status": text, "lastTransitionTime": since}
-    return {**condition, "reason": reason} if reason else condition
+    optional = {key: said for key, said in (("reason", reason), ("message", message)) if said}
+    return {"type": name, "status": text, "lastTransitionTime": since, **optional}

@@ -73,7 +73,8 @@ def _form_json(body: bytes) -> str:
     try:
         fields = parse_qs(body.decode(), max_num_fields=MAX_FORM_PARTS)
     except ValueError as exc:
-        raise ServingError(f"the form does not parse: {exc}") from exc
+        advice = "send a photo with Content-Type: image/jpeg (curl: -H 'Content-Type: image/jpeg')"
+        raise ServingError(f"the body of type {FORM} is no form: {advice}") from exc
     return fields.get("json", [""])[0]
 
 

@@ -119,14 +119,42 @@ def test_shadow_has_no_part_of_the_traffic():
 
 def test_failed_keeps_what_was_known():
     item = SeldonDeployment.from_json(sdep())
-    found = failed(item, "no such alias", old={"state": "Available", "models": [1], "replicas": 2})
+    found = failed(
+        item, "no such alias", now="2026-01-01T00:00:00Z", old={"state": "Available", "models": [1], "replicas": 2}
+    )
     assert found == {
         "state": "Failed",
         "description": "no such alias",
         "observedGeneration": 1,
         "models": [1],
         "replicas": 2,
+        "conditions": [
+            {
+                "type": "Ready",
+                "status": "False",
+                "lastTransitionTime": "2026-01-01T00:00:00Z",
+                "reason": "Failed",
+                "message": "no such alias",
+            }
+        ],
     }
+
+
+def test_failed_turns_ready_false_and_leaves_the_other_conditions():
+    item = SeldonDeployment.from_json(sdep())
+    old = {
+        "conditions": [
+            {"type": "DeploymentsReady", "status": "True", "lastTransitionTime": "2025-01-01T00:00:00Z"},
+            {"type": "Ready", "status": "True", "lastTransitionTime": "2025-01-01T00:00:00Z"},
+        ]
+    }
+    first = failed(item, "no such alias", now="2026-01-01T00:00:00Z", old=old)["conditions"]
+    assert [(item["type"], item["status"], item["lastTransitionTime"][:4]) for item in first] == [
+        ("DeploymentsReady", "True", "2025"),
+        ("Ready", "False", "2026"),
+    ]
+    later = failed(item, "no such alias", now="2027-01-01T00:00:00Z", old={"conditions": first})["conditions"]
+    assert later == first
 
 
 @pytest.mark.parametrize(

@@ -10,12 +10,15 @@ from typing import Any
 
 import yaml
 
+import slipway
 from slipway.onebox.images.errors import ImageError, InvalidImageFile, InvalidReference
 from slipway.onebox.images.reference import parse_reference
 
 IMAGE_FILE = "image.yaml"
 MAX_IMAGE_FILE_BYTES = 64 * 1024
-DEFAULT_REQUIREMENTS = "../../requirements/serving.txt"
+DEFAULT_REQUIREMENTS = Path(slipway.__file__).resolve().parents[1] / "requirements" / "serving.txt"
+"""This repository's own, wherever the image's folder is."""
+
 CLASS_PACKAGES = ("slipway.contract", "slipway.serving", "slipway.microservice")
 """What serves a component class comes along with it."""
 
@@ -76,7 +79,7 @@ def parse_image_spec(loaded: object, *, folder: Path) -> ImageSpec:
         entrypoint=entrypoint or ("python", "-m", "slipway.microservice", str(class_name)),
         sources=_strings(loaded, "sources", default=(".",)),
         packages=tuple(dict.fromkeys((*packages, *(CLASS_PACKAGES if class_name else ())))),
-        requirements=(folder / _string(loaded, "requirements", default=DEFAULT_REQUIREMENTS)).resolve(),
+        requirements=(folder / _string(loaded, "requirements", default=str(DEFAULT_REQUIREMENTS))).resolve(),
         env=_env(loaded.get("env")),
     )
 
