@@ -99,6 +99,10 @@ def apply_command(files: tuple[str, ...], kustomization: str | None, namespace: 
             objects += parse_manifests(asyncio.run(_kustomize(kustomization)), origin=kustomization)
     except KubeError as exc:
         raise Failure(str(exc)) from exc
+    if not objects:
+        raise Failure(
+            f"nothing to apply in {', '.join(files) or kustomization}: a folder with a kustomization goes with -k"
+        )
     run(lambda kube: _apply(kube, in_order(objects), namespace=namespace, dry_run=dry_run))
 
 

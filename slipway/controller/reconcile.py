@@ -175,7 +175,7 @@ class Reconciler:
             self._accept(sdep, step.object, result)
         self.dependents.wrote(kind, sdep.namespace, name, result)
         if kind.kind not in NO_EVENT:
-            message = f"{step.verb}d {kind.kind} {name}: {step.reason}"
+            message = f"{step.verb}d {kind.kind} {name}" + ("" if step.verb == "Create" else f": {step.reason}")
             await record(self.kube, sdep, f"{step.verb}{kind.kind}", message, now=_now())
 
     def _accept(self, sdep: SeldonDeployment, applied: Object, result: Object) -> None:

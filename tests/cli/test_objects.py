@@ -273,3 +273,11 @@ def test_the_process_ends_with_the_exit_code(api: ApiProcess) -> None:
         return subprocess.run(command, env=environment, capture_output=True, timeout=30, check=False).returncode
 
     assert [code("get", "ns"), code("get", "ns", "nobody"), code("get")] == [DONE, FAILED, WRONG_USAGE]
+
+
+def test_a_kustomization_given_as_a_file_is_not_silently_nothing(tmp_path: Path) -> None:
+    path = tmp_path / "kustomization.yaml"
+    path.write_text("apiVersion: kustomize.config.k8s.io/v1beta1\nkind: Kustomization\nresources: []\n")
+    done = CliRunner().invoke(main, ["apply", "-f", str(path)])
+    assert done.exit_code == 1
+    assert "goes with -k" in done.output
