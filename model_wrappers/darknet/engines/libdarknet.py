@@ -172,8 +172,9 @@ class DarknetProcess:
     def _read_some(self, length: int, doing: str, deadline: float) -> bytes:
         assert self._child.stdout is not None  # noqa: S101  - opened above
         descriptor = self._child.stdout.fileno()
-        ready, _, _ = select.select([descriptor], [], [], max(0.0, deadline - time.monotonic()))
-        if not ready:
+        poll = select.poll()  # select() refuses descriptors from 1024 on
+        poll.register(descriptor, select.POLLIN)
+        if not poll.poll(max(0.0, deadline - time.monotonic()) * 1000):
             self._child.kill()
             raise EngineError(f"libdarknet gave no answer to '{doing}' within {self._timeout_s:g} s")
         data = os.read(descriptor, length)
