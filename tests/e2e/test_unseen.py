@@ -103,11 +103,10 @@ def test_describe_shows_what_was_made_and_started(platform: Platform) -> None:
     assert "is sha256:" in events
 
 
-def test_commands_that_post_protobuf_say_what_is_read_instead(platform: Platform) -> None:
-    out = platform.kubectl("create", "namespace", "typed", check=False)
-    assert "UnsupportedMediaType" in out
-    assert "application/json" in out
-    assert "protobuf is not read" in out
+def test_commands_that_post_protobuf_are_read(platform: Platform) -> None:
+    assert platform.kubectl("create", "namespace", "typed") == "namespace/typed created\n"
+    assert platform.get("namespace", "typed")["status"]["phase"] == "Active"
+    platform.kubectl("delete", "namespace", "typed")
 
 
 def test_unseen_needed_nothing_but_its_folder(walkers: Path) -> None:
