@@ -48,10 +48,12 @@ class EngineTiming:
 
 
 def difference(expected: Sequence[Floats], found: Sequence[Floats]) -> float:
-    """The largest max|a - b| / max|a| over pairs of tensors; ``WRONG`` where a shape or a value is."""
+    """The largest max|a - b| / max|a| over pairs of tensors; ``WRONG`` where a count, shape or value is."""
+    if len(expected) != len(found):
+        return WRONG
     worst = 0.0
     for a, b in zip(expected, found, strict=True):
-        if a.shape != b.shape or not np.isfinite(b).all():
+        if a.shape != b.shape or not (np.isfinite(a).all() and np.isfinite(b).all()):
             return WRONG
         scale = float(np.abs(a).max())
         worst = max(worst, float(np.abs(a - b).max()) / (scale or 1.0))
@@ -81,7 +83,7 @@ def time_engines(
         except EngineError as exc:
             opened.pop(name, None)
             results[name] = EngineTiming(name, problem=str(exc))
-    for name, times in _rounds(opened, pixels).items():
+    for name, times in _rounds(opened, pixels, right=[name for name in opened if results[name].is_usable]).items():
         milliseconds = round(statistics.median(times) * 1000, 3)
         results[name] = EngineTiming(
             name, opened[name].version, milliseconds, len(times), difference=results[name].difference
@@ -89,14 +91,16 @@ def time_engines(
     return tuple(results[name] for name in chosen)
 
 
-def _rounds(opened: Mapping[str, Engine], pixels: npt.NDArray[np.uint8]) -> dict[str, list[float]]:
-    """Seconds of each run, interleaved, so that a busy moment hits all alike."""
+def _rounds(
+    opened: Mapping[str, Engine], pixels: npt.NDArray[np.uint8], *, right: Sequence[str]
+) -> dict[str, list[float]]:
+    """Seconds of each run, interleaved, so that a busy moment hits all alike; the best is one of the ``right`` ones."""
     times: dict[str, list[float]] = {name: [] for name in opened}
     started = time.perf_counter()
     for number in range(ROUNDS):
         if number >= MIN_ROUNDS and time.perf_counter() - started > BUDGET_S:
             break
-        best = min((min(values) for values in times.values() if values), default=float("inf"))
+        best = min((min(times[name]) for name in right if times[name]), default=float("inf"))
         for name, engine in opened.items():
             if times[name] and min(times[name]) > SLOW_FACTOR * best:
                 continue

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from model_wrappers.darknet import Detector, timing
+from model_wrappers.darknet import Detector, engines, timing
 from model_wrappers.darknet.engines import AUTO
 from model_wrappers.darknet.errors import EngineError, ModelFolderError
 from model_wrappers.darknet.folder import load_model_folder
@@ -83,6 +83,9 @@ def test_difference_is_a_share_of_the_largest_value() -> None:
     assert difference([np.zeros(2, np.float32)], [np.zeros(2, np.float32)]) == 0
     assert difference([a], [a[:1]]) == WRONG
     assert difference([a], [a * np.nan]) == WRONG
+    assert difference([a * np.nan], [a]) == WRONG
+    assert difference([a * np.inf], [a]) == WRONG
+    assert difference([a], [a, a]) == WRONG
 
 
 def test_time_engines_times_each_and_keeps_the_faults(folder: Path) -> None:
@@ -98,3 +101,42 @@ def test_time_engines_times_each_and_keeps_the_faults(folder: Path) -> None:
     (wrong,) = time_engines(files, pixels, [right[0] + 1], threads=1, names=["onnxruntime"])
     assert wrong.difference == pytest.approx(1 / 9)
     assert not wrong.is_usable
+
+
+def test_engine_whose_shared_library_is_missing_is_a_fault_not_a_crash(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(name: str) -> None:
+        raise ImportError("libGL.so.1: cannot open shared object file")
+
+    monkeypatch.setattr(engines, "import_module", broken)
+    pixels = np.zeros((2 * CELL, 2 * CELL, 3), np.uint8)
+    (timed,) = time_engines(load_model_folder(folder), pixels, [], threads=1, names=["opencv"])
+    assert timed.problem == "engine 'opencv' cannot be imported: libGL.so.1: cannot open shared object file"
+
+
+class ClockedEngine:
+    """Each run takes ``seconds`` of ``clock`` and gives ``value``."""
+
+    version = "1"
+
+    def __init__(self, name: str, seconds: float, value: float, clock: list[float]) -> None:
+        self.name, self._seconds, self._value, self._clock = name, seconds, value, clock
+
+    def run(self, images: np.ndarray) -> list[np.ndarray]:
+        self._clock[0] += self._seconds
+        return [np.full((1, 2), self._value, np.float32)]
+
+
+def test_wrong_engine_does_not_make_the_right_ones_slow(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = [0.0]
+    engines_of = {
+        "openvino": ClockedEngine("openvino", 0.001, 2.0, clock),
+        "onnxruntime": ClockedEngine("onnxruntime", 0.05, 1.0, clock),
+    }
+    monkeypatch.setattr(timing, "open_engine", lambda name, *_, **__: engines_of[name])
+    monkeypatch.setattr(timing.time, "perf_counter", lambda: clock[0])
+    pixels, right = np.zeros((2, 2, 3), np.uint8), [np.ones(2, np.float32)]
+    wrong, slower = time_engines(load_model_folder(folder), pixels, right, threads=1, names=list(engines_of))
+    assert not wrong.is_usable
+    assert (slower.is_usable, slower.rounds, slower.milliseconds) == (True, ROUNDS, 50.0)

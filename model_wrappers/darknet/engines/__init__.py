@@ -52,5 +52,7 @@ def open_engine(name: str, files: ModelFolder, *, threads: int) -> Engine:
         module = import_module(_MODULES[name])
     except ModuleNotFoundError as exc:
         raise EngineError(f"engine '{name}' is not installed: {exc.name} is missing") from exc
+    except ImportError as exc:  # it is there, but a shared library of it is not
+        raise EngineError(f"engine '{name}' cannot be imported: {exc}") from exc
     engine: Engine = module.open_files(files, threads=threads)
     return engine
