@@ -65,6 +65,7 @@ def save_model(
     from model_wrappers.darknet.proof import prove
 
     proof = proof or prove(cfg, weights, names, photos=photos, licence=licence)
+    _check_digests(proof, (cfg, weights, names))
     graph = darknet.compile_onnx(cfg, weights)
     folder = Path(path)
     data = folder / DATA_FOLDER
@@ -105,6 +106,16 @@ def save_model(
     model.save(str(folder / "MLmodel"))
     _write_environment(folder, _mlflow_conda_env, _PythonEnv)
     (folder / SUMS_NAME).write_text(sums_of_folder(folder))
+
+
+def _check_digests(proof: Proof, files: Sequence[Path]) -> None:
+    from model_wrappers.darknet.errors import ProofError
+    from model_wrappers.darknet.provenance import file_sha256
+
+    for file in files:
+        proved, found = proof.digests.get(file.name, "nothing"), file_sha256(file)
+        if found != proved:
+            raise ProofError(f"{file}: the proof is of {proved}, but the file is {found}: prove it again")
 
 
 def _write_environment(folder: Path, conda_env: Any, python_env: Any) -> None:

@@ -126,6 +126,13 @@ def test_draw_frames_the_box_and_shrinks_large_photos() -> None:
     assert draw(photo, [], max_side=1000).shape == photo.shape
 
 
+def test_proof_of_other_files_is_refused_before_anything_is_written(folder: Path, tmp_path: Path) -> None:
+    cfg, weights, names = _files(folder)
+    with pytest.raises(ProofError, match=r"\.cfg: the proof is of .*, but the file is [0-9a-f]{64}: prove it again"):
+        mlflow_darknet.save_model(tmp_path / "saved", cfg=cfg, weights=weights, names=names, proof=PROOF)
+    assert not (tmp_path / "saved").exists()
+
+
 def test_saved_model_carries_its_proof_under_the_digest(folder: Path, tmp_path: Path) -> None:
     target = tmp_path / "saved"
     cfg, weights, names = _files(folder)
