@@ -8,7 +8,6 @@ them the proof: ``proof/report.html`` with its pictures, and ``data/engines.json
 from __future__ import annotations
 
 import base64
-import hashlib
 import platform
 import shutil
 from collections.abc import Mapping, Sequence
@@ -16,6 +15,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from model_wrappers import darknet, photo
+from model_wrappers.darknet.folder import ENGINES_NAME, ONNX_NAME
+from model_wrappers.model_identity import SUMS_NAME, digest_of_sums, sums_of_folder
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -24,11 +25,8 @@ if TYPE_CHECKING:
     from model_wrappers.darknet.proof import Proof
 
 FLAVOR_NAME = "darknet"
-SUMS_NAME = "SHA256SUMS"
 DIGEST_TAG = "slipway.digest"
 DATA_FOLDER = "data"
-ONNX_NAME = "model.onnx"
-ENGINES_NAME = "engines.json"
 PROOF_FOLDER = "proof"
 
 
@@ -146,14 +144,6 @@ def signature() -> Any:
     )
 
 
-def sums_of_folder(folder: Path) -> str:
-    """SHA256SUMS: ``<hex digest>  <relative path>`` a line, sorted by path, every file but itself."""
-    files = sorted(
-        path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file() and path.name != SUMS_NAME
-    )
-    return "".join(f"{hashlib.sha256((folder / name).read_bytes()).hexdigest()}  {name}\n" for name in files)
-
-
 def log_model(
     *,
     cfg: Path,
@@ -229,7 +219,7 @@ def tag_version(name: str, version: str, tags: Mapping[str, str]) -> str:
     with tempfile.TemporaryDirectory() as folder:
         path = mlflow.artifacts.download_artifacts(f"{source.rstrip('/')}/{SUMS_NAME}", dst_path=folder)
         sums = Path(path).read_bytes()
-    digest = f"sha256:{hashlib.sha256(sums).hexdigest()}"
+    digest = digest_of_sums(sums)
     files = {path: digest for digest, _, path in (line.partition("  ") for line in sums.decode().splitlines())}
     stored = {f"sha256.{Path(file).name}": value for file, value in files.items() if file.startswith(f"{DATA_FOLDER}/")}
     for key, value in {**stored, **tags, DIGEST_TAG: digest}.items():  # the digest last: it says the rest is there

@@ -47,12 +47,19 @@ def load_identity(folder: Path) -> ModelIdentity:
 
 
 def folder_digest(folder: Path) -> str:
-    """``sha256:`` of SHA256SUMS, or of what it would say: ``<hex>  <path>`` a line, sorted by path."""
+    """The digest of SHA256SUMS, or of what it would say."""
     sums = folder / SUMS_NAME
-    if sums.is_file():
-        return f"sha256:{hashlib.sha256(sums.read_bytes()).hexdigest()}"
-    lines = [f"{_file_sha256(folder / name)}  {name}\n" for name in _files(folder)]
-    return f"sha256:{hashlib.sha256(''.join(lines).encode()).hexdigest()}"
+    return digest_of_sums(sums.read_bytes() if sums.is_file() else sums_of_folder(folder).encode())
+
+
+def digest_of_sums(sums: bytes) -> str:
+    """A version's digest: ``sha256:`` and the SHA-256 of its SHA256SUMS."""
+    return f"sha256:{hashlib.sha256(sums).hexdigest()}"
+
+
+def sums_of_folder(folder: Path) -> str:
+    """What SHA256SUMS says: ``<hex digest>  <relative path>`` a line, sorted by path; not itself, not the identity."""
+    return "".join(f"{_file_sha256(folder / name)}  {name}\n" for name in _files(folder))
 
 
 def _files(folder: Path) -> list[str]:

@@ -21,11 +21,6 @@ def chain(name: str, model_uri: str, *, size: str) -> dict[str, Any]:
     )
 
 
-def lone(name: str, model_uri: str) -> dict[str, Any]:
-    """The detector alone, which takes photos itself."""
-    return sdep(name, detector(model_uri), ["yolo-detector"])
-
-
 def detector(model_uri: str) -> dict[str, Any]:
     return {"name": "yolo-detector", "type": "MODEL", "modelUri": model_uri}
 
