@@ -200,6 +200,10 @@ def test_ensure_builds_what_is_missing_and_follows_the_sources(source: Path, pat
         ("name: me/app\nclass: a.B\nsources: here", "sources: 'here' is not a list"),
         ("name: me/app\nclass: a.B\nenv: {A: 1}", "quote numbers"),
         ("name: me/app\nclass: a.B\npackages: ['../x']", "packages: '../x'"),
+        ("name: me/app\nclass: a.B\nunhashed: torch==1.0", "unhashed: 'torch==1.0' is not a list"),
+        ("name: me/app\nclass: a.B\nunhashed: [torch]", "unhashed: 'torch' is not an exact pin"),
+        ("name: me/app\nclass: a.B\nunhashed: [torch>=2]", "unhashed: 'torch>=2' is not an exact pin"),
+        ("name: me/app\nclass: a.B\nunhashed: ['--index-url=x==1']", "is not an exact pin"),
         ("name: [", "not YAML"),
     ],
 )

@@ -72,7 +72,7 @@ def _build_unchanged(spec: ImageSpec, store: Store, *, roots: tuple[Path, ...], 
     for attempt in range(1, SNAPSHOT_TRIES + 1):
         snapshot = take_snapshot(spec, roots=roots)
         environment = store.paths.environments / snapshot.lock_digest
-        ensure_environment(environment, lock=snapshot.lock, progress=progress)
+        ensure_environment(environment, lock=snapshot.lock, unhashed=spec.unhashed, progress=progress)
         if store.find(snapshot.digest) is not None:
             return snapshot.digest
         progress(f"copying {len(snapshot.files)} files")

@@ -1,4 +1,8 @@
-"""A hash-locked requirements file → a Python environment in a folder named after the lock, made once and shared."""
+"""A hash-locked requirements file → a Python environment in a folder named after the lock, made once and shared.
+
+uv installs the lock. Pins without hashes come after it, by pip and its settings on this machine, which choose between the
+builds of one version (a CPU's, a GPU's).
+"""
 
 from __future__ import annotations
 
@@ -18,11 +22,11 @@ LAST_LINES = 15
 Progress = Callable[[str], None]
 
 
-def ensure_environment(folder: Path, *, lock: str, progress: Progress) -> None:
+def ensure_environment(folder: Path, *, lock: str, unhashed: Sequence[str] = (), progress: Progress) -> None:
     """Make ``folder`` unless it is there. The caller holds the store's lock.
 
     The environment is made beside its place and renamed, so a folder of that name is always whole. Raises
-    EnvironmentFailed with uv's last lines.
+    EnvironmentFailed with the last lines of uv or pip.
     """
     if (folder / "bin" / "python").exists():
         return
@@ -32,6 +36,9 @@ def ensure_environment(folder: Path, *, lock: str, progress: Progress) -> None:
     progress(f"installing the Python environment {folder.name[:12]} (once per lock file)")
     try:
         _make(unfinished, lock=lock)
+        if unhashed:
+            progress(f"installing {' '.join(unhashed)} (large, once)")
+            _add_unhashed(unfinished, unhashed, final=folder)
         unfinished.rename(folder)
     finally:
         shutil.rmtree(unfinished, ignore_errors=True)
@@ -52,6 +59,29 @@ def _make(folder: Path, *, lock: str) -> None:
         requirements.unlink()
 
 
+def _add_unhashed(folder: Path, pins: Sequence[str], *, final: Path) -> None:
+    """What the pins need and the lock has stays as the lock says; pip adds the rest (a GPU build brings libraries)."""
+    constraints = folder.with_suffix(".constraints.txt")
+    python = str(folder / "bin" / "python")
+    constraints.write_text(_uv("pip", "freeze", "--python", python))
+    pip = (sys.executable, "-m", "pip", "--python", python, "--quiet", "--no-input", "--disable-pip-version-check")
+    try:
+        _run("pip install", (*pip, "install", "--constraint", str(constraints), *pins))
+    finally:
+        constraints.unlink()
+    _retarget_scripts(folder, final)
+
+
+def _retarget_scripts(folder: Path, final: Path) -> None:
+    """Scripts that pip wrote name the folder, which is about to be renamed, in their first line (or second, if long)."""
+    for script in sorted((folder / "bin").iterdir()):
+        if script.is_symlink() or not script.is_file():
+            continue
+        content = script.read_bytes()
+        if content.startswith(b"#!"):
+            script.write_bytes(content.replace(f"{folder}/bin/".encode(), f"{final}/bin/".encode()))
+
+
 def find_uv() -> str:
     """The uv beside the running interpreter, else the one on PATH. Raises EnvironmentFailed."""
     beside = Path(sysconfig.get_path("scripts")) / "uv"
@@ -61,17 +91,23 @@ def find_uv() -> str:
     return found
 
 
-def _uv(*arguments: str) -> None:
-    argv: Sequence[str] = (find_uv(), "--quiet", "--no-progress", "--system-certs", *arguments)
+def _uv(*arguments: str) -> str:
+    argv = (find_uv(), "--quiet", "--no-progress", "--system-certs", *arguments)
+    return _run(f"uv {' '.join(arguments[:2])}", argv)
+
+
+def _run(what: str, argv: Sequence[str]) -> str:
+    """The program's output. Raises EnvironmentFailed."""
     try:
         done = subprocess.run(
             argv, check=False, capture_output=True, text=True, timeout=INSTALL_TIMEOUT_S, stdin=subprocess.DEVNULL
         )
     except subprocess.TimeoutExpired as exc:
-        raise EnvironmentFailed(f"uv {' '.join(arguments[:2])}: not done within {INSTALL_TIMEOUT_S:.0f} s") from exc
+        raise EnvironmentFailed(f"{what}: not done within {INSTALL_TIMEOUT_S:.0f} s") from exc
     if done.returncode != 0:
         lines = (done.stderr + done.stdout).strip().splitlines()[-LAST_LINES:]
-        raise EnvironmentFailed(f"uv {' '.join(arguments[:2])} failed (exit {done.returncode}):\n" + "\n".join(lines))
+        raise EnvironmentFailed(f"{what} failed (exit {done.returncode}):\n" + "\n".join(lines))
+    return done.stdout
 
 
 @contextmanager

@@ -5,7 +5,7 @@ ImageError
   InvalidImageFile     an image.yaml breaks its form: which file, which key
   SourceError          a source, package or lock file is missing, too large, or leaves its folder
     SourceChanged      a source changed while it was being copied
-  EnvironmentFailed    uv could not make the Python environment; carries uv's last lines
+  EnvironmentFailed    uv or pip could not make the Python environment; carries its last lines
   NotBuilt             no local image has this name; carries the command that builds it
 """
 

@@ -34,7 +34,10 @@ class SnapshotFile:
 
 @dataclass(frozen=True)
 class Snapshot:
-    """``lock`` is the text of the requirements; ``lock_digest`` also covers the interpreter it is installed for."""
+    """``lock`` is the text of the requirements; ``lock_digest`` also covers what else decides the environment.
+
+    That is the interpreter it is installed for, and the pins that pip adds.
+    """
 
     spec: ImageSpec
     files: tuple[SnapshotFile, ...]
@@ -56,7 +59,7 @@ def take_snapshot(spec: ImageSpec, *, roots: Sequence[Path]) -> Snapshot:
         if len(files) > MAX_FILES or total > MAX_BYTES:
             raise SourceError(f"{spec.folder}: an image has at most {MAX_FILES} files and {MAX_BYTES} bytes")
     lock = _read_lock(spec)
-    lock_digest = _sha256(json.dumps([interpreter(), lock]).encode())
+    lock_digest = _sha256(json.dumps([interpreter(), lock, *spec.unhashed]).encode())
     ordered = tuple(files[target] for target in sorted(files))
     return Snapshot(spec, ordered, lock, lock_digest, f"sha256:{_digest(spec, ordered, lock_digest)}")
 

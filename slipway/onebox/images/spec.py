@@ -22,14 +22,19 @@ DEFAULT_REQUIREMENTS = Path(slipway.__file__).resolve().parents[1] / "requiremen
 CLASS_PACKAGES = ("slipway.contract", "slipway.serving", "slipway.microservice")
 """What serves a component class comes along with it."""
 
-KEYS = frozenset({"name", "class", "entrypoint", "sources", "packages", "requirements", "env"})
+KEYS = frozenset({"name", "class", "entrypoint", "sources", "packages", "requirements", "unhashed", "env"})
 _DOTTED = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*", re.ASCII)
+_PIN = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?==[0-9][A-Za-z0-9.!+]*", re.ASCII)
 _ENV_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
 
 @dataclass(frozen=True)
 class ImageSpec:
-    """One ``image.yaml``. ``requirements`` is absolute; ``sources`` are relative to ``folder``."""
+    """One ``image.yaml``. ``requirements`` is absolute; ``sources`` are relative to ``folder``.
+
+    ``unhashed`` are exact pins (``torch==2.13.0``) that pip installs after the locked set: of such a package each
+    machine takes its own build, so no lock can name one hash.
+    """
 
     folder: Path
     name: str
@@ -38,6 +43,7 @@ class ImageSpec:
     sources: tuple[str, ...]
     packages: tuple[str, ...]
     requirements: Path
+    unhashed: tuple[str, ...]
     env: Mapping[str, str]
 
 
@@ -80,6 +86,7 @@ def parse_image_spec(loaded: object, *, folder: Path) -> ImageSpec:
         sources=_strings(loaded, "sources", default=(".",)),
         packages=tuple(dict.fromkeys((*packages, *(CLASS_PACKAGES if class_name else ())))),
         requirements=(folder / _string(loaded, "requirements", default=str(DEFAULT_REQUIREMENTS))).resolve(),
+        unhashed=_pins(_strings(loaded, "unhashed", default=())),
         env=_env(loaded.get("env")),
     )
 
@@ -126,6 +133,14 @@ def _strings(loaded: Mapping[str, Any], key: str, *, default: tuple[str, ...]) -
     if not isinstance(value, list) or not all(isinstance(item, str) and item for item in value):
         raise ValueError(f"{key}: {value!r} is not a list of texts")
     return tuple(value)
+
+
+def _pins(values: tuple[str, ...]) -> tuple[str, ...]:
+    """In one order, so that the same pins make the same environment."""
+    for value in values:
+        if not _PIN.fullmatch(value):
+            raise ValueError(f"unhashed: {value!r} is not an exact pin such as torch==2.13.0")
+    return tuple(sorted(set(values)))
 
 
 def _env(value: object) -> Mapping[str, str]:
