@@ -17,7 +17,8 @@ from model_wrappers.darknet.errors import InputError
 Pixels = npt.NDArray[np.uint8]
 
 GREY = 128  # round(255 * 0.5)
-GEOMETRY_CACHE = 64  # distinct photo sizes whose weights are kept: 24 bytes per pixel of a side
+GEOMETRY_CACHE = 64  # distinct photo sizes whose places and weights are kept: about 100 bytes per pixel of a side
+STRIP_LEVELS = 1 << 16  # levels mixed at a time: a strip's float32 rows stay in the processor's cache
 
 
 class Size(NamedTuple):
@@ -60,26 +61,28 @@ def place(photo: Size, net: Size) -> Placement:
 def letterbox(rgb: Pixels, net: Size) -> Pixels:
     """uint8 [H, W, 3] → uint8 [net.height, net.width, 3]. Raises ``InputError`` for another type or shape."""
     check_pixels(rgb)
-    photo = Size(rgb.shape[1], rgb.shape[0])
-    placement = place(photo, net)
+    placement = place(Size(rgb.shape[1], rgb.shape[0]), net)
     boxed = np.full((net.height, net.width, 3), GREY, np.uint8)
     rows = slice(placement.top, placement.top + placement.height)
     columns = slice(placement.left, placement.left + placement.width)
-    boxed[rows, columns] = resize(rgb, Size(placement.width, placement.height))
+    resize_into(boxed[rows, columns], rgb)
     return boxed
 
 
-def resize(rgb: Pixels, size: Size) -> Pixels:
-    """Darknet's bilinear rule, rounded to grey levels."""
-    if (rgb.shape[1], rgb.shape[0]) == size:
-        return rgb
-    across = _axis(rgb.shape[1], size.width, darken_last=False)
-    down = _axis(rgb.shape[0], size.height, darken_last=True)
+def resize_into(target: Pixels, rgb: Pixels) -> None:
+    """Fill ``target`` [h, w, 3] with ``rgb`` [H, W, 3] by Darknet's bilinear rule, rounded to grey levels."""
+    height, width, _ = target.shape
+    if target.shape == rgb.shape:
+        target[:] = rgb
+        return
+    across, down = _level_axis(rgb.shape[1], width), _axis(rgb.shape[0], height, darken_last=True)
     flat = rgb.reshape(rgb.shape[0], -1)  # whole rows of levels: each step below runs along contiguous memory
-    mixed = _mix_columns(flat[down.first], across) * down.first_weight[:, None]
-    mixed += _mix_columns(flat[down.second], across) * down.second_weight[:, None]
-    levels: Pixels = np.rint(mixed, out=mixed).astype(np.uint8)
-    return levels.reshape(size.height, size.width, 3)
+    step = max(1, STRIP_LEVELS // (3 * width))
+    for top in range(0, height, step):
+        strip = slice(top, top + step)
+        mixed = _mix_columns(flat[down.first[strip]], across) * down.first_weight[strip, None]
+        mixed += _mix_columns(flat[down.second[strip]], across) * down.second_weight[strip, None]
+        target[strip] = np.rint(mixed, out=mixed).reshape(-1, width, 3)
 
 
 def check_pixels(rgb: npt.NDArray[np.generic]) -> None:
@@ -90,16 +93,19 @@ def check_pixels(rgb: npt.NDArray[np.generic]) -> None:
 
 def _mix_columns(rows: Pixels, across: _Axis) -> npt.NDArray[np.float32]:
     """uint8 [h, W * 3] → float32 [h, w * 3]."""
-    first = rows.take(_levels(across.first), axis=1, mode="clip")  # take keeps rows contiguous, an index does not
-    second = rows.take(_levels(across.second), axis=1, mode="clip")
-    mixed = np.multiply(first, np.repeat(across.first_weight, 3), dtype=np.float32)
-    mixed += np.multiply(second, np.repeat(across.second_weight, 3), dtype=np.float32)
+    first = rows.take(across.first, axis=1, mode="clip")  # take keeps rows contiguous, an index does not
+    second = rows.take(across.second, axis=1, mode="clip")
+    mixed = np.multiply(first, across.first_weight, dtype=np.float32)
+    mixed += np.multiply(second, across.second_weight, dtype=np.float32)
     return mixed
 
 
-def _levels(columns: npt.NDArray[np.intp]) -> npt.NDArray[np.intp]:
-    """Places of the red, green and blue level of each column in a flat row."""
-    return (columns[:, None] * 3 + np.arange(3)).ravel()
+@lru_cache(maxsize=GEOMETRY_CACHE)
+def _level_axis(source: int, target: int) -> _Axis:
+    """Columns, as places of the red, green and blue level of each in a flat row."""
+    columns = _axis(source, target, darken_last=False)
+    first, second = ((pixels[:, None] * 3 + np.arange(3)).ravel() for pixels in columns[:2])
+    return _Axis(first, second, np.repeat(columns.first_weight, 3), np.repeat(columns.second_weight, 3))
 
 
 @lru_cache(maxsize=GEOMETRY_CACHE)

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from model_wrappers.darknet.errors import InputError
-from model_wrappers.darknet.letterbox import GREY, Placement, Size, letterbox, place, resize
+from model_wrappers.darknet.letterbox import GREY, STRIP_LEVELS, Placement, Size, letterbox, place, resize_into
 
 
 def plain_resize(image: np.ndarray, width: int, height: int) -> np.ndarray:
@@ -34,6 +34,12 @@ def plain_resize(image: np.ndarray, width: int, height: int) -> np.ndarray:
     return out
 
 
+def resize(photo: np.ndarray, size: Size) -> np.ndarray:
+    resized = np.full((size.height, size.width, 3), 77, np.uint8)
+    resize_into(resized, photo)
+    return resized
+
+
 def _photo(width: int, height: int, seed: int = 0) -> np.ndarray:
     return np.random.default_rng(seed).integers(0, 256, (height, width, 3), np.uint8)
 
@@ -53,6 +59,18 @@ def test_resize_is_within_one_level_of_darknets_loops(
     expected = np.floor(plain_resize(photo / np.float32(255), to_width, to_height) * 255 + 0.5)
     found = resize(photo, Size(to_width, to_height))
     assert np.abs(found - expected).max() <= 1
+
+
+@pytest.mark.parametrize(
+    ("width", "height", "size"), [(768, 576, Size(416, 312)), (90, 60, Size(608, 405)), (31, 700, Size(4000, 60))]
+)
+def test_resize_in_strips_is_darknets_rule_too(width: int, height: int, size: Size) -> None:
+    assert size.width * size.height * 3 > 2 * STRIP_LEVELS
+    photo = _photo(width, height)
+    expected = np.floor(plain_resize(photo / np.float32(255), *size) * 255 + 0.5)
+    differences = np.abs(resize(photo, size) - expected)
+    assert differences.max() <= 1
+    assert np.count_nonzero(differences) < 0.001 * differences.size
 
 
 @pytest.mark.parametrize(("rows", "to_rows"), [(2, 42), (7, 320), (16, 416)])
