@@ -59,7 +59,8 @@ def save_model(
     from mlflow.models.utils import _save_example
     from mlflow.utils.environment import _mlflow_conda_env, _PythonEnv
 
-    from model_wrappers.darknet import proof_report, timing
+    from model_wrappers.darknet import proof_report
+    from model_wrappers.darknet.engines.record import render_record
     from model_wrappers.darknet.proof import prove
 
     proof = proof or prove(cfg, weights, names, photos=photos, licence=licence)
@@ -71,8 +72,7 @@ def save_model(
     for source in (cfg, weights, names):
         shutil.copyfile(source, data / source.name)
     (data / ONNX_NAME).write_bytes(graph)
-    record = timing.render_record(proof.timings, threads=proof.threads, machine=proof.machine)
-    (data / ENGINES_NAME).write_text(record)
+    (data / ENGINES_NAME).write_text(render_record(proof.record(cfg, weights)))
     proof_report.write_proof(proof, folder / PROOF_FOLDER)
 
     model = mlflow_model if mlflow_model is not None else Model()

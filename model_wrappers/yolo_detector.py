@@ -35,8 +35,9 @@ class YoloDetector:
         confidence: a class counts above it (0 to 1).
         iou: NMS drops boxes that overlap a better one by more (0 to 1).
         nms: ``sort`` (per class) or ``obj`` (over all classes).
-        engine: what runs the network: ``onnxruntime``, ``openvino``, ``opencv``, ``darknet``, or ``auto``: the fastest that
-            the model's record of engines names and that is installed here; onnxruntime without a record.
+        engine: what runs the network: ``onnxruntime``, ``openvino``, ``opencv``, ``darknet``, ``onnxruntime-int8`` (of a
+            model with a graph in 8 bits), or ``auto``: the fastest that the model's record of engines names and that
+            opens here; onnxruntime without a record. The metadata's ``custom.engine`` says which it is.
         input: ``WIDTHxHEIGHT`` that the graph was set up for; another one than the cfg's refuses every request.
         boxes: ``clipped`` to the photo, or ``raw`` as computed.
     """
@@ -140,8 +141,14 @@ class YoloDetector:
             "platform": self.platform,
             "inputs": [{"messagetype": "binData"}],
             "outputs": [{"messagetype": "jsonData"}],
-            "custom": {"digest": identity.digest, "uri": identity.uri},
+            "custom": {"digest": identity.digest, "uri": identity.uri, **self._engine()},
         }
+
+    def _engine(self) -> dict[str, str]:
+        """What answers, once it is loaded."""
+        if not isinstance(self.detector, Detector):
+            return {}
+        return {"engine": self.detector.engine, "engine_version": self.detector.engine_version}
 
     def _record(self, X: Any, size: Size) -> bytes | bytearray | memoryview:
         """``X`` itself, or what a transformer in front would have made of it."""

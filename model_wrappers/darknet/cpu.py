@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+import platform
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -32,3 +33,12 @@ def cpu_name(cpuinfo: Path = Path("/proc/cpuinfo")) -> str:
     """The processor's own name, where Linux tells it."""
     lines = cpuinfo.read_text().splitlines() if cpuinfo.is_file() else []
     return next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), "unknown CPU")
+
+
+def machine_name(cpuinfo: Path = Path("/proc/cpuinfo")) -> str:
+    """Processor and system, such as ``AMD EPYC (family 25, model 17), Linux x86_64``: times hold on one like it."""
+    text = cpuinfo.read_text() if cpuinfo.is_file() else ""
+    facts = {key.strip(): value.strip() for key, _, value in (line.partition(":") for line in text.splitlines())}
+    kinds = [f"{word} {facts[key]}" for word, key in (("family", "cpu family"), ("model", "model")) if key in facts]
+    generation = f" ({', '.join(kinds)})" if kinds else ""  # a hypervisor may hide it in the name
+    return f"{cpu_name(cpuinfo)}{generation}, {platform.system()} {platform.machine()}"

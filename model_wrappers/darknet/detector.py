@@ -4,21 +4,19 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import numpy as np
-
 from model_wrappers.darknet.boxes import Detection
 from model_wrappers.darknet.cfg import load_network
 from model_wrappers.darknet.cpu import engine_threads
 from model_wrappers.darknet.decode import decode
 from model_wrappers.darknet.detections import to_detections
-from model_wrappers.darknet.engines import AUTO, open_engine
+from model_wrappers.darknet.engines import AUTO
+from model_wrappers.darknet.engines.choice import open_chosen
 from model_wrappers.darknet.errors import InputError
 from model_wrappers.darknet.folder import ModelFolder, load_model_folder
 from model_wrappers.darknet.layers import Head
 from model_wrappers.darknet.letterbox import Pixels, Size, check_pixels, letterbox
 from model_wrappers.darknet.names import load_names
 from model_wrappers.darknet.nms import NMS_KINDS, Nms
-from model_wrappers.darknet.timing import choose_engine
 
 
 class Detector:
@@ -29,9 +27,15 @@ class Detector:
         confidence: a class of a box counts above it (0 to 1).
         iou: NMS drops boxes that overlap a better one by more (0 to 1).
         nms: ``sort`` per class, or ``obj`` once over all classes.
-        engine: a name of ``engines.ENGINES``, or ``auto``: the fastest of the folder's record that is installed.
+        engine: ``auto``: the fastest of the folder's record that opens here; a name of ``engines.ENGINES``; or
+            ``onnxruntime-int8``, where the folder has a graph in 8 bits.
         clip: corners end at the photo's border and boxes wholly outside are dropped; False gives them as computed.
         threads: of the engine; None is ``cpu.engine_threads()``.
+
+    Attributes:
+        engine, engine_version: what answers.
+        input: the network's size in pixels.
+        names: of the classes.
     """
 
     def __init__(
@@ -54,9 +58,8 @@ class Detector:
         self.input = Size(network.input.width, network.input.height)
         self.names = load_names(files.names_path, network.classes)
         self._heads: list[Head] = [layer.op for layer in network.heads if isinstance(layer.op, Head)]
-        self._engine = open_engine(choose_engine(engine, files), files, threads=threads or engine_threads())
-        self.engine = self._engine.name
-        self._engine.run(np.zeros((1, self.input.height, self.input.width, 3), np.uint8))  # the first run allocates
+        self._engine = open_chosen(engine, files, self.input, threads=threads or engine_threads())
+        self.engine, self.engine_version = self._engine.name, self._engine.version
 
     def detect(self, rgb: Pixels, *, confidence: float | None = None, iou: float | None = None) -> list[Detection]:
         """uint8 [H, W, 3] RGB photo → detections in its pixels, most confident first; the thresholds for this call."""

@@ -13,6 +13,7 @@ from model_wrappers.darknet.errors import ModelFolderError
 MLMODEL = "MLmodel"
 FLAVOUR = "darknet"
 ONNX_NAME = "model.onnx"
+INT8_NAME = "model.int8.onnx"
 ENGINES_NAME = "engines.json"
 MAX_MLMODEL_BYTES = 1 << 20
 
@@ -21,7 +22,8 @@ MAX_MLMODEL_BYTES = 1 << 20
 class ModelFolder:
     """The files of one model.
 
-    ``onnx_path`` is None where the graph is compiled at load, ``engines_path`` where no engines were timed.
+    ``onnx_path`` is None where the graph is compiled at load, ``engines_path`` where no engines were timed, ``int8_path``
+    where there is no graph in 8 bits.
     """
 
     cfg_path: Path
@@ -29,10 +31,13 @@ class ModelFolder:
     names_path: Path
     onnx_path: Path | None = None
     engines_path: Path | None = None
+    int8_path: Path | None = None
 
 
 def load_model_folder(path: Path) -> ModelFolder:
-    """Find the files of a plain folder (one *.cfg, *.weights, *.names, perhaps model.onnx and engines.json) or of an MLflow model.
+    """Find the files of a plain folder or of an MLflow model.
+
+    A plain folder has one *.cfg, *.weights and *.names, perhaps model.onnx, engines.json and model.int8.onnx.
 
     Raises:
         ModelFolderError: a file is missing, or there are two of a kind.
@@ -42,8 +47,8 @@ def load_model_folder(path: Path) -> ModelFolder:
     if (path / MLMODEL).is_file():
         return _from_mlmodel(path)
     cfg, weights, names = (_only(path, suffix) for suffix in (".cfg", ".weights", ".names"))
-    onnx, engines = path / ONNX_NAME, path / ENGINES_NAME
-    return ModelFolder(cfg, weights, names, onnx if onnx.is_file() else None, engines if engines.is_file() else None)
+    made = (path / name for name in (ONNX_NAME, ENGINES_NAME, INT8_NAME))
+    return ModelFolder(cfg, weights, names, *(file if file.is_file() else None for file in made))
 
 
 def _only(path: Path, suffix: str) -> Path:
@@ -56,12 +61,13 @@ def _only(path: Path, suffix: str) -> Path:
 
 def _from_mlmodel(path: Path) -> ModelFolder:
     flavour = _flavour(path / MLMODEL)
-    kinds = ("cfg", "weights", "names", "onnx", "engines")
+    kinds = ("cfg", "weights", "names", "onnx", "engines", "int8")
     files = {key: _inside(path, key, flavour[key]) for key in kinds if flavour.get(key)}
     missing = [key for key in ("cfg", "weights", "names") if key not in files]
     if missing:
         raise ModelFolderError(str(path / MLMODEL), f"flavour '{FLAVOUR}' has no {', '.join(missing)}")
-    return ModelFolder(files["cfg"], files["weights"], files["names"], files.get("onnx"), files.get("engines"))
+    made = (files.get(key) for key in kinds[3:])
+    return ModelFolder(files["cfg"], files["weights"], files["names"], *made)
 
 
 def _flavour(path: Path) -> dict[str, Any]:

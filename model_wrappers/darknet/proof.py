@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import platform
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -20,8 +19,9 @@ from model_wrappers.darknet import reference
 from model_wrappers.darknet.boxes import Detection
 from model_wrappers.darknet.cfg import load_network
 from model_wrappers.darknet.check import NetworkSummary, check
-from model_wrappers.darknet.cpu import cpu_name, engine_threads
+from model_wrappers.darknet.cpu import engine_threads, machine_name
 from model_wrappers.darknet.detector import Detector
+from model_wrappers.darknet.engines.record import EngineRecord
 from model_wrappers.darknet.errors import ProofError
 from model_wrappers.darknet.folder import ModelFolder
 from model_wrappers.darknet.layers import Head, Network, Shape
@@ -76,6 +76,12 @@ class Proof:
     @property
     def worst(self) -> LayerParity:
         return max(self.layers, key=lambda layer: layer.difference)
+
+    def record(self, cfg: Path, weights: Path) -> EngineRecord:
+        """What ``engine: auto`` reads of it."""
+        return EngineRecord(
+            self.digests[cfg.name], self.digests[weights.name], self.machine, self.threads, self.timings
+        )
 
     def to_json(self) -> dict[str, Any]:
         """All of it but the pictures."""
@@ -133,7 +139,7 @@ def prove(
         timings=timings,
         engine=best.engine,
         threads=used,
-        machine=f"{cpu_name()}, {platform.system()} {platform.machine()}",
+        machine=machine_name(),
         photos=tuple(_golden(path, rgb, detector) for path, rgb in decoded),
     )
 

@@ -1,20 +1,17 @@
-"""Which engine is the fastest on this machine that computes what Darknet does; the answer travels with the model."""
+"""Which engine is the fastest on this machine that computes what Darknet does: all of them, timed side by side."""
 
 from __future__ import annotations
 
-import json
 import statistics
 import time
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
-from pathlib import Path
-from typing import Any
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 
 import numpy as np
 import numpy.typing as npt
 
-from model_wrappers.darknet.engines import AUTO, DEFAULT_ENGINE, ENGINES, Engine, installed_engines, open_engine
-from model_wrappers.darknet.errors import EngineError, ModelFolderError
+from model_wrappers.darknet.engines import Engine, installed_engines, open_engine
+from model_wrappers.darknet.errors import EngineError
 from model_wrappers.darknet.folder import ModelFolder
 
 Floats = npt.NDArray[np.float32]
@@ -25,14 +22,15 @@ ROUNDS = 20
 MIN_ROUNDS = 3
 BUDGET_S = 4.0  # of all rounds together, once every engine ran MIN_ROUNDS times
 SLOW_FACTOR = 4.0  # an engine this much slower than the best is timed once
-MAX_RECORD_BYTES = 1 << 16
 
 
 @dataclass(frozen=True)
 class EngineTiming:
     """One engine's run of one model: median ``milliseconds`` per photo, ``difference`` as in ``TOLERANCE``.
 
-    ``problem`` says why an engine could not run it; then the numbers are 0.
+    ``problem`` says why an engine could not run it; then the numbers are 0. ``map_loss`` is the mAP lost beside float32
+    (0 to 1, negative where it gained), ``max_map_loss`` the loss that was declared acceptable: for a graph in 8 bits,
+    which cannot be within the tolerance.
     """
 
     engine: str
@@ -41,10 +39,16 @@ class EngineTiming:
     rounds: int = 0
     difference: float = 0.0
     problem: str = ""
+    map_loss: float | None = None
+    max_map_loss: float | None = None
 
     @property
     def is_usable(self) -> bool:
-        return not self.problem and self.difference <= TOLERANCE
+        return not self.problem and (self.difference <= TOLERANCE or self._loses_little)
+
+    @property
+    def _loses_little(self) -> bool:
+        return self.map_loss is not None and self.max_map_loss is not None and self.map_loss <= self.max_map_loss
 
 
 def difference(expected: Sequence[Floats], found: Sequence[Floats]) -> float:
@@ -70,44 +74,77 @@ def time_engines(
 ) -> tuple[EngineTiming, ...]:
     """Time engines (those installed, if not named) in turn, round by round, on letterboxed ``pixels`` [H, W, 3].
 
-    ``heads`` are the raw outputs that are right. The order of the answer is that of ``names``.
+    ``heads`` are the raw outputs that are right. The order of the answer is that of ``names``. An engine that fails, when
+    it opens or in any round, is out with its ``problem``; the others go on.
     """
     chosen = installed_engines() if names is None else tuple(names)
-    opened: dict[str, Engine] = {}
-    results: dict[str, EngineTiming] = {}
-    for name in chosen:
+    trials = [_Trial(name) for name in chosen]
+    for trial in trials:
+        trial.start(files, pixels, heads, threads)
+    _run_rounds([trial for trial in trials if trial.engine is not None], pixels)
+    return tuple(trial.timing() for trial in trials)
+
+
+@dataclass
+class _Trial:
+    """One engine while it is timed: ``engine`` is None before it opened and after it failed."""
+
+    name: str
+    engine: Engine | None = None
+    version: str = ""
+    difference: float = WRONG
+    problem: str = ""
+    seconds: list[float] = field(default_factory=list)
+
+    def start(self, files: ModelFolder, pixels: npt.NDArray[np.uint8], heads: Sequence[Floats], threads: int) -> None:
+        """Open it and compare its first answer; that run allocates, so it is not timed."""
         try:
-            opened[name] = open_engine(name, files, threads=threads)
-            found = [output[0] for output in opened[name].run(pixels[None])]  # the first run allocates: not timed
-            results[name] = EngineTiming(name, opened[name].version, difference=difference(heads, found))
+            self.engine = open_engine(self.name, files, threads=threads)
+            self.version = self.engine.version
+            self.difference = difference(heads, [output[0] for output in self.engine.run(pixels[None])])
         except EngineError as exc:
-            opened.pop(name, None)
-            results[name] = EngineTiming(name, problem=str(exc))
-    for name, times in _rounds(opened, pixels, right=[name for name in opened if results[name].is_usable]).items():
-        milliseconds = round(statistics.median(times) * 1000, 3)
-        results[name] = EngineTiming(
-            name, opened[name].version, milliseconds, len(times), difference=results[name].difference
-        )
-    return tuple(results[name] for name in chosen)
+            self._fail(exc)
+
+    def run(self, pixels: npt.NDArray[np.uint8]) -> None:
+        """One timed run."""
+        if self.engine is None:
+            return
+        before = time.perf_counter()
+        try:
+            self.engine.run(pixels[None])
+        except EngineError as exc:
+            self._fail(exc)
+        else:
+            self.seconds.append(time.perf_counter() - before)
+
+    def _fail(self, exc: EngineError) -> None:
+        self.engine, self.problem = None, str(exc)
+
+    @property
+    def fastest_s(self) -> float:
+        return min(self.seconds, default=float("inf"))
+
+    @property
+    def is_right(self) -> bool:
+        return not self.problem and self.difference <= TOLERANCE
+
+    def timing(self) -> EngineTiming:
+        if self.problem:
+            return EngineTiming(self.name, self.version, problem=self.problem)
+        milliseconds = round(statistics.median(self.seconds) * 1000, 3)
+        return EngineTiming(self.name, self.version, milliseconds, len(self.seconds), self.difference)
 
 
-def _rounds(
-    opened: Mapping[str, Engine], pixels: npt.NDArray[np.uint8], *, right: Sequence[str]
-) -> dict[str, list[float]]:
-    """Seconds of each run, interleaved, so that a busy moment hits all alike; the best is one of the ``right`` ones."""
-    times: dict[str, list[float]] = {name: [] for name in opened}
+def _run_rounds(trials: Sequence[_Trial], pixels: npt.NDArray[np.uint8]) -> None:
+    """Interleaved, so that a busy moment hits all alike; what is ``SLOW_FACTOR`` behind the best right one runs once."""
     started = time.perf_counter()
     for number in range(ROUNDS):
         if number >= MIN_ROUNDS and time.perf_counter() - started > BUDGET_S:
             break
-        best = min((min(times[name]) for name in right if times[name]), default=float("inf"))
-        for name, engine in opened.items():
-            if times[name] and min(times[name]) > SLOW_FACTOR * best:
-                continue
-            before = time.perf_counter()
-            engine.run(pixels[None])
-            times[name].append(time.perf_counter() - before)
-    return times
+        best = min((trial.fastest_s for trial in trials if trial.is_right), default=float("inf"))
+        for trial in trials:
+            if not trial.seconds or trial.fastest_s <= SLOW_FACTOR * best:
+                trial.run(pixels)
 
 
 def fastest(timings: Sequence[EngineTiming]) -> EngineTiming:
@@ -117,46 +154,3 @@ def fastest(timings: Sequence[EngineTiming]) -> EngineTiming:
         faults = "; ".join(f"{t.engine}: {t.problem or f'differs by {t.difference:.1e}'}" for t in timings)
         raise EngineError(f"no engine computes this model within {TOLERANCE:g}: {faults or 'none is installed'}")
     return min(usable, key=lambda timing: timing.milliseconds)
-
-
-def render_record(timings: Sequence[EngineTiming], *, threads: int, machine: str) -> str:
-    """The text of ``engines.json``: all engines, the usable ones first, fastest first."""
-    order = sorted(timings, key=lambda timing: (not timing.is_usable, timing.milliseconds))
-    rows = [{**asdict(timing), "usable": timing.is_usable} for timing in order]
-    return (
-        json.dumps({"machine": machine, "threads": threads, "tolerance": TOLERANCE, "engines": rows}, indent=1) + "\n"
-    )
-
-
-def load_order(path: Path) -> tuple[str, ...]:
-    """The usable engines of an ``engines.json``, fastest first. Raises ``ModelFolderError``."""
-    with path.open("rb") as file:
-        data = file.read(MAX_RECORD_BYTES + 1)
-    if len(data) > MAX_RECORD_BYTES:
-        raise ModelFolderError(str(path), f"is larger than {MAX_RECORD_BYTES} bytes")
-    try:
-        return tuple(_name(row) for row in json.loads(data)["engines"] if row["usable"])
-    except (ValueError, KeyError, TypeError) as exc:
-        raise ModelFolderError(str(path), f"is no record of engines: {exc!r}") from exc
-
-
-def _name(row: Mapping[str, Any]) -> str:
-    if row["engine"] not in ENGINES:
-        raise ValueError(f"engine {row['engine']!r} is not one of {', '.join(ENGINES)}")
-    return str(row["engine"])
-
-
-def choose_engine(name: str, files: ModelFolder) -> str:
-    """``name`` itself, or for ``auto`` the first engine of the folder's record that is installed here."""
-    if name != AUTO:
-        return name
-    if files.engines_path is None:
-        return DEFAULT_ENGINE
-    order, installed = load_order(files.engines_path), installed_engines()
-    for engine in order:
-        if engine in installed:
-            return engine
-    raise EngineError(
-        f"{files.engines_path}: engine 'auto' is one of {', '.join(order) or 'none'}, "
-        f"but installed are {', '.join(installed) or 'none'}"
-    )

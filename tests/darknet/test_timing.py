@@ -1,25 +1,21 @@
 from __future__ import annotations
 
-import json
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
-from model_wrappers.darknet import Detector, engines, timing
-from model_wrappers.darknet.engines import AUTO
-from model_wrappers.darknet.errors import EngineError, ModelFolderError
+from model_wrappers.darknet import engines, timing
+from model_wrappers.darknet.errors import EngineError
 from model_wrappers.darknet.folder import load_model_folder
 from model_wrappers.darknet.timing import (
     MIN_ROUNDS,
     ROUNDS,
     WRONG,
     EngineTiming,
-    choose_engine,
     difference,
     fastest,
-    load_order,
-    render_record,
     time_engines,
 )
 from tests.darknet.networks import CELL, write_handmade_model
@@ -44,37 +40,16 @@ def test_fastest_is_the_fastest_of_those_within_tolerance() -> None:
         fastest([])
 
 
-def test_record_lists_all_and_its_order_is_that_of_the_usable(tmp_path: Path) -> None:
-    path = tmp_path / "engines.json"
-    path.write_text(render_record([SLOWER, FAST_BUT_WRONG, BROKEN, RIGHT], threads=2, machine="a CPU"))
-    assert load_order(path) == ("onnxruntime", "opencv")
-    document = json.loads(path.read_text())
-    assert {row["engine"] for row in document["engines"]} == {"onnxruntime", "opencv", "openvino", "darknet"}
-    assert (document["machine"], document["threads"]) == ("a CPU", 2)
-
-
 @pytest.mark.parametrize(
-    "text",
-    ["", "[]", "{}", '{"engines": [{"engine": "caffe", "usable": true}]}', '{"engines": [3]}', " " * (1 << 17)],
+    ("map_loss", "max_map_loss", "is_usable"),
+    [(0.01, 0.02, True), (-0.01, 0.0, True), (0.03, 0.02, False), (0.01, None, False), (None, 0.02, False)],
 )
-def test_broken_record_is_refused(folder: Path, text: str) -> None:
-    (folder / "engines.json").write_text(text)
-    with pytest.raises(ModelFolderError, match=r"engines\.json: "):
-        Detector(folder)
-
-
-def test_auto_takes_the_first_of_the_record_that_is_installed(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert choose_engine(AUTO, load_model_folder(folder)) == "onnxruntime"
-    timings = [EngineTiming("openvino", milliseconds=1), EngineTiming("opencv", milliseconds=2), RIGHT]
-    (folder / "engines.json").write_text(render_record(timings, threads=1, machine=""))
-    files = load_model_folder(folder)
-    monkeypatch.setattr(timing, "installed_engines", lambda: ("opencv", "onnxruntime"))
-    assert choose_engine(AUTO, files) == "opencv"
-    assert choose_engine("onnxruntime", files) == "onnxruntime"
-    assert Detector(folder).engine == "opencv"
-    monkeypatch.setattr(timing, "installed_engines", lambda: ("darknet",))
-    with pytest.raises(EngineError, match="is one of openvino, opencv, onnxruntime, but installed are darknet"):
-        choose_engine(AUTO, files)
+def test_eight_bits_are_usable_where_a_measured_loss_is_within_a_declared_one(
+    map_loss: float | None, max_map_loss: float | None, is_usable: bool
+) -> None:
+    small = EngineTiming("onnxruntime-int8", "1", 1.0, 20, 0.05, map_loss=map_loss, max_map_loss=max_map_loss)
+    assert small.is_usable is is_usable
+    assert (fastest([small, RIGHT]) == small) is is_usable
 
 
 def test_difference_is_a_share_of_the_largest_value() -> None:
@@ -116,27 +91,72 @@ def test_engine_whose_shared_library_is_missing_is_a_fault_not_a_crash(
 
 
 class ClockedEngine:
-    """Each run takes ``seconds`` of ``clock`` and gives ``value``."""
+    """Each run takes ``seconds`` of ``clock`` and gives ``value``; from run ``fails_at`` on it raises ``fault``."""
 
     version = "1"
 
-    def __init__(self, name: str, seconds: float, value: float, clock: list[float]) -> None:
+    def __init__(
+        self,
+        name: str,
+        seconds: float,
+        value: float,
+        clock: list[float],
+        fails_at: int = 0,
+        fault: Exception | None = None,
+    ) -> None:
         self.name, self._seconds, self._value, self._clock = name, seconds, value, clock
+        self._fails_at, self._fault, self._runs = fails_at, fault, 0
 
     def run(self, images: np.ndarray) -> list[np.ndarray]:
+        self._runs += 1
+        if self._fault and self._runs >= self._fails_at:
+            raise self._fault
         self._clock[0] += self._seconds
         return [np.full((1, 2), self._value, np.float32)]
 
 
-def test_wrong_engine_does_not_make_the_right_ones_slow(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    clock = [0.0]
-    engines_of = {
-        "openvino": ClockedEngine("openvino", 0.001, 2.0, clock),
-        "onnxruntime": ClockedEngine("onnxruntime", 0.05, 1.0, clock),
-    }
-    monkeypatch.setattr(timing, "open_engine", lambda name, *_, **__: engines_of[name])
-    monkeypatch.setattr(timing.time, "perf_counter", lambda: clock[0])
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    now = [0.0]
+    monkeypatch.setattr(timing.time, "perf_counter", lambda: now[0])
+    return now
+
+
+def _time(folder: Path, monkeypatch: pytest.MonkeyPatch, *opened: ClockedEngine) -> tuple[EngineTiming, ...]:
+    """What ``time_engines`` says of these, opened in place of the installed ones of their names."""
+    modules = {engines._MODULES[one.name]: SimpleNamespace(open_files=lambda *_, one=one, **__: one) for one in opened}
+    monkeypatch.setattr(engines, "import_module", modules.__getitem__)
     pixels, right = np.zeros((2, 2, 3), np.uint8), [np.ones(2, np.float32)]
-    wrong, slower = time_engines(load_model_folder(folder), pixels, right, threads=1, names=list(engines_of))
+    return time_engines(load_model_folder(folder), pixels, right, threads=1, names=[one.name for one in opened])
+
+
+def test_wrong_engine_does_not_make_the_right_ones_slow(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, clock: list[float]
+) -> None:
+    opened = ClockedEngine("openvino", 0.001, 2.0, clock), ClockedEngine("onnxruntime", 0.05, 1.0, clock)
+    wrong, slower = _time(folder, monkeypatch, *opened)
     assert not wrong.is_usable
     assert (slower.is_usable, slower.rounds, slower.milliseconds) == (True, ROUNDS, 50.0)
+
+
+@pytest.mark.parametrize("fails_at", [1, 2, 5])
+@pytest.mark.parametrize("fault", [RuntimeError("no memory"), Exception("[ONNXRuntimeError] no memory")])
+def test_engine_that_fails_in_a_run_is_out_and_the_others_go_on(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, clock: list[float], fails_at: int, fault: Exception
+) -> None:
+    failing = ClockedEngine("openvino", 0.02, 1.0, clock, fails_at, fault)
+    broken, right = _time(folder, monkeypatch, failing, ClockedEngine("onnxruntime", 0.05, 1.0, clock))
+    assert (broken.is_usable, broken.milliseconds, broken.rounds) == (False, 0.0, 0)
+    assert broken.problem == f"engine 'openvino' failed: {type(fault).__name__}: {fault}"
+    assert (right.is_usable, right.rounds) == (True, ROUNDS)
+
+
+def test_slow_engine_is_timed_once(folder: Path, monkeypatch: pytest.MonkeyPatch, clock: list[float]) -> None:
+    opened = ClockedEngine("onnxruntime", 0.01, 1.0, clock), ClockedEngine("darknet", 0.05, 1.0, clock)
+    quick, slow = _time(folder, monkeypatch, *opened)
+    assert (quick.rounds, slow.rounds, slow.milliseconds) == (ROUNDS, 1, 50.0)
+
+
+def test_rounds_end_with_the_budget(folder: Path, monkeypatch: pytest.MonkeyPatch, clock: list[float]) -> None:
+    (one,) = _time(folder, monkeypatch, ClockedEngine("onnxruntime", timing.BUDGET_S, 1.0, clock))
+    assert one.rounds == MIN_ROUNDS

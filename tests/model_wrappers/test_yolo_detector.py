@@ -8,6 +8,7 @@ from typing import Any
 
 import cv2
 import numpy as np
+import onnxruntime
 import pytest
 
 from model_wrappers import wire
@@ -169,7 +170,12 @@ def test_model_is_named_in_provenance_and_metadata(folder: Path) -> None:
     assert detector.init_metadata()["versions"] == ["3"]
     detector.load()
     assert detector.provenance == FACTS
-    assert detector.init_metadata()["custom"] == {"digest": FACTS["digest"], "uri": FACTS["uri"]}
+    own = {"digest": FACTS["digest"], "uri": FACTS["uri"]}
+    assert detector.init_metadata()["custom"] == {
+        **own,
+        "engine": "onnxruntime",
+        "engine_version": onnxruntime.__version__,
+    }
 
 
 def test_compiled_graph_gives_the_same_reply(folder: Path) -> None:
