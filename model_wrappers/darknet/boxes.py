@@ -62,11 +62,17 @@ def to_corners(centres: Centres, photo: Size, *, clip: bool) -> Centres:
     return np.clip(corners, 0, np.tile(sides, 2)) if clip else corners
 
 
-def iou(one: Centres, many: Centres) -> npt.NDArray[np.float64]:
-    """Intersection over union of one box [4] with many [K, 4]; 0 where the union is empty."""
-    low = np.maximum(one[:2] - one[2:] / 2, many[:, :2] - many[:, 2:] / 2)
-    high = np.minimum(one[:2] + one[2:] / 2, many[:, :2] + many[:, 2:] / 2)
-    shared = np.prod(np.maximum(high - low, 0), axis=1)
-    union = one[2] * one[3] + many[:, 2] * many[:, 3] - shared
+def iou(some: Centres, others: Centres) -> npt.NDArray[np.float64]:
+    """Intersection over union of boxes [..., 4] with others [..., 4], broadcast; 0 where the union is empty."""
+    shared = _shared_length(some, others, 0) * _shared_length(some, others, 1)
+    union = some[..., 2] * some[..., 3] + others[..., 2] * others[..., 3] - shared
     ratio: npt.NDArray[np.float64] = np.divide(shared, union, out=np.zeros_like(shared), where=union > 0)
     return ratio
+
+
+def _shared_length(some: Centres, others: Centres, axis: int) -> npt.NDArray[np.float64]:
+    half, other_half = some[..., axis + 2] / 2, others[..., axis + 2] / 2
+    low = np.maximum(some[..., axis] - half, others[..., axis] - other_half)
+    high = np.minimum(some[..., axis] + half, others[..., axis] + other_half)
+    length: npt.NDArray[np.float64] = np.maximum(high - low, 0)
+    return length

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from model_wrappers.darknet.boxes import iou
 from model_wrappers.darknet.decode import Candidates
-from model_wrappers.darknet.nms import Nms, suppress
+from model_wrappers.darknet.nms import BLOCK, Nms, suppress
 
 
 def plain_iou(one: np.ndarray, other: np.ndarray) -> float:
@@ -65,6 +65,18 @@ def test_suppress_equals_darknets_loops(kind: Nms, plain: object, seed: int, cou
     assert set(zip(kept.box.tolist(), kept.class_id.tolist(), strict=True)) == plain(candidates, threshold)
     assert kept.confidence.tolist() == sorted(kept.confidence.tolist(), reverse=True)
     assert kept.confidence.tolist() == candidates.probabilities[kept.box, kept.class_id].tolist()
+
+
+@pytest.mark.parametrize("count", [BLOCK, BLOCK + 1, 3 * BLOCK + 5])
+@pytest.mark.parametrize(("kind", "plain"), [("sort", plain_sort), ("obj", plain_obj)])
+def test_suppress_of_many_blocks_equals_darknets_loops(kind: Nms, plain: object, count: int) -> None:
+    candidates = _candidates(7, count)
+    candidates = candidates._replace(
+        probabilities=np.where(candidates.probabilities > 0, candidates.probabilities, 0.2)
+    )
+    kept = suppress(candidates, threshold=0.45, kind=kind)
+    assert BLOCK / 2 < len(kept.box) < candidates.probabilities.size
+    assert set(zip(kept.box.tolist(), kept.class_id.tolist(), strict=True)) == plain(candidates, 0.45)
 
 
 def test_sort_keeps_one_box_with_two_classes_and_obj_keeps_one_box_of_two_classes() -> None:
