@@ -1,7 +1,8 @@
 """A Darknet ``.cfg`` to a checked ``Network``.
 
 Defaults are those of pjreddie's ``parser.c``; AlexeyAB's additions that change inference (``scale_x_y``, route groups,
-mish, swish, relu6) are followed, those that only training reads are known by name, everything else is an error.
+mish, swish, relu6) are followed. Keys without effect on a photo are known by name, and so are those whose effect is not
+followed (``fixed_keys``); everything else is an error.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from pathlib import Path
 from typing import cast, get_args
 
 from model_wrappers.darknet.errors import CfgError
+from model_wrappers.darknet.fixed_keys import fixed_keys
 from model_wrappers.darknet.layers import (
     IMAGE,
     Activation,
@@ -28,9 +30,16 @@ from model_wrappers.darknet.layers import (
     Upsample,
     Yolo,
 )
-from model_wrappers.darknet.sections import Section, load_cfg_text, parse_sections
-from model_wrappers.darknet.shapes import check_heads, output_shape
-from model_wrappers.darknet.training_keys import DROPOUT_TRAINING, HEAD_TRAINING, LAYER_TRAINING, NET_TRAINING
+from model_wrappers.darknet.sections import Section, load_cfg_text, parse_sections, quoted
+from model_wrappers.darknet.shapes import check_cost, check_heads, output_shape
+from model_wrappers.darknet.training_keys import (
+    CONVOLUTION_TRAINING,
+    DROPOUT_TRAINING,
+    HEAD_TRAINING,
+    LAYER_TRAINING,
+    NET_TRAINING,
+    ROUTE_TRAINING,
+)
 
 MAX_INPUT_SIDE = 4096
 MAX_FILTERS = 1 << 16
@@ -56,28 +65,32 @@ def parse_network(text: str, *, path: str = "<cfg>") -> Network:
     for section in rest:
         layers.append(_read_layer(section, layers, image))
     check_heads(path, layers)
-    return Network(path, image, tuple(layers))
+    network = Network(path, image, tuple(layers))
+    check_cost(network)
+    return network
 
 
 def _read_net(section: Section) -> Shape:
     kind = _ALIASES.get(section.kind, section.kind)
     if kind != "net":
-        raise CfgError(section.path, section.line, f"the first section is [{section.kind}]: a cfg starts with [net]")
+        raise CfgError(section.path, section.line, f"the first section is {section.title}: a cfg starts with [net]")
     shape = Shape(
         section.integer("channels", low=CHANNELS, high=CHANNELS),
         section.integer("height", low=1, high=MAX_INPUT_SIDE),
         section.integer("width", low=1, high=MAX_INPUT_SIDE),
     )
-    section.finish(NET_TRAINING)
+    section.integer("inputs", shape.elements, low=shape.elements, high=shape.elements)
+    section.finish(NET_TRAINING, {})
     return shape
 
 
 def _read_layer(section: Section, before: list[Layer], image: Shape) -> Layer:
-    reader = _READERS.get(_ALIASES.get(section.kind, section.kind))
+    kind = _ALIASES.get(section.kind, section.kind)
+    reader = _READERS.get(kind)
     if reader is None:
         raise section.error(f"unknown layer: this library knows {', '.join(sorted(_READERS))}")
     op, inputs, ignored = reader(section, len(before))
-    section.finish(LAYER_TRAINING | ignored)
+    section.finish(LAYER_TRAINING | ignored, fixed_keys(kind))
     shapes = [image if source == IMAGE else _source(section, before[source]) for source in inputs]
     return Layer(len(before), section.line, op, inputs, output_shape(op, shapes, section))
 
@@ -106,7 +119,7 @@ def _convolutional(section: Section, index: int) -> _Read:
         batch_normalize=section.switch("batch_normalize"),
         activation=_activation(section, "logistic"),
     )
-    return op, (index - 1,), _NONE
+    return op, (index - 1,), CONVOLUTION_TRAINING
 
 
 def _maxpool(section: Section, index: int) -> _Read:
@@ -123,7 +136,7 @@ def _upsample(section: Section, index: int) -> _Read:
 def _route(section: Section, index: int) -> _Read:
     inputs = tuple(_absolute(section, "layers", value, index) for value in section.integers("layers"))
     groups = section.integer("groups", 1, low=1, high=MAX_FILTERS)
-    return Route(groups, section.integer("group_id", 0, low=0, high=groups - 1)), inputs, _NONE
+    return Route(groups, section.integer("group_id", 0, low=0, high=groups - 1)), inputs, ROUTE_TRAINING
 
 
 def _shortcut(section: Section, index: int) -> _Read:
@@ -150,7 +163,7 @@ def _yolo(section: Section, index: int) -> _Read:
     wrong = [number for number in mask if not 0 <= number < len(anchors)]
     if wrong or len(set(mask)) != len(mask):
         raise section.error(
-            f"mask={','.join(map(str, mask))} does not pick distinct anchors of 0..{len(anchors) - 1}", "mask"
+            f"mask={quoted(','.join(map(str, mask)))} does not pick distinct anchors of 0..{len(anchors) - 1}", "mask"
         )
     op = Yolo(
         anchors=tuple(anchors[number] for number in mask),

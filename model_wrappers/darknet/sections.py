@@ -9,7 +9,7 @@ from __future__ import annotations
 import difflib
 import math
 import re
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
@@ -20,6 +20,7 @@ from model_wrappers.darknet.mistaken import mistaken_for
 MAX_CFG_BYTES = 1 << 20
 MAX_SECTIONS = 2000
 MAX_LIST_ITEMS = 1000
+MAX_QUOTED = 40  # characters of the file that an error repeats
 
 _INTEGER = re.compile(r"[+-]?[0-9]{1,9}", re.ASCII)
 _FLOAT = re.compile(r"[+-]?([0-9]{1,15}(\.[0-9]{0,30})?|\.[0-9]{1,30})([eE][+-]?[0-9]{1,3})?", re.ASCII)
@@ -45,7 +46,8 @@ class Section:
 
     @property
     def title(self) -> str:
-        return f"[{self.kind}]" if self.layer < 0 else f"layer {self.layer} [{self.kind}]"
+        kind = quoted(self.kind)
+        return f"[{kind}]" if self.layer < 0 else f"layer {self.layer} [{kind}]"
 
     def error(self, message: str, key: str = "") -> CfgError:
         line = self.options[key].line if key in self.options else self.line
@@ -78,7 +80,7 @@ class Section:
     def choice(self, key: str, choices: Collection[str], default: str | None = None) -> str:
         value = self.text(key, default)
         if value not in choices:
-            raise self.error(f"{key}={value} is not one of {', '.join(sorted(choices))}", key)
+            raise self.error(f"{key}={quoted(value)} is not one of {', '.join(sorted(choices))}", key)
         return value
 
     def integers(self, key: str, default: str | None = None) -> tuple[int, ...]:
@@ -87,13 +89,23 @@ class Section:
     def numbers(self, key: str, default: str | None = None) -> tuple[float, ...]:
         return tuple(self._one_number(key, item) for item in self._items(key, default))
 
-    def finish(self, ignored: Collection[str]) -> None:
-        """Refuse options that were neither read nor belong to ``ignored`` (keys that only training reads)."""
+    def finish(self, ignored: Collection[str], fixed: Mapping[str, Collection[str]]) -> None:
+        """Refuse options that nothing here follows.
+
+        Args:
+            ignored: keys without effect on a photo.
+            fixed: keys whose effect this library knows only as none, with the values that have none.
+        """
         for key, option in self.options.items():
-            if key not in self._taken and key not in ignored:
-                near = difflib.get_close_matches(key, [*self._taken, *ignored], n=1)
-                hint = f"did you mean '{near[0]}'?" if near else f"known here: {', '.join(sorted(self._taken))}"
-                raise CfgError(self.path, option.line, f"{self.title}: unknown key '{key}': {hint}")
+            if key in self._taken or key in ignored or option.value in fixed.get(key, ()):
+                continue
+            if key in fixed:
+                values = " or ".join(f"{key}={value}" for value in fixed[key])
+                possible = f"only {values} is possible" if values else "the key is not followed here"
+                raise self.error(f"{key}={quoted(option.value)} changes what Darknet computes: {possible}", key)
+            near = difflib.get_close_matches(quoted(key), [*self._taken, *ignored, *fixed], n=1)
+            hint = f"did you mean '{near[0]}'?" if near else f"known here: {', '.join(sorted(self._taken))}"
+            raise self.error(f"unknown key '{quoted(key)}': {hint}", key)
 
     def _items(self, key: str, default: str | None) -> list[str]:
         items = self.text(key, default).split(",")
@@ -105,13 +117,18 @@ class Section:
 
     def _one_integer(self, key: str, text: str) -> int:
         if not _INTEGER.fullmatch(text):
-            raise self.error(f"{key}={text[:40]!r}: a whole number is expected", key)
+            raise self.error(f"{key}={quoted(text)!r}: a whole number is expected", key)
         return int(text)
 
     def _one_number(self, key: str, text: str) -> float:
         if not _FLOAT.fullmatch(text) or not math.isfinite(float(text)):
-            raise self.error(f"{key}={text[:40]!r}: a number is expected", key)
+            raise self.error(f"{key}={quoted(text)!r}: a number is expected", key)
         return float(text)
+
+
+def quoted(text: str) -> str:
+    """As much of a piece of the file as an error repeats."""
+    return text if len(text) <= MAX_QUOTED else f"{text[: MAX_QUOTED - 1]}…"
 
 
 def load_cfg_text(path: Path) -> str:
@@ -143,7 +160,7 @@ def parse_sections(text: str, path: str) -> list[Section]:
         if line[0] == "[":
             sections.append(_start(line, path, number, len(sections)))
         elif not sections:
-            raise CfgError(path, number, f"{line[:40]!r} stands before any [section]")
+            raise CfgError(path, number, f"{quoted(line)!r} stands before any [section]: a cfg starts with [net]")
         else:
             _add(sections[-1], line, number)
     if not sections:
@@ -153,17 +170,17 @@ def parse_sections(text: str, path: str) -> list[Section]:
 
 def _start(line: str, path: str, number: int, count: int) -> Section:
     if not line.endswith("]") or len(line) < 3:
-        raise CfgError(path, number, f"{line[:40]!r} is no [section]")
+        raise CfgError(path, number, f"{quoted(line)!r} is no [section]")
     if count > MAX_SECTIONS:
         raise CfgError(path, number, f"has more than {MAX_SECTIONS} layers")
-    return Section(path, line[1:-1].lower(), number, layer=count - 1)
+    return Section(path, line[1:-1], number, layer=count - 1)
 
 
 def _add(section: Section, line: str, number: int) -> None:
     key, equals, value = line.partition("=")
     if not equals or not key:
-        raise CfgError(section.path, number, f"{section.title}: {line[:40]!r} is not key=value")
+        raise CfgError(section.path, number, f"{section.title}: {quoted(line)!r} is not key=value")
     if key in section.options:
         first = section.options[key].line
-        raise CfgError(section.path, number, f"{section.title}: '{key}' stands already on line {first}")
+        raise CfgError(section.path, number, f"{section.title}: '{quoted(key)}' stands already on line {first}")
     section.options[key] = Option(value, number)

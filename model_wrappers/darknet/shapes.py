@@ -11,6 +11,7 @@ from model_wrappers.darknet.layers import (
     Head,
     Layer,
     MaxPool,
+    Network,
     Op,
     Region,
     Reorg,
@@ -23,6 +24,8 @@ from model_wrappers.darknet.layers import (
 from model_wrappers.darknet.sections import Section
 
 MAX_ELEMENTS = 1 << 28  # one activation tensor: 1 GiB of float32
+MAX_TOTAL_ELEMENTS = 1 << 30  # of all layers, which a proof keeps: 4 GiB of float32; yolov3 at 608 has 122 million
+MAX_MULTIPLY_ADDS = 1 << 40  # of one photo: some 20 s of a fast core; yolov3 at 608 has 70 thousand million
 BOX_ENTRIES = 5  # x, y, width, height, objectness
 
 
@@ -50,6 +53,36 @@ def check_heads(path: str, layers: Sequence[Layer]) -> None:
                 f"layer {layer.index} [{layer.kind}]: classes={layer.op.classes}, "  # type: ignore[union-attr]
                 f"but layer {first.index} has classes={first.op.classes}",  # type: ignore[union-attr]
             )
+
+
+def check_cost(network: Network) -> None:
+    """Refuse a network that no machine it is meant for could hold or finish."""
+    elements = multiply_adds = 0
+    for layer in network.layers:
+        elements += layer.shape.elements
+        multiply_adds += layer.shape.elements * _window(network, layer)
+        for what, count, most in (
+            ("elements", elements, MAX_TOTAL_ELEMENTS),
+            ("multiplications", multiply_adds, MAX_MULTIPLY_ADDS),
+        ):
+            if count > most:
+                raise CfgError(
+                    network.path,
+                    layer.line,
+                    f"layer {layer.index} [{layer.kind}]: up to here a photo takes {count} {what}: "
+                    f"at most {most} are possible",
+                )
+
+
+def _window(network: Network, layer: Layer) -> int:
+    """Elements of the input that one of the output looks at."""
+    match layer.op:
+        case Convolutional() as op:
+            return network.source_shape(layer.inputs[0]).channels // op.groups * op.size * op.size
+        case MaxPool() as op:
+            return op.size * op.size
+        case _:
+            return 1
 
 
 @singledispatch

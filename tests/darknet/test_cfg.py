@@ -20,13 +20,15 @@ CONV = "[convolutional]\nfilters=4\nsize=3\npad=1\nactivation=leaky\n"
 REFUSED = [
     ("empty", "", "x.cfg: is empty: a cfg starts with [net]"),
     ("no net", CONV, "x.cfg:1: the first section is [convolutional]: a cfg starts with [net]"),
-    ("option first", "width=3\n[net]\n", "x.cfg:1: 'width=3' stands before any [section]"),
+    ("option first", "width=3\n[net]\n", "x.cfg:1: 'width=3' stands before any [section]: a cfg starts with [net]"),
     ("open bracket", "[net\nwidth=3\n", "x.cfg:1: '[net' is no [section]"),
     ("no equals", "[net]\nwidth\n", "x.cfg:2: [net]: 'width' is not key=value"),
     ("twice", NET + "width=9\n", "x.cfg:5: [net]: 'width' stands already on line 2"),
     ("missing", "[net]\nwidth=8\nheight=8\n", "x.cfg:1: [net]: 'channels' is missing"),
     ("grey", "[net]\nwidth=8\nheight=8\nchannels=1\n", "x.cfg:4: [net]: channels=1 is not between 3 and 3"),
     ("huge", "[net]\nwidth=8\nheight=99999\nchannels=3\n", "x.cfg:3: [net]: height=99999 is not between 1 and 4096"),
+    ("capitals", "[NET]\n", "x.cfg:1: the first section is [NET]: a cfg starts with [net]"),
+    ("inputs", NET + "inputs=5\n", "x.cfg:5: [net]: inputs=5 is not between 192 and 192"),
     ("no head", NET + CONV, "x.cfg: has no [yolo] or [region] layer: not a detector"),
     (
         "unknown layer",
@@ -146,6 +148,53 @@ REFUSED = [
         "x.cfg:17: layer 4 [yolo]: classes=1, but layer 1 has classes=2",
     ),
     ("too many layers", "[net]\n" + "[dropout]\n" * (MAX_SECTIONS + 1), "x.cfg:2002: has more than 2000 layers"),
+    (
+        "too much memory",
+        "[net]\nwidth=4096\nheight=4096\nchannels=3\n" + "[conv]\nfilters=16\n" * 5 + TAIL,
+        "x.cfg:13: layer 4 [convolutional]: up to here a photo takes 1342177280 elements: at most 1073741824 are possible",
+    ),
+    (
+        "too much work",
+        "[net]\nwidth=4096\nheight=4096\nchannels=3\n[conv]\nfilters=16\nsize=63\npad=1\n" + TAIL,
+        (
+            "x.cfg:5: layer 0 [convolutional]: up to here a photo takes 3196260974592 multiplications: "
+            "at most 1099511627776 are possible"
+        ),
+    ),
+    (
+        "too large a pool",
+        "[net]\nwidth=4096\nheight=4096\nchannels=3\n" + "[maxpool]\nsize=64\nstride=1\n" * 6 + TAIL,
+        (
+            "x.cfg:20: layer 5 [maxpool]: up to here a photo takes 1236950581248 multiplications: "
+            "at most 1099511627776 are possible"
+        ),
+    ),
+    (
+        "coordinates of YOLOv4-CSP",
+        NET + CONV + "[yolo]\nanchors=1,1\nnew_coords=1\n",
+        "x.cfg:12: layer 1 [yolo]: new_coords=1 changes what Darknet computes: only new_coords=0 is possible",
+    ),
+    (
+        "suppression by distance",
+        NET + CONV + "[yolo]\nanchors=1,1\nnms_kind=diounms\n",
+        (
+            "x.cfg:12: layer 1 [yolo]: nms_kind=diounms changes what Darknet computes: "
+            "only nms_kind=default or nms_kind=greedynms is possible"
+        ),
+    ),
+    (
+        "word tree",
+        NET + CONV + "[region]\nanchors=1,1\ntree=data/9k.tree\n",
+        "x.cfg:12: layer 1 [region]: tree=data/9k.tree changes what Darknet computes: the key is not followed here",
+    ),
+    (
+        "weighted shortcut",
+        NET + CONV + "[shortcut]\nfrom=-1\nweights_type=per_feature\n",
+        (
+            "x.cfg:12: layer 1 [shortcut]: weights_type=per_feature changes what Darknet computes: "
+            "only weights_type=none is possible"
+        ),
+    ),
     ("long list", NET + CONV + "[route]\nlayers=" + "0," * 1001 + "\n", None),
 ]
 
@@ -157,6 +206,23 @@ def test_parse_refuses_and_names_line_and_layer(text: str, message: str | None) 
     assert str(caught.value) == (
         message or "x.cfg:11: layer 1 [route]: layers lists 1001 values: 1 to 1000 are possible"
     )
+
+
+@pytest.mark.parametrize("text", ["{}", "[{}]", "[net]\n{}", NET + "{}=1", NET + "[conv]\nactivation={}", NET + "[{}]"])
+def test_errors_repeat_little_of_a_long_line(text: str) -> None:
+    with pytest.raises(CfgError, match="x{38}…") as caught:
+        parse_network(text.format("x" * 10_000), path="x.cfg")
+    assert len(str(caught.value)) < 400
+
+
+def test_keys_of_training_and_values_without_effect_are_taken() -> None:
+    text = NET.replace("channels", "B1=.9\nlearning_rate_min=.1\ninputs=192\nuse_cuda_graph=0\nchannels")
+    text += CONV + "dilation=1\nantialiasing=0\ntrain_only_bn=1\nlearning_rate=.5\ndot=0\n"
+    text += "[maxpool]\nsize=3\nstride=1\nmaxpool_depth=0\n[route]\nlayers=-1\nwait_stream=1\n"
+    text += "[shortcut]\nfrom=-2\nweights_type=none\n" + TAIL + "new_coords=0\nnms_kind=greedynms\nbeta_nms=.6\n"
+    plain = "[maxpool]\nsize=3\nstride=1\n[route]\nlayers=-1\n[shortcut]\nfrom=-2\n"
+    found, expected = parse_network(text).layers, parse_network(NET + CONV + plain + TAIL).layers
+    assert [layer.op for layer in found] == [layer.op for layer in expected]
 
 
 # what the file is, its bytes, a part of the message
