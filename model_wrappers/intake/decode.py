@@ -21,13 +21,15 @@ _SMOOTH = np.array([[1, 1, 1], [1, 5, 1], [1, 1, 1]], dtype=np.float32) / 13  # 
 def decode(photo: bytes) -> Pixels:
     """uint8 [H, W, 3] RGB, upright. Grey, palette, alpha, 16-bit and CMYK photos come out as they look."""
     encoded = np.frombuffer(photo, dtype=np.uint8)
-    has_alpha = photo.startswith((b"\x89PNG", b"RIFF", b"GIF8", b"II*\0", b"MM\0*"))
+    may_be_clear = photo.startswith((b"\x89PNG", b"RIFF", b"GIF8", b"II*\0", b"MM\0*"))
     try:
-        pixels = cv2.imdecode(encoded, cv2.IMREAD_UNCHANGED if has_alpha else cv2.IMREAD_COLOR)
+        pixels = cv2.imdecode(encoded, cv2.IMREAD_UNCHANGED if may_be_clear else cv2.IMREAD_COLOR_RGB)
     except cv2.error as exc:
         raise PhotoError(IMAGE_UNDECODABLE, f"The photo cannot be decoded: {exc.err}.") from exc
     if pixels is None:
         raise PhotoError(IMAGE_UNDECODABLE, "The photo cannot be decoded: its data does not match its header.")
+    if not may_be_clear:
+        return pixels.astype(np.uint8, copy=False)  # IMREAD_COLOR_RGB: eight bits, three channels, upright
     return _rgb(turned(_eight_bits(pixels), stored_orientation(photo)))
 
 
