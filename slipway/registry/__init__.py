@@ -1,20 +1,35 @@
-"""Names of models → one version with its digest and place."""
+"""Names of models → one version with its digest and place; where aliases point, and moving them."""
 
-from slipway.registry.errors import InvalidModelUri, ModelNotFound, RegistryError, RegistryRefused, RegistryUnavailable
+from slipway.registry.aliases import ALIAS_TAG, AliasMove, Pointer, move_alias, read_aliases
+from slipway.registry.errors import (
+    InvalidModelUri,
+    InvalidMove,
+    ModelNotFound,
+    RegistryError,
+    RegistryRefused,
+    RegistryUnavailable,
+)
 from slipway.registry.reference import ModelReference, is_model_reference, parse_model_reference
-from slipway.registry.resolve import DIGEST_TAG, RegistryAddress, ResolvedModel, resolve
+from slipway.registry.resolve import DIGEST_TAG, ResolvedModel, resolve
+from slipway.registry.rest import RegistryAddress
 
 __all__ = [
+    "ALIAS_TAG",
     "DIGEST_TAG",
+    "AliasMove",
     "InvalidModelUri",
+    "InvalidMove",
     "ModelNotFound",
     "ModelReference",
+    "Pointer",
     "RegistryAddress",
     "RegistryError",
     "RegistryRefused",
     "RegistryUnavailable",
     "ResolvedModel",
     "is_model_reference",
+    "move_alias",
     "parse_model_reference",
+    "read_aliases",
     "resolve",
 ]

@@ -4,7 +4,8 @@ RegistryError
 ├── RegistryUnavailable   temporary: no answer, 5xx, 429
 ├── RegistryRefused       permanent: 401, 403
 ├── ModelNotFound         permanent: no such model, version or alias
-└── InvalidModelUri       permanent: the URI does not read as one
+├── InvalidModelUri       permanent: the URI does not read as one
+└── InvalidMove           permanent: a move of an alias without its author, or with too long a reason
 """
 
 from __future__ import annotations
@@ -32,3 +33,7 @@ class ModelNotFound(RegistryError):
 
 class InvalidModelUri(RegistryError):
     """Not one of ``models:/name@alias``, ``models:/name/3``."""
+
+
+class InvalidMove(RegistryError):
+    """A move of an alias that says too little or too much about itself."""
