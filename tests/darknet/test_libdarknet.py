@@ -1,6 +1,10 @@
 from __future__ import annotations
 
+import gc
+import signal
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -45,23 +49,32 @@ def test_missing_library_says_how_to_install_it(tmp_path: Path, monkeypatch: pyt
 
 
 CHILD = """
-import sys
+import json, sys
 {before}
 sys.stdin.buffer.readline()
+print(json.dumps({size}), flush=True)
+request = json.loads(sys.stdin.buffer.readline() or "{{}}")
+sys.stdin.buffer.read(request.get("bytes", 0))
 {answer}
-sys.stdout.flush()
-{after}
 """
+SIZE = {"shapes": [], "size": [2 * CELL, 2 * CELL]}
 
 
 @pytest.fixture
-def fake_child(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[Path, Path]:
-    """A model, and a child of a test's own writing in place of libdarknet's."""
+def fake_child(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., DarknetProcess]:
+    """A model, and a child of a test's own writing in place of libdarknet's; temporary files go to ``temporary``."""
     folder = write_handmade_model(tmp_path / "model")
     (tmp_path / "lib.so").touch()
+    (tmp_path / "temporary").mkdir()
     monkeypatch.setenv("LIBDARKNET", str(tmp_path / "lib.so"))
     monkeypatch.setattr(libdarknet_child, "__file__", str(tmp_path / "child.py"))
-    return folder, tmp_path / "child.py"
+    monkeypatch.setattr(libdarknet.tempfile, "tempdir", str(tmp_path / "temporary"))
+
+    def start(before: str = "", answer: str = "", size: dict[str, Any] = SIZE) -> DarknetProcess:
+        (tmp_path / "child.py").write_text(CHILD.format(before=before, answer=answer, size=size))
+        return DarknetProcess(folder / "cells.cfg", folder / "cells.weights", threads=1)
+
+    return start
 
 
 @pytest.mark.parametrize(
@@ -69,20 +82,77 @@ def fake_child(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[Path, P
     [
         ({"before": "sys.exit('cannot open it')"}, r"ended with exit code 1 at 'size': cannot open it"),
         ({"before": "import os; os.abort()"}, r"ended with exit code -6 at 'size'"),
-        ({"answer": "print('x' * 2000000)"}, r"a line of its answer is above"),
-        ({"answer": "print('{\"shapes\": [[1024, 1024, 1024]]}')"}, r"an answer of 4294967296 bytes is above"),
-        ({"answer": 'print(\'{"shapes": [], "size": [1, 2]}\')'}, r"read an input of \[1, 2\], not \[64, 64\]"),
-        ({"answer": "sys.stdin.buffer.read()"}, r"gave no answer to 'size' within 0.5 s"),
+        ({"size": {"shapes": [], "size": [1, 2]}}, r"read an input of \[1, 2\], not \[64, 64\]"),
+        ({"size": {"shapes": []}}, r"read an input of None, not \[64, 64\]"),
     ],
 )
-def test_child_that_fails_is_an_error_of_ours(
-    fake_child: tuple[Path, Path], parts: dict[str, str], message: str
+def test_child_that_fails_to_start_is_an_error_and_leaves_nothing(
+    fake_child: Callable[..., DarknetProcess], tmp_path: Path, parts: dict[str, Any], message: str
 ) -> None:
-    folder, child = fake_child
-    child.write_text(CHILD.format(**{"before": "", "answer": "", "after": "", **parts}))
-    timeout_s = 0.5 if "no answer" in message else 30.0
     with pytest.raises(EngineError, match=message):
-        DarknetProcess(folder / "cells.cfg", folder / "cells.weights", threads=1, timeout_s=timeout_s)
+        fake_child(**parts)
+    assert list((tmp_path / "temporary").iterdir()) == []
+
+
+def test_program_that_cannot_be_started_leaves_nothing(
+    fake_child: Callable[..., DarknetProcess], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(libdarknet.sys, "executable", str(tmp_path / "gone"))
+    with pytest.raises(FileNotFoundError):
+        fake_child()
+    assert list((tmp_path / "temporary").iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("answer", "message"),
+    [
+        ("sys.exit(3)", r"ended with exit code 3 at 'layers'"),
+        ("print('what?')", r"its answer to 'layers' is not JSON with shapes: 'what\?'"),
+        ("print(json.dumps({'shapes': []}))", r"layers \[0\]: libdarknet gives \[\], not \["),
+    ],
+)
+def test_answer_that_is_none_ends_the_child_and_leaves_nothing(
+    fake_child: Callable[..., DarknetProcess], tmp_path: Path, answer: str, message: str
+) -> None:
+    process = fake_child(answer=answer)
+    planes = to_planes(np.zeros((2 * CELL, 2 * CELL, 3), np.uint8))
+    with pytest.raises(EngineError, match=message):
+        process.layers(planes, [0])
+    process.close()
+    assert list((tmp_path / "temporary").iterdir()) == []
+    with pytest.raises(EngineError, match="libdarknet: this process is closed"):
+        process.layers(planes, [0])
+
+
+@pytest.mark.parametrize(
+    ("answer", "message"),
+    [
+        ("print(json.dumps({'shapes': []}))", "a.jpg: libdarknet's answer has no boxes: KeyError"),
+        ("print(json.dumps({'shapes': [], 'boxes': [[1]]}))", "a.jpg: libdarknet's answer has no boxes: TypeError"),
+    ],
+)
+def test_boxes_of_another_form_are_an_error(
+    fake_child: Callable[..., DarknetProcess], answer: str, message: str
+) -> None:
+    with pytest.raises(EngineError, match=message):
+        fake_child(answer=answer).detect(Path("a.jpg"))
+
+
+def test_pictures_of_another_number_are_an_error(fake_child: Callable[..., DarknetProcess]) -> None:
+    with pytest.raises(EngineError, match=r"a\.jpg: libdarknet gives 0 pictures, not two"):
+        fake_child(answer="print(json.dumps({'shapes': []}))").letterbox(Path("a.jpg"))
+
+
+def test_forgotten_process_is_ended_and_its_files_removed(
+    fake_child: Callable[..., DarknetProcess], tmp_path: Path
+) -> None:
+    process = fake_child()
+    child = process._pipe._child
+    assert len(list((tmp_path / "temporary").iterdir())) == 1
+    del process
+    gc.collect()
+    assert child.returncode == -signal.SIGKILL
+    assert list((tmp_path / "temporary").iterdir()) == []
 
 
 @pytest.mark.darknet
