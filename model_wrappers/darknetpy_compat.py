@@ -38,12 +38,12 @@ class Detector:
         ``nms`` 0 keeps overlapping boxes. ``hier_thresh`` is for word trees, which this library refuses: it is only checked.
 
         Raises:
-            PhotoError: the file is no photo. ValueError: a threshold is not within 0..1.
+            PhotoError: the file is no photo, or larger than ``MAX_PHOTO_BYTES``. ValueError: a threshold is not within 0..1.
         """
         for name, value in (("thresh", thresh), ("hier_thresh", hier_thresh), ("nms", nms)):
             if not 0 <= value <= 1:
                 raise ValueError(f"{name}={value}: a number from 0 to 1 is expected")
-        pixels = photo.decode(Path(path).read_bytes())
+        pixels = photo.read(Path(path)).decode()
         found = self._detector.detect(pixels, confidence=thresh, iou=nms or NO_NMS)
         return [
             {
@@ -61,7 +61,10 @@ class Detector:
 def names_of_data(path: Path) -> Path:
     """The names file of a ``.data`` file: from the working folder as in Darknet, else from the file's own or the one above."""
     with path.open("rb") as file:
-        text = file.read(MAX_DATA_BYTES).decode(errors="replace")
+        data = file.read(MAX_DATA_BYTES + 1)
+    if len(data) > MAX_DATA_BYTES:
+        raise NamesError(str(path), f"is larger than {MAX_DATA_BYTES:,} bytes: a Darknet .data file has a few lines")
+    text = data.decode(errors="replace")
     options = dict(
         _option(line) for line in text.splitlines() if "=" in line and not line.lstrip().startswith(("#", ";"))
     )

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from model_wrappers.model_sums import SUMS_NAME, digest_of_sums, read_sums, sums_of_folder
+
 IDENTITY_NAME = ".slipway-model.json"
-SUMS_NAME = "SHA256SUMS"
 MAX_IDENTITY_BYTES = 64 << 10
 
 
@@ -29,16 +29,18 @@ def load_identity(folder: Path) -> ModelIdentity:
     """Read ``.slipway-model.json``; without it: the folder's name, no version, and the digest of its files.
 
     Raises:
-        ValueError: the file is there but is not ``{name, version, digest, uri}`` of texts.
+        ValueError: the file is there but is too large, or is not ``{name, version, digest, uri}`` of texts.
     """
     path = folder / IDENTITY_NAME
     if not path.is_file():
         return ModelIdentity(folder.resolve().name, "", folder_digest(folder), folder.resolve().as_uri())
     with path.open("rb") as file:
         data = file.read(MAX_IDENTITY_BYTES + 1)
+    if len(data) > MAX_IDENTITY_BYTES:
+        raise ValueError(f"{path}: is larger than {MAX_IDENTITY_BYTES:,} bytes: one short JSON object is expected")
     try:
         document = json.loads(data)
-    except ValueError as exc:
+    except (ValueError, RecursionError) as exc:
         raise ValueError(f"{path}: is not JSON: {exc}") from exc
     keys = ("name", "version", "digest", "uri")
     if not isinstance(document, dict) or not all(isinstance(document.get(key), str) for key in keys):
@@ -47,26 +49,6 @@ def load_identity(folder: Path) -> ModelIdentity:
 
 
 def folder_digest(folder: Path) -> str:
-    """The digest of SHA256SUMS, or of what it would say."""
+    """The digest of SHA256SUMS, or of what it would say. Raises ``SumsError`` where the file is too large to be one."""
     sums = folder / SUMS_NAME
-    return digest_of_sums(sums.read_bytes() if sums.is_file() else sums_of_folder(folder).encode())
-
-
-def digest_of_sums(sums: bytes) -> str:
-    """A version's digest: ``sha256:`` and the SHA-256 of its SHA256SUMS."""
-    return f"sha256:{hashlib.sha256(sums).hexdigest()}"
-
-
-def sums_of_folder(folder: Path) -> str:
-    """What SHA256SUMS says: ``<hex digest>  <relative path>`` a line, sorted by path; not itself, not the identity."""
-    return "".join(f"{_file_sha256(folder / name)}  {name}\n" for name in _files(folder))
-
-
-def _files(folder: Path) -> list[str]:
-    paths = (path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
-    return sorted(name for name in paths if name not in (IDENTITY_NAME, SUMS_NAME))
-
-
-def _file_sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+    return digest_of_sums(read_sums(sums) if sums.is_file() else sums_of_folder(folder).encode())

@@ -6,12 +6,11 @@ the boxes in photos that people know. A model that fails is refused here, in the
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -27,13 +26,20 @@ from model_wrappers.darknet.folder import ModelFolder
 from model_wrappers.darknet.layers import Head, Network, Shape
 from model_wrappers.darknet.letterbox import Pixels, Size, letterbox
 from model_wrappers.darknet.provenance import file_sha256
-from model_wrappers.darknet.timing import TOLERANCE, EngineTiming, difference, fastest, time_engines
+from model_wrappers.darknet.timing import TOLERANCE, EngineTiming, Floats, difference, fastest, time_engines
 from model_wrappers.darknet.weights import Weights, load_weights
+
+if TYPE_CHECKING:
+    from model_wrappers.photo import PhotoFile
 
 MAX_PHOTOS = 8
 MAX_PICTURE_SIDE = 960  # of a drawn photo in the report, pixels
 JPEG_QUALITY = 85
 NOISE = "seeded noise"  # what the layers are compared on where no photo is given
+LAYERS_NOTE = (
+    "The layers are those of the compiled graph with every layer as an output. The graph that is saved and served returns the "
+    "heads only, so that an engine may fuse the layers before them: what it computes is compared engine by engine."
+)
 _SEED = 0
 
 
@@ -88,6 +94,7 @@ class Proof:
         document = asdict(self)
         document["worst_difference"] = self.worst.difference
         document["tolerance"] = TOLERANCE
+        document["layers_note"] = LAYERS_NOTE
         document["photos"] = [
             {
                 "name": photo.name,
@@ -113,18 +120,17 @@ def prove(
     """Check, compare, time and look.
 
     Raises:
-        CfgError, WeightsError, NamesError: the files do not belong together. PhotoError: one is no photo.
-        ProofError: a layer differs by more than ``timing.TOLERANCE``. EngineError: no engine is within it.
+        CfgError, WeightsError, NamesError: the files do not belong together. PhotoError, OSError: one is no photo.
+        ProofError: too many photos, or a layer differs by more than ``timing.TOLERANCE``. EngineError: no engine is within it.
     """
     if len(photos) > MAX_PHOTOS:
         raise ProofError(f"{len(photos)} photos: a proof shows at most {MAX_PHOTOS}")
     summary = check(cfg, weights, names)
-    network = load_network(cfg)
-    loaded = load_weights(weights, network)
-    decoded = [(path, _decode(path)) for path in photos]
     size = Size(summary.width, summary.height)
-    pixels = letterbox(decoded[0][1], size) if decoded else _noise(size)
-    layers, heads = compare_layers(network, loaded, pixels)
+    opened = [_open(path, size) for path in photos]
+    pixels = opened[0].letterboxed if opened else _noise(size)
+    network = load_network(cfg)
+    layers, heads = compare_layers(network, load_weights(weights, network), pixels)
     files = ModelFolder(cfg, weights, names)
     used = threads or engine_threads()
     timings = time_engines(files, pixels, heads, threads=used, names=engines)
@@ -140,13 +146,13 @@ def prove(
         engine=best.engine,
         threads=used,
         machine=machine_name(),
-        photos=tuple(_golden(path, rgb, detector) for path, rgb in decoded),
+        photos=tuple(_golden(one, detector) for one in opened),
     )
 
 
 def compare_layers(
     network: Network, weights: Weights, pixels: Pixels
-) -> tuple[tuple[LayerParity, ...], list[reference.Floats]]:
+) -> tuple[tuple[LayerParity, ...], list[Floats]]:
     """Every layer of the compiled graph beside the plain forward pass, and that pass's raw heads."""
     from model_wrappers.darknet.compiler import compile_network
     from model_wrappers.darknet.engines.onnx_runtime import open_graph
@@ -172,19 +178,29 @@ def _noise(size: Size) -> Pixels:
     return np.random.default_rng(_SEED).integers(0, 256, (size.height, size.width, 3), np.uint8)
 
 
-def _decode(path: Path) -> Pixels:
+@dataclass(frozen=True, eq=False)
+class _OpenedPhoto:
+    """A photo that can be decoded. It is kept encoded: eight of 50 megapixels are a gigabyte as pixels."""
+
+    file: PhotoFile
+    size: Size
+    letterboxed: Pixels
+
+
+def _open(path: Path, net: Size) -> _OpenedPhoto:
     from model_wrappers import photo  # with it comes the image library
 
-    return photo.decode(path.read_bytes())
+    file = photo.read(path)
+    rgb = file.decode()
+    return _OpenedPhoto(file, Size(rgb.shape[1], rgb.shape[0]), letterbox(rgb, net))
 
 
-def _golden(path: Path, rgb: Pixels, detector: Detector) -> GoldenPhoto:
+def _golden(opened: _OpenedPhoto, detector: Detector) -> GoldenPhoto:
     from model_wrappers.darknet.draw import draw_jpeg
 
-    detections = tuple(detector.detect(rgb))
-    picture = draw_jpeg(rgb, detections, max_side=MAX_PICTURE_SIDE, quality=JPEG_QUALITY)
-    digest = hashlib.sha256(path.read_bytes()).hexdigest()
-    return GoldenPhoto(path.name, digest, Size(rgb.shape[1], rgb.shape[0]), detections, picture)
+    detections = tuple(detector.detect_letterboxed(opened.letterboxed, opened.size))
+    picture = draw_jpeg(opened.file.decode(), detections, max_side=MAX_PICTURE_SIDE, quality=JPEG_QUALITY)
+    return GoldenPhoto(opened.file.path.name, opened.file.sha256, opened.size, detections, picture)
 
 
 def render_json(proof: Proof) -> str:

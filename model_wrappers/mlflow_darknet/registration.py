@@ -1,0 +1,180 @@
+"""A model into MLflow: proved first, then logged, registered as a version, and told about in the version's tags."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Mapping, Sequence
+from importlib import import_module
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from model_wrappers.mlflow_darknet.layout import (
+    FLAVOR_NAME,
+    LOADER_MODULE,
+    PROOF_FOLDER,
+    SourceFiles,
+    check_file_names,
+)
+from model_wrappers.model_sums import SUMS_NAME, digest_of_sums, parse_sums, read_sums
+
+if TYPE_CHECKING:
+    from mlflow.models.model import ModelInfo
+
+    from model_wrappers.darknet.proof import Proof
+
+DIGEST_TAG = "slipway.digest"
+LICENCE_TAG = "licence"
+OWN_PREFIXES = ("slipway.", "sha256.", "proof.", LICENCE_TAG)  # tags that are measured, not said
+
+
+def log_model(
+    *,
+    cfg: str | Path,
+    weights: str | Path,
+    names: str | Path,
+    name: str = "model",
+    registered_model_name: str | None = None,
+    aliases: Sequence[str] = (),
+    tags: Mapping[str, str] | None = None,
+    licence: str = "",
+    photos: Sequence[Path] = (),
+    input_example: Any = None,
+    metadata: Mapping[str, Any] | None = None,
+    code_paths: Sequence[str | Path] | None = None,
+    pip_requirements: Sequence[str] | None = None,
+) -> ModelInfo:
+    """Log the model to the current MLflow run (or to none) and, with a registered name, register a version.
+
+    The version is tagged with its digest, each file's SHA-256 and what the proof says, described by the proof's summary, and
+    pointed to by ``aliases`` before this returns.
+
+    Raises:
+        DarknetError, PhotoError, MlflowException: a file, a photo, a name, an alias or a tag is refused; MLflow knows of
+            nothing then.
+    """
+    from mlflow.models import Model
+
+    from model_wrappers.darknet.proof import prove
+
+    files = SourceFiles(Path(cfg), Path(weights), Path(names))
+    check_file_names(files)
+    check_version_labels(registered_model_name, aliases, tags or {})
+    proof = prove(*files, photos=photos, licence=licence)
+    info: ModelInfo = Model.log(
+        artifact_path=None,
+        name=name,
+        flavor=import_module(LOADER_MODULE),
+        flavor_name=FLAVOR_NAME,
+        registered_model_name=registered_model_name,
+        cfg=files.cfg,
+        weights=files.weights,
+        names=files.names,
+        input_example=input_example,
+        licence=licence,
+        proof=proof,
+        metadata=dict(metadata) if metadata else None,
+        code_paths=code_paths,
+        pip_requirements=pip_requirements,
+    )
+    if registered_model_name:
+        version = str(info.registered_model_version)
+        digests = {f"sha256.{kind}": proof.digests[path.name] for kind, path in vars(files).items()}
+        found = {**(tags or {}), **digests, **proof_tags(proof), LICENCE_TAG: licence}
+        tag_version(registered_model_name, version, found)
+        _describe(registered_model_name, version, proof)
+        for alias in aliases:
+            set_alias(registered_model_name, alias, version)
+    return info
+
+
+def check_version_labels(name: str | None, aliases: Sequence[str], tags: Mapping[str, str]) -> None:
+    """Refuse, before anything is logged, what MLflow would refuse once the version is there.
+
+    Raises:
+        MlflowException: a bad name, alias or tag; one without a registered name; a tag whose value is measured.
+    """
+    from mlflow.exceptions import MlflowException
+    from mlflow.utils.validation import (
+        _validate_model_alias_name,
+        _validate_model_alias_name_reserved,
+        _validate_model_name,
+        _validate_model_version_tag,
+    )
+
+    if name is None:
+        if aliases or tags:
+            raise MlflowException.invalid_parameter_value(
+                "aliases and tags are a version's: registered_model_name is missing"
+            )
+        return
+    _validate_model_name(name)
+    for alias in aliases:
+        _validate_model_alias_name(alias)  # type: ignore[no-untyped-call]
+        _validate_model_alias_name_reserved(alias)  # type: ignore[no-untyped-call]
+    for key, value in tags.items():
+        _validate_model_version_tag(key, value)  # type: ignore[no-untyped-call]
+        if key.startswith(OWN_PREFIXES):
+            raise MlflowException.invalid_parameter_value(
+                f"tag {key!r} is set by the registration itself: name it otherwise"
+            )
+
+
+def proof_tags(proof: Proof) -> dict[str, str]:
+    """What ``slipway model show`` prints of a proof."""
+    from model_wrappers.darknet.proof_report import REPORT_NAME
+    from model_wrappers.darknet.timing import TOLERANCE
+
+    worst = proof.worst.difference
+    timings = sorted((one for one in proof.timings if one.is_usable), key=lambda one: one.milliseconds)
+    return {
+        "proof.parity": f"{len(proof.layers)} layers, worst {worst:.1e} of {TOLERANCE:g} allowed, on {proof.compared_on}",
+        "proof.engine": proof.engine,
+        "proof.engines": ", ".join(f"{one.engine} {one.milliseconds:.1f} ms" for one in timings),
+        "proof.machine": f"{proof.machine}, {proof.threads} threads",
+        "proof.report": f"{PROOF_FOLDER}/{REPORT_NAME}",
+    }
+
+
+def tag_version(name: str, version: str, tags: Mapping[str, str]) -> str:
+    """Read a version's SHA256SUMS back from the artifact store and store its digest, and ``tags``, as version tags.
+
+    Returns the digest, ``sha256:<hex>``.
+
+    Raises:
+        MlflowException: there is no such version, or no SHA256SUMS in it. SumsError: the file is none.
+    """
+    import mlflow
+
+    client = mlflow.MlflowClient()
+    source = client.get_model_version_download_uri(name, version)
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(mlflow.artifacts.download_artifacts(f"{source.rstrip('/')}/{SUMS_NAME}", dst_path=folder))
+        sums = read_sums(path)
+        parse_sums(sums, path=path)
+    digest = digest_of_sums(sums)
+    for key, value in {**tags, DIGEST_TAG: digest}.items():  # the digest last: it says the rest is there
+        if value:
+            client.set_model_version_tag(name, version, key, value)
+    return digest
+
+
+def _describe(name: str, version: str, proof: Proof) -> None:
+    import mlflow
+
+    from model_wrappers.darknet.proof_summary import render_summary
+
+    mlflow.MlflowClient().update_model_version(name, version, description=render_summary(proof))
+
+
+def set_alias(name: str, alias: str, version: str) -> str | None:
+    """Point ``alias`` at a version; the version that it pointed at before.
+
+    Raises:
+        MlflowException: there is no such model or version, or the alias is a reserved word.
+    """
+    import mlflow
+
+    client = mlflow.MlflowClient()
+    before = dict(client.get_registered_model(name).aliases).get(alias)
+    client.set_registered_model_alias(name, alias, version)
+    return None if before is None else str(before)
