@@ -17,23 +17,10 @@ import numpy.typing as npt
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
+from model_wrappers.darknet import layers
 from model_wrappers.darknet.cfg import load_network
 from model_wrappers.darknet.errors import WeightsError
-from model_wrappers.darknet.layers import (
-    IMAGE,
-    Activation,
-    Convolutional,
-    Dropout,
-    Layer,
-    MaxPool,
-    Network,
-    Region,
-    Reorg,
-    Route,
-    Shortcut,
-    Upsample,
-    Yolo,
-)
+from model_wrappers.darknet.layers import IMAGE, LEAKY_SLOPE, NORM_EPSILON, Activation, Layer, Network
 from model_wrappers.darknet.provenance import CFG_KEY, WEIGHTS_KEY, file_sha256
 from model_wrappers.darknet.weights import Floats, Parameters, Weights, load_weights
 
@@ -41,8 +28,6 @@ OPSET = 13
 IR_VERSION = 8
 PRODUCER = "model_wrappers.darknet"
 INPUT_NAME = "images"
-NORM_EPSILON = 1e-6  # pjreddie, normalize_cpu: added to the square root of the variance, not to the variance
-LEAKY_SLOPE = 0.1
 
 
 def compile_files(cfg: Path, weights: Path) -> bytes:
@@ -52,8 +37,9 @@ def compile_files(cfg: Path, weights: Path) -> bytes:
         CfgError, WeightsError: a file is not what it must be.
     """
     network = load_network(cfg)
+    checked = load_weights(weights, network)  # before it is hashed: a file of any size is refused at once
     metadata = {CFG_KEY: file_sha256(cfg), WEIGHTS_KEY: file_sha256(weights)}
-    return compile_network(network, load_weights(weights, network), metadata=metadata, path=str(weights))
+    return compile_network(network, checked, metadata=metadata, path=str(weights))
 
 
 def compile_network(
@@ -106,10 +92,10 @@ class _Graph:
         channels, height, width = self._network.input
         return helper.make_tensor_value_info(INPUT_NAME, TensorProto.UINT8, ["N", height, width, channels])
 
-    def outputs(self, layers: Sequence[Layer]) -> list[onnx.ValueInfoProto]:
+    def outputs(self, wanted: Sequence[Layer]) -> list[onnx.ValueInfoProto]:
         """Each wanted layer under its own name: several layers may share one tensor (dropout, a route of one)."""
         infos = []
-        for layer in layers:
+        for layer in wanted:
             name = f"{layer.kind}_{layer.index}"
             self._node("Identity", [self._tensors[layer.index]], name)
             infos.append(helper.make_tensor_value_info(name, TensorProto.FLOAT, ["N", *layer.shape]))
@@ -128,23 +114,23 @@ class _Graph:
     def _render(self, layer: Layer, sources: list[str]) -> str:
         name = f"layer_{layer.index}"
         match layer.op:
-            case Convolutional() as op:
+            case layers.Convolutional() as op:
                 out = self._convolution(layer, op, sources[0], name)
-            case MaxPool() as op:
+            case layers.MaxPool() as op:
                 out = self._maxpool(layer, op, sources[0], name)
-            case Upsample() as op:
+            case layers.Upsample() as op:
                 out = self._upsample(op, sources[0], name)
-            case Route() as op:
+            case layers.Route() as op:
                 out = self._route(layer, op, sources, name)
-            case Shortcut() as op:
+            case layers.Shortcut() as op:
                 out = self._activate(op.activation, self._node("Add", sources, f"{name}_sum"), name)
-            case Reorg() as op:
+            case layers.Reorg() as op:
                 out = self._reorg(layer, op, sources[0], name)
-            case Dropout() | Yolo() | Region():
+            case layers.Dropout() | layers.Yolo() | layers.Region():
                 out = sources[0]
         return out
 
-    def _convolution(self, layer: Layer, op: Convolutional, source: str, name: str) -> str:
+    def _convolution(self, layer: Layer, op: layers.Convolutional, source: str, name: str) -> str:
         kernels, biases = fold_batch_norm(self._weights.parameters[layer.index])
         if not (np.isfinite(kernels).all() and np.isfinite(biases).all()):
             raise WeightsError(self._path, f"layer {layer.index} [convolutional]: batch norm overflows float32")
@@ -156,7 +142,7 @@ class _Graph:
         )
         return self._activate(op.activation, out, name)
 
-    def _maxpool(self, layer: Layer, op: MaxPool, source: str, name: str) -> str:
+    def _maxpool(self, layer: Layer, op: layers.MaxPool, source: str, name: str) -> str:
         shape = self._network.source_shape(layer.inputs[0])
         before = op.padding // 2
         after = [
@@ -166,7 +152,7 @@ class _Graph:
         pads = [before, before, *after]
         return self._node("MaxPool", [source], name, kernel_shape=[op.size] * 2, pads=pads, strides=[op.stride] * 2)
 
-    def _upsample(self, op: Upsample, source: str, name: str) -> str:
+    def _upsample(self, op: layers.Upsample, source: str, name: str) -> str:
         scales = self._constant(f"{name}_scales", np.array([1, 1, op.stride, op.stride], np.float32))
         rule = {"mode": "nearest", "coordinate_transformation_mode": "asymmetric", "nearest_mode": "floor"}
         out = self._node("Resize", [source, "", scales], f"{name}_resized", **rule)
@@ -174,7 +160,7 @@ class _Graph:
             return out
         return self._node("Mul", [out, self._constant(f"{name}_factor", np.array(op.scale, np.float32))], name)
 
-    def _route(self, layer: Layer, op: Route, sources: list[str], name: str) -> str:
+    def _route(self, layer: Layer, op: layers.Route, sources: list[str], name: str) -> str:
         if op.groups > 1:
             sources = [
                 self._slice(source, self._network.source_shape(index).channels // op.groups, op, f"{name}_{place}")
@@ -182,13 +168,13 @@ class _Graph:
             ]
         return sources[0] if len(sources) == 1 else self._node("Concat", sources, name, axis=1)
 
-    def _slice(self, source: str, channels: int, op: Route, name: str) -> str:
+    def _slice(self, source: str, channels: int, op: layers.Route, name: str) -> str:
         start = self._constant(f"{name}_start", np.array([op.group_id * channels], np.int64))
         end = self._constant(f"{name}_end", np.array([(op.group_id + 1) * channels], np.int64))
         axis = self._constant(f"{name}_axis", np.array([1], np.int64))
         return self._node("Slice", [source, start, end, axis], f"{name}_slice")
 
-    def _reorg(self, layer: Layer, op: Reorg, source: str, name: str) -> str:
+    def _reorg(self, layer: Layer, op: layers.Reorg, source: str, name: str) -> str:
         """Darknet's ``reorg_cpu``: the buffer is read as if it had the other shape, hence two reshapes."""
         channels, height, width = self._network.source_shape(layer.inputs[0])
         step, outer = op.stride, channels // (op.stride * op.stride)

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
 Activation = Literal["leaky", "linear", "relu", "relu6", "logistic", "mish", "swish"]
+LEAKY_SLOPE = 0.1
+NORM_EPSILON = 1e-6  # pjreddie, normalize_cpu: added to the square root of the variance, not to the variance
 IMAGE = -1  # the index that stands for the photo where a layer's inputs are listed
 
 

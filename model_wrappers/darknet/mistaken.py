@@ -20,7 +20,10 @@ _BINARY = (
     (b"\xff\xd8\xff", "a JPEG picture"),
     (b"\x80\x02", "a Python pickle"),
     (b"\x89HDF", "an HDF5 file (Keras weights?)"),
+    (b"Rar!", "a RAR archive: unpack it first"),
+    (b"7z\xbc\xaf", "a 7z archive: unpack it first"),
 )
+_ONNX = re.compile(rb"\x08[\x03-\x0f]\x12")  # ModelProto: ir_version, then the producer's name
 
 
 def mistaken_for(data: bytes, wanted: Wanted) -> str:
@@ -36,6 +39,8 @@ def _other_format(head: bytes, wanted: Wanted) -> str:
     if start.startswith(b"version https://git-lfs"):
         return f"is a Git LFS pointer, not Darknet {wanted}: run `git lfs pull`"
     found = next((what for magic, what in _BINARY if head.startswith(magic)), "")
+    if not found and _ONNX.match(head):
+        found = "an ONNX graph"
     return f"is {found}, not Darknet {wanted}" if found else ""
 
 

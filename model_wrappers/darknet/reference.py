@@ -1,7 +1,7 @@
 """Darknet's forward pass, written plainly: one short function per layer kind, no folding, float32 arrays.
 
-The compiled graph is compared with this layer by layer, in tests and at registration. ``run`` gives the output of every layer; heads give their input,
-as the graph's raw heads do.
+The compiled graph is compared with this layer by layer, in tests and at registration. ``run`` gives the output of every
+layer; heads give their input, as the graph's raw heads do.
 """
 
 from __future__ import annotations
@@ -12,27 +12,13 @@ import numpy as np
 import numpy.typing as npt
 from numpy.lib.stride_tricks import sliding_window_view
 
-from model_wrappers.darknet.layers import (
-    IMAGE,
-    Convolutional,
-    Dropout,
-    Layer,
-    MaxPool,
-    Network,
-    Region,
-    Reorg,
-    Route,
-    Shortcut,
-    Upsample,
-    Yolo,
-)
-from model_wrappers.darknet.weights import Parameters, Weights
-
-Floats = npt.NDArray[np.float32]
+from model_wrappers.darknet import layers
+from model_wrappers.darknet.layers import IMAGE, LEAKY_SLOPE, NORM_EPSILON, Layer, Network
+from model_wrappers.darknet.weights import Floats, Parameters, Weights
 
 ACTIVATIONS: dict[str, Callable[[Floats], Floats]] = {
     "linear": lambda x: x,
-    "leaky": lambda x: np.where(x > 0, x, np.float32(0.1) * x),
+    "leaky": lambda x: np.where(x > 0, x, np.float32(LEAKY_SLOPE) * x),
     "relu": lambda x: np.maximum(x, 0),
     "relu6": lambda x: np.minimum(np.maximum(x, 0), 6),
     "logistic": lambda x: _logistic(x),  # noqa: PLW0108  - it is defined below
@@ -59,24 +45,24 @@ def run(network: Network, weights: Weights, pixels: npt.NDArray[np.uint8]) -> li
 
 def _layer(layer: Layer, sources: list[Floats], parameters: Parameters | None) -> Floats:  # noqa: PLR0911  - a row per kind
     match layer.op:
-        case Convolutional() as op:
+        case layers.Convolutional() as op:
             assert parameters is not None  # noqa: S101  - weights are read for every convolution
             return _convolve(op, sources[0], parameters)
-        case MaxPool() as op:
+        case layers.MaxPool() as op:
             return _maxpool(op, sources[0], layer.shape.height, layer.shape.width)
-        case Upsample() as op:
+        case layers.Upsample() as op:
             return sources[0].repeat(op.stride, axis=1).repeat(op.stride, axis=2) * np.float32(op.scale)
-        case Route() as op:
+        case layers.Route() as op:
             return np.concatenate([np.split(source, op.groups)[op.group_id] for source in sources])
-        case Shortcut() as op:
+        case layers.Shortcut() as op:
             return ACTIVATIONS[op.activation](sources[0] + sources[1])
-        case Reorg() as op:
+        case layers.Reorg() as op:
             return _reorg(op, sources[0]).reshape(layer.shape)
-        case Dropout() | Yolo() | Region():
+        case layers.Dropout() | layers.Yolo() | layers.Region():
             return sources[0]
 
 
-def _convolve(op: Convolutional, image: Floats, parameters: Parameters) -> Floats:
+def _convolve(op: layers.Convolutional, image: Floats, parameters: Parameters) -> Floats:
     padded = np.pad(image, ((0, 0), (op.padding, op.padding), (op.padding, op.padding)))
     groups = []
     for channels, kernels in zip(np.split(padded, op.groups), np.split(parameters.kernels, op.groups), strict=True):
@@ -84,7 +70,7 @@ def _convolve(op: Convolutional, image: Floats, parameters: Parameters) -> Float
         groups.append(np.einsum("chwij,fcij->fhw", windows, kernels, optimize=True))
     out = np.concatenate(groups)
     if op.batch_normalize:
-        deviation = np.sqrt(parameters.variances) + np.float32(1e-6)
+        deviation = np.sqrt(parameters.variances) + np.float32(NORM_EPSILON)
         out = (out - _planes(parameters.means)) / _planes(deviation) * _planes(parameters.scales)
     return ACTIVATIONS[op.activation](out + _planes(parameters.biases))
 
@@ -93,7 +79,7 @@ def _planes(values: Floats) -> Floats:
     return values[:, None, None]
 
 
-def _maxpool(op: MaxPool, image: Floats, rows: int, columns: int) -> Floats:
+def _maxpool(op: layers.MaxPool, image: Floats, rows: int, columns: int) -> Floats:
     before, channels = op.padding // 2, image.shape[0]
     out = np.full((channels, rows, columns), -np.inf, np.float32)
     for row in range(rows):
@@ -104,7 +90,7 @@ def _maxpool(op: MaxPool, image: Floats, rows: int, columns: int) -> Floats:
     return out
 
 
-def _reorg(op: Reorg, image: Floats) -> Floats:
+def _reorg(op: layers.Reorg, image: Floats) -> Floats:
     """Pjreddie's loop over the buffer as it stands in ``reorg_cpu``."""
     channels, height, width = image.shape
     step, outer = op.stride, channels // (op.stride * op.stride)

@@ -5,22 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from functools import singledispatch
 
+from model_wrappers.darknet import layers
 from model_wrappers.darknet.errors import CfgError
-from model_wrappers.darknet.layers import (
-    Convolutional,
-    Head,
-    Layer,
-    MaxPool,
-    Network,
-    Op,
-    Region,
-    Reorg,
-    Route,
-    Shape,
-    Shortcut,
-    Upsample,
-    Yolo,
-)
+from model_wrappers.darknet.layers import Head, Layer, Network, Op, Shape
 from model_wrappers.darknet.sections import Section
 
 MAX_ELEMENTS = 1 << 28  # one activation tensor: 1 GiB of float32
@@ -39,9 +26,9 @@ def output_shape(op: Op, sources: Sequence[Shape], section: Section) -> Shape:
     return shape
 
 
-def check_heads(path: str, layers: Sequence[Layer]) -> None:
+def check_heads(path: str, every: Sequence[Layer]) -> None:
     """A detector has one head or more, of one kind, all with the same classes."""
-    heads = [layer for layer in layers if isinstance(layer.op, Head)]
+    heads = [layer for layer in every if isinstance(layer.op, Head)]
     if not heads:
         raise CfgError(path, 0, "has no [yolo] or [region] layer: not a detector")
     first = heads[0]
@@ -77,9 +64,9 @@ def check_cost(network: Network) -> None:
 def _window(network: Network, layer: Layer) -> int:
     """Elements of the input that one of the output looks at."""
     match layer.op:
-        case Convolutional() as op:
+        case layers.Convolutional() as op:
             return network.source_shape(layer.inputs[0]).channels // op.groups * op.size * op.size
-        case MaxPool() as op:
+        case layers.MaxPool() as op:
             return op.size * op.size
         case _:
             return 1
@@ -91,17 +78,17 @@ def _shape(op: Op, sources: Sequence[Shape], section: Section) -> Shape:  # noqa
 
 
 @_shape.register
-def _(op: Convolutional, sources: Sequence[Shape], section: Section) -> Shape:
+def _(op: layers.Convolutional, sources: Sequence[Shape], section: Section) -> Shape:
     source = sources[0]
     if source.channels % op.groups or op.filters % op.groups:
-        raise section.error(f"groups={op.groups} divides not both {source.channels} channels and filters={op.filters}")
+        raise section.error(f"groups={op.groups} does not divide both {source.channels} channels and filters={op.filters}")
     rows = (source.height + 2 * op.padding - op.size) // op.stride + 1
     columns = (source.width + 2 * op.padding - op.size) // op.stride + 1
     return Shape(op.filters, rows, columns)
 
 
 @_shape.register
-def _(op: MaxPool, sources: Sequence[Shape], section: Section) -> Shape:  # noqa: ARG001
+def _(op: layers.MaxPool, sources: Sequence[Shape], section: Section) -> Shape:  # noqa: ARG001
     source = sources[0]
     rows = (source.height + op.padding - op.size) // op.stride + 1
     columns = (source.width + op.padding - op.size) // op.stride + 1
@@ -109,13 +96,13 @@ def _(op: MaxPool, sources: Sequence[Shape], section: Section) -> Shape:  # noqa
 
 
 @_shape.register
-def _(op: Upsample, sources: Sequence[Shape], section: Section) -> Shape:  # noqa: ARG001
+def _(op: layers.Upsample, sources: Sequence[Shape], section: Section) -> Shape:  # noqa: ARG001
     source = sources[0]
     return Shape(source.channels, source.height * op.stride, source.width * op.stride)
 
 
 @_shape.register
-def _(op: Route, sources: Sequence[Shape], section: Section) -> Shape:
+def _(op: layers.Route, sources: Sequence[Shape], section: Section) -> Shape:
     first = sources[0]
     for source in sources:
         if source[1:] != first[1:]:
@@ -126,14 +113,14 @@ def _(op: Route, sources: Sequence[Shape], section: Section) -> Shape:
 
 
 @_shape.register
-def _(op: Shortcut, sources: Sequence[Shape], section: Section) -> Shape:  # noqa: ARG001
+def _(op: layers.Shortcut, sources: Sequence[Shape], section: Section) -> Shape:  # noqa: ARG001
     if sources[0] != sources[1]:
         raise section.error(f"adds {sources[1]} to {sources[0]}: both must have one shape", "from")
     return sources[0]
 
 
 @_shape.register
-def _(op: Reorg, sources: Sequence[Shape], section: Section) -> Shape:
+def _(op: layers.Reorg, sources: Sequence[Shape], section: Section) -> Shape:
     source, square = sources[0], op.stride * op.stride
     if source.channels % square:
         raise section.error(
@@ -147,12 +134,12 @@ def _(op: Reorg, sources: Sequence[Shape], section: Section) -> Shape:
 
 
 @_shape.register
-def _(op: Yolo, sources: Sequence[Shape], section: Section) -> Shape:
+def _(op: layers.Yolo, sources: Sequence[Shape], section: Section) -> Shape:
     return _head_shape(op, sources[0], section)
 
 
 @_shape.register
-def _(op: Region, sources: Sequence[Shape], section: Section) -> Shape:
+def _(op: layers.Region, sources: Sequence[Shape], section: Section) -> Shape:
     return _head_shape(op, sources[0], section)
 
 

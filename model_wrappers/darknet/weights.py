@@ -100,8 +100,12 @@ def load_weights(path: Path, network: Network) -> Weights:
 
 
 def write_weights(path: Path, network: Network, weights: Weights) -> None:
-    """Write a file that Darknet and ``load_weights`` read. Raises ``WeightsError`` when an array has the wrong shape."""
-    chunks = [weights.header.pack()]
+    """Write a file that Darknet and ``load_weights`` read.
+
+    Raises:
+        WeightsError: an array is missing or has the wrong shape; nothing is written then.
+    """
+    written: list[Floats] = []
     for layer in _convolutions(network):
         found = weights.parameters.get(layer.index)
         if found is None:
@@ -113,8 +117,11 @@ def write_weights(path: Path, network: Network, weights: Weights) -> None:
             raise WeightsError(
                 str(path), f"layer {layer.index} [convolutional]: expected {lengths} floats, found {sizes}"
             )
-        chunks.extend(np.ascontiguousarray(array, "<f4").tobytes() for array in arrays)
-    path.write_bytes(b"".join(chunks))
+        written.extend(arrays)
+    with path.open("wb") as file:
+        file.write(weights.header.pack())
+        for array in written:
+            file.write(np.ascontiguousarray(array, "<f4").data)
 
 
 def _convolutions(network: Network) -> list[Layer]:

@@ -58,7 +58,7 @@ REFUSED = [
     (
         "groups",
         NET + "[convolutional]\nfilters=4\ngroups=2\nactivation=linear\n",
-        "x.cfg:5: layer 0 [convolutional]: groups=2 divides not both 3 channels and filters=4",
+        "x.cfg:5: layer 0 [convolutional]: groups=2 does not divide both 3 channels and filters=4",
     ),
     (
         "too large a kernel",

@@ -1,5 +1,9 @@
 from __future__ import annotations
 
+import hashlib
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import cv2
@@ -20,6 +24,7 @@ from model_wrappers.darknet.weights import Parameters, Weights, load_weights
 from tests.darknet.networks import TAIL, cfg_texts, random_weights, write_handmade_model
 from tests.data import SHARED_DATA
 
+HANDMADE_SHA256 = "568c58b35956594afc12827e89b245beb8d97c337186a6f94bfeb7814ded2eb2"
 TOLERANCE = 1e-4  # of the layer's largest value
 ALL_WEIGHTS = [
     "MobileNetV2-YOLOv3-Nano-coco",
@@ -119,6 +124,30 @@ def test_compile_gives_the_same_bytes_twice_and_names_its_sources(tmp_path: Path
         CFG_KEY: file_sha256(cfg),
         WEIGHTS_KEY: file_sha256(weights),
     }
+
+
+@pytest.mark.parametrize("hash_seed", ["1", "2"])
+def test_compile_gives_known_bytes_in_another_process(tmp_path: Path, hash_seed: str) -> None:
+    """A model's digest hangs on them: a change of the compiler, or of onnx, that alters the bytes must be meant."""
+    folder = write_handmade_model(tmp_path)
+    files = str(folder / "cells.cfg"), str(folder / "cells.weights"), str(folder / "out.onnx")
+    subprocess.run(
+        [sys.executable, "-m", "model_wrappers.darknet", "convert", *files],
+        env={**os.environ, "PYTHONHASHSEED": hash_seed},
+        check=True,
+        timeout=50,
+    )
+    assert hashlib.sha256((folder / "out.onnx").read_bytes()).hexdigest() == HANDMADE_SHA256
+
+
+def test_compile_refuses_a_file_of_any_size_before_it_is_hashed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = write_handmade_model(tmp_path)
+    os.truncate(folder / "cells.weights", 100 << 30)  # sparse: hashing it would take minutes
+    monkeypatch.setattr("model_wrappers.darknet.compiler.file_sha256", lambda _: pytest.fail("it was hashed"))
+    with pytest.raises(WeightsError, match="at most 2000000000 are read"):
+        compile_files(folder / "cells.cfg", folder / "cells.weights")
 
 
 @settings(max_examples=15, deadline=None)

@@ -115,6 +115,7 @@ MISTAKEN = [
     ("page", b"<html><body>Not found" + b" " * 100, "is an HTML page, not Darknet weights"),
     ("cfg", CFG.encode(), "is a cfg, not weights: are the files swapped?"),
     ("pointer", b"version https://git-lfs.github.com/spec/v1\n", "is a Git LFS pointer"),
+    ("graph", b"\x08\x08\x12\x16model_wrappers.darknet:", "is an ONNX graph, not Darknet weights"),
     ("archive", b"PK\x03\x04" + b"\x00" * 100, "is a ZIP archive"),
     ("names", b"person\nbicycle\ncar\nmotorbike\n", "is text, not Darknet weights: is it swapped with the names?"),
     ("transposed", struct.pack("<iiiQ", 1001, 0, 0, 0), "starts with version 1001.0.0"),
@@ -163,6 +164,7 @@ def test_write_refuses_arrays_that_do_not_fit(tmp_path: Path, network: Network) 
     del weights.parameters[1]
     with pytest.raises(WeightsError, match=r"layer 1 \[convolutional\] has no parameters"):
         write_weights(tmp_path / "x.weights", network, weights)
+    assert not (tmp_path / "x.weights").exists()
 
 
 @given(data=st.binary(max_size=700))
@@ -198,6 +200,38 @@ def test_load_reads_published_weights(name: str, floats: int, seen: int) -> None
 )
 def test_count_of_published_cfgs_is_that_of_their_weights(name: str, floats: int) -> None:
     assert count_floats(load_network(SHARED_DATA / "cfg" / f"{name}.cfg")) == floats
+
+
+def yolov4_tiny_cfg() -> str:
+    """The layers of AlexeyAB's yolov4-tiny.cfg, with the keys that its file has."""
+
+    def convolution(filters: int, size: int, stride: int = 1) -> str:
+        norm = "" if filters == 255 else "batch_normalize=1\n"
+        activation = "linear" if filters == 255 else "leaky"
+        return (
+            f"[convolutional]\n{norm}filters={filters}\nsize={size}\nstride={stride}\npad=1\nactivation={activation}\n"
+        )
+
+    def head(mask: str) -> str:
+        anchors = "10,14,  23,27,  37,58,  81,82,  135,169,  344,319"
+        training = "jitter=.3\ncls_normalizer=1.0\niou_normalizer=0.07\niou_loss=ciou\nresize=1.5\nrandom=0\n"
+        nms = "nms_kind=greedynms\nbeta_nms=0.6\n"
+        return f"[yolo]\nmask={mask}\nanchors={anchors}\nclasses=80\nnum=6\nscale_x_y = 1.05\n{training}{nms}"
+
+    text = "[net]\nwidth=416\nheight=416\nchannels=3\n" + convolution(32, 3, 2) + convolution(64, 3, 2)
+    for filters in (64, 128, 256):
+        half = "[route]\nlayers=-1\ngroups=2\ngroup_id=1\n" + convolution(filters // 2, 3) * 2
+        text += convolution(filters, 3) + half + "[route]\nlayers=-1,-2\n" + convolution(filters, 1)
+        text += "[route]\nlayers=-6,-1\n[maxpool]\nsize=2\nstride=2\n"
+    text += convolution(512, 3) + convolution(256, 1) + convolution(512, 3) + convolution(255, 1) + head("3,4,5")
+    text += "[route]\nlayers=-4\n" + convolution(128, 1) + "[upsample]\nstride=2\n[route]\nlayers=-1,23\n"
+    return text + convolution(256, 3) + convolution(255, 1) + head("0,1,2")
+
+
+def test_count_of_yolov4_tiny_is_that_of_its_published_weights() -> None:
+    network = parse_network(yolov4_tiny_cfg())
+    assert 20 + 4 * count_floats(network) == 24_251_276
+    assert [tuple(head.shape) for head in network.heads] == [(255, 13, 13), (255, 26, 26)]
 
 
 @pytest.mark.data
