@@ -31,7 +31,7 @@ EXAMPLES = """examples:
   python -m model_wrappers.darknet detect yolo.cfg yolo.weights coco.names dog.jpg --engine darknet
   python -m model_wrappers.darknet prove yolo.cfg yolo.weights coco.names dog.jpg --to proof
   python -m model_wrappers.darknet convert yolo.cfg yolo.weights model.onnx
-  python -m model_wrappers.darknet convert yolo.cfg yolo.weights model.onnx --int8 photos/*.jpg
+  python -m model_wrappers.darknet convert yolo.cfg yolo.weights model.int8.onnx --int8 photos/*.jpg
   python -m model_wrappers.darknet layers yolo.cfg
 
 exit codes: 0 done, 1 a file is refused, 2 wrong usage

@@ -17,6 +17,7 @@ from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantTy
 from onnxruntime.quantization.shape_inference import quant_pre_process
 
 from model_wrappers.darknet.compiler import INPUT_NAME
+from model_wrappers.darknet.engines.graph import INT8, PRECISION_KEY
 from model_wrappers.darknet.errors import EngineError
 from model_wrappers.darknet.layers import Network
 from model_wrappers.darknet.letterbox import Pixels
@@ -68,6 +69,6 @@ def quantise(graph: bytes, network: Network, photos: Sequence[Pixels]) -> bytes:
         )
         model = onnx.load(target)
     properties = {entry.key: entry.value for entry in onnx.load_from_string(graph).metadata_props}
-    onnx.helper.set_model_props(model, properties)  # of which files it was made
+    onnx.helper.set_model_props(model, {**properties, PRECISION_KEY: INT8})  # of which files it was made
     data: bytes = model.SerializeToString(deterministic=True)
     return data

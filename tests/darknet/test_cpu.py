@@ -1,11 +1,12 @@
 from __future__ import annotations
 
 import os
+import platform
 from pathlib import Path
 
 import pytest
 
-from model_wrappers.darknet.cpu import MAX_THREADS, cgroup_cpus, engine_threads
+from model_wrappers.darknet.cpu import MAX_THREADS, cgroup_cpus, cpu_name, engine_threads, machine_name
 
 NO_QUOTA = Path("/nonexistent/cpu.max")
 ALLOWED = len(os.sched_getaffinity(0))
@@ -33,3 +34,13 @@ def test_threads_follow_the_cgroup_quota(tmp_path: Path, quota: str, threads: in
 def test_cgroup_quota_is_read_in_cpus() -> None:
     assert cgroup_cpus("150000 100000") == 1.5
     assert cgroup_cpus("max 100000") is None
+
+
+def test_machine_is_named_by_processor_generation_and_system(tmp_path: Path) -> None:
+    system = f"{platform.system()} {platform.machine()}"
+    cpuinfo = tmp_path / "cpuinfo"
+    cpuinfo.write_text("processor\t: 0\ncpu family\t: 25\nmodel\t\t: 17\nmodel name\t: AMD EPYC\n")
+    assert machine_name(cpuinfo) == f"AMD EPYC (family 25, model 17), {system}"
+    cpuinfo.write_text("processor\t: 0\nCPU part\t: 0xd0c\n")
+    assert machine_name(cpuinfo) == f"unknown CPU, {system}"
+    assert (cpu_name(tmp_path / "gone"), machine_name(tmp_path / "gone")) == ("unknown CPU", f"unknown CPU, {system}")

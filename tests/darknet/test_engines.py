@@ -4,12 +4,13 @@ import subprocess
 import sys
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 
 from model_wrappers.darknet import Detector, compile_onnx
 from model_wrappers.darknet.cfg import load_network
-from model_wrappers.darknet.engines import ENGINES, installed_engines, onnx_runtime, open_engine
+from model_wrappers.darknet.engines import ENGINES, installed_engines, onnx_runtime, open_engine, opencv_dnn
 from model_wrappers.darknet.engines.graph import graph_of
 from model_wrappers.darknet.errors import EngineError
 from model_wrappers.darknet.folder import ModelFolder, load_model_folder
@@ -78,11 +79,30 @@ def test_engine_that_is_not_installed_is_named(folder: Path, monkeypatch: pytest
 
 
 def test_opencv_5_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    from model_wrappers.darknet.engines import opencv_dnn
-
     monkeypatch.setattr(opencv_dnn.cv2, "__version__", "5.0.0")
     with pytest.raises(EngineError, match=r"engine 'opencv' is OpenCV 4\.x: found 5\.0\.0"):
         opencv_dnn.open_graph(b"", threads=1)
+
+
+def test_opencvs_thread_count_is_the_engines_only_while_it_runs(folder: Path) -> None:
+    before = cv2.getNumThreads()
+    seen = []
+
+    class Net:
+        def getUnconnectedOutLayersNames(self) -> list[str]:  # noqa: N802  - OpenCV's name
+            return ["conv_0"]
+
+        def setInput(self, image: np.ndarray) -> None:  # noqa: N802  - OpenCV's name
+            seen.append(cv2.getNumThreads())
+            raise RuntimeError("no memory")
+
+    with pytest.raises(RuntimeError, match="no memory"):
+        opencv_dnn.OpenCvEngine(Net(), before + 3).run(np.zeros((1, 2, 2, 3), np.uint8))
+    assert (seen, cv2.getNumThreads()) == ([before + 3], before)
+    engine = open_engine("opencv", load_model_folder(folder), threads=before + 3)
+    assert cv2.getNumThreads() == before
+    engine.run(np.zeros((1, 2 * CELL, 2 * CELL, 3), np.uint8))
+    assert cv2.getNumThreads() == before
 
 
 def test_graph_of_a_folder_is_its_own_and_one_of_other_files_is_refused(folder: Path) -> None:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -28,7 +29,11 @@ def test_plain_folder_is_found(folder: Path) -> None:
     expected = ModelFolder(folder / "cells.cfg", folder / "cells.weights", folder / "cells.names", None)
     assert load_model_folder(folder) == expected
     (folder / "model.onnx").write_bytes(b"x")
-    assert load_model_folder(folder).onnx_path == folder / "model.onnx"
+    assert load_model_folder(folder) == replace(expected, onnx_path=folder / "model.onnx")
+    for name in ("engines.json", "model.int8.onnx"):
+        (folder / name).write_bytes(b"x")
+    found = load_model_folder(folder)
+    assert (found.engines_path, found.int8_path) == (folder / "engines.json", folder / "model.int8.onnx")
 
 
 def test_mlflow_folder_is_found_by_its_flavour(mlflow_folder: Path) -> None:
@@ -37,7 +42,9 @@ def test_mlflow_folder_is_found_by_its_flavour(mlflow_folder: Path) -> None:
     assert load_model_folder(mlflow_folder) == expected
     (data / "m.onnx").write_bytes(b"x")
     (mlflow_folder / "MLmodel").write_text(FLAVOUR + ", onnx: data/m.onnx}\n")
-    assert load_model_folder(mlflow_folder).onnx_path == data / "m.onnx"
+    assert load_model_folder(mlflow_folder) == replace(expected, onnx_path=data / "m.onnx")
+    (mlflow_folder / "MLmodel").write_text(FLAVOUR + ", int8: data/m.onnx}\n")
+    assert load_model_folder(mlflow_folder) == replace(expected, int8_path=data / "m.onnx")
 
 
 def test_links_into_a_cache_are_followed(folder: Path, tmp_path: Path) -> None:
