@@ -4,6 +4,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 UV := $(BIN)/uv --system-certs
+QUICK := not e2e and not conformance and not browser and not gpu
 
 .PHONY: help setup demo test check golden bench conformance protos
 
@@ -26,19 +27,22 @@ demo: setup  ## Two versions behind a 90/10 canary: photos in, boxes out; runs u
 	@$(BIN)/python -m scripts.demo
 
 test: check  ## Everything but conformance: checks, unit and golden tests, the real platform end to end
-	$(BIN)/pytest -m "not e2e and not conformance and not browser and not gpu" --durations=5
+	$(BIN)/coverage run -m pytest tests/darknet -m "$(QUICK)" --durations=5
+	$(BIN)/coverage report
+	$(BIN)/pytest --ignore=tests/darknet -m "$(QUICK)" --durations=5
 	$(BIN)/pytest -m "(e2e or browser) and not conformance and not gpu" --timeout=900 --durations=10
 
 conformance: setup  ## Compare with seldon-core 1.17.1, in an environment of its own (.venv-seldon)
 	tests/conformance/environment
 	$(BIN)/pytest -m conformance --timeout=300 --durations=5
 
-bench: setup  ## Time the microservice and the executor beside the bare calls; prints ratios
+bench: setup  ## Time the microservice and the executor beside the bare calls, a photo beside its network
 	$(BIN)/python benchmarks/microservice.py
 	$(BIN)/python benchmarks/graph.py
+	$(BIN)/python benchmarks/photo.py
 
 golden: setup  ## Rewrite golden files; read the diff before you commit it
-	$(BIN)/pytest -m "not e2e and not conformance and not browser and not gpu" -k golden --update-golden
+	$(BIN)/pytest -m "$(QUICK)" -k golden --update-golden
 
 check: setup  ## Lint, types, import directions (no network)
 	$(BIN)/ruff check .

@@ -28,15 +28,13 @@ sys.path.insert(0, str(REPOSITORY))
 
 import cv2  # noqa: E402  - the repository must be found first
 
-from benchmarks.engines import SEED, SHARED_DATA, SIDE, at_side, machine  # noqa: E402
+from benchmarks.networks import SHARED_DATA, SIDE, machine, model_files  # noqa: E402
 from model_wrappers import photo  # noqa: E402
-from model_wrappers.darknet import ModelFolder, Size, letterbox  # noqa: E402
+from model_wrappers.darknet import Size, letterbox  # noqa: E402
 from model_wrappers.darknet.cfg import load_network  # noqa: E402
 from model_wrappers.darknet.decode import decode  # noqa: E402
 from model_wrappers.darknet.detections import to_detections  # noqa: E402
 from model_wrappers.darknet.engines import open_engine  # noqa: E402
-from model_wrappers.darknet.weights import write_weights  # noqa: E402
-from tests.darknet.networks import random_weights  # noqa: E402
 
 LIMIT_MS = 10.0  # of the three steps together, for the first of CASES
 BOXES_FROM = "yolo-fastest-1.1-xl"
@@ -55,6 +53,8 @@ def main() -> int:
     parser.add_argument("--rounds", type=int, default=50)
     parser.add_argument("--json", type=Path, help="write the raw times to this file")
     arguments = parser.parse_args()
+    if not SHARED_DATA.is_dir():
+        parser.error(f"{SHARED_DATA} is not here: set SLIPWAY_SHARED to the folder that holds data/photos")
     os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})
     cv2.setNumThreads(1)
     results: dict[str, Any] = {"machine": machine(1)}
@@ -92,16 +92,6 @@ def measure_network(name: str, folder: Path, rounds: int) -> Times:
     engine = open_engine("onnxruntime", model_files(name, folder), threads=1)
     pixels = letterbox(photo.decode((SHARED_DATA / "photos" / "dog.jpg").read_bytes()), NET)[None]
     return time_steps({name: lambda: engine.run(pixels)}, rounds)[name]
-
-
-def model_files(name: str, folder: Path) -> ModelFolder:
-    """The published weights where there are some, else seeded random ones."""
-    cfg, weights = at_side(name, folder), SHARED_DATA / "weights" / f"{name}.weights"
-    if not weights.exists():
-        weights = folder / weights.name
-        network = load_network(cfg)
-        write_weights(weights, network, random_weights(network, SEED))
-    return ModelFolder(cfg, weights, Path("unused"))
 
 
 def time_steps(steps: dict[str, Step], rounds: int) -> dict[str, Times]:
