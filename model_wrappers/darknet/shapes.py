@@ -81,7 +81,9 @@ def _shape(op: Op, sources: Sequence[Shape], section: Section) -> Shape:  # noqa
 def _(op: layers.Convolutional, sources: Sequence[Shape], section: Section) -> Shape:
     source = sources[0]
     if source.channels % op.groups or op.filters % op.groups:
-        raise section.error(f"groups={op.groups} does not divide both {source.channels} channels and filters={op.filters}")
+        raise section.error(
+            f"groups={op.groups} does not divide both {source.channels} channels and filters={op.filters}"
+        )
     rows = (source.height + 2 * op.padding - op.size) // op.stride + 1
     columns = (source.width + 2 * op.padding - op.size) // op.stride + 1
     return Shape(op.filters, rows, columns)
