@@ -1,0 +1,66 @@
+"""A model URI → what a detector's predictor must know of it, asked of the registry before anything is deployed."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+import aiohttp
+
+from slipway.client.bridge import run
+from slipway.mlflow_deployments.errors import invalid
+from slipway.mlflow_deployments.predictors import Model
+from slipway.mlflow_deployments.settings import DeploySettings
+from slipway.registry import RegistryAddress, is_model_reference, parse_model_reference, resolve
+
+FLAVOR = "darknet"
+S3 = "s3://"
+
+
+def find_model(uri: str, settings: DeploySettings, *, flavor: str | None = None) -> Model:
+    """``models:/NAME@ALIAS``, ``models:/NAME/VERSION``, or a folder ``s3://…``.
+
+    Raises:
+        DeploymentError: another kind of URI, another flavour, or an input size that nobody says.
+        RegistryError: the registry does not know it, or does not answer.
+    """
+    if flavor not in (None, FLAVOR):
+        raise invalid(f"flavor {flavor!r}: this target serves {FLAVOR} models")
+    if is_model_reference(uri):
+        parse_model_reference(uri)
+        size = settings.input or _input(_flavors(uri), uri)
+    elif uri.startswith(S3):
+        if settings.input is None:
+            raise invalid(f"{uri}: the network's input is not known of a folder: add -C input=WIDTHxHEIGHT")
+        size = settings.input
+    else:
+        raise invalid(f"{uri}: not registered: write models:/NAME@ALIAS, models:/NAME/VERSION or {S3}BUCKET/FOLDER")
+    return Model(uri, size)
+
+
+def _flavors(uri: str) -> dict[str, Any]:
+    """The flavours in the version's MLmodel file."""
+    from mlflow import get_tracking_uri
+    from mlflow.models import get_model_info
+
+    address = get_tracking_uri()
+    if address.startswith(("http://", "https://")):  # MLflow's own client would try a silent server for minutes
+        run(_resolve(uri, RegistryAddress.from_env({**os.environ, "MLFLOW_TRACKING_URI": address})))
+    flavors: dict[str, Any] = get_model_info(uri).flavors
+    return flavors
+
+
+async def _resolve(uri: str, registry: RegistryAddress | None) -> None:
+    if registry is not None:
+        async with aiohttp.ClientSession() as session:
+            await resolve(uri, registry=registry, session=session)
+
+
+def _input(flavors: dict[str, Any], uri: str) -> str:
+    darknet = flavors.get(FLAVOR)
+    if darknet is None:
+        raise invalid(
+            f"{uri}: a model of flavour {', '.join(sorted(flavors)) or 'none'}, not {FLAVOR}; "
+            "for a detector of another family say its input: -C input=WIDTHxHEIGHT"
+        )
+    return f"{darknet['input_width']}x{darknet['input_height']}"
