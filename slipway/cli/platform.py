@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 import json
+import os
 import shlex
 import sys
 import time
 
 import click
 
+from slipway.onebox.images.errors import ImageError
 from slipway.onebox.paths import Paths
 from slipway.onebox.services.folders import exclusive
-from slipway.onebox.services.platform import PARTS
+from slipway.onebox.services.hub import processes as hub
+from slipway.onebox.services.hub.install import ProxyError
+from slipway.onebox.services.hub.install import install as install_hub
+from slipway.onebox.services.hub.names import ADMIN
+from slipway.onebox.services.platform import OPTIONAL, PARTS
 from slipway.onebox.services.secrets import ensure_secrets
 from slipway.onebox.services.start import Platform, PlatformError, names_of, prepare, request
 from slipway.onebox.services.status import Status, observe, render_status
@@ -21,7 +27,12 @@ from slipway.onebox.supervisor.errors import SupervisorError
 from slipway.onebox.supervisor.state import ProcessState, load_states
 
 NOT_READY = 3
-KNOWN_ERRORS = (PlatformError, SettingsError, SupervisorError)
+KNOWN_ERRORS = (PlatformError, SettingsError, SupervisorError, ImageError, ProxyError)
+WITH_HELP = "Start this optional part (hub) too, now and later."
+SHARED_USER = (
+    "note: the hub's users are all the same user of this machine, you: each can read the others' files and the\n"
+    "platform's secrets. Let in only people whom you trust with them, or see docs/hub.md"
+)
 INTERRUPTED = "interrupted; what has been asked for goes on: `slipway status` shows it, `slipway down` stops it"
 
 
@@ -30,14 +41,17 @@ class PartList(click.ParamType[tuple[str, ...]]):
 
     name = "parts"
 
+    def __init__(self, parts: tuple[str, ...] = PARTS) -> None:
+        self._parts = parts
+
     def convert(
         self, value: str | tuple[str, ...], param: click.Parameter | None, ctx: click.Context | None
     ) -> tuple[str, ...]:
         if isinstance(value, tuple):
             return value
         words = tuple(word.strip() for word in value.split(",") if word.strip())
-        if unknown := sorted(set(words) - set(PARTS)):
-            self.fail(f"{', '.join(unknown)}: there are {', '.join(PARTS)}", param, ctx)
+        if unknown := sorted(set(words) - set(self._parts)):
+            self.fail(f"{', '.join(unknown)}: there are {', '.join(self._parts)}", param, ctx)
         return words
 
 
@@ -46,16 +60,22 @@ class PartList(click.ParamType[tuple[str, ...]]):
 @click.option("--api-port", type=click.IntRange(1, 65535), help="The Kubernetes API; first 8001.")
 @click.option("--mlflow-port", type=click.IntRange(1, 65535), help="MLflow; first 5000.")
 @click.option("--s3-port", type=click.IntRange(1, 65535), help="S3; first 8333.")
+@click.option("--hub-port", type=click.IntRange(1, 65535), help="JupyterHub; first 8000.")
+@click.option("--with", "with_parts", type=PartList(OPTIONAL), default=(), metavar="PART,…", help=WITH_HELP)
 @click.option("--only", type=PartList(), default=(), metavar="PART,…", help="Start these and what they need.")
 @click.option("--without", type=PartList(), default=(), metavar="PART,…", help="Start all but these.")
-def up_command(only: tuple[str, ...], without: tuple[str, ...], **ports: int | None) -> None:
+def up_command(
+    with_parts: tuple[str, ...], only: tuple[str, ...], without: tuple[str, ...], **ports: int | None
+) -> None:
     """Start the platform on this machine, or what of it does not run.
 
-    Each process is shown when it is ready, with its seconds. Ports are remembered in SLIPWAY_HOME/settings.json.
+    Each process is shown when it is ready, with its seconds. Ports are remembered in SLIPWAY_HOME/settings.json, and
+    so is JupyterHub once it was chosen, until `--without hub`.
 
     \b
     Examples:
       slipway up
+      slipway up --with hub
       slipway up --gateway-port 9090
       slipway up --without mlflow,s3
     """  # noqa: D301  - click reads the backspace character
@@ -63,7 +83,10 @@ def up_command(only: tuple[str, ...], without: tuple[str, ...], **ports: int | N
     try:
         paths = Paths.from_env()
         with exclusive(paths):
-            platform = prepare(paths, ports)
+            platform = prepare(paths, ports, with_parts=with_parts, without=without)
+        if has_hub := hub.PART in only or (platform.settings.with_hub and not only):
+            install_hub(paths, progress=click.echo)
+        with exclusive(paths):
             wish = request(platform, only=only, without=without)
         is_same_source = await_ready(platform, wish, on_ready=_say_ready)
     except (*KNOWN_ERRORS, NotUpError) as error:
@@ -73,7 +96,9 @@ def up_command(only: tuple[str, ...], without: tuple[str, ...], **ports: int | N
     click.echo(f"up after {time.monotonic() - began_s:.1f} s\n")
     if not is_same_source:
         click.echo("note: these processes were started by another version: `slipway down`, then `slipway up`\n")
-    click.echo(render_addresses(platform.paths, platform.settings))
+    click.echo(render_addresses(platform.paths, platform.settings, has_hub=has_hub))
+    if has_hub and os.getuid() != 0:
+        click.echo(f"\n{SHARED_USER}")
 
 
 @click.command("down")
@@ -125,15 +150,18 @@ def status_command(*, as_json: bool) -> None:
         sys.exit(NOT_READY)
 
 
-def render_addresses(paths: Paths, settings: Settings) -> str:
+def render_addresses(paths: Paths, settings: Settings, *, has_hub: bool = False) -> str:
     """What to open, and what to type next."""
-    rows = (
+    rows = [
         ("gateway", f"http://{HOST}:{settings.gateway_port}", "predictions, REST and gRPC; a page at /"),
         ("API", f"https://{HOST}:{settings.api_port}", f"export KUBECONFIG={shlex.quote(str(paths.kubeconfig))}"),
         ("MLflow", f"http://{HOST}:{settings.mlflow_port}", f"user admin, password in {paths.mlflow_env}"),
         ("S3", f"http://{HOST}:{settings.s3_port}", f"set -a; . {shlex.quote(str(paths.mlflow_env))}"),
         ("logs", str(paths.logs), ""),
-    )
+    ]
+    if has_hub:
+        password = paths.secrets / "hub-admin-password"
+        rows.insert(-1, ("hub", f"http://{HOST}:{settings.hub_port}", f"user {ADMIN}, first password in {password}"))
     return "\n".join(f"{name:<8} {address:<28} {note}".rstrip() for name, address, note in rows)
 
 

@@ -89,6 +89,17 @@ class Paths:
     def mesh(self) -> Path:
         return self.home / "mesh"
 
+    @property
+    def hub(self) -> Path:
+        return self.home / "hub"
+
+    def hub_home(self, user: str) -> Path:  # mode 0700, the user's own where the platform runs as root
+        return self.hub / "homes" / user
+
+    @property
+    def hub_proxy(self) -> Path:  # configurable-http-proxy as npm installed it, one folder per lock file
+        return self.hub / "proxy"
+
     def data(self, service: str) -> Path:
-        """The data folder of a real part: ``postgres``, ``s3``, ``mlflow``."""
+        """The data folder of a real part: ``postgres``, ``s3``, ``mlflow``, ``hub``."""
         return self.home / "data" / service

@@ -26,21 +26,29 @@ def _port(default: int, sentence: str) -> Any:
 
 @dataclass(frozen=True)
 class Settings:
-    """TCP ports on 127.0.0.1, and the addresses of Services. What is internal is empty until `slipway up` picks it."""
+    """TCP ports on 127.0.0.1, addresses of Services, optional parts. What is internal is empty until `slipway up` picks it."""
 
     gateway_port: int = _port(8080, "Predictions, REST and gRPC, and the page to drop a photo on.")
     api_port: int = _port(8001, "The Kubernetes API.")
     mlflow_port: int = _port(5000, "MLflow's server and pages.")
     s3_port: int = _port(8333, "The S3 API.")
+    hub_port: int = _port(8000, "JupyterHub, where it was chosen.")
     s3_account_port: int = _port(0, "Swift's account server, internal.")
     s3_container_port: int = _port(0, "Swift's container server, internal.")
     s3_object_port: int = _port(0, "Swift's object server, internal.")
+    hub_server_port: int = _port(0, "JupyterHub behind its proxy, internal.")
     cluster_network: str = field(default="", metadata={"help": "The addresses of Services, internal."})
+    with_hub: bool = field(default=False, metadata={"help": "Whether `slipway up` starts JupyterHub too."})
+    hub_first_uid: int = field(default=0, metadata={"help": "As root: the first number of the hub's users, internal."})
 
     def __post_init__(self) -> None:
         if self.cluster_network:
             parse_cluster_network(self.cluster_network)
-        ports = {item.name: getattr(self, item.name) for item in fields(self) if item.name != "cluster_network"}
+        if not isinstance(self.with_hub, bool):
+            raise SettingsError(f"with_hub: {self.with_hub!r} is neither true nor false")
+        if not isinstance(self.hub_first_uid, int) or self.hub_first_uid < 0:
+            raise SettingsError(f"hub_first_uid: {self.hub_first_uid!r} is no user number")
+        ports = {item.name: getattr(self, item.name) for item in fields(self) if item.name.endswith("_port")}
         for name, number in ports.items():
             lowest = 0 if name in INTERNAL else MIN_PORT
             if not isinstance(number, int) or not lowest <= number <= MAX_PORT:
@@ -65,7 +73,7 @@ def parse_cluster_network(text: str) -> ipaddress.IPv4Network:
     return network
 
 
-INTERNAL = ("s3_account_port", "s3_container_port", "s3_object_port")
+INTERNAL = ("s3_account_port", "s3_container_port", "s3_object_port", "hub_server_port")
 
 
 def load_settings(path: Path) -> Settings:

@@ -29,7 +29,7 @@ def test_start_order_is_the_documented_one(specs: tuple[ProcessSpec, ...]) -> No
     servers = [spec.name for spec in specs if not spec.is_task]
     assert servers == [
         *("postgres", "s3-account", "s3-container", "s3-object", "s3-proxy", "mlflow"),
-        *("api", "controller", "runner", "mesh", "envoy-0", "envoy-1"),
+        *("api", "controller", "runner", "mesh", "envoy-0", "envoy-1", "hub-proxy", "hub"),
     ]
 
 
@@ -76,7 +76,8 @@ def test_shell_that_asks_does_not_change_a_spec(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("setting", "names"),
     [
-        ("gateway_port", {"mesh", "envoy-0", "envoy-1"}),
+        ("gateway_port", {"mesh", "envoy-0", "envoy-1", "hub"}),
+        ("hub_port", {"hub-proxy", "hub"}),
         ("s3_port", {"s3-config", "s3-proxy", "mlflow", "objects", "controller"}),
     ],
 )

@@ -17,7 +17,13 @@ SECRETS = Secrets(
     mlflow_flask_key="c",
     s3_registrar_key="registrar-key",
     s3_reader_key="reader-key",
+    s3_scientist_key="scientist-key",
     s3_hash_suffix="suffix",
+    hub_admin_password="d",
+    hub_cookie_key="e",
+    hub_proxy_token="f",
+    hub_crypt_key="g",
+    hub_user_key="h",
 )
 FOLDERS = swift.SwiftFolders(Path("/home/ada/.slipway/data/s3"))
 

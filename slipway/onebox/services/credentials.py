@@ -14,6 +14,7 @@ from slipway.onebox.services.secrets import Secrets, ensure_secrets, write_priva
 from slipway.onebox.settings import HOST, Settings, load_settings
 
 S3_ACCOUNT = "slipway"
+S3_SCIENTIST = f"{S3_ACCOUNT}:scientist"
 S3_REGION = "us-east-1"
 CERTIFICATE = "secrets/api.crt"  # kubectl reads it relative to the kubeconfig
 MLFLOW_ADMIN = "admin"
@@ -40,6 +41,11 @@ def reader(secrets: Secrets) -> Role:
     return Role(MLFLOW_READER, secrets.mlflow_reader_password, f"{S3_ACCOUNT}:reader", secrets.s3_reader_key)
 
 
+def scientist(secrets: Secrets, *, mlflow_user: str, mlflow_password: str) -> Role:
+    """May make models of their own and write their files: what a notebook gets."""
+    return Role(mlflow_user, mlflow_password, S3_SCIENTIST, secrets.s3_scientist_key)
+
+
 def render_credentials(settings: Settings, role: Role) -> dict[str, str]:
     """Environment variables; AWS_ENDPOINT_URL is boto3's name of the address, MLFLOW_S3_ENDPOINT_URL MLflow's."""
     s3 = s3_endpoint(settings)
@@ -61,6 +67,14 @@ def s3_endpoint(settings: Settings) -> str:
 
 def mlflow_endpoint(settings: Settings) -> str:
     return f"http://{HOST}:{settings.mlflow_port}"
+
+
+def gateway_endpoint(settings: Settings) -> str:
+    return f"http://{HOST}:{settings.gateway_port}"
+
+
+def hub_endpoint(settings: Settings) -> str:
+    return f"http://{HOST}:{settings.hub_port}"
 
 
 def api_endpoint(settings: Settings) -> str:

@@ -1,4 +1,4 @@
-"""The accounts MLflow must have besides its admin: the reader that Pods and the controller use."""
+"""The accounts MLflow has besides its admin: the reader that Pods and the controller use, and one per hub user."""
 
 from __future__ import annotations
 
@@ -21,13 +21,16 @@ class AccountError(Exception):
     """MLflow refused; the message carries its answer."""
 
 
-async def ensure_reader(settings: Settings, secrets: Secrets) -> None:
-    """Create the reader's account, or give it the password that is in the secrets folder."""
-    role = reader(secrets)
+async def ensure_account(settings: Settings, secrets: Secrets, *, user: str, password: str) -> None:
+    """Create an account, or give it this password.
+
+    Raises:
+        AccountError: MLflow refuses.
+    """
     admin = aiohttp.BasicAuth(MLFLOW_ADMIN, secrets.mlflow_admin_password)
-    account = {"username": role.mlflow_user, "password": role.mlflow_password}
+    account = {"username": user, "password": password}
     async with aiohttp.ClientSession(mlflow_endpoint(settings), timeout=TIMEOUT, auth=admin) as session:
-        found = await session.get("/api/2.0/mlflow/users/get", params={"username": role.mlflow_user})
+        found = await session.get("/api/2.0/mlflow/users/get", params={"username": user})
         if found.status == 404:
             answer = await session.post("/api/2.0/mlflow/users/create", json=account)
         elif found.status == 200:
@@ -38,6 +41,11 @@ async def ensure_reader(settings: Settings, secrets: Secrets) -> None:
             raise AccountError(
                 f"{answer.method} {answer.url.path}: HTTP {answer.status}: {(await answer.text())[:300]}"
             )
+
+
+async def ensure_reader(settings: Settings, secrets: Secrets) -> None:
+    role = reader(secrets)
+    await ensure_account(settings, secrets, user=role.mlflow_user, password=role.mlflow_password)
 
 
 def main() -> int:

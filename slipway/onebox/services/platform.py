@@ -10,14 +10,17 @@ from slipway.onebox.mesh.layout import ENVOYS, Layout
 from slipway.onebox.paths import Paths
 from slipway.onebox.services import mlflow, postgres, swift
 from slipway.onebox.services.credentials import api_endpoint, reader, render_credentials
+from slipway.onebox.services.hub import processes as hub
 from slipway.onebox.services.probes import FilesProbe, HttpProbe
 from slipway.onebox.services.secrets import Secrets
 from slipway.onebox.services.wanted import Wish
 from slipway.onebox.settings import HOST, Settings
 from slipway.onebox.supervisor.spec import Port, ProcessSpec
 
-PARTS = ("postgres", "s3", "mlflow", "api", "controller", "runner", "mesh", "envoy")
-IMAGES = "images"  # the one process that may reach out: it installs packages
+OPTIONAL = (hub.PART,)
+PARTS = ("postgres", "s3", "mlflow", "api", "controller", "runner", "mesh", "envoy", *OPTIONAL)
+IMAGES = "images"
+INSTALLERS = (IMAGES, hub.HUB)  # those that may reach out: they install packages
 ADDRESSES = ("AWS_ENDPOINT_URL", "MLFLOW_TRACKING_URI")  # where one moves, the objects that name it are applied again
 IMAGES_WITHIN_S = 600.0  # the first time, a Python environment is made
 RUNNER_GRACE_S = 30.0
@@ -34,8 +37,11 @@ def build_specs(paths: Paths, settings: Settings, secrets: Secrets, wish: Wish) 
         *mlflow.specs(paths, settings, secrets, env=env),
         *_control(paths, settings, secrets, env=env),
         *(_envoy(index, paths, settings, env=env) for index in ENVOYS),
+        *hub.specs(paths, settings, env=env),
     )
-    return tuple(replace(spec, inherited=wish.environment if spec.name == IMAGES else wish.inherited) for spec in specs)
+    return tuple(
+        replace(spec, inherited=wish.environment if spec.name in INSTALLERS else wish.inherited) for spec in specs
+    )
 
 
 def _control(paths: Paths, settings: Settings, secrets: Secrets, *, env: dict[str, str]) -> list[ProcessSpec]:

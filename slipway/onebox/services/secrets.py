@@ -20,7 +20,13 @@ class Secrets:
     mlflow_flask_key: str = field(repr=False)
     s3_registrar_key: str = field(repr=False)  # may write model versions
     s3_reader_key: str = field(repr=False)  # may read them
+    s3_scientist_key: str = field(repr=False)  # may write them, but change no bucket: what notebooks get
     s3_hash_suffix: str = field(repr=False)  # salts the object server's paths; changing it loses every object
+    hub_admin_password: str = field(repr=False)  # the hub's first account
+    hub_cookie_key: str = field(repr=False)
+    hub_proxy_token: str = field(repr=False)  # between JupyterHub and its proxy
+    hub_crypt_key: str = field(repr=False)  # encrypts what an OAuth provider tells the hub
+    hub_user_key: str = field(repr=False)  # makes each hub user's own password and token
 
 
 def ensure_secrets(folder: Path) -> Secrets:

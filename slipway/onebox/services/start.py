@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import sys
 import time
@@ -12,8 +13,10 @@ from slipway.onebox.api.listener import ensure_certificate
 from slipway.onebox.paths import Paths
 from slipway.onebox.services.credentials import write_access_files
 from slipway.onebox.services.folders import ensure_folders
+from slipway.onebox.services.hub import processes as hub
+from slipway.onebox.services.hub.identity import choose_first_uid, refuse_unreachable, taken_numbers
 from slipway.onebox.services.networks import choose_network, refuse_taken_network
-from slipway.onebox.services.platform import PARTS, build_specs
+from slipway.onebox.services.platform import OPTIONAL, PARTS, build_specs
 from slipway.onebox.services.secrets import Secrets, ensure_secrets
 from slipway.onebox.services.wanted import Wish, kept_environment, load_wish, save_wish
 from slipway.onebox.settings import (
@@ -68,16 +71,29 @@ def names_of(specs: Collection[ProcessSpec], parts: Collection[str]) -> frozense
 
 
 def choose_wanted(
-    specs: Collection[ProcessSpec], *, only: Collection[str], without: Collection[str], running: Collection[str]
+    specs: Collection[ProcessSpec],
+    *,
+    only: Collection[str],
+    without: Collection[str],
+    running: Collection[str],
+    optional: Collection[str] = (),
 ) -> frozenset[str]:
-    """What `slipway up` asks for: everything, or ``only`` with what that needs, less ``without``; nothing stops."""
-    chosen = names_of(specs, only) if only else frozenset(spec.name for spec in specs)
+    """What `slipway up` asks for: everything, or ``only`` with what that needs, less ``without``; nothing stops.
+
+    Of the optional parts, everything means those in ``optional``.
+    """
+    left_out = names_of(specs, set(OPTIONAL) - set(optional))
+    chosen = names_of(specs, only) if only else frozenset(spec.name for spec in specs) - left_out
     needed = wanted_names(tuple(specs), chosen) if only else chosen
     return (needed - names_of(specs, without)) | frozenset(running)
 
 
-def prepare(paths: Paths, ports: Mapping[str, int | None]) -> Platform:
+def prepare(
+    paths: Paths, ports: Mapping[str, int | None], *, with_parts: Collection[str] = (), without: Collection[str] = ()
+) -> Platform:
     """Folders, secrets, remembered ports and addresses, kubeconfig and mlflow.env.
+
+    An optional part is remembered from the first ``with_parts`` that names it to the next ``without`` that does.
 
     Raises:
         SettingsError: a port is no port, or two are equal.
@@ -95,11 +111,24 @@ def prepare(paths: Paths, ports: Mapping[str, int | None]) -> Platform:
     if not settings.cluster_network:
         network = choose_network(str(paths.home), lambda one: bool(listeners_in(one)))
         settings = replace(settings, cluster_network=str(network))
+    settings = replace(settings, with_hub=hub.PART not in without and (settings.with_hub or hub.PART in with_parts))
+    if settings.with_hub and os.getuid() == 0:
+        settings = _with_hub_users(paths, settings)
     save_settings(paths.settings, settings)
     secrets = ensure_secrets(paths.secrets)
     ensure_certificate(paths.secrets)  # the kubeconfig names it
     write_access_files(paths, settings, secrets)
     return Platform(paths, settings, secrets)
+
+
+def _with_hub_users(paths: Paths, settings: Settings) -> Settings:
+    """Only root can give each hub user a user number of its own."""
+    refuse_unreachable(paths)
+    if settings.hub_first_uid:
+        return settings
+    seed = int.from_bytes(hashlib.sha256(str(paths.home).encode()).digest()[:8], "big")
+    first = choose_first_uid(str(paths.home), taken_numbers().__contains__, seed=seed)
+    return replace(settings, hub_first_uid=first)
 
 
 def request(platform: Platform, *, only: Collection[str] = (), without: Collection[str] = ()) -> Wish:
@@ -113,7 +142,11 @@ def request(platform: Platform, *, only: Collection[str] = (), without: Collecti
     supervisor = living_supervisor(paths.run)
     names = {spec.name for spec in specs}
     wanted = choose_wanted(
-        specs, only=only, without=without, running=load_wish(paths).names & names if supervisor else frozenset()
+        specs,
+        only=only,
+        without=without,
+        running=load_wish(paths).names & names if supervisor else frozenset(),
+        optional=[hub.PART] if platform.settings.with_hub else [],
     )
     states = load_states(paths.run)
     ours = {

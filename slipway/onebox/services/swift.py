@@ -98,6 +98,7 @@ def render_proxy_conf(*, port: int, user: str, folders: SwiftFolders, secrets: S
                 "use": "egg:swift#tempauth",
                 f"user_{S3_ACCOUNT}_registrar": f"{secrets.s3_registrar_key} .admin",
                 f"user_{S3_ACCOUNT}_reader": secrets.s3_reader_key,
+                f"user_{S3_ACCOUNT}_scientist": secrets.s3_scientist_key,
             },
         }
     )

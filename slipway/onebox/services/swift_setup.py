@@ -10,7 +10,7 @@ from pathlib import Path
 
 from slipway.onebox.paths import Paths
 from slipway.onebox.services import swift
-from slipway.onebox.services.credentials import S3_ACCOUNT, registrar, render_credentials
+from slipway.onebox.services.credentials import S3_ACCOUNT, S3_SCIENTIST, registrar, render_credentials
 from slipway.onebox.services.secrets import Secrets, ensure_secrets, write_private
 from slipway.onebox.settings import HOST, Settings, load_settings
 from slipway.onebox.supervisor.history import PERMANENT_EXIT
@@ -66,7 +66,7 @@ def _write_ring(path: Path, *, port: int) -> None:
 
 
 def ensure_bucket(folders: swift.SwiftFolders, settings: Settings, secrets: Secrets) -> None:
-    """The bucket, with versions kept of what is overwritten, readable by the reader role."""
+    """The bucket, with versions kept of what is overwritten, readable by the reader role, writable by the scientist role."""
     import boto3
     from botocore.exceptions import ClientError
 
@@ -87,11 +87,11 @@ def ensure_bucket(folders: swift.SwiftFolders, settings: Settings, secrets: Secr
     upload = client.create_multipart_upload(Bucket=swift.BUCKET, Key=".slipway")
     client.abort_multipart_upload(Bucket=swift.BUCKET, Key=".slipway", UploadId=upload["UploadId"])
     client.put_bucket_versioning(Bucket=swift.BUCKET, VersioningConfiguration={"Status": "Enabled"})
-    _grant_read(folders, (swift.BUCKET, swift.SEGMENTS))
+    _grant(folders, (swift.BUCKET, swift.SEGMENTS))
 
 
-def _grant_read(folders: swift.SwiftFolders, buckets: tuple[str, ...]) -> None:
-    """Give the reader role Swift's read ACL on whole buckets.
+def _grant(folders: swift.SwiftFolders, buckets: tuple[str, ...]) -> None:
+    """Give the reader role Swift's read ACL on whole buckets, the scientist role the write ACL too.
 
     S3's own ACLs would have to be put on every object again. The container server takes the ACL directly: the
     proxy's Swift API would ask for a token, which needs memcached.
@@ -104,7 +104,11 @@ def _grant_read(folders: swift.SwiftFolders, buckets: tuple[str, ...]) -> None:
     ring = Ring(str(folders.ring("container")))
     for bucket in buckets:
         part, nodes = ring.get_nodes(swift.SWIFT_ACCOUNT, bucket)
-        headers = {"X-Timestamp": Timestamp.now().internal, "X-Container-Read": f"{S3_ACCOUNT}:reader"}
+        headers = {
+            "X-Timestamp": Timestamp.now().internal,
+            "X-Container-Read": f"{S3_ACCOUNT}:reader,{S3_SCIENTIST}",
+            "X-Container-Write": S3_SCIENTIST,
+        }
         direct_put_container(nodes[0], part, swift.SWIFT_ACCOUNT, bucket, headers=headers)
 
 

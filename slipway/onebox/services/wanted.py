@@ -13,8 +13,13 @@ from slipway.onebox.services.secrets import write_private
 # What processes keep of the caller's environment, so that no other variable of a shell changes the platform.
 INHERITED = frozenset({"HOME", "LANG", "LC_ALL", "PATH", "TMPDIR", "TZ", "XDG_CACHE_HOME"})
 # What an installer of packages needs to reach its index.
-INSTALLER = frozenset({"ALL_PROXY", "HTTPS_PROXY", "HTTP_PROXY", "NO_PROXY", "REQUESTS_CA_BUNDLE", "XDG_CONFIG_HOME"})
-INSTALLER_PREFIXES = ("PIP_", "SSL_CERT_", "UV_")
+INSTALLER = frozenset(
+    {
+        *("ALL_PROXY", "HTTPS_PROXY", "HTTP_PROXY", "NO_PROXY"),
+        *("NODE_EXTRA_CA_CERTS", "REQUESTS_CA_BUNDLE", "XDG_CONFIG_HOME"),
+    }
+)
+INSTALLER_PREFIXES = ("NPM_CONFIG_", "PIP_", "SSL_CERT_", "UV_", "npm_config_")
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,44 @@
+"""Names and passwords that the hub keeps itself: people sign up, the administrator lets them in."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+import bcrypt
+from nativeauthenticator import NativeAuthenticator
+from nativeauthenticator.orm import UserInfo
+
+from slipway.onebox.services.hub.names import ADMIN
+
+MAX_ACCOUNTS = 200
+"""Accounts and requests for one: nobody can fill the database by signing up."""
+MAX_PASSWORD_BYTES = 72
+"""bcrypt's limit: a longer one is refused, not cut."""
+
+
+class SlipwayAuthenticator(NativeAuthenticator):  # type: ignore[misc]  # JupyterHub ships no types
+    """NativeAuthenticator with a first account and with limits."""
+
+    def __init__(self, *given: Any, **options: Any) -> None:
+        super().__init__(*given, **options)
+        if self.get_user(ADMIN) is None:
+            password = os.environ["SLIPWAY_HUB_ADMIN_PASSWORD"].encode()
+            hashed = bcrypt.hashpw(password, bcrypt.gensalt())
+            self.db.add(UserInfo(username=ADMIN, password=hashed, is_authorized=True))
+            self.db.commit()
+
+    async def authenticate(self, handler: Any, data: dict[str, str]) -> str | None:
+        if len(data["password"].encode()) > MAX_PASSWORD_BYTES:
+            return None
+        name: str | None = await super().authenticate(handler, data)
+        return name
+
+    def is_password_strong(self, password: str) -> bool:
+        return len(password.encode()) <= MAX_PASSWORD_BYTES and bool(super().is_password_strong(password))
+
+    def create_user(self, username: str, password: str, **more: Any) -> Any:
+        """The request for an account; None where it is refused."""
+        if self.db.query(UserInfo).count() >= MAX_ACCOUNTS:
+            return None
+        return super().create_user(username, password, **more)

@@ -1,0 +1,90 @@
+"""Becomes JupyterHub or its proxy: their programs, their secrets in the environment, never in a command line."""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import json
+import os
+import sys
+from pathlib import Path
+from typing import NoReturn
+from urllib.parse import quote
+
+from slipway.onebox.images.errors import ImageError
+from slipway.onebox.paths import Paths
+from slipway.onebox.runner.process import MARK
+from slipway.onebox.services.credentials import hub_endpoint
+from slipway.onebox.services.hub.names import server_mark
+from slipway.onebox.services.hub.profiles import render_form
+from slipway.onebox.services.hub.programs import Programs, find_programs
+from slipway.onebox.services.secrets import Secrets, ensure_secrets
+from slipway.onebox.settings import HOST, Settings, load_settings
+
+CULLER = "idle-culler"
+
+
+def proxy_socket(paths: Paths) -> Path:
+    """Where the proxy takes orders: only the platform's user may connect."""
+    return paths.sockets / "hub-proxy.sock"
+
+
+def proxy_argv(programs: Programs, paths: Paths, settings: Settings) -> list[str]:
+    where = ("--ip", HOST, "--port", str(settings.hub_port), "--api-socket", str(proxy_socket(paths)))
+    return [str(programs.node), str(programs.proxy), *where, "--log-level", "warn"]
+
+
+def proxy_environment(secrets: Secrets) -> dict[str, str]:
+    return {"CONFIGPROXY_AUTH_TOKEN": secrets.hub_proxy_token, "NODE_ENV": "production"}
+
+
+def hub_argv(programs: Programs) -> list[str]:
+    return [str(programs.python), "-m", "jupyterhub", "-f", str(programs.root / "jupyterhub_config.py")]
+
+
+def hub_environment(programs: Programs, paths: Paths, settings: Settings, secrets: Secrets) -> dict[str, str]:
+    """What jupyterhub_config.py reads; names of JupyterHub's own where it has them."""
+    options = {
+        "bind_url": hub_endpoint(settings),
+        "hub_port": settings.hub_server_port,
+        "database": str(paths.data("hub") / "jupyterhub.sqlite"),
+        "proxy_url": f"http+unix://{quote(str(proxy_socket(paths)), safe='')}",
+        "prepare": [sys.executable, "-m", "slipway.onebox.services.hub.prepare", "--home", str(paths.home)],
+        "form": render_form(),
+        "culler_environment": {MARK: server_mark(paths, CULLER)},
+    }
+    return {
+        "CONFIGPROXY_AUTH_TOKEN": secrets.hub_proxy_token,
+        "JPY_COOKIE_SECRET": hashlib.sha256(secrets.hub_cookie_key.encode()).hexdigest(),
+        "JUPYTERHUB_CRYPT_KEY": hashlib.sha256(secrets.hub_crypt_key.encode()).hexdigest(),
+        "PYTHONPATH": str(programs.root),
+        "SLIPWAY_HUB_ADMIN_PASSWORD": secrets.hub_admin_password,
+        "SLIPWAY_HUB_OPTIONS": json.dumps(options),
+    }
+
+
+def main() -> NoReturn:
+    """Run JupyterHub, or the proxy in front of it."""
+    parser = argparse.ArgumentParser(prog="python -m slipway.onebox.services.hub.launch", description=main.__doc__)
+    parser.add_argument("--home", type=Path, required=True, help="SLIPWAY_HOME")
+    parser.add_argument("program", choices=("hub", "proxy"))
+    given = parser.parse_args()
+    paths = Paths(given.home.absolute())
+    settings, secrets = load_settings(paths.settings), ensure_secrets(paths.secrets)
+    try:
+        programs = find_programs(paths)
+    except ImageError as error:
+        sys.exit(str(error))
+    if given.program == "proxy":
+        proxy_socket(paths).unlink(missing_ok=True)  # what a killed proxy left
+        argv, env = proxy_argv(programs, paths, settings), proxy_environment(secrets)
+    else:
+        folder = paths.data("hub")
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        os.chdir(folder)
+        argv, env = hub_argv(programs), hub_environment(programs, paths, settings, secrets)
+    os.execve(argv[0], argv, {**os.environ, **env})  # noqa: S606  - becoming the program is the point
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,24 @@
+"""A hub user's name → the names that everything else of that user has."""
+
+from __future__ import annotations
+
+import hashlib
+
+from slipway.onebox.paths import Paths
+
+ADMIN = "admin"
+"""The hub's first account; it lets others in."""
+MAX_USER = 32
+USER_PATTERN = rf"(?=.{{1,{MAX_USER}}}\Z)[a-z][a-z0-9]*(-[a-z0-9]+)*\Z"
+"""So that a name is also part of a namespace's, of a folder's and of an MLflow account's."""
+SERVICE_ACCOUNT = "tenant"
+
+
+def namespace_of(user: str) -> str:
+    """The user's namespace; MLflow's account has the same name, which no account of the platform has."""
+    return f"user-{user}"
+
+
+def server_mark(paths: Paths, user: str) -> str:
+    """What all processes of a user's server carry in their environment, unlike those of other homes."""
+    return f"hub-{hashlib.sha256(str(paths.home).encode()).hexdigest()[:10]}/{user}"

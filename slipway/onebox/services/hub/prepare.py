@@ -1,0 +1,130 @@
+"""Everything one hub user needs before the server starts; the last line of output says what to start."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import os
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+
+from slipway.kube.client import Kube
+from slipway.kube.errors import KubeError
+from slipway.onebox.images.build import PLATFORM_ROOT, build
+from slipway.onebox.images.errors import ImageError
+from slipway.onebox.images.store import Image, Store
+from slipway.onebox.paths import Paths
+from slipway.onebox.services.credentials import CERTIFICATE
+from slipway.onebox.services.folders import HomeError
+from slipway.onebox.services.hub.accounts import (
+    Account,
+    account_of,
+    notebook_environment,
+    render_user_kubeconfig,
+    token_secret,
+)
+from slipway.onebox.services.hub.homes import ensure_home, write_kubeconfig
+from slipway.onebox.services.hub.identity import Identity, ensure_identity, open_folders
+from slipway.onebox.services.hub.names import server_mark
+from slipway.onebox.services.hub.profiles import DEFAULT, Profile, UnknownProfileError, find_profile
+from slipway.onebox.services.hub.tenant import in_namespace, load_tenant
+from slipway.onebox.services.mlflow_accounts import AccountError, ensure_account
+from slipway.onebox.services.secrets import ensure_secrets
+from slipway.onebox.settings import load_settings
+
+FIELD_MANAGER = "slipway-hub"
+NOTEBOOKS = PLATFORM_ROOT / "notebooks"
+KNOWN_ERRORS = (ImageError, KubeError, AccountError, HomeError, UnknownProfileError, aiohttp.ClientError, TimeoutError)
+
+
+@dataclass(frozen=True)
+class Launch:
+    """What the hub starts. ``identity`` is arguments of `subprocess.Popen`; empty: the platform's own user."""
+
+    argv: tuple[str, ...]
+    env: Mapping[str, str]
+    cwd: str
+    identity: Mapping[str, Any]
+
+
+def prepare(paths: Paths, user: str, profile: Profile) -> Launch:
+    """Image, namespace, accounts and home of one user; each is made once and left as it is afterwards.
+
+    Raises:
+        one of KNOWN_ERRORS: something is missing or refuses.
+    """
+    settings, secrets = load_settings(paths.settings), ensure_secrets(paths.secrets)
+    say(f"profile {profile.title}: {profile.contents}")
+    build(profile.tag, paths=paths, repository=PLATFORM_ROOT, progress=say)
+    store = Store(paths)
+    image = store.resolve(profile.tag)
+    account = account_of(user, secrets)
+    say(f"namespace {account.namespace}, MLflow account {account.namespace}")
+    asyncio.run(_grant(paths, account))
+    owner = _owner(paths, user, first=settings.hub_first_uid, store=store, image=image)
+    home = paths.hub_home(user)
+    ensure_home(home, owner=owner, notebooks=NOTEBOOKS)
+    certificate = (paths.home / CERTIFICATE).read_bytes()
+    write_kubeconfig(home, render_user_kubeconfig(account, settings, certificate=certificate), owner=owner)
+    environment = notebook_environment(
+        account,
+        settings,
+        secrets,
+        home=home,
+        root=store.root(image),
+        environment=store.environment(image),
+        mark=server_mark(paths, user),
+    )
+    say("starting JupyterLab")
+    return Launch(image.entrypoint, {**environment, **image.env}, str(home), _popen_identity(owner))
+
+
+async def _grant(paths: Paths, account: Account) -> None:
+    """The user's namespace with its Role, the token for it, and the account at MLflow."""
+    async with Kube.from_kubeconfig(paths.kubeconfig, user_agent=FIELD_MANAGER) as kube:
+        for item in (*in_namespace(load_tenant(), account.namespace), token_secret(account)):
+            await kube.apply(item, field_manager=FIELD_MANAGER)
+    settings, secrets = load_settings(paths.settings), ensure_secrets(paths.secrets)
+    await ensure_account(settings, secrets, user=account.namespace, password=account.mlflow_password)
+
+
+def _owner(paths: Paths, user: str, *, first: int, store: Store, image: Image) -> Identity | None:
+    if os.getuid() != 0:
+        return None
+    owner = ensure_identity(paths, user, first=first)
+    open_folders(paths, gid=first, images=(store.root(image), store.environment(image)))
+    return owner
+
+
+def _popen_identity(owner: Identity | None) -> dict[str, Any]:
+    return {} if owner is None else {"user": owner.uid, "group": owner.uid, "extra_groups": [owner.shared_gid]}
+
+
+def say(line: str) -> None:
+    print(line, flush=True)
+
+
+def main() -> int:
+    """Make a hub user ready for a server, and say what to start."""
+    parser = argparse.ArgumentParser(prog="python -m slipway.onebox.services.hub.prepare", description=main.__doc__)
+    parser.add_argument("--home", type=Path, required=True, help="SLIPWAY_HOME")
+    parser.add_argument("--user", required=True)
+    parser.add_argument("--profile", default=DEFAULT)
+    given = parser.parse_args()
+    try:
+        launch = prepare(Paths(given.home.absolute()), given.user, find_profile(given.profile or DEFAULT))
+    except KNOWN_ERRORS as error:
+        say(f"failed {json.dumps(str(error) or type(error).__name__)}")
+        return 1
+    say("ready " + json.dumps({"argv": launch.argv, "env": launch.env, "cwd": launch.cwd, "identity": launch.identity}))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
