@@ -9,9 +9,9 @@ import numpy as np
 from hypothesis import strategies as st
 
 from model_wrappers.darknet.cfg import parse_network
-from model_wrappers.darknet.layers import Convolutional, Network, Shape
+from model_wrappers.darknet.layers import Shape
 from model_wrappers.darknet.shapes import BOX_ENTRIES
-from model_wrappers.darknet.weights import Parameters, Weights, WeightsHeader, kernel_shape, write_weights
+from model_wrappers.darknet.weights import Parameters, Weights, WeightsHeader, write_weights
 
 CLASSES = 2
 TAIL = f"""
@@ -94,24 +94,6 @@ def _shortcut(shapes: list[Shape], index: int, activations: Sequence[str]) -> st
         st.sampled_from(alike),
         st.sampled_from(activations),
     )
-
-
-def random_weights(network: Network, seed: int = 0) -> Weights:
-    """Seeded weights that keep activations near 1."""
-    rng = np.random.default_rng(seed)
-    parameters = {}
-    for layer in network.layers:
-        if isinstance(layer.op, Convolutional):
-            shape = kernel_shape(network, layer)
-            norm = shape[0] if layer.op.batch_normalize else 0
-            parameters[layer.index] = Parameters(
-                biases=rng.normal(0, 0.5, shape[0]).astype(np.float32),
-                scales=rng.uniform(0.5, 1.5, norm).astype(np.float32),
-                means=rng.normal(0, 0.5, norm).astype(np.float32),
-                variances=rng.uniform(0.1, 2, norm).astype(np.float32),
-                kernels=(rng.normal(0, 1, shape) / np.sqrt(np.prod(shape[1:]))).astype(np.float32),
-            )
-    return Weights(WeightsHeader(seen=seed), parameters)
 
 
 CELL = 32

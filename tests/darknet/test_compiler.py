@@ -20,8 +20,9 @@ from model_wrappers.darknet.compiler import compile_files, compile_network, fold
 from model_wrappers.darknet.errors import WeightsError
 from model_wrappers.darknet.layers import Network
 from model_wrappers.darknet.provenance import CFG_KEY, WEIGHTS_KEY, file_sha256
+from model_wrappers.darknet.random_weights import random_weights
 from model_wrappers.darknet.weights import Parameters, Weights, load_weights
-from tests.darknet.networks import TAIL, cfg_texts, random_weights, write_handmade_model
+from tests.darknet.networks import TAIL, cfg_texts, write_handmade_model
 from tests.data import SHARED_DATA
 
 HANDMADE_SHA256 = "568c58b35956594afc12827e89b245beb8d97c337186a6f94bfeb7814ded2eb2"

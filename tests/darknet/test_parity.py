@@ -26,8 +26,9 @@ from model_wrappers.darknet.compiler import compile_network
 from model_wrappers.darknet.engines.libdarknet import ACTIVATIONS as DARKNETS_ACTIVATIONS
 from model_wrappers.darknet.engines.libdarknet import DarknetBox, DarknetProcess, misread, to_planes
 from model_wrappers.darknet.layers import Head, Network, Yolo
+from model_wrappers.darknet.random_weights import random_weights
 from model_wrappers.darknet.weights import Weights, load_weights, write_weights
-from tests.darknet.networks import cfg_texts, random_weights
+from tests.darknet.networks import cfg_texts
 from tests.data import SHARED_DATA
 
 pytestmark = [pytest.mark.darknet, pytest.mark.data]

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from model_wrappers.darknet.cfg import load_network, parse_network
 from model_wrappers.darknet.errors import WeightsError
 from model_wrappers.darknet.layers import Network
+from model_wrappers.darknet.random_weights import random_weights
 from model_wrappers.darknet.weights import (
     Parameters,
     Weights,
@@ -19,7 +20,7 @@ from model_wrappers.darknet.weights import (
     load_weights,
     write_weights,
 )
-from tests.darknet.networks import cfg_texts, random_weights
+from tests.darknet.networks import cfg_texts
 from tests.data import SHARED_DATA
 
 CFG = """[net]
