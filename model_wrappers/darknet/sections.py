@@ -121,9 +121,15 @@ class Section:
         return int(text)
 
     def _one_number(self, key: str, text: str) -> float:
-        if not _FLOAT.fullmatch(text) or not math.isfinite(float(text)):
+        value = parse_number(text)
+        if value is None:
             raise self.error(f"{key}={quoted(text)!r}: a number is expected", key)
-        return float(text)
+        return value
+
+
+def parse_number(text: str) -> float | None:
+    """A finite number in decimal notation, or None."""
+    return float(text) if _FLOAT.fullmatch(text) and math.isfinite(float(text)) else None
 
 
 def quoted(text: str) -> str:

@@ -2,12 +2,15 @@
 
     graph: model.onnx          # beside this file
     names: coco.names
-    family: yolov8             # yolov5, yolov8 or ssd; every line below may be left out
-    input: {order: rgb, layout: nchw, scale: 255, mean: [0, 0, 0], std: [1, 1, 1]}
-    outputs: {boxes: boxes, scores: scores, labels: labels}     # ssd: the outputs' names
-    boxes: corners             # ssd: corners (x1 y1 x2 y2), corners-yx (y1 x1 y2 x2) or centre (x y w h)
-    unit: share                # of boxes: share of the input's sides, or pixel of it
-    first_class: 1             # ssd: the number of the first name, 1 where 0 is the background
+    family: ssd                # yolov5, yolov8 or ssd; every line below may be left out
+    input: {order: rgb, layout: nchw, scale: 255, mean: [0, 0, 0], std: [1, 1, 1], size: 300x300}
+    outputs: {boxes: boxes, scores: scores, labels: labels}     # ssd only: the outputs' names
+    boxes: corners             # ssd only: corners (x1 y1 x2 y2), corners-yx (y1 x1 y2 x2) or centre (x y w h)
+    unit: share                # ssd only: boxes as shares of the input's sides, or in its pixels (pixel)
+    first_class: 1             # ssd only: the number of the first name, 1 where 0 is the background; else 0
+
+The values shown are the defaults but for ``labels`` (none: the scores have a column per class), ``first_class`` (0) and
+``size`` (the graph's own; needed where it leaves it open).
 
 Families: yolov5 gives [1, N, 5 + classes] (centre in input pixels, objectness, class scores), yolov8 [1, 4 + classes, N]
 without objectness (Ultralytics' exports, opset 12 and up), ssd separate tensors [1, N, 4], [1, N] or [1, N, classes] and
@@ -16,14 +19,16 @@ perhaps [1, N] (torchvision, TensorFlow's object detection).
 
 from __future__ import annotations
 
-import math
 import re
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, get_args
 
 import yaml
+
+from model_wrappers.darknet.cfg import MAX_CLASSES
+from model_wrappers.darknet.sections import parse_number, quoted
+from model_wrappers.exported.plain_yaml import Plain, parse_plain
 
 LAYOUT_NAME = "detector.yaml"
 MAX_LAYOUT_BYTES = 1 << 16
@@ -32,6 +37,7 @@ Family = Literal["yolov5", "yolov8", "ssd"]
 Corners = Literal["corners", "corners-yx", "centre"]
 
 _SIZE = re.compile(r"([1-9][0-9]{0,3})x([1-9][0-9]{0,3})", re.ASCII)
+_SSD_ONLY = ("outputs", "boxes", "unit", "first_class")
 
 
 class LayoutError(Exception):
@@ -91,30 +97,36 @@ def load_layout(folder: Path) -> Layout:
     if len(data) > MAX_LAYOUT_BYTES:
         raise LayoutError(path, f"is larger than {MAX_LAYOUT_BYTES} bytes")
     try:
-        document = yaml.safe_load(data)
+        document = parse_plain(data)
     except (yaml.YAMLError, UnicodeDecodeError) as exc:
-        raise LayoutError(path, f"is not YAML: {exc}") from exc
+        raise LayoutError(path, f"is not YAML that can be used: {' '.join(str(exc).split())}") from exc
     return _Reader(path, "", document).layout()
 
 
 class _Reader:
     """One mapping of the file; what nobody asked for is an error."""
 
-    def __init__(self, path: Path, title: str, document: object) -> None:
-        if not isinstance(document, Mapping):
-            raise LayoutError(path, f"{title or 'the file'}: a mapping is expected, found {document!r}")
+    def __init__(self, path: Path, title: str, document: Plain) -> None:
+        if not isinstance(document, dict):
+            where = title.rstrip(".") or "the file"
+            raise LayoutError(path, f"{where}: a mapping is expected, found {_shown(document)}")
         self._path, self._title, self._left = path, title, dict(document)
 
     def layout(self) -> Layout:
+        graph, names = self._file("graph"), self._file("names")
+        family: Family = self._choice("family", get_args(Family))
+        for key in _SSD_ONLY:
+            if family != "ssd" and key in self._left:
+                raise self._error(key, f"only an ssd has it: a {family} says where its boxes are")
         layout = Layout(
-            graph=self._file("graph"),
-            names=self._file("names"),
-            family=self._choice("family", get_args(Family)),
+            graph=graph,
+            names=names,
+            family=family,
             picture=_Reader(self._path, "input.", self._left.pop("input", {})).picture(),
             outputs=_Reader(self._path, "outputs.", self._left.pop("outputs", {})).outputs(),
             boxes=self._choice("boxes", get_args(Corners), "corners"),
             unit=self._choice("unit", ("share", "pixel"), "share"),
-            first_class=int(self._numbers("first_class", 1, [0])[0]),
+            first_class=self._first_class(),
         )
         self._finish()
         return layout
@@ -123,9 +135,9 @@ class _Reader:
         picture = Picture(
             order=self._choice("order", ("rgb", "bgr"), "rgb"),
             layout=self._choice("layout", ("nchw", "nhwc"), "nchw"),
-            scale=self._numbers("scale", 1, [255.0])[0],
-            mean=self._numbers("mean", 3, [0.0] * 3),
-            std=self._numbers("std", 3, [1.0] * 3),
+            scale=self._numbers("scale", Picture.scale)[0],
+            mean=self._numbers("mean", *Picture.mean),
+            std=self._numbers("std", *Picture.std),
             size=self._size(),
         )
         self._finish()
@@ -134,47 +146,70 @@ class _Reader:
         return picture
 
     def outputs(self) -> Outputs:
-        texts = {key: str(self._left.pop(key, default)) for key, default in vars(Outputs()).items()}
+        texts = {key: self._text(key, default) for key, default in vars(Outputs()).items()}
         self._finish()
         return Outputs(**texts)
 
-    def _file(self, key: str) -> Path:
-        value = Path(str(self._left.pop(key, "")))
-        if value.is_absolute() or ".." in value.parts:
-            raise self._error(key, f"{str(value)!r} leaves the folder")
-        file = self._path.parent / value
-        if not file.is_file():
-            raise self._error(key, f"{str(value)!r} is no file beside it")
-        return file
-
-    def _choice(self, key: str, choices: tuple[str, ...], default: str | None = None) -> Any:
+    def _text(self, key: str, default: str) -> str:
         value = self._left.pop(key, default)
-        if value not in choices:
-            raise self._error(key, f"{value!r} is not one of {', '.join(choices)}")
+        if not isinstance(value, str):
+            raise self._error(key, f"{_shown(value)}: a name is expected")
         return value
 
-    def _numbers(self, key: str, count: int, default: list[float]) -> tuple[float, ...]:
+    def _file(self, key: str) -> Path:
+        name = self._text(key, "")
+        value = Path(name)
+        if value.is_absolute() or ".." in value.parts:
+            raise self._error(key, f"{_shown(name)} leaves the folder")
+        file = self._path.parent / value
+        try:
+            found = file.is_file()
+        except OSError as exc:
+            raise self._error(key, f"{_shown(name)}: {exc.strerror}") from exc
+        if not found:
+            raise self._error(key, f"{_shown(name)} is no file beside it")
+        return file
+
+    def _choice(self, key: str, choices: tuple[str, ...], default: str = "") -> Any:
         value = self._left.pop(key, default)
-        values = value if isinstance(value, list) else [value]
-        good = len(values) == count and all(
-            isinstance(one, int | float) and not isinstance(one, bool) and math.isfinite(one) for one in values
-        )
-        if not good:
-            raise self._error(key, f"{value!r}: {count} number{'s' * (count > 1)} expected")
-        return tuple(values)
+        if value not in choices:
+            raise self._error(key, f"{_shown(value)} is not one of {', '.join(choices)}")
+        return value
+
+    def _numbers(self, key: str, *default: float) -> tuple[float, ...]:
+        """As many as ``default`` has; one may stand alone."""
+        if key not in self._left:
+            return default
+        value = self._left.pop(key)
+        items = value if isinstance(value, list) else [value]
+        numbers = tuple(parse_number(item) if isinstance(item, str) else None for item in items)
+        found = tuple(number for number in numbers if number is not None)
+        if not len(found) == len(items) == len(default):
+            raise self._error(key, f"{_shown(value)}: {len(default)} number{'s' * (len(default) > 1)} expected")
+        return found
+
+    def _first_class(self) -> int:
+        value = self._numbers("first_class", 0.0)[0]
+        if not (value.is_integer() and 0 <= value <= MAX_CLASSES):
+            raise self._error("first_class", f"{value:g}: a whole number from 0 to {MAX_CLASSES} is expected")
+        return int(value)
 
     def _size(self) -> tuple[int, int] | None:
-        value = self._left.pop("size", None)
-        if value is None:
+        if "size" not in self._left:
             return None
-        match = _SIZE.fullmatch(str(value))
+        value = self._left.pop("size")
+        match = _SIZE.fullmatch(value) if isinstance(value, str) else None
         if match is None:
-            raise self._error("size", f"{value!r}: WIDTHxHEIGHT is expected, e.g. 640x640")
+            raise self._error("size", f"{_shown(value)}: WIDTHxHEIGHT is expected, e.g. 640x640")
         return int(match[1]), int(match[2])
 
     def _finish(self) -> None:
         if self._left:
-            raise self._error(str(next(iter(self._left))), "unknown key")
+            raise self._error(quoted(next(iter(self._left))), "unknown key")
 
     def _error(self, key: str, message: str) -> LayoutError:
         return LayoutError(self._path, f"{self._title}{key}: {message}")
+
+
+def _shown(value: Plain) -> str:
+    return quoted(repr(value))

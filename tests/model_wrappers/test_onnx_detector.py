@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from onnx import TensorProto, helper, numpy_helper
 from model_wrappers import wire
 from model_wrappers.darknet import EngineError, InputError, Size
 from model_wrappers.exported import ExportedDetector, LayoutError, load_layout
+from model_wrappers.exported.decode import decode
 from model_wrappers.exported.detector import to_tensor
 from model_wrappers.exported.layout import MAX_LAYOUT_BYTES, Picture
 from model_wrappers.onnx_detector import OnnxDetector
@@ -134,6 +136,8 @@ def test_wide_photo_is_mapped_back_through_the_letterbox_and_clipped(folder: Pat
         ("{layout: nhwc}", (1, SIDE, SIDE, 3), FLOAT),
         ("{layout: nhwc}", ("N", SIDE, SIDE, 3), UINT8),
         ("{size: 64x64}", ("N", 3, "H", "W"), FLOAT),
+        ("{size: 64x64}", (1, 3, "H", SIDE), FLOAT),
+        ("{}", (1, 3, SIDE, SIDE), TensorProto.FLOAT16),
         ("{size: 64x64, order: bgr, scale: 1, mean: [123, 117, 104], std: [58, 57, 57]}", (1, 3, SIDE, SIDE), FLOAT),
     ],
 )
@@ -156,6 +160,7 @@ def test_to_tensor_orders_scales_and_shifts() -> None:
 
 
 GOOD = "graph: model.onnx\nnames: two.names\nfamily: yolov8\n"
+SSD_TEXT = GOOD.replace("yolov8", "ssd")
 REFUSED = [
     ("- 1\n", "the file: a mapping is expected"),
     ("a: [\n", "is not YAML"),
@@ -165,11 +170,28 @@ REFUSED = [
     (GOOD.replace("two.names", "gone.names"), "names: 'gone.names' is no file beside it"),
     (GOOD + "threshold: 1\n", "threshold: unknown key"),
     (GOOD + "input: {colour: rgb}\n", "input.colour: unknown key"),
-    (GOOD + "input: rgb\n", "input.: a mapping is expected"),
-    (GOOD + "input: {mean: [1, 2]}\n", r"input.mean: \[1, 2\]: 3 numbers expected"),
-    (GOOD + "input: {scale: .nan}\n", "input.scale: nan: 1 number expected"),
+    (GOOD + "input: rgb\n", "input: a mapping is expected, found 'rgb'"),
+    (GOOD + "input: {mean: [1, 2]}\n", r"input.mean: \['1', '2'\]: 3 numbers expected"),
+    (GOOD + "input: {scale: .nan}\n", "input.scale: '.nan': 1 number expected"),
     (GOOD + "input: {scale: 0}\n", "input.scale: scale and std must be above 0"),
-    (GOOD + "input: {size: 64}\n", "input.size: 64: WIDTHxHEIGHT is expected"),
+    (GOOD + "input: {size: 64}\n", "input.size: '64': WIDTHxHEIGHT is expected"),
+    (GOOD + "input: {scale: 1" + "0" * 5000 + "}\n", "input.scale: '1000.*…: 1 number expected"),
+    (GOOD + "input: {scale: true}\n", "input.scale: 'true': 1 number expected"),
+    (GOOD + "family: yolov5\n", "is not YAML that can be used: this key stands twice"),
+    (GOOD + "more: &a [x]\nunit: *a\n", "is not YAML that can be used: an alias is not possible here"),
+    (GOOD + "unit: " + "[" * 3000, "is not YAML that can be used: nested deeper than 8"),
+    (GOOD + "? [a]\n: b\n", "is not YAML that can be used: a key is a text"),
+    (GOOD + "---\n" + GOOD, "is not YAML that can be used: expected a single document"),
+    ("", "the file: a mapping is expected, found ''"),
+    (GOOD.replace("yolov8", "2001-99-99"), "family: '2001-99-99' is not one of"),
+    (GOOD.replace("model.onnx", "m" * 5000), "graph: 'mmm.*…: File name too long"),
+    (GOOD.replace("model.onnx", "[model.onnx]"), r"graph: \['model.onnx'\]: a name is expected"),
+    (GOOD + "boxes: corners\n", "boxes: only an ssd has it: a yolov8 says where its boxes are"),
+    (GOOD + "outputs: {labels: a}\n", "outputs: only an ssd has it"),
+    (GOOD + "first_class: 1\n", "first_class: only an ssd has it"),
+    (SSD_TEXT + "first_class: 1.5\n", "first_class: 1.5: a whole number from 0 to 20000 is expected"),
+    (SSD_TEXT + "first_class: -1\n", "first_class: -1: a whole number from 0 to 20000 is expected"),
+    (SSD_TEXT + "outputs: {labels: [1]}\n", r"outputs.labels: \['1'\]: a name is expected"),
     (GOOD + "input: {size: 32x32}\n", "input.size: 32x32, but model.onnx takes 64x64"),
     (GOOD + "input: {layout: nhwc}\n", r"input.layout: nhwc means 64 channels"),
     (
@@ -205,12 +227,84 @@ def test_score_columns_must_be_the_names(tmp_path: Path) -> None:
         ExportedDetector(folder)
 
 
-def test_graphs_with_another_input_are_refused(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("graph", "more", "message"),
+    [
+        ({"kind": TensorProto.INT32}, "", r"takes images tensor\(int32\)"),
+        ({"shape": (1, 3, "H", "W")}, "", "leaves its size open"),
+        ({"shape": (1, 3, "H", SIDE)}, "input: {size: 32x64}\n", "input.size: 32x64, but model.onnx takes 64xH"),
+        ({"shape": (8, 3, SIDE, SIDE)}, "", "takes 8 pictures at a time: a graph for one, or any number, is expected"),
+        ({"shape": (1, 3, 5000, SIDE)}, "", "input.size: 64x5000: sides of 1 to 4096 are possible"),
+        ({"shape": (3, SIDE, SIDE)}, "", "one tensor of pictures, float, float16 or uint8, is expected"),
+        ({"kind": UINT8}, "input: {scale: 1}\n", "takes uint8, which is neither scaled nor shifted by mean and std"),
+    ],
+)
+def test_graphs_with_another_input_are_refused(tmp_path: Path, graph: dict[str, Any], more: str, message: str) -> None:
     outputs, text = FAMILIES["yolov8"]
-    with pytest.raises(LayoutError, match=r"takes images tensor\(int32\)"):
-        ExportedDetector(write_folder(tmp_path / "a", outputs, text, kind=TensorProto.INT32))
-    with pytest.raises(LayoutError, match="leaves its size open"):
-        ExportedDetector(write_folder(tmp_path / "b", outputs, text, shape=(1, 3, "H", "W")))
+    with pytest.raises(LayoutError, match=message):
+        ExportedDetector(write_folder(tmp_path / "a", outputs, text + more, **graph))
+
+
+@pytest.mark.parametrize("family", ["ssd", "torchvision", "tensorflow", "columns"])
+def test_ssd_that_finds_nothing_gives_no_detections(tmp_path: Path, family: str) -> None:
+    """An export with NMS inside gives as many rows as it finds: on the grey picture at load that is often none."""
+    outputs, text = FAMILIES[family]
+    none = {
+        name: value[:0] if value.ndim == 1 or (name == "boxes" and family == "torchvision") else value[:, :0]
+        for name, value in outputs.items()
+    }
+    assert ExportedDetector(write_folder(tmp_path / "m", none, text)).detect(np.zeros((9, 9, 3), np.uint8)) == []
+
+
+def test_scores_above_one_are_refused(tmp_path: Path) -> None:
+    folder = write_folder(tmp_path / "m", {"output0": V8 * 10}, "family: yolov8\n")
+    with pytest.raises(LayoutError, match="gives a score of 7.2, which is above 1: does it lack the last sigmoid"):
+        ExportedDetector(folder)
+
+
+def test_thresholds_of_one_call_replace_those_of_the_detector(folder: Path) -> None:
+    detector, photo = ExportedDetector(folder, nms="obj"), np.zeros((SIDE, SIDE, 3), np.uint8)
+    assert len(detector.detect(photo)) == 1
+    assert len(detector.detect(photo, confidence=0.05)) == 2
+    assert detector.detect(photo, confidence=0.8) == []
+
+
+@pytest.mark.parametrize(
+    ("outputs", "message"),
+    [
+        ({}, "has no output boxes: it gives "),
+        (
+            {"boxes": np.zeros((1, 2, 4)), "scores": ["a"], "labels": SSD["labels"]},
+            "output scores is no tensor of numbers",
+        ),
+        ({**SSD, "boxes": np.zeros((2, 2, 4))}, r"output boxes is \[2, 2, 4\]: \[1, N, 4\] is expected"),
+        ({**SSD, "boxes": np.zeros((8,))}, r"output boxes is \[8\]: \[1, N, 4\] is expected"),
+    ],
+)
+def test_decode_names_outputs_that_do_not_fit(outputs: dict[str, Any], message: str, tmp_path: Path) -> None:
+    layout = load_layout(write_folder(tmp_path / "m", *FAMILIES["ssd"]))
+    with pytest.raises(ValueError, match=message):
+        decode(layout, outputs, Size(SIDE, SIDE), 2, 0.25)
+
+
+@pytest.mark.parametrize("family", ["yolov5", "yolov8"])
+@pytest.mark.parametrize("shape", [(), (7,), (0, 7, 7), (2, 7, 7), (7, 7), (1, 1, 7, 7)])
+def test_decode_refuses_other_shapes_of_a_yolo(tmp_path: Path, family: str, shape: tuple[int, ...]) -> None:
+    layout = load_layout(write_folder(tmp_path / "m", *FAMILIES[family]))
+    with pytest.raises(
+        ValueError, match=f"output output is {re.escape(str(list(shape)))}, {family} with 2 names gives"
+    ):
+        decode(layout, {"output": np.zeros(shape, np.float32)}, Size(SIDE, SIDE), 2, 0.25)
+
+
+def test_decode_drops_boxes_that_are_none(tmp_path: Path) -> None:
+    layout = load_layout(write_folder(tmp_path / "m", *FAMILIES["yolov8"]))
+    rows = np.repeat(V8[:, :, :1], 6, axis=2)
+    rows[0, 0, 1], rows[0, 1, 2], rows[0, 2, 3], rows[0, 3, 4] = np.nan, 1e30, 0, -5
+    rows[0, 4, 5] = np.nan  # of one class; the other one stays
+    found = decode(layout, {"output": rows}, Size(SIDE, SIDE), 2, 0.25)
+    assert len(found.centres) == 2
+    assert np.isfinite(found.objectness).all()
 
 
 def test_missing_files_engines_and_thresholds_are_named(folder: Path, tmp_path: Path) -> None:
@@ -220,6 +314,8 @@ def test_missing_files_engines_and_thresholds_are_named(folder: Path, tmp_path: 
         OnnxDetector(model_uri=str(folder), engine="opencv").load()
     with pytest.raises(ValueError, match="confidence=3: a number from 0 to 1"):
         ExportedDetector(folder, confidence=3)
+    with pytest.raises(ValueError, match="nms='soft' is not one of sort, obj"):
+        ExportedDetector(folder, nms="soft")
     with pytest.raises(InputError, match="the pixels are 2x2, the graph's input is 64x64"):
         ExportedDetector(folder).detect_letterboxed(np.zeros((2, 2, 3), np.uint8), Size(2, 2))
     (folder / "model.onnx").write_bytes(b"no graph")
