@@ -12,11 +12,14 @@ from dataclasses import dataclass
 from typing import Literal
 
 from slipway.contract.causes import Cause
-from slipway.contract.sdep import SeldonDeployment
+from slipway.contract.following import DURATION
+from slipway.contract.sdep import PredictorSpec, SeldonDeployment
 
 PREFIX = "slipway.dev/"
 FOLLOW_ALIAS = f"{PREFIX}follow-alias"
+KEEP_PREVIOUS = f"{PREFIX}keep-previous"
 MODEL_SHA256 = f"{PREFIX}model-sha256"
+ROLLBACK = f"{PREFIX}rollback"
 ROLLOUT = f"{PREFIX}rollout"
 
 Place = Literal["metadata", "spec", "predictor", "componentSpec"]
@@ -39,9 +42,16 @@ class Annotation:
 OURS: tuple[Annotation, ...] = (
     Annotation(
         FOLLOW_ALIAS,
-        ("spec",),
+        ("spec", "predictor"),
         TRUTH,
-        "true: a moved alias is noticed within a minute and rolled out; else only an edit of the predictor looks again",
+        "true: a moved alias is noticed within seconds and rolled out; else only an edit of the predictor looks again",
+        "the same",
+    ),
+    Annotation(
+        KEEP_PREVIOUS,
+        ("spec", "predictor"),
+        DURATION,
+        "how long the version before the present one stays warm where an alias is followed; 1h without it, 0s for not at all",
         "the same",
     ),
     Annotation(
@@ -49,6 +59,13 @@ OURS: tuple[Annotation, ...] = (
         ("predictor",),
         r"(sha256:)?[0-9a-f]{64}",
         "the storage initializer refuses a model folder with another digest",
+        "the same",
+    ),
+    Annotation(
+        ROLLBACK,
+        ("metadata",),
+        r"(?s)\{.*\}",
+        "written by slipway rollback: the warm version of a predictor serves again at once",
         "the same",
     ),
     Annotation(
@@ -103,6 +120,16 @@ def check_annotations(sdep: SeldonDeployment) -> Iterator[Cause]:
 
 def is_true(value: str | None) -> bool:
     return (value or "").lower() == "true"
+
+
+def of_predictor(name: str, predictor: PredictorSpec, sdep: SeldonDeployment) -> str | None:
+    """An annotation that stands in ``spec`` for all predictors, or at one for itself."""
+    return predictor.annotations.get(name, sdep.annotations.get(name))
+
+
+def without_followers(annotations: Mapping[str, str]) -> dict[str, str]:
+    """Those that Pods get: a Pod is not made anew because its controller is to look elsewhere."""
+    return {name: value for name, value in annotations.items() if name not in (FOLLOW_ALIAS, KEEP_PREVIOUS)}
 
 
 def _given(sdep: SeldonDeployment) -> Iterator[tuple[Place, str, Mapping[str, str]]]:

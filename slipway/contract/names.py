@@ -9,6 +9,8 @@ from slipway.contract.sdep import PredictorSpec
 MAX_NAME = 63
 ORCHESTRATOR = "seldon-container-engine"
 SERVICE_NAME_ANNOTATION = "seldon.io/svc-name"
+REVISION = "slipway.dev/revision"
+"""Label of the Pods of a predictor that follows aliases, and of what its Services select: the revision's name."""
 
 
 def bounded(name: str) -> str:
@@ -22,11 +24,11 @@ def deployment_name(sdep: str, predictor: PredictorSpec, index: int) -> str:
     """Of componentSpec ``index``: its own name, else its containers' names joined."""
     component = predictor.component_specs[index]
     suffix = component.metadata.get("name") or "-".join(container["name"] for container in component.containers)
-    return bounded(f"{sdep}-{predictor.name}-{index}-{suffix}")
+    return bounded(_revised(f"{sdep}-{predictor.name}-{index}-{suffix}", predictor))
 
 
 def orchestrator_deployment_name(sdep: str, predictor: PredictorSpec) -> str:
-    return bounded(f"{sdep}-{predictor.name}-svc-orch")
+    return bounded(_revised(f"{sdep}-{predictor.name}-svc-orch", predictor))
 
 
 def predictor_service_name(sdep: str, predictor: PredictorSpec) -> str:
@@ -35,6 +37,15 @@ def predictor_service_name(sdep: str, predictor: PredictorSpec) -> str:
 
 def container_service_name(sdep: str, predictor: PredictorSpec, container: str) -> str:
     return bounded(f"{sdep}-{predictor.name}-{container}")
+
+
+def revision_service_name(sdep: str, predictor: PredictorSpec, container: str) -> str:
+    """Where the other Pods of the same revision find a container."""
+    return bounded(_revised(f"{sdep}-{predictor.name}-{container}", predictor))
+
+
+def _revised(name: str, predictor: PredictorSpec) -> str:
+    return f"{name}-{predictor.revision}" if predictor.revision else name
 
 
 def service_host(service: str, namespace: str) -> str:

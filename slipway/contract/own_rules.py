@@ -6,9 +6,12 @@ import re
 from collections import Counter
 from collections.abc import Iterator
 
+from slipway.contract.annotations import ROLLBACK
 from slipway.contract.causes import Cause, choice, with_paths
+from slipway.contract.fields import FieldError
+from slipway.contract.following import RollbackRequest
 from slipway.contract.graph import METHODS, NODE_TYPES, RANDOM_ABTEST, PredictiveUnit
-from slipway.contract.names import MAX_NAME, ORCHESTRATOR
+from slipway.contract.names import MAX_NAME, ORCHESTRATOR, REVISION
 from slipway.contract.parameters import parse_value, ratio_a
 from slipway.contract.sdep import PredictorSpec, SeldonDeployment
 
@@ -16,7 +19,7 @@ MAX_NODES = 64
 """Of one graph: each is called and probed by one executor."""
 LOGGER_MODES = ("request", "response", "all")
 DNS_LABEL = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?")
-RESERVED_LABELS = frozenset({"app", "seldon-app", "seldon-deployment-id"})
+RESERVED_LABELS = frozenset({"app", "seldon-app", "seldon-deployment-id", REVISION})
 CHILDREN_NEEDED = {
     "ROUTER": "routes to its children",
     "SIMPLE_ROUTER": "routes to its first child",
@@ -29,6 +32,11 @@ def own_rules(sdep: SeldonDeployment) -> Iterator[Cause]:
     """Violations in the order of the manifest."""
     if not _is_label(sdep.name):
         yield Cause("metadata.name", _not_a_label(sdep.name))
+    if (text := sdep.metadata_annotations.get(ROLLBACK)) is not None:
+        try:
+            RollbackRequest.parse(text, f"metadata.annotations[{ROLLBACK}]")
+        except FieldError as error:
+            yield Cause(error.path, error.message)
     for index, predictor in enumerate(sdep.predictors):
         path = f"spec.predictors[{index}]"
         yield from _predictor(predictor, path)

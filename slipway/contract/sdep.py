@@ -79,7 +79,10 @@ class ComponentSpec:
 
 @dataclass(frozen=True)
 class PredictorSpec:
-    """One predictor: a graph and the Pods that its nodes run in."""
+    """One predictor: a graph and the Pods that its nodes run in.
+
+    ``revision`` is in no manifest: it tells apart the Pods of two versions that a follower of aliases runs.
+    """
 
     name: str
     graph: PredictiveUnit
@@ -93,6 +96,7 @@ class PredictorSpec:
     explainer: Json = field(default_factory=dict)
     ssl: Json = field(default_factory=dict)
     progress_deadline_s: int | None = None
+    revision: str = ""
 
     @classmethod
     def from_json(cls, value: Any) -> PredictorSpec:

@@ -6,12 +6,13 @@ import argparse
 import asyncio
 import logging
 import signal
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import aiohttp
 import yaml
 
+from slipway.controller.alias_watch import AliasWatch, ReadAliases
 from slipway.controller.meta import DEPLOYMENT_ID, MANAGED_BY, MANAGER
 from slipway.controller.queue import Key, WorkQueue
 from slipway.controller.reconcile import Reconciler, owned_kinds
@@ -23,7 +24,7 @@ from slipway.kube.errors import ConfigError, KubeError
 from slipway.kube.health import serve_health
 from slipway.kube.kinds import POD, SECRET, SELDON_DEPLOYMENT
 from slipway.kube.reflector import Change, Reflector
-from slipway.registry import RegistryAddress
+from slipway.registry import Pointer, RegistryAddress, RegistryUnavailable, read_aliases
 
 log = logging.getLogger(__name__)
 EXAMPLES = """\
@@ -33,6 +34,7 @@ examples:
 
 The registry's address and login come from MLFLOW_TRACKING_URI, MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD.
 """
+MIN_FOLLOW_INTERVAL_S, MAX_FOLLOW_INTERVAL_S = 0.1, 3600.0
 SELECTOR = ",".join(f"{key}={value}" for key, value in MANAGED_BY.items())
 
 
@@ -54,6 +56,13 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--health-socket", type=Path, metavar="PATH", help="answer GET /readyz on this Unix socket")
     parser.add_argument("--keda", action="store_true", help="KEDA is installed: kedaSpec becomes a ScaledObject")
     parser.add_argument(
+        "--follow-interval",
+        type=_seconds,
+        default=defaults.follow_interval_s,
+        metavar="SECONDS",
+        help=f"pause between two looks at where followed aliases point (default {defaults.follow_interval_s:g})",
+    )
+    parser.add_argument(
         "--predictor-servers",
         type=_servers,
         default={},
@@ -71,12 +80,25 @@ def main(argv: Sequence[str] | None = None) -> None:
         default_model_secret=(namespace, name),
         predictor_servers=arguments.predictor_servers,
         has_keda=arguments.keda,
+        follow_interval_s=arguments.follow_interval,
     )
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
     try:
         asyncio.run(run(arguments.kubeconfig, settings, RegistryAddress.from_env(), health=arguments.health_socket))
     except ConfigError as error:
         parser.error(str(error))
+
+
+def _seconds(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = 0.0
+    if not MIN_FOLLOW_INTERVAL_S <= value <= MAX_FOLLOW_INTERVAL_S:
+        raise argparse.ArgumentTypeError(
+            f"{text!r}: from {MIN_FOLLOW_INTERVAL_S:g} to {MAX_FOLLOW_INTERVAL_S:g} seconds"
+        )
+    return value
 
 
 def _servers(path: str) -> dict[str, str]:
@@ -117,19 +139,42 @@ async def keep(
         serve_health(health, lambda: deployments.synced and dependents.synced and secrets.synced),
     ):
         secret = ModelSecret(kube, secrets, *settings.default_model_secret)
-        reconciler = Reconciler(kube, View(deployments), View(dependents), secret, session, settings, registry)
+        watch = AliasWatch(
+            _reader(registry, session), lambda: deployments.objects(SELDON_DEPLOYMENT), settings.follow_interval_s
+        )
+        reconciler = Reconciler(kube, View(deployments), View(dependents), secret, session, settings, registry, watch)
         queue = WorkQueue(reconciler, _report_error)
         follow = asyncio.create_task(_follow_all(deployments, dependents, secrets, queue), name="follow the API")
+        aliases = asyncio.create_task(_follow_aliases(deployments, watch, queue), name="follow the aliases")
         stopped = asyncio.create_task(stop.wait(), name="wait for the signal")
         try:
-            await asyncio.wait([follow, stopped], return_when=asyncio.FIRST_COMPLETED)
-            if follow.done():
-                follow.result()  # it ends only by an error: let the supervisor see it
+            await asyncio.wait([follow, aliases, stopped], return_when=asyncio.FIRST_COMPLETED)
+            for task in (follow, aliases):
+                if task.done():
+                    task.result()  # it ends only by an error: let the supervisor see it
         finally:
-            follow.cancel()
-            stopped.cancel()
-            await asyncio.gather(follow, stopped, return_exceptions=True)
+            for each in (follow, aliases, stopped):
+                each.cancel()
+            await asyncio.gather(follow, aliases, stopped, return_exceptions=True)
             await queue.close()
+
+
+def _reader(registry: RegistryAddress | None, session: aiohttp.ClientSession) -> ReadAliases:
+    async def read(model: str) -> Mapping[str, Pointer]:
+        if registry is None:
+            raise RegistryUnavailable(f"models:/{model}: the controller was started without MLFLOW_TRACKING_URI")
+        return await read_aliases(model, registry=registry, session=session)
+
+    return read
+
+
+async def _follow_aliases(deployments: Reflector, watch: AliasWatch, queue: WorkQueue) -> None:
+    """Not before it is known who follows what; a look that takes long delays the next one, there is never more than one."""
+    await deployments.wait_synced()
+    while True:
+        for key in await watch.look():
+            queue.add(key)
+        await asyncio.sleep(watch.interval_s)
 
 
 async def _follow_all(deployments: Reflector, dependents: Reflector, secrets: Reflector, queue: WorkQueue) -> None:

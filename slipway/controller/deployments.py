@@ -6,9 +6,10 @@ import json
 from collections.abc import Mapping
 from dataclasses import replace
 
-from slipway.contract.annotations import ROLLOUT
+from slipway.contract.annotations import ROLLOUT, without_followers
 from slipway.contract.defaulting import has_separate_engine
 from slipway.contract.names import (
+    REVISION,
     container_service_name,
     deployment_name,
     orchestrator_deployment_name,
@@ -80,9 +81,7 @@ def _component(
         "metadata": {
             "labels": labels,
             "annotations": {
-                **PROMETHEUS,
-                **sdep.annotations,
-                **predictor.annotations,
+                **_annotations(predictor, sdep),
                 **(component.metadata.get("annotations") or {}),
             },
         },
@@ -99,7 +98,7 @@ def _separate_engine(predictor: PredictorSpec, sdep: SeldonDeployment, facts: Fa
     labels = _pod_labels(name, predictor, sdep) | {"seldon-app": predictor_service_name(sdep.name, predictor)}
     template = {
         # Seldon gives this Pod prometheus.io/* only, and so loses its timeouts and sizes; they belong here.
-        "metadata": {"labels": labels, "annotations": {**PROMETHEUS, **sdep.annotations, **predictor.annotations}},
+        "metadata": {"labels": labels, "annotations": _annotations(predictor, sdep)},
         "spec": pod_spec(
             {}, [orchestrator_container(predictor, sdep, facts)], [], [_predictor_volume(name)], predictor
         ),
@@ -107,6 +106,10 @@ def _separate_engine(predictor: PredictorSpec, sdep: SeldonDeployment, facts: Fa
     replicas = _first(predictor.svc_orch_spec.get("replicas"), predictor.replicas, sdep.replicas)
     deployment = _deployment(name, template, predictor, sdep, replicas=replicas, contains_engine=True)
     return [_config_map(name, predictor, sdep), deployment]
+
+
+def _annotations(predictor: PredictorSpec, sdep: SeldonDeployment) -> dict[str, str]:
+    return {**PROMETHEUS, **without_followers({**sdep.annotations, **predictor.annotations})}
 
 
 def _first(*values: int | None) -> int | None:
@@ -117,6 +120,8 @@ def _pod_labels(name: str, predictor: PredictorSpec, sdep: SeldonDeployment) -> 
     labels = {"fluentd": "true", **MANAGED_BY, **predictor.labels, DEPLOYMENT_ID: sdep.name, "app": name}
     if predictor.shadow:
         labels["seldon.io/shadow"] = "true"
+    if predictor.revision:
+        labels[REVISION] = predictor.revision
     return labels
 
 

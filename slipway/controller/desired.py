@@ -8,7 +8,8 @@ from slipway.controller.autoscaling import autoscaling
 from slipway.controller.deployments import deployments
 from slipway.controller.facts import Facts
 from slipway.controller.meta import Object
-from slipway.controller.services import services
+from slipway.controller.revisions import revisions_of
+from slipway.controller.services import revision_services, services
 from slipway.controller.traffic import traffic
 
 
@@ -16,9 +17,12 @@ def desired(sdep: SeldonDeployment, facts: Facts) -> list[Object]:
     """Services first, so that names resolve before anything starts; traffic last. ``sdep`` is valid, not yet defaulted."""
     whole = default(sdep, predictor_servers=facts.settings.predictor_servers)
     objects: list[Object] = []
+    runs = [run for predictor in whole.predictors for run in revisions_of(predictor, whole, facts)]
     for predictor in whole.predictors:
-        objects.extend(services(predictor, whole))
-    for predictor in whole.predictors:
-        objects.extend(deployments(predictor, whole, facts))
+        objects.extend(services(predictor, whole, revision=facts.selected.get(predictor.name, "")))
+    for predictor, _ in runs:
+        objects.extend(revision_services(predictor, whole))
+    for predictor, own in runs:
+        objects.extend(deployments(predictor, whole, own))
         objects.extend(autoscaling(predictor, whole))
     return [*objects, *traffic(whole, facts)]

@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
+from slipway.contract.following import Revision
 from slipway.controller.settings import Settings
 from slipway.registry import ResolvedModel
 
 
 @dataclass(frozen=True)
 class Facts:
-    """``models``: the resolved version by (predictor, node); nodes with other kinds of URI are not in it."""
+    """``models``: the resolved version by (predictor, node); nodes with other kinds of URI are not in it.
+
+    ``revisions``: of each predictor that follows aliases those that run, the wanted one first; ``selected``: the name of
+    the one that its Services are to select.
+    """
 
     settings: Settings = field(default_factory=Settings)
     models: Mapping[tuple[str, str], ResolvedModel] = field(default_factory=dict)
+    revisions: Mapping[str, Sequence[Revision]] = field(default_factory=dict)
+    selected: Mapping[str, str] = field(default_factory=dict)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
+from slipway.contract.names import REVISION
 from slipway.controller.meta import Object
+from slipway.controller.readiness import is_ready
 
 ENTRY = "seldon-app"
 """Label of the Pods behind a predictor Service; its value is the Service's name."""
@@ -35,6 +37,50 @@ def _services(virtual_service: Mapping[str, Any], *, weighted: bool = False) -> 
                 yield item["destination"]["host"].partition(".")[0]
 
 
+def switches_too_early(
+    wanted: Mapping[str, Any], found: Mapping[str, Any], desired: Sequence[Object], observed: Sequence[Object]
+) -> bool:
+    """Whether the Service ``wanted`` selects another revision than ``found`` before that is ready whole.
+
+    A Service that is to select no revision any more would select every warm one: these must be gone first.
+    ``desired`` and ``observed`` are Deployments.
+    """
+    new, old = wanted["spec"].get("selector") or {}, found["spec"].get("selector") or {}
+    if new.get(REVISION) == old.get(REVISION):
+        return False
+    known = {item["metadata"]["name"]: item for item in observed}
+    declared = {item["metadata"]["name"] for item in desired}
+    if REVISION in new:
+        incoming = [item for item in desired if _labels(item).get(REVISION) == new[REVISION]]
+    else:
+        incoming = [item for item in desired if _matches(new, item)]
+        if any(
+            name not in declared and _matches(new, item) and not _matches(old, item) for name, item in known.items()
+        ):
+            return True
+    names = [item["metadata"]["name"] for item in incoming]
+    return not all(name in known and is_ready(known[name]) for name in names)
+
+
+def is_idle(deployment: Mapping[str, Any], deployments: Sequence[Object], services: Iterable[Object]) -> bool:
+    """Whether it belongs to a revision that no Service of its predictor selects."""
+    revision = _labels(deployment).get(REVISION)
+    entries = {_entry(item) for item in deployments if _labels(item).get(REVISION) == revision} - {None}
+    selectors = [service["spec"].get("selector") or {} for service in services]
+    return revision is not None and not any(
+        selector.get(ENTRY) in entries and selector.get(REVISION, revision) == revision for selector in selectors
+    )
+
+
+def _matches(selector: Mapping[str, str], deployment: Mapping[str, Any]) -> bool:
+    return selector.items() <= _labels(deployment).items()
+
+
 def _entry(deployment: Mapping[str, Any]) -> str | None:
+    return _labels(deployment).get(ENTRY)
+
+
+def _labels(deployment: Mapping[str, Any]) -> Mapping[str, str]:
+    """Of its Pods."""
     labels: Mapping[str, str] = deployment["spec"]["template"]["metadata"].get("labels") or {}
-    return labels.get(ENTRY)
+    return labels

@@ -9,9 +9,10 @@ from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from slipway.contract.annotations import FOLLOW_ALIAS, is_true
+from slipway.contract.following import Following, NodeModel
 from slipway.contract.sdep import PredictorSpec, SeldonDeployment
-from slipway.registry import RegistryUnavailable, ResolvedModel, is_model_reference
+from slipway.controller.following import is_following
+from slipway.registry import Pointer, RegistryError, RegistryUnavailable, ResolvedModel, is_model_reference
 
 log = logging.getLogger(__name__)
 
@@ -28,28 +29,42 @@ class Reference:
     key: ModelKey
     uri: str
     revision: str
+    is_followed: bool = False
 
     @property
     def is_alias(self) -> bool:
         return "@" in self.uri
 
 
+@dataclass(frozen=True)
+class Known:
+    """What an earlier look found, as an entry of ``status.models``. ``is_current``: the registry need not be asked."""
+
+    entry: Mapping[str, Any] | None
+    is_current: bool
+
+
 @dataclass
 class Resolved:
-    """``entries`` go into ``status.models``; ``is_stale``: an alias could not be looked up and an older answer holds."""
+    """``pairs``: each reference with its entry of ``status.models``. ``is_stale``: an alias could not be looked up and an older answer holds."""
 
     models: dict[ModelKey, ResolvedModel] = field(default_factory=dict)
-    entries: list[Object] = field(default_factory=list)
+    pairs: list[tuple[Reference, Object]] = field(default_factory=list)
     is_stale: bool = False
+
+    def of_predictor(self, predictor: str, nodes: Mapping[str, str]) -> tuple[NodeModel, ...]:
+        """The versions of ``nodes`` (with their URIs)."""
+        return tuple(_node_model(node, uri, self.models[predictor, node]) for node, uri in nodes.items())
 
 
 def references(sdep: SeldonDeployment) -> Iterator[Reference]:
     """Every node whose modelUri the registry must resolve."""
     for predictor in sdep.predictors:
-        revision = _revision(predictor)
+        revision, follows = _revision(predictor), is_following(predictor, sdep)
         for node in predictor.graph.walk():
             if is_model_reference(node.model_uri):
-                yield Reference((predictor.name, node.name), node.model_uri, revision)
+                uri = node.model_uri
+                yield Reference((predictor.name, node.name), uri, revision, is_followed=follows and "@" in uri)
 
 
 def _revision(predictor: PredictorSpec) -> str:
@@ -58,37 +73,72 @@ def _revision(predictor: PredictorSpec) -> str:
     return hashlib.sha256(json.dumps(read, sort_keys=True).encode()).hexdigest()[:16]
 
 
-def follows_alias(sdep: SeldonDeployment) -> bool:
-    """Whether a moved alias rolls out by itself."""
-    return is_true(sdep.annotations.get(FOLLOW_ALIAS)) and any(item.is_alias for item in references(sdep))
+def followed(sdep: SeldonDeployment) -> dict[str, dict[str, str]]:
+    """URI by node, by predictor: of those that follow at least one alias."""
+    found: dict[str, dict[str, str]] = {}
+    for item in references(sdep):
+        if item.is_followed:
+            found.setdefault(item.key[0], {})[item.key[1]] = item.uri
+    return found
 
 
-async def resolve_models(
-    sdep: SeldonDeployment, known: Sequence[Mapping[str, Any]], resolve: Resolve, *, look_again: bool
-) -> Resolved:
-    """Every ``models:/`` node's version: as ``known`` (``status.models``) says, else as the registry does.
+async def resolve_models(sdep: SeldonDeployment, known: Callable[[Reference], Known], resolve: Resolve) -> Resolved:
+    """Every ``models:/`` node's version: as ``known`` says where that is current, else as the registry does.
 
-    A version number never changes its meaning, so it is asked for once. An alias is asked for again when its predictor
-    is edited, or with ``look_again``; while the registry is away, the last answer holds.
+    While the registry is away, the last answer holds; where an alias is followed also when it refuses.
 
     Raises:
         RegistryError: the registry has no answer and there was none before.
     """
     found = Resolved()
     for wanted in references(sdep):
-        entry = _known(known, wanted)
-        is_current = entry is not None and (not wanted.is_alias or entry.get("revision") == wanted.revision)
-        if entry is None or not is_current or (look_again and wanted.is_alias):
+        before = known(wanted)
+        entry = before.entry
+        if entry is None or not before.is_current:
             try:
                 entry = to_status(wanted, await resolve(wanted.uri))
-            except RegistryUnavailable as error:
-                if entry is None:
+            except RegistryError as error:
+                if entry is None or not (wanted.is_followed or isinstance(error, RegistryUnavailable)):
                     raise
                 log.warning("%s/%s: %s; version %s stays", sdep.namespace, sdep.name, error, entry["version"])
                 found.is_stale = True
         found.models[wanted.key] = _model(entry)
-        found.entries.append(dict(entry))
+        found.pairs.append((wanted, dict(entry)))
     return found
+
+
+def known_by_status(entries: Sequence[Mapping[str, Any]], wanted: Reference) -> Known:
+    """As ``status.models`` says. A version number never changes its meaning; an alias holds until its predictor is edited."""
+    entry = _known(entries, wanted)
+    return Known(entry, entry is not None and (not wanted.is_alias or entry.get("revision") == wanted.revision))
+
+
+def known_by_following(state: Following, wanted: Reference, pointer: Pointer | None) -> Known | None:
+    """As the predictor's revisions say: current where the alias points to one of them, or to what was rolled back from.
+
+    None where ``wanted`` is not in them. ``pointer`` is None while it is not known where the alias points.
+    """
+    node = wanted.key[1]
+    places = {
+        item.version: item for revision in reversed(state.revisions) for item in revision.models if item.node == node
+    }
+    present = places.get(state.wanted.versions.get(node, ""))
+    if present is None or present.uri != wanted.uri:
+        return None
+    if pointer is None or pointer.version in (present.version, state.rejected.get(node)):
+        return Known(_entry(wanted, present), is_current=True)
+    if pointer.version in places:
+        return Known(_entry(wanted, places[pointer.version]), is_current=True)
+    return Known(_entry(wanted, present), is_current=False)
+
+
+def _entry(wanted: Reference, model: NodeModel) -> Object:
+    alias = wanted.uri.partition("@")[2] or None
+    return to_status(wanted, ResolvedModel(model.name, model.version, model.digest or None, model.source, alias))
+
+
+def _node_model(node: str, uri: str, model: ResolvedModel) -> NodeModel:
+    return NodeModel(node, uri, model.name, model.version, model.digest or "", model.source)
 
 
 def _known(entries: Sequence[Mapping[str, Any]], wanted: Reference) -> Mapping[str, Any] | None:

@@ -10,9 +10,10 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any, Literal
 
-from slipway.controller.handover import strands_requests
+from slipway.controller.handover import is_idle, strands_requests, switches_too_early
 from slipway.controller.meta import Object
 from slipway.controller.pod_labels import unrestarted
+from slipway.controller.readiness import is_ready
 
 APPLIED = "slipway.dev/applied"
 """Annotation of a generated object: what was last applied, as a digest, so that a removed field is noticed."""
@@ -68,15 +69,22 @@ def actions(
     """Writes in the order of ``desired``, then deletions; none when everything is as it should be.
 
     ``observed`` holds the objects that this SeldonDeployment owns. What is left over may still serve: it is deleted
-    only when nothing else is to be written and every desired Deployment is ready, Deployments last. ``accepted``: the
-    fingerprint of what the API made of the last apply where it did not take it literally; that is no difference.
+    only when nothing else is to be written and every desired Deployment is ready, Deployments last; one whose Pods no
+    Service selects serves nobody, and is not waited for. ``accepted``: the fingerprint of what the API made of the last
+    apply where it did not take it literally; that is no difference.
     """
     steps, held = changes(desired, observed, accepted)
     wanted_keys = {key_of(obj) for obj in desired}
     settled = not steps and not held and all(is_ready(observed[key]) for key in wanted_keys if key[0] == "Deployment")
     left_over = [observed[key] for key in sorted(observed.keys() - wanted_keys) if not _is_going(observed[key])]
     left_over.sort(key=lambda obj: obj["kind"] == "Deployment")
-    return steps + [Step("Delete", obj, "not declared") for obj in left_over if settled]
+    services, deployments = _of_kind("Service", observed), _of_kind("Deployment", observed)
+    idle = [obj for obj in left_over if obj["kind"] == "Deployment" and is_idle(obj, deployments, services)]
+    return steps + [Step("Delete", obj, "not declared") for obj in left_over if settled or obj in idle]
+
+
+def _of_kind(kind: str, observed: Mapping[ObjectKey, Object]) -> list[Object]:
+    return [obj for key, obj in observed.items() if key[0] == kind]
 
 
 def changes(
@@ -92,7 +100,7 @@ def changes(
             steps.append(Step("Create", wanted, "missing"))
         elif (difference := first_difference(wanted, found)) and not _is_accepted(wanted, found, accepted or {}):
             step = Step("Update", wanted, f"{difference} differs")
-            (held if _must_wait(wanted, found, observed) else steps).append(step)
+            (held if _must_wait(wanted, found, desired, observed) else steps).append(step)
     return steps, held
 
 
@@ -103,10 +111,13 @@ def _is_accepted(wanted: Object, found: Object, accepted: Mapping[ObjectKey, str
     return is_same and accepted.get(key_of(wanted)) == fingerprint(found)
 
 
-def _must_wait(wanted: Object, found: Object, observed: Mapping[ObjectKey, Object]) -> bool:
-    if wanted["kind"] != "VirtualService":
-        return False
-    return strands_requests(wanted, found, [obj for key, obj in observed.items() if key[0] == "Deployment"])
+def _must_wait(wanted: Object, found: Object, desired: Sequence[Object], observed: Mapping[ObjectKey, Object]) -> bool:
+    if wanted["kind"] == "VirtualService":
+        return strands_requests(wanted, found, _of_kind("Deployment", observed))
+    if wanted["kind"] == "Service":
+        declared = [obj for obj in desired if obj["kind"] == "Deployment"]
+        return switches_too_early(wanted, found, declared, _of_kind("Deployment", observed))
+    return False
 
 
 def _is_going(obj: Mapping[str, Any]) -> bool:
@@ -141,16 +152,3 @@ def amount(text: str) -> Decimal | None:
     """A Kubernetes quantity as a number; None for what is none."""
     match = QUANTITY.fullmatch(text)
     return Decimal(match["number"]) * FACTORS[match["suffix"]] if match else None
-
-
-def is_ready(deployment: Mapping[str, Any]) -> bool:
-    """Every replica of the current generation is there and ready; a Deployment of none is."""
-    status, spec = deployment.get("status") or {}, deployment["spec"]
-    if status.get("observedGeneration", 0) < deployment["metadata"].get("generation", 0):
-        return False
-    wanted = spec.get("replicas", 1)
-    return (
-        status.get("updatedReplicas", 0) >= wanted
-        and status.get("readyReplicas", 0) >= wanted
-        and not status.get("unavailableReplicas")
-    )

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any
 
 import aiohttp
@@ -15,18 +15,20 @@ from slipway.contract.admission import review
 from slipway.contract.causes import Cause
 from slipway.contract.defaulting import default
 from slipway.contract.sdep import SeldonDeployment
+from slipway.controller.alias_watch import AliasWatch
 from slipway.controller.autoscaling import refused_autoscaling
 from slipway.controller.desired import desired
 from slipway.controller.events import record
 from slipway.controller.facts import Facts
+from slipway.controller.follow import Follow
 from slipway.controller.meta import DEPLOYMENT_ID, MANAGER
-from slipway.controller.models import Resolved, follows_alias, resolve_models
+from slipway.controller.models import resolve_models
 from slipway.controller.plan import ObjectKey, Step, actions, changes, fingerprint, first_difference, key_of
 from slipway.controller.pod_labels import label_changes
 from slipway.controller.queue import Key
 from slipway.controller.secrets import ModelSecret
 from slipway.controller.settings import Settings
-from slipway.controller.status import CREATING, Observed, failed, status_of
+from slipway.controller.status import CREATING, Observed, failed, follow_change, status_of
 from slipway.controller.traffic import traffic
 from slipway.controller.view import View
 from slipway.kube.client import Kube
@@ -60,7 +62,6 @@ OWNED_KINDS = (
 )
 LOOK_AGAIN_S = 30.0
 """After a refusal that somebody may lift outside of the SeldonDeployment: a model registered, a quota raised."""
-FOLLOW_ALIAS_S = 60.0
 NO_EVENT = frozenset({"ConfigMap"})  # the contract's events are about the others
 Object = dict[str, Any]
 
@@ -81,8 +82,7 @@ class Reconciler:
     session: aiohttp.ClientSession
     settings: Settings
     registry: RegistryAddress | None
-    looked: dict[Key, float] = field(default_factory=dict)
-    """When aliases that are followed were last asked for, by the event loop's clock."""
+    watch: AliasWatch
     accepted: dict[Key, dict[ObjectKey, str]] = field(default_factory=dict)
     """Fingerprints of what the API made of applies that it did not take literally, by SeldonDeployment."""
 
@@ -91,7 +91,6 @@ class Reconciler:
         namespace, name = key
         obj = self.deployments.objects(SELDON_DEPLOYMENT, namespace).get(name)
         if obj is None or "deletionTimestamp" in obj["metadata"]:
-            self.looked.pop(key, None)
             self.accepted.pop(key, None)
             self.secret.forget(key)
             return None  # what it owned is collected by the API
@@ -120,21 +119,30 @@ class Reconciler:
 
     async def _bring_about(self, sdep: SeldonDeployment, obj: Object, old: Object) -> float | None:
         await self._apply_traffic(sdep)
-        resolved = await self._models(sdep, old)
-        facts = Facts(self.settings, resolved.models)
+        follow = Follow.begin(sdep, old, self._owned(sdep), now=datetime.now(UTC))
+        known = partial(follow.known, old.get("models") or (), self.watch)
+        resolved = await resolve_models(sdep, known, self._resolve)
+        follow = follow.advanced(resolved, self.watch)
+        await self._announce(follow)
+        facts = follow.facts(Facts(self.settings, resolved.models), self._owned(sdep))
         await self._apply(sdep, facts)
+        follow = follow.settled(self._owned(sdep))
         await self._label_pods(sdep)
-        await self._report(obj, self._status(sdep, facts, resolved.entries, old), reason="Updated")
-        if resolved.is_stale:
-            return LOOK_AGAIN_S
-        return FOLLOW_ALIAS_S if follows_alias(sdep) else None
+        observed = Observed(self._owned(sdep), self._pods(sdep))
+        followers, models = follow.followers(old, self.watch), follow.models(resolved)
+        status = status_of(sdep, facts, observed, models=models, now=_now(), old=old, followers=followers)
+        await self._report(obj, status, reason="Updated")
+        waits = [LOOK_AGAIN_S if resolved.is_stale else None, follow.next_look_s]
+        return min((wait for wait in waits if wait is not None), default=None)
 
-    async def _models(self, sdep: SeldonDeployment, old: Mapping[str, Any]) -> Resolved:
-        key, now = (sdep.namespace, sdep.name), asyncio.get_running_loop().time()
-        look_again = follows_alias(sdep) and now - self.looked.get(key, -FOLLOW_ALIAS_S) >= FOLLOW_ALIAS_S
-        if look_again:
-            self.looked[key] = now
-        return await resolve_models(sdep, old.get("models") or (), self._resolve, look_again=look_again)
+    async def _announce(self, follow: Follow) -> None:
+        """The plan of each move, before it is carried out."""
+        for move in follow.moves:
+            reason = "RolledBack" if move.how == "rollback" else "AliasMoved"
+            log.info("%s/%s: %s", follow.sdep.namespace, follow.sdep.name, move)
+            await record(self.kube, follow.sdep, reason, str(move), now=_now())
+        if follow.refused:
+            await record(self.kube, follow.sdep, "RollbackRefused", follow.refused, now=_now(), kind="Warning")
 
     async def _resolve(self, uri: str) -> ResolvedModel:
         if self.registry is None:
@@ -215,10 +223,6 @@ class Reconciler:
             pod for _, pod in sorted(found.items()) if pod["metadata"].get("labels", {}).get(DEPLOYMENT_ID) == sdep.name
         ]
 
-    def _status(self, sdep: SeldonDeployment, facts: Facts, entries: list[Object], old: Mapping[str, Any]) -> Object:
-        observed = Observed(self._owned(sdep), self._pods(sdep))
-        return status_of(sdep, facts, observed, models=entries, now=_now(), old=old)
-
     async def _report(self, obj: Object, status: Object, *, reason: str) -> None:
         """Write the status where it differs, and an event where the state does."""
         old = obj.get("status") or {}
@@ -241,6 +245,8 @@ class Reconciler:
             message = status.get("description") or f"{old.get('state', CREATING)} → {status['state']}"
             kind = "Warning" if is_bad else "Normal"
             await record(self.kube, _light(obj), reason, message, now=_now(), kind=kind)  # type: ignore[arg-type]
+        if change := follow_change(old, status):
+            await record(self.kube, _light(obj), change.reason, change.message, now=_now(), kind=change.kind)
 
 
 def _light(obj: Mapping[str, Any]) -> SeldonDeployment:

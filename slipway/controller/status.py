@@ -3,19 +3,31 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, field, replace
+from typing import Any, Literal
 
 from slipway.contract.defaulting import default
+from slipway.contract.following import Following
 from slipway.contract.names import predictor_service_name, service_host
 from slipway.contract.sdep import PredictorSpec, SeldonDeployment
 from slipway.controller.deployments import deployments
 from slipway.controller.facts import Facts
-from slipway.controller.plan import ObjectKey, is_ready
+from slipway.controller.plan import ObjectKey
+from slipway.controller.readiness import is_ready
+from slipway.controller.revisions import revisions_of
 from slipway.controller.services import entry_ports
 
 AVAILABLE, CREATING, FAILED = "Available", "Creating", "Failed"
 READY = "Ready"
+FOLLOWED = "AliasFollowed"
+"""Condition of a SeldonDeployment that follows aliases; it has no part in ``Ready``."""
+AWAY, NOT_READY, STARTING, ROLLED_BACK, UP_TO_DATE = (
+    "RegistryAway",
+    "RevisionNotReady",
+    "Starting",
+    "RolledBack",
+    "UpToDate",
+)
 Object = dict[str, Any]
 
 
@@ -30,32 +42,145 @@ class Observed:
         return [obj for (found, _), obj in sorted(self.objects.items()) if found == kind]
 
 
+@dataclass(frozen=True)
+class Followers:
+    """``states`` by predictor; ``lost`` says why the registry cannot be asked, empty while it can."""
+
+    states: Mapping[str, Following] = field(default_factory=dict)
+    lost: str = ""
+    history: Sequence[Object] = ()
+
+
 def status_of(
-    sdep: SeldonDeployment, facts: Facts, observed: Observed, *, models: list[Object], now: str, old: Mapping[str, Any]
+    sdep: SeldonDeployment,
+    facts: Facts,
+    observed: Observed,
+    *,
+    models: list[Object],
+    now: str,
+    old: Mapping[str, Any],
+    followers: Followers | None = None,
 ) -> Object:
     """``now`` (RFC 3339) is written only where a condition changes; ``old`` is the present status."""
+    followers = followers or Followers()
     whole = default(sdep, predictor_servers=facts.settings.predictor_servers)
-    names = {predictor.name: _deployment_names(predictor, whole, facts) for predictor in whole.predictors}
+    revisions = {predictor.name: _deployments_by_revision(predictor, whole, facts) for predictor in whole.predictors}
+    names = {name: _serving(found, followers.states.get(name)) for name, found in revisions.items()}
     ready = {name: _all_ready(deployments, observed) for name, deployments in names.items()}
     serving = {name: _all_serving(deployments, observed) for name, deployments in names.items()}
     failures = _failures(names, observed)
     predictors = [{"name": name, "ready": ready[name], **_reason(names[name], observed)} for name in names]
     state = AVAILABLE if all(ready.values()) else FAILED if failures else CREATING
+    every = {name: [item for group in found.values() for item in group] for name, found in revisions.items()}
+    before = old.get("conditions") or []
+    explained = replace(followers, states=_explained(followers.states, revisions, observed))
     status: Object = {
         "state": state,
         "observedGeneration": sdep.generation,
         "replicas": _replicas(names, observed),
         "address": {"url": _address(whole)},
-        "deploymentStatus": _deployment_status(names, observed),
+        "deploymentStatus": _deployment_status(every, observed),
         "serviceStatus": _service_status(observed),
         "models": models,
         "predictors": predictors,
         "traffic": {"declared": _declared(whole), "effective": effective(_declared(whole), serving)},
-        "conditions": _conditions(observed, predictors, now=now, old=old.get("conditions") or []),
+        "conditions": sorted(
+            [*_conditions(observed, predictors, now=now, old=before), *_followed(explained, now=now, old=before)],
+            key=lambda item: str(item["type"]),
+        ),
     }
     if failures:
         status["description"] = "; ".join(failures)
+    if explained.states:
+        status["following"] = [state.to_json() for _, state in sorted(explained.states.items())]
+    if followers.history:
+        status["history"] = list(followers.history)
     return status
+
+
+def _deployments_by_revision(predictor: PredictorSpec, sdep: SeldonDeployment, facts: Facts) -> dict[str, list[str]]:
+    """Names of Deployments, the wanted revision first; the only one has no name where nothing is followed."""
+    runs = revisions_of(predictor, sdep, facts)
+    return {revised.revision: _deployment_names(revised, sdep, own) for revised, own in runs}
+
+
+def _serving(revisions: Mapping[str, list[str]], state: Following | None) -> list[str]:
+    """The Deployments that answer, before the first those that are to."""
+    if state is not None and state.serving in revisions:
+        return revisions[state.serving]
+    return next(iter(revisions.values()))
+
+
+def _explained(
+    states: Mapping[str, Following], revisions: Mapping[str, Mapping[str, list[str]]], observed: Observed
+) -> dict[str, Following]:
+    """What is known of why a wanted revision does not serve yet; kept while it restarts, until it does."""
+    found = {}
+    for name, state in states.items():
+        why = {} if state.is_settled else _reason(revisions.get(name, {}).get(state.wanted.name, ()), observed)
+        found[name] = replace(state, reason=why["reason"], last_error=why["lastError"]) if why else state
+    return found
+
+
+def _followed(followers: Followers, *, now: str, old: Sequence[Mapping[str, Any]]) -> list[Object]:
+    """The condition AliasFollowed, where something follows."""
+    if not followers.states:
+        return []
+    value, reason, message = _follow_state(followers)
+    before = next((item for item in old if item["type"] == FOLLOWED), None)
+    return [_condition(FOLLOWED, value=value, reason=reason, message=message, now=now, before=before)]
+
+
+def _follow_state(followers: Followers) -> tuple[bool, str, str]:
+    """(whether all is as the aliases say, reason, sentence), the most urgent first."""
+    states = [state for _, state in sorted(followers.states.items())]
+    broken = [state for state in states if state.reason]
+    if broken:
+        return False, NOT_READY, "; ".join(map(_not_ready, broken))
+    if followers.lost:
+        return False, AWAY, f"what serves goes on serving: {followers.lost}"
+    if moving := [state for state in states if not state.is_settled]:
+        return False, STARTING, "; ".join(state.plan or f"{state.predictor}: {state.wanted.name}" for state in moving)
+    if rejected := [state for state in states if state.rejected]:
+        parts = (f"{state.predictor}: {', '.join(state.rejected.values())}" for state in rejected)
+        return False, ROLLED_BACK, f"the alias still names what was rolled back from: {'; '.join(parts)}"
+    return True, UP_TO_DATE, ""
+
+
+@dataclass(frozen=True)
+class News:
+    """What an Event says."""
+
+    reason: str
+    message: str
+    kind: Literal["Normal", "Warning"]
+
+
+def follow_change(old: Mapping[str, Any], new: Mapping[str, Any]) -> News | None:
+    """What is new about the followed aliases between two statuses: once per change, not once per look."""
+    before, after = (_condition_of(status) for status in (old, new))
+    if after is None or (before or {}).get("reason") == after.get("reason"):
+        return None
+    was, reason = (before or {}).get("reason"), str(after["reason"])
+    message = str(after.get("message") or "")
+    if reason in (AWAY, NOT_READY):
+        return News(reason, message, "Warning")
+    if was == AWAY:
+        return News("RegistryBack", "followed aliases are looked up again", "Normal")
+    if reason == UP_TO_DATE and was is not None:
+        served = "; ".join(f"{item['predictor']}: {item['serving']}" for item in new["following"])
+        return News("RevisionServes", served, "Normal")
+    return None
+
+
+def _condition_of(status: Mapping[str, Any]) -> Mapping[str, Any] | None:
+    return next((item for item in status.get("conditions") or () if item["type"] == FOLLOWED), None)
+
+
+def _not_ready(state: Following) -> str:
+    served = state.revision(state.serving)
+    serves = f"; {served.name} goes on serving" if served else ""
+    return f"{state.predictor}: {state.wanted.name} is not ready: {state.reason} {state.last_error}".rstrip() + serves
 
 
 def failed(sdep: SeldonDeployment, description: str, *, now: str, old: Mapping[str, Any]) -> Object:

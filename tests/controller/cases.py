@@ -13,6 +13,7 @@ SETTINGS = Settings(
     storage_initializer_image="slipway/storage-initializer:0.1.0",
     predictor_servers={"SKLEARN_SERVER": "seldonio/sklearnserver:1.17.1"},
     has_keda=True,
+    follow_interval_s=0.05,
 )
 CPU = {"type": "Resource", "resource": {"name": "cpu", "targetAverageUtilization": 70}}
 

@@ -30,16 +30,27 @@ NAMESPACE = "team"
 
 @dataclass
 class Registry:
-    """Answers as MLflow does; ``is_away`` makes it 503."""
+    """Answers as MLflow does; ``is_away`` makes it 503. ``looks`` counts the looks at where aliases point."""
 
     aliases: dict[str, str] = field(default_factory=lambda: {"champion": "1"})
+    tags: dict[str, str] = field(default_factory=dict)
     is_away: bool = False
     asked: list[str] = field(default_factory=list)
+    looks: int = 0
 
     async def answer(self, request: web.Request) -> web.Response:
-        self.asked.append(request.path.rpartition("/")[2])
+        if request.path.endswith("registered-models/get"):
+            self.looks += 1
+        else:
+            self.asked.append(request.path.rpartition("/")[2])
         if self.is_away:
             return web.json_response({"message": "maintenance"}, status=503)
+        if request.method == "POST":
+            return self._write(request.path, await request.json())
+        if request.path.endswith("registered-models/get"):
+            aliases = [{"alias": alias, "version": version} for alias, version in self.aliases.items()]
+            tags = [{"key": key, "value": value} for key, value in self.tags.items()]
+            return web.json_response({"registered_model": {"name": "shapes", "aliases": aliases, "tags": tags}})
         version = request.query.get("version") or self.aliases.get(request.query.get("alias", ""))
         if version is None:
             return web.json_response({"message": "alias not found"}, status=404)
@@ -48,6 +59,13 @@ class Registry:
         tags = [{"key": "slipway.digest", "value": f"sha256:{version * 64}"}]
         return web.json_response({"model_version": {"name": "shapes", "version": version, "tags": tags}})
 
+    def _write(self, path: str, body: dict[str, str]) -> web.Response:
+        if path.endswith("set-tag"):
+            self.tags[body["key"]] = body["value"]
+        else:
+            self.aliases[body["alias"]] = body["version"]
+        return web.json_response({})
+
 
 @dataclass
 class Platform:
@@ -55,6 +73,7 @@ class Platform:
 
     kube: Kube
     registry: Registry
+    address: RegistryAddress
     restart: Callable[[], Any]
 
     async def apply(self, manifest: Manifest) -> dict[str, Any]:
@@ -83,6 +102,10 @@ class Platform:
             found[event["reason"]] = found.get(event["reason"], 0) + event["count"]
         return found
 
+    async def event(self, reason: str) -> dict[str, Any] | None:
+        events = (await self.kube.list(EVENT, namespace=NAMESPACE)).items
+        return next((event for event in events if event["reason"] == reason), None)
+
     async def make_ready(self, name: str) -> None:
         """Plays the runner: every replica of the Deployment is there."""
         deployment = await self.kube.get(DEPLOYMENT, name, namespace=NAMESPACE)
@@ -98,7 +121,7 @@ class Platform:
 async def platform(tmp_path: Path) -> AsyncIterator[Platform]:
     registry = Registry()
     mlflow_app = web.Application()
-    mlflow_app.router.add_get("/api/2.0/mlflow/{tail:.*}", registry.answer)
+    mlflow_app.router.add_route("*", "/api/2.0/mlflow/{tail:.*}", registry.answer)
     parts = make_parts(Paths(tmp_path), admin_token=TOKEN)
     async with (
         TestServer(mlflow_app) as mlflow,
@@ -109,12 +132,12 @@ async def platform(tmp_path: Path) -> AsyncIterator[Platform]:
             await kube.apply(
                 {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}}, field_manager="person"
             )
+        address = RegistryAddress(str(mlflow.make_url("/")).rstrip("/"))
         loops: list[tuple[asyncio.Event, asyncio.Task[None]]] = []
 
         async def restart() -> None:
             await end()
             stop = asyncio.Event()
-            address = RegistryAddress(str(mlflow.make_url("/")).rstrip("/"))
             loops.append((stop, asyncio.create_task(keep(kube, SETTINGS, address, stop))))
 
         async def end() -> None:
@@ -124,6 +147,6 @@ async def platform(tmp_path: Path) -> AsyncIterator[Platform]:
                 await task
 
         await restart()
-        yield Platform(kube, registry, restart)
+        yield Platform(kube, registry, address, restart)
         await end()
     parts.objects.store.close()

@@ -6,12 +6,22 @@ from typing import Any
 
 import pytest
 
+from slipway.contract.following import Following, NodeModel, Revision
 from slipway.contract.sdep import SeldonDeployment
-from slipway.controller.models import Resolved, follows_alias, references, resolve_models
-from slipway.registry import ModelNotFound, RegistryUnavailable, ResolvedModel
+from slipway.controller.models import (
+    Reference,
+    Resolved,
+    followed,
+    known_by_following,
+    known_by_status,
+    references,
+    resolve_models,
+)
+from slipway.registry import ModelNotFound, Pointer, RegistryUnavailable, ResolvedModel
 from tests.contract.manifests import Manifest, node, predictor, sdep
 
 CHAMPION = "models:/shapes@champion"
+FOLLOW = {"annotations": {"slipway.dev/follow-alias": "true"}}
 
 
 class Registry:
@@ -32,10 +42,9 @@ def parsed(uri: str = CHAMPION, *, spec: Manifest | None = None, **fields: Any) 
     return SeldonDeployment.from_json(sdep(predictor(graph=graph, **fields), **(spec or {})))
 
 
-async def look(
-    item: SeldonDeployment, registry: Registry, known: Resolved | None = None, *, again: bool = False
-) -> Any:
-    return await resolve_models(item, known.entries if known else (), registry, look_again=again)
+async def look(item: SeldonDeployment, registry: Registry, before: Resolved | None = None) -> Resolved:
+    entries = [entry for _, entry in before.pairs] if before else []
+    return await resolve_models(item, lambda wanted: known_by_status(entries, wanted), registry)
 
 
 async def test_registry_is_asked_once_and_the_answer_kept():
@@ -72,7 +81,7 @@ async def test_last_answer_holds_while_the_registry_is_away():
     second = await look(parsed(labels={"a": "b"}), registry, first)
     assert second.is_stale
     assert second.models == first.models
-    assert second.entries == first.entries, "so that it is asked for again"
+    assert second.pairs[0][1] == first.pairs[0][1], "so that it is asked for again"
 
 
 async def test_registry_that_never_answered_is_an_error():
@@ -90,20 +99,57 @@ async def test_alias_that_is_gone_is_an_error_even_with_an_older_answer():
         await look(parsed(labels={"a": "b"}), registry, first)
 
 
-async def test_followed_alias_is_looked_up_again():
+def following(*versions: str, rejected: str = "") -> Following:
+    """Wanted first, then the previous one."""
+    item = parsed(spec=FOLLOW)
+    (uri,) = [reference.uri for reference in references(item)]
+    made = [Revision("v" + v, (NodeModel("clf", uri, "shapes", v, "", f"s3://models/{v}"),)) for v in versions]
+    previous = made[1] if len(made) > 1 else None
+    return Following("main", made[0], previous, rejected={"clf": rejected} if rejected else {})
+
+
+@pytest.mark.parametrize(
+    ("state", "pointer", "version", "is_current"),
+    [
+        (following("2"), None, "2", True),
+        (following("2"), Pointer("2"), "2", True),
+        (following("2"), Pointer("3"), "2", False),
+        (following("2", "1"), Pointer("1"), "1", True),
+        (following("1", "2", rejected="2"), Pointer("2"), "1", True),
+        (following("1", "2", rejected="2"), Pointer("3"), "1", False),
+    ],
+)
+def test_followed_alias_is_asked_for_only_where_it_points_to_something_unknown(state, pointer, version, is_current):
+    (wanted,) = references(parsed(spec=FOLLOW))
+    known = known_by_following(state, wanted, pointer)
+    assert known is not None
+    assert known.entry is not None
+    assert (known.entry["version"], known.is_current) == (version, is_current)
+
+
+def test_revisions_of_another_graph_say_nothing():
+    other = Reference(("main", "other"), CHAMPION, "r", is_followed=True)
+    assert known_by_following(following("2"), other, None) is None
+    assert known_by_following(following("2"), Reference(("main", "clf"), "models:/shapes@b", "r"), None) is None
+
+
+async def test_followed_alias_that_is_gone_keeps_the_last_answer():
     registry = Registry()
-    follow = {"annotations": {"slipway.dev/follow-alias": "true"}}
-    first = await look(parsed(spec=follow), registry)
-    registry.version = "2"
-    second = await look(parsed(spec=follow), registry, first, again=True)
-    assert second.models["main", "clf"].version == "2"
+    item = parsed(spec=FOLLOW)
+    first = await look(item, registry)
+    registry.error = ModelNotFound("no alias")
+    edited = parsed(spec=FOLLOW, labels={"a": "b"})
+    second = await look(edited, registry, first)
+    assert second.is_stale
+    assert second.models == first.models
 
 
 def test_only_a_named_alias_can_be_followed():
-    follow = {"annotations": {"slipway.dev/follow-alias": "true"}}
-    assert follows_alias(parsed(spec=follow))
-    assert not follows_alias(parsed("models:/shapes/1", spec=follow))
-    assert not follows_alias(parsed())
+    assert followed(parsed(spec=FOLLOW)) == {"main": {"clf": CHAMPION}}
+    assert followed(parsed(annotations=FOLLOW["annotations"])) == {"main": {"clf": CHAMPION}}
+    assert not followed(parsed(spec=FOLLOW, annotations={"slipway.dev/follow-alias": "false"}))
+    assert not followed(parsed("models:/shapes/1", spec=FOLLOW))
+    assert not followed(parsed())
 
 
 @pytest.mark.parametrize("uri", ["s3://bucket/m", "file:///m", "pvc://claim/m"])

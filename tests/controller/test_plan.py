@@ -19,10 +19,10 @@ from slipway.controller.plan import (
     amount,
     fingerprint,
     first_difference,
-    is_ready,
     key_of,
     stamped,
 )
+from slipway.controller.readiness import is_ready
 from tests.contract.manifests import Manifest, component, node, predictor, sdep
 from tests.controller.cases import CASES, SETTINGS, load
 
