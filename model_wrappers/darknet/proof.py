@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,13 +21,16 @@ from model_wrappers.darknet.cfg import load_network
 from model_wrappers.darknet.check import NetworkSummary, check
 from model_wrappers.darknet.cpu import engine_threads, machine_name
 from model_wrappers.darknet.detector import Detector
+from model_wrappers.darknet.engines import INT8_ENGINE, installed_engines
 from model_wrappers.darknet.engines.record import EngineRecord
 from model_wrappers.darknet.errors import ProofError
 from model_wrappers.darknet.folder import ModelFolder
+from model_wrappers.darknet.int8_trial import Int8Trial, try_int8, with_graph
 from model_wrappers.darknet.layers import Head, Network, Shape
 from model_wrappers.darknet.letterbox import Pixels, Size, letterbox
 from model_wrappers.darknet.provenance import file_sha256
 from model_wrappers.darknet.timing import TOLERANCE, EngineTiming, Floats, difference, fastest, time_engines
+from model_wrappers.darknet.training.photos import PhotoSet
 from model_wrappers.darknet.weights import Weights, load_weights
 
 if TYPE_CHECKING:
@@ -78,6 +82,7 @@ class Proof:
     threads: int
     machine: str
     photos: tuple[GoldenPhoto, ...]
+    int8: Int8Trial | None = None
 
     @property
     def worst(self) -> LayerParity:
@@ -95,6 +100,7 @@ class Proof:
         document["worst_difference"] = self.worst.difference
         document["tolerance"] = TOLERANCE
         document["layers_note"] = LAYERS_NOTE
+        document["int8"] = self.int8.to_json() if self.int8 else None
         document["photos"] = [
             {
                 "name": photo.name,
@@ -116,8 +122,13 @@ def prove(
     licence: str = "",
     threads: int | None = None,
     engines: Sequence[str] | None = None,
+    labelled: PhotoSet | None = None,
+    int8_max_loss: float | None = None,
 ) -> Proof:
     """Check, compare, time and look.
+
+    With ``labelled`` photos a graph in 8 bits is timed beside the engines and its loss of mAP measured. ``engine: auto`` may
+    choose it where ``int8_max_loss`` (of mAP, 0 to 1) declares as much loss acceptable.
 
     Raises:
         CfgError, WeightsError, NamesError: the files do not belong together. PhotoError, OSError: one is no photo.
@@ -125,6 +136,8 @@ def prove(
     """
     if len(photos) > MAX_PHOTOS:
         raise ProofError(f"{len(photos)} photos: a proof shows at most {MAX_PHOTOS}")
+    if int8_max_loss is not None and labelled is None:
+        raise ProofError(f"int8_max_loss={int8_max_loss:g}: a loss is measured on labelled photos, and none were given")
     summary = check(cfg, weights, names)
     size = Size(summary.width, summary.height)
     opened = [_open(path, size) for path in photos]
@@ -133,9 +146,13 @@ def prove(
     layers, heads = compare_layers(network, load_weights(weights, network), pixels)
     files = ModelFolder(cfg, weights, names)
     used = threads or engine_threads()
-    timings = time_engines(files, pixels, heads, threads=used, names=engines)
-    best = fastest(timings)
-    detector = Detector(files, engine=best.engine, threads=used)
+    trial = try_int8(files, labelled, threads=used, max_loss=int8_max_loss) if labelled else None
+    with with_graph(files, trial.graph) if trial else nullcontext(files) as timed:
+        chosen = [*(installed_engines() if engines is None else engines), *([INT8_ENGINE] if trial else [])]
+        timings = time_engines(timed, pixels, heads, threads=used, names=chosen)
+        timings = tuple(trial.told(timing) for timing in timings) if trial else timings
+        best = fastest(timings)
+        detector = Detector(timed, engine=best.engine, threads=used)
     return Proof(
         summary=summary,
         licence=licence,
@@ -147,12 +164,11 @@ def prove(
         threads=used,
         machine=machine_name(),
         photos=tuple(_golden(one, detector) for one in opened),
+        int8=trial,
     )
 
 
-def compare_layers(
-    network: Network, weights: Weights, pixels: Pixels
-) -> tuple[tuple[LayerParity, ...], list[Floats]]:
+def compare_layers(network: Network, weights: Weights, pixels: Pixels) -> tuple[tuple[LayerParity, ...], list[Floats]]:
     """Every layer of the compiled graph beside the plain forward pass, and that pass's raw heads."""
     from model_wrappers.darknet.compiler import compile_network
     from model_wrappers.darknet.engines.onnx_runtime import open_graph

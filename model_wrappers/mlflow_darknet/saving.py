@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from model_wrappers import darknet
 from model_wrappers.darknet.errors import ModelFolderError, ProofError
-from model_wrappers.darknet.folder import ENGINES_NAME, ONNX_NAME
+from model_wrappers.darknet.folder import ENGINES_NAME, INT8_NAME, ONNX_NAME
 from model_wrappers.darknet.provenance import file_sha256
 from model_wrappers.mlflow_darknet import environment
 from model_wrappers.mlflow_darknet.layout import (
@@ -108,6 +108,8 @@ def _write_data(folder: Path, files: SourceFiles, proof: Proof) -> None:
         if found != proved:
             raise ProofError(f"{source}: the proof is of {proved}, but the file is {found}: prove it again")
     (data / ONNX_NAME).write_bytes(darknet.compile_onnx(copies.cfg, copies.weights))
+    if proof.int8 and proof.int8.is_accepted:
+        (data / INT8_NAME).write_bytes(proof.int8.graph)
     (data / ENGINES_NAME).write_text(render_record(proof.record(files.cfg, files.weights)))
     proof_report.write_proof(proof, folder / PROOF_FOLDER)
 
@@ -153,6 +155,7 @@ def _add_flavors(model: Model, files: SourceFiles, proof: Proof, *, code: str | 
         names=f"{DATA_FOLDER}/{files.names.name}",
         onnx=f"{DATA_FOLDER}/{ONNX_NAME}",
         engines=f"{DATA_FOLDER}/{ENGINES_NAME}",
+        **({"int8": f"{DATA_FOLDER}/{INT8_NAME}"} if proof.int8 and proof.int8.is_accepted else {}),
         proof=f"{PROOF_FOLDER}/{REPORT_NAME}",
         input_width=proof.summary.width,
         input_height=proof.summary.height,
