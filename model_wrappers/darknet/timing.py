@@ -21,7 +21,8 @@ WRONG = 1e9  # the difference of tensors that cannot be compared; finite, for JS
 ROUNDS = 20
 MIN_ROUNDS = 3
 BUDGET_S = 4.0  # of all rounds together, once every engine ran MIN_ROUNDS times
-SLOW_FACTOR = 4.0  # an engine this much slower than the best is timed once
+SLOW_FACTOR = 4.0  # an engine this much slower than the best is out after MIN_ROUNDS, or after a run of SLOW_RUN_S
+SLOW_RUN_S = 1.0
 
 
 @dataclass(frozen=True)
@@ -124,6 +125,11 @@ class _Trial:
     def fastest_s(self) -> float:
         return min(self.seconds, default=float("inf"))
 
+    def is_slow(self, best_s: float) -> bool:
+        """A busy moment can make any one run slow; only a long one is not worth another try."""
+        tried = len(self.seconds) >= MIN_ROUNDS or self.fastest_s >= SLOW_RUN_S
+        return bool(self.seconds) and tried and self.fastest_s > SLOW_FACTOR * best_s
+
     @property
     def is_right(self) -> bool:
         return not self.problem and self.difference <= TOLERANCE
@@ -136,14 +142,14 @@ class _Trial:
 
 
 def _run_rounds(trials: Sequence[_Trial], pixels: npt.NDArray[np.uint8]) -> None:
-    """Interleaved, so that a busy moment hits all alike; what is ``SLOW_FACTOR`` behind the best right one runs once."""
+    """Interleaved, so that a busy moment hits all alike; what is far behind the best right one is left out in time."""
     started = time.perf_counter()
     for number in range(ROUNDS):
         if number >= MIN_ROUNDS and time.perf_counter() - started > BUDGET_S:
             break
         best = min((trial.fastest_s for trial in trials if trial.is_right), default=float("inf"))
         for trial in trials:
-            if not trial.seconds or trial.fastest_s <= SLOW_FACTOR * best:
+            if not trial.is_slow(best):
                 trial.run(pixels)
 
 

@@ -99,7 +99,7 @@ def test_fastest_recorded_engine_answers_and_is_told(folder: Path, caplog: pytes
     detector = Detector(folder, threads=1)
     assert (detector.engine, detector.engine_version) == ("onnxruntime", ONNX_RUNTIME.version)
     (line,) = caplog.messages
-    assert line == f"cells.weights: engine onnxruntime {ONNX_RUNTIME.version}, 1 threads"
+    assert line == f"cells.weights: engine onnxruntime {ONNX_RUNTIME.version}, threads 1"
     assert [one.levelname for one in caplog.records] == ["INFO"]
 
 

@@ -151,10 +151,13 @@ def test_engine_that_fails_in_a_run_is_out_and_the_others_go_on(
     assert (right.is_usable, right.rounds) == (True, ROUNDS)
 
 
-def test_slow_engine_is_timed_once(folder: Path, monkeypatch: pytest.MonkeyPatch, clock: list[float]) -> None:
-    opened = ClockedEngine("onnxruntime", 0.01, 1.0, clock), ClockedEngine("darknet", 0.05, 1.0, clock)
+@pytest.mark.parametrize(("slow_s", "rounds"), [(0.05, MIN_ROUNDS), (timing.SLOW_RUN_S, 1)])
+def test_slow_engine_is_left_out_after_a_few_runs_or_one_long_one(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, clock: list[float], slow_s: float, rounds: int
+) -> None:
+    opened = ClockedEngine("onnxruntime", 0.01, 1.0, clock), ClockedEngine("darknet", slow_s, 1.0, clock)
     quick, slow = _time(folder, monkeypatch, *opened)
-    assert (quick.rounds, slow.rounds, slow.milliseconds) == (ROUNDS, 1, 50.0)
+    assert (quick.rounds, slow.rounds, slow.milliseconds) == (ROUNDS, rounds, slow_s * 1000)
 
 
 def test_rounds_end_with_the_budget(folder: Path, monkeypatch: pytest.MonkeyPatch, clock: list[float]) -> None:

@@ -74,7 +74,7 @@ def _warm(name: str, files: ModelFolder, size: Size, threads: int) -> Engine:
 def _told(engine: Engine, files: ModelFolder, threads: int, *remarks: str) -> Engine:
     logger.log(
         logging.WARNING if remarks else logging.INFO,
-        "%s: engine %s %s, %d threads%s",
+        "%s: engine %s %s, threads %d%s",
         files.weights_path.name,
         engine.name,
         engine.version,
