@@ -51,17 +51,17 @@ def compile_network(
     path: str = "<weights>",
 ) -> bytes:
     """ONNX bytes; ``outputs`` (layer indices) replaces the heads, for comparing layer by layer."""
-    graph = _Graph(network, weights, path)
-    graph.take_image()
-    for layer in network.layers:
-        graph.add_layer(layer)
-    wanted = [network.layers[index] for index in outputs] or list(network.heads)
     model = helper.make_model(
-        helper.make_graph(graph.nodes, "darknet", [graph.input()], graph.outputs(wanted), graph.constants),
+        helper.make_graph([], "darknet", [], []),
         opset_imports=[helper.make_opsetid("", OPSET)],
         ir_version=IR_VERSION,
         producer_name=PRODUCER,
     )
+    graph = _Graph(model.graph, network, weights, path)
+    graph.take_image()
+    for layer in network.layers:
+        graph.add_layer(layer)
+    graph.give([network.layers[index] for index in outputs] or network.heads)
     helper.set_model_props(model, dict(sorted((metadata or {}).items())))
     return model.SerializeToString(deterministic=True)
 
@@ -78,30 +78,30 @@ def fold_batch_norm(found: Parameters) -> tuple[Floats, Floats]:
 
 
 class _Graph:
-    """Nodes and constants in the making; ``_tensors`` maps a layer index to the name of its output."""
+    """Nodes and constants, written into the model at once (onnx's helpers would copy all weights twice more).
 
-    def __init__(self, network: Network, weights: Weights, path: str) -> None:
-        self.nodes: list[onnx.NodeProto] = []
-        self.constants: list[onnx.TensorProto] = []
+    ``_tensors`` maps a layer index to the name of its output.
+    """
+
+    def __init__(self, proto: onnx.GraphProto, network: Network, weights: Weights, path: str) -> None:
+        self._proto = proto
         self._network = network
         self._weights = weights
         self._path = path
         self._tensors: dict[int, str] = {}
 
-    def input(self) -> onnx.ValueInfoProto:
-        channels, height, width = self._network.input
-        return helper.make_tensor_value_info(INPUT_NAME, TensorProto.UINT8, ["N", height, width, channels])
-
-    def outputs(self, wanted: Sequence[Layer]) -> list[onnx.ValueInfoProto]:
+    def give(self, wanted: Sequence[Layer]) -> None:
         """Each wanted layer under its own name: several layers may share one tensor (dropout, a route of one)."""
-        infos = []
         for layer in wanted:
             name = f"{layer.kind}_{layer.index}"
             self._node("Identity", [self._tensors[layer.index]], name)
-            infos.append(helper.make_tensor_value_info(name, TensorProto.FLOAT, ["N", *layer.shape]))
-        return infos
+            info = helper.make_tensor_value_info(name, TensorProto.FLOAT, ["N", *layer.shape])
+            self._proto.output.append(info)
 
     def take_image(self) -> None:
+        channels, height, width = self._network.input
+        info = helper.make_tensor_value_info(INPUT_NAME, TensorProto.UINT8, ["N", height, width, channels])
+        self._proto.input.append(info)
         planes = self._node("Transpose", [INPUT_NAME], "image_planes", perm=[0, 3, 1, 2])
         floats = self._node("Cast", [planes], "image_floats", to=TensorProto.FLOAT)
         scale = self._constant("image_scale", np.array(1 / 255, np.float32))
@@ -211,9 +211,9 @@ class _Graph:
         return out
 
     def _node(self, kind: str, inputs: list[str], output: str, **attributes: Any) -> str:
-        self.nodes.append(helper.make_node(kind, inputs, [output], name=output, **attributes))
+        self._proto.node.append(helper.make_node(kind, inputs, [output], name=output, **attributes))
         return output
 
     def _constant(self, name: str, value: npt.NDArray[Any]) -> str:
-        self.constants.append(numpy_helper.from_array(np.ascontiguousarray(value), name))
+        self._proto.initializer.append(numpy_helper.from_array(np.ascontiguousarray(value), name))
         return name
