@@ -10,8 +10,11 @@ MAX_NAMES = 20
 MAX_TEXT = 200  # of one name or licence
 
 
-def render_summary(proof: Proof) -> str:
-    """Verdict, engines, detections per photo; at most ``MAX_SUMMARY_CHARACTERS``, whatever the proof holds."""
+def render_summary(proof: Proof, *, report: str) -> str:
+    """Verdict, engines, detections per photo; at most ``MAX_SUMMARY_CHARACTERS``, whatever the proof holds.
+
+    ``report`` is Markdown that says where the report is.
+    """
     summary, worst = proof.summary, proof.worst
     more = "" if len(summary.names) <= MAX_NAMES else f" and {len(summary.names) - MAX_NAMES} more"
     names = ", ".join(_short(name) for name in summary.names[:MAX_NAMES])
@@ -30,10 +33,10 @@ def render_summary(proof: Proof) -> str:
         "|---|---|---|",
         *(_engine(timing, proof.engine) for timing in proof.timings),
     ]
-    lines += [
-        line for photo in proof.photos for line in ("", f"{_short(photo.name)}: {len(photo.detections)} detections.")
-    ]
-    text = "\n".join([*lines, "", "All of it, with the photos: `proof/report.html` among the model's artifacts.", ""])
+    if proof.photos:
+        found = ", ".join(f"{len(photo.detections)} in {_short(photo.name)}" for photo in proof.photos)
+        lines += ["", f"Detections: {found}."]
+    text = "\n".join([*lines, "", f"All of it, with the photos: {report}", ""])
     return text[:MAX_SUMMARY_CHARACTERS]
 
 
@@ -41,9 +44,10 @@ def _engine(timing: EngineTiming, chosen: str) -> str:
     name = f"**{timing.engine}**" if timing.engine == chosen else timing.engine
     if timing.problem:
         return f"| {name} | could not run it | |"
-    return f"| {name} | {timing.milliseconds:.2f} | {timing.difference:.1e} |"
+    fault = "" if timing.is_usable else ", too much"
+    return f"| {name} | {timing.milliseconds:.2f} | {timing.difference:.1e}{fault} |"
 
 
 def _short(text: str) -> str:
     """Without what Markdown would take for a mark, and not longer than ``MAX_TEXT``."""
-    return "".join(letter if letter.isalnum() or letter in " .,:;()+/@-" else " " for letter in text)[:MAX_TEXT]
+    return "".join(letter if letter.isalnum() or letter in " .,:;()+/@_-" else " " for letter in text)[:MAX_TEXT]

@@ -8,7 +8,13 @@ MLflow's own ``mlflow.pyfunc.load_model``, ``mlflow models serve`` and ``mlflow 
 """
 
 from model_wrappers.mlflow_darknet.environment import get_default_conda_env, get_default_pip_requirements
-from model_wrappers.mlflow_darknet.layout import DATA_FOLDER, FLAVOR_NAME, PROOF_FOLDER
+from model_wrappers.mlflow_darknet.layout import (
+    DATA_FOLDER,
+    FLAVOR_NAME,
+    PROOF_FOLDER,
+    SourceFiles,
+    check_file_names,
+)
 from model_wrappers.mlflow_darknet.loading import load_model
 from model_wrappers.mlflow_darknet.registration import DIGEST_TAG, log_model, proof_tags, set_alias, tag_version
 from model_wrappers.mlflow_darknet.saving import save_model
@@ -21,7 +27,9 @@ __all__ = [
     "FLAVOR_NAME",
     "PROOF_FOLDER",
     "PhotoModel",
+    "SourceFiles",
     "_load_pyfunc",  # MLflow calls it by this name
+    "check_file_names",
     "get_default_conda_env",
     "get_default_pip_requirements",
     "load_model",

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from mlflow.models.model import ModelInfo
 
     from model_wrappers.darknet.proof import Proof
+    from model_wrappers.darknet.training.photos import PhotoSet
 
 DIGEST_TAG = "slipway.digest"
 LICENCE_TAG = "licence"
@@ -38,6 +39,8 @@ def log_model(
     tags: Mapping[str, str] | None = None,
     licence: str = "",
     photos: Sequence[Path] = (),
+    labelled: PhotoSet | None = None,
+    int8_max_loss: float | None = None,
     input_example: Any = None,
     metadata: Mapping[str, Any] | None = None,
     code_paths: Sequence[str | Path] | None = None,
@@ -46,7 +49,7 @@ def log_model(
     """Log the model to the current MLflow run (or to none) and, with a registered name, register a version.
 
     The version is tagged with its digest, each file's SHA-256 and what the proof says, described by the proof's summary, and
-    pointed to by ``aliases`` before this returns.
+    pointed to by ``aliases`` before this returns. ``labelled`` and ``int8_max_loss`` are those of ``prove``.
 
     Raises:
         DarknetError, PhotoError, MlflowException: a file, a photo, a name, an alias or a tag is refused; MLflow knows of
@@ -59,7 +62,7 @@ def log_model(
     files = SourceFiles(Path(cfg), Path(weights), Path(names))
     check_file_names(files)
     check_version_labels(registered_model_name, aliases, tags or {})
-    proof = prove(*files, photos=photos, licence=licence)
+    proof = prove(*files, photos=photos, licence=licence, labelled=labelled, int8_max_loss=int8_max_loss)
     info: ModelInfo = Model.log(
         artifact_path=None,
         name=name,
@@ -81,7 +84,7 @@ def log_model(
         digests = {f"sha256.{kind}": proof.digests[path.name] for kind, path in vars(files).items()}
         found = {**(tags or {}), **digests, **proof_tags(proof), LICENCE_TAG: licence}
         tag_version(registered_model_name, version, found)
-        _describe(registered_model_name, version, proof)
+        _describe(registered_model_name, version, proof, info.model_id)
         for alias in aliases:
             set_alias(registered_model_name, alias, version)
     return info
@@ -158,12 +161,17 @@ def tag_version(name: str, version: str, tags: Mapping[str, str]) -> str:
     return digest
 
 
-def _describe(name: str, version: str, proof: Proof) -> None:
+def _describe(name: str, version: str, proof: Proof, model_id: str) -> None:
+    """The version's page shows no artifacts: the link leads to the page of MLflow's that does."""
     import mlflow
 
+    from model_wrappers.darknet.proof_report import REPORT_NAME
     from model_wrappers.darknet.proof_summary import render_summary
 
-    mlflow.MlflowClient().update_model_version(name, version, description=render_summary(proof))
+    client = mlflow.MlflowClient()
+    experiment = client.get_logged_model(model_id).experiment_id
+    report = f"[{PROOF_FOLDER}/{REPORT_NAME}](#/experiments/{experiment}/models/{model_id}/artifacts)"
+    client.update_model_version(name, version, description=render_summary(proof, report=report))
 
 
 def set_alias(name: str, alias: str, version: str) -> str | None:

@@ -127,17 +127,16 @@ def register(
     Example:
       slipway model register yolo --cfg yolov3.cfg --weights yolov3.weights --names coco.names --alias champion
     """  # noqa: D301  - click reads the backspace character
-    from model_wrappers import darknet
+    from model_wrappers import darknet, mlflow_darknet
+    from model_wrappers.errors import ComponentError
 
+    pairs = dict(_pair(tag) for tag in tags)
     try:
+        mlflow_darknet.check_file_names(mlflow_darknet.SourceFiles(cfg, weights, names))
         summary = darknet.check(cfg, weights, names)
     except darknet.DarknetError as exc:
         raise click.ClickException(str(exc)) from exc
-    pairs = dict(_pair(tag) for tag in tags)
     client = _client()
-    from model_wrappers import mlflow_darknet
-    from model_wrappers.errors import ComponentError
-
     if not as_json:
         click.echo(f"{cfg.name}: {summary.width}x{summary.height}, {summary.classes} classes, strict load passed")
     with _registry_errors(name):
@@ -150,12 +149,11 @@ def register(
                 licence=licence,
                 photos=photos,
                 tags=pairs,
+                aliases=alias,
             )
         except (darknet.DarknetError, ComponentError) as exc:
             raise click.ClickException(str(exc)) from exc
         version = str(info.registered_model_version)
-        for each in alias:
-            client.set_registered_model_alias(name, each, version)
         digest = client.get_model_version(name, version).tags[mlflow_darknet.DIGEST_TAG]
     if as_json:
         click.echo(json.dumps({"name": name, "version": version, "digest": digest, "aliases": list(alias)}))
@@ -257,10 +255,11 @@ def alias(name: str, alias: str, version: str) -> None:
     Example:
       slipway model alias yolo champion 3
     """  # noqa: D301  - click reads the backspace character
-    client = _client()
+    from model_wrappers import mlflow_darknet
+
+    _client()
     with _registry_errors(name):
-        before = dict(client.get_registered_model(name).aliases).get(alias)
-        client.set_registered_model_alias(name, alias, version)
+        before = mlflow_darknet.set_alias(name, alias, version)
     click.echo(f"models:/{name}@{alias}  {before or 'none'} → {version}")
 
 

@@ -7,7 +7,9 @@ import numpy as np
 import pytest
 
 from model_wrappers.darknet.errors import NamesError
-from model_wrappers.darknetpy_compat import Detector, names_of_data
+from model_wrappers.darknetpy_compat import MAX_DATA_BYTES, Detector, names_of_data
+from model_wrappers.intake.errors import PhotoError
+from model_wrappers.intake.header import MAX_PHOTO_BYTES
 from tests.darknet.networks import CELL, write_handmade_model
 from tests.data import SHARED_DATA
 
@@ -57,6 +59,22 @@ def test_names_are_found_from_the_working_folder_the_files_own_and_the_one_above
     assert names_of_data(data).resolve() == tmp_path / "data" / "coco.names"
     monkeypatch.chdir(tmp_path)
     assert names_of_data(Path("cfg/coco.data")) == Path("data/coco.names")
+
+
+def test_file_that_is_no_photo_or_too_large_is_named(folder: Path) -> None:
+    detector = Detector(*(str(folder / f"cells.{suffix}") for suffix in ("data", "cfg", "weights")))
+    with pytest.raises(PhotoError, match=r"cells\.data: The \d+ bytes are no JPEG"):
+        detector.detect(str(folder / "cells.data"))
+    with (folder / "large.png").open("wb") as file:
+        file.truncate(MAX_PHOTO_BYTES + 1)
+    with pytest.raises(PhotoError, match=r"large\.png: is larger than"):
+        detector.detect(str(folder / "large.png"))
+
+
+def test_data_file_that_is_too_large_is_not_read(tmp_path: Path) -> None:
+    (tmp_path / "a.data").write_bytes(b"names = gone\n".ljust(MAX_DATA_BYTES + 1))
+    with pytest.raises(NamesError, match=r"a\.data: is larger than 65,536 bytes"):
+        names_of_data(tmp_path / "a.data")
 
 
 @pytest.mark.parametrize(

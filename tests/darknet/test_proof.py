@@ -1,8 +1,10 @@
 from __future__ import annotations
 
+import base64
 import dataclasses
 import hashlib
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -11,7 +13,7 @@ import numpy as np
 import pytest
 import yaml
 
-from model_wrappers import mlflow_darknet
+from model_wrappers import mlflow_darknet, photo
 from model_wrappers.darknet import WeightsError, compiler
 from model_wrappers.darknet.boxes import Box, Detection
 from model_wrappers.darknet.check import NetworkSummary
@@ -19,9 +21,12 @@ from model_wrappers.darknet.draw import draw
 from model_wrappers.darknet.errors import EngineError, ProofError
 from model_wrappers.darknet.layers import Shape
 from model_wrappers.darknet.letterbox import Size
-from model_wrappers.darknet.proof import MAX_PHOTOS, NOISE, GoldenPhoto, LayerParity, Proof, prove
+from model_wrappers.darknet.proof import MAX_PHOTOS, NOISE, GoldenPhoto, LayerParity, Proof, prove, render_json
 from model_wrappers.darknet.proof_report import render_report, write_proof
+from model_wrappers.darknet.proof_summary import MAX_NAMES, MAX_SUMMARY_CHARACTERS, render_summary
 from model_wrappers.darknet.timing import WRONG, EngineTiming
+from model_wrappers.intake.errors import PhotoError
+from model_wrappers.intake.header import MAX_PHOTO_BYTES
 from model_wrappers.model_identity import folder_digest
 from model_wrappers.yolo_detector import YoloDetector
 from tests.darknet.networks import CELL, write_handmade_model
@@ -40,7 +45,8 @@ PROOF = Proof(
     timings=(
         EngineTiming("onnxruntime", "1.2", 3.25, 20, 1e-7),
         EngineTiming("openvino", "2026", 1.5, 20, 0.25),
-        EngineTiming("darknet", problem="layer 3: activation=mish"),
+        EngineTiming("onnxruntime-int8", "1.2", 1.25, 20, 0.03, map_loss=0.0041),
+        EngineTiming("darknet", problem="layer 3: activation=mish <x>"),
     ),
     engine="onnxruntime",
     threads=2,
@@ -64,6 +70,32 @@ def _files(folder: Path) -> tuple[Path, Path, Path]:
 
 def test_golden_report(golden: Callable[[str, str], None]) -> None:
     golden("report.html", render_report(PROOF))
+
+
+def test_golden_summary(golden: Callable[[str, str], None]) -> None:
+    golden("summary.md", render_summary(PROOF, report="[report](#/here)"))
+
+
+def test_summary_of_a_large_proof_ends_at_its_limit() -> None:
+    names = tuple(f"{number} {'x' * 200}" for number in range(1000))
+    large = dataclasses.replace(
+        PROOF,
+        summary=dataclasses.replace(PROOF.summary, names=names, classes=1000),
+        photos=PROOF.photos * MAX_PHOTOS,
+        licence="*" * 10_000,
+    )
+    text = render_summary(large, report="r")
+    assert len(text) <= MAX_SUMMARY_CHARACTERS
+    assert f"and {1000 - MAX_NAMES} more" in text
+    assert "**" not in text.replace("**Proved**", "").replace("**onnxruntime**", "")
+
+
+def test_report_fetches_nothing_and_says_what_its_layers_are_of() -> None:
+    page = render_report(PROOF)
+    assert not re.search(r'(?:src|href)="(?!data:)', page)
+    assert base64.b64encode(b"jpeg").decode() in page
+    assert "compiled graph with every layer as an output" in page
+    assert json.loads(render_json(PROOF))["layers_note"] in page
 
 
 def test_report_of_no_photo_and_no_licence_says_so() -> None:
@@ -91,6 +123,29 @@ def test_prove_compares_times_and_looks(folder: Path, tmp_path: Path) -> None:
 
 def test_prove_without_photos_compares_on_noise(folder: Path) -> None:
     assert prove(*_files(folder), threads=1, engines=["onnxruntime"]).compared_on == NOISE
+
+
+def test_prove_reads_each_photo_once_and_names_the_one_that_is_none(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read, asked = photo.read, []
+    monkeypatch.setattr(photo, "read", lambda path: asked.append(path) or read(path))
+    photos = [folder / "red.png", folder / "red.png"]
+    proof = prove(*_files(folder), photos=photos, threads=1, engines=["onnxruntime"])
+    assert asked == photos
+    assert proof.photos[0].sha256 == hashlib.sha256((folder / "red.png").read_bytes()).hexdigest()
+    with pytest.raises(PhotoError, match=r"cells\.cfg: The \d+ bytes are no JPEG"):
+        prove(*_files(folder), photos=[folder / "red.png", folder / "cells.cfg"], threads=1)
+    with pytest.raises(FileNotFoundError):
+        prove(*_files(folder), photos=[folder / "gone.png"], threads=1)
+
+
+def test_prove_reads_no_more_than_a_photo_may_have(folder: Path) -> None:
+    with (folder / "large.png").open("wb") as file:
+        file.truncate(MAX_PHOTO_BYTES + 1)
+    with pytest.raises(PhotoError, match=r"large\.png: is larger than 8,388,608 bytes") as refused:
+        prove(*_files(folder), photos=[folder / "large.png"], threads=1)
+    assert refused.value.status_code == 413
 
 
 def test_prove_refuses_a_graph_that_computes_something_else(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -6,7 +6,14 @@ from pathlib import Path
 
 import pytest
 
-from model_wrappers.model_identity import IDENTITY_NAME, ModelIdentity, folder_digest, load_identity
+from model_wrappers.model_identity import (
+    IDENTITY_NAME,
+    MAX_IDENTITY_BYTES,
+    ModelIdentity,
+    folder_digest,
+    load_identity,
+)
+from model_wrappers.model_sums import MAX_SUMS_BYTES, SumsError
 
 
 @pytest.fixture
@@ -44,8 +51,29 @@ def test_digest_is_the_same_with_and_without_the_sums_file(folder: Path) -> None
     assert folder_digest(folder) == computed == _digest(SUMS)
 
 
-@pytest.mark.parametrize("text", ["", "[]", "{}", '{"name": 1, "version": "", "digest": "", "uri": ""}', "\udcff"])
+@pytest.mark.parametrize(
+    "text", ["", "[]", "{}", "[" * 60_000, '{"name": 1, "version": "", "digest": "", "uri": ""}', "\udcff"]
+)
 def test_broken_identity_is_refused(folder: Path, text: str) -> None:
     (folder / IDENTITY_NAME).write_bytes(text.encode(errors="surrogateescape"))
     with pytest.raises(ValueError, match=IDENTITY_NAME):
         load_identity(folder)
+
+
+@pytest.mark.parametrize("excess", [0, 1])
+def test_identity_is_read_up_to_its_limit_and_called_too_large_beyond(folder: Path, excess: int) -> None:
+    facts = {"name": "yolo", "version": "3", "digest": "sha256:ab", "uri": "models:/yolo/3"}
+    text = json.dumps(facts)
+    (folder / IDENTITY_NAME).write_text(text + " " * (MAX_IDENTITY_BYTES - len(text) + excess))
+    if excess:
+        with pytest.raises(ValueError, match=f"{IDENTITY_NAME}: is larger than 65,536 bytes"):
+            load_identity(folder)
+    else:
+        assert load_identity(folder).to_json() == facts
+
+
+def test_digest_of_a_sums_file_that_is_too_large_is_refused(folder: Path) -> None:
+    with (folder / "SHA256SUMS").open("wb") as file:
+        file.truncate(MAX_SUMS_BYTES + 1)
+    with pytest.raises(SumsError, match="SHA256SUMS: is larger than"):
+        folder_digest(folder)
