@@ -37,6 +37,7 @@ class Settings:
     s3_container_port: int = _port(0, "Swift's container server, internal.")
     s3_object_port: int = _port(0, "Swift's object server, internal.")
     hub_server_port: int = _port(0, "JupyterHub behind its proxy, internal.")
+    hub_proxy_port: int = _port(0, "Where that proxy takes JupyterHub's orders, internal.")
     cluster_network: str = field(default="", metadata={"help": "The addresses of Services, internal."})
     with_hub: bool = field(default=False, metadata={"help": "Whether `slipway up` starts JupyterHub too."})
     hub_first_uid: int = field(default=0, metadata={"help": "As root: the first number of the hub's users, internal."})
@@ -73,7 +74,7 @@ def parse_cluster_network(text: str) -> ipaddress.IPv4Network:
     return network
 
 
-INTERNAL = ("s3_account_port", "s3_container_port", "s3_object_port", "hub_server_port")
+INTERNAL = ("s3_account_port", "s3_container_port", "s3_object_port", "hub_server_port", "hub_proxy_port")
 
 
 def load_settings(path: Path) -> Settings:

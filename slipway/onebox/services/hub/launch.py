@@ -9,7 +9,6 @@ import os
 import sys
 from pathlib import Path
 from typing import NoReturn
-from urllib.parse import quote
 
 from slipway.onebox.images.errors import ImageError
 from slipway.onebox.paths import Paths
@@ -24,14 +23,10 @@ from slipway.onebox.settings import HOST, Settings, load_settings
 CULLER = "idle-culler"
 
 
-def proxy_socket(paths: Paths) -> Path:
-    """Where the proxy takes orders: only the platform's user may connect."""
-    return paths.sockets / "hub-proxy.sock"
-
-
-def proxy_argv(programs: Programs, paths: Paths, settings: Settings) -> list[str]:
-    where = ("--ip", HOST, "--port", str(settings.hub_port), "--api-socket", str(proxy_socket(paths)))
-    return [str(programs.node), str(programs.proxy), *where, "--log-level", "warn"]
+def proxy_argv(programs: Programs, settings: Settings) -> list[str]:
+    public = ("--ip", HOST, "--port", str(settings.hub_port))
+    orders = ("--api-ip", HOST, "--api-port", str(settings.hub_proxy_port))
+    return [str(programs.node), str(programs.proxy), *public, *orders, "--log-level", "warn"]
 
 
 def proxy_environment(secrets: Secrets) -> dict[str, str]:
@@ -48,7 +43,7 @@ def hub_environment(programs: Programs, paths: Paths, settings: Settings, secret
         "bind_url": hub_endpoint(settings),
         "hub_port": settings.hub_server_port,
         "database": str(paths.data("hub") / "jupyterhub.sqlite"),
-        "proxy_url": f"http+unix://{quote(str(proxy_socket(paths)), safe='')}",
+        "proxy_url": f"http://{HOST}:{settings.hub_proxy_port}",
         "prepare": [sys.executable, "-m", "slipway.onebox.services.hub.prepare", "--home", str(paths.home)],
         "form": render_form(),
         "culler_environment": {MARK: server_mark(paths, CULLER)},
@@ -76,8 +71,7 @@ def main() -> NoReturn:
     except ImageError as error:
         sys.exit(str(error))
     if given.program == "proxy":
-        proxy_socket(paths).unlink(missing_ok=True)  # what a killed proxy left
-        argv, env = proxy_argv(programs, paths, settings), proxy_environment(secrets)
+        argv, env = proxy_argv(programs, settings), proxy_environment(secrets)
     else:
         folder = paths.data("hub")
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)

@@ -23,6 +23,7 @@ def specs(paths: Paths, settings: Settings, *, env: dict[str, str]) -> list[Proc
     home = ("--home", str(paths.home))
     launch = (sys.executable, "-m", f"{module}.launch", *home)
     public = Port(HOST, settings.hub_port, "--hub-port")
+    orders = Port(HOST, settings.hub_proxy_port)
     internal = Port(HOST, settings.hub_server_port)
     return [
         ProcessSpec(
@@ -30,7 +31,7 @@ def specs(paths: Paths, settings: Settings, *, env: dict[str, str]) -> list[Proc
             part=PART,
             argv=(*launch, "proxy"),
             env=env,
-            ports=(public,),
+            ports=(public, orders),
             probe=HttpProbe(f"{hub_endpoint(settings)}/_chp_healthz"),
         ),
         ProcessSpec(
@@ -38,7 +39,7 @@ def specs(paths: Paths, settings: Settings, *, env: dict[str, str]) -> list[Proc
             part=PART,
             argv=(*launch, "hub"),
             # The ports are in its settings, not in its command line: a change of one starts it anew all the same.
-            env={**env, "SLIPWAY_HUB_ADDRESSES": f"{public} {settings.api_port} {settings.gateway_port}"},
+            env={**env, "SLIPWAY_HUB_ADDRESSES": f"{public} {orders} {settings.api_port} {settings.gateway_port}"},
             ports=(internal,),
             probe=HttpProbe(f"{hub_endpoint(settings)}/hub/health"),
             after=("hub-proxy", "api", "mlflow-accounts", "s3-bucket"),

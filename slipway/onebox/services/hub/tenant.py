@@ -5,7 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from slipway.kube.manifests import Object, load_manifests, parse_manifests
+import yaml
+
+from slipway.kube.manifests import Object, load_manifests
 from slipway.onebox.images.build import PLATFORM_ROOT
 
 FOLDER = PLATFORM_ROOT / "seldon" / "tenant"
@@ -15,10 +17,9 @@ def load_tenant(folder: Path = FOLDER) -> list[Object]:
     """The objects that the kustomization names.
 
     Raises:
-        ManifestError: a file is missing or no manifest.
+        ManifestError: a file that it names is missing or no manifest.
     """
-    file = folder / "kustomization.yaml"
-    (kustomization,) = parse_manifests(file.read_text(), origin=str(file))
+    kustomization = yaml.safe_load((folder / "kustomization.yaml").read_text())
     return [item for name in kustomization["resources"] for item in load_manifests(folder / name)]
 
 

@@ -1,0 +1,265 @@
+"""One person at the hub, over HTTP only: sign up, log in, start a server, run cells and notebooks through its kernel API."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import re
+import time
+import uuid
+from dataclasses import dataclass, field
+from html import unescape
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+from urllib.parse import unquote
+
+import aiohttp
+from yarl import URL
+
+from tests.waiting import POLL_S
+
+REQUEST_TIMEOUT_S = 60.0
+SERVER_TIMEOUT_S = 900.0
+"""The first server of a profile installs its environment."""
+CELL_TIMEOUT_S = 120.0
+MAX_MESSAGE_BYTES = 64 << 20
+_XSRF_FIELD = re.compile(r"""name="_xsrf"\s+value="([^"]+)"|[?&]_xsrf=([^"&]+)""")
+
+
+class CellError(AssertionError):
+    """A cell raised; the message is its traceback."""
+
+
+@dataclass
+class CellResult:
+    """What a cell left: its text on stdout and stderr, and the data of what it displayed and of its last value."""
+
+    text: str = ""
+    outputs: list[dict[str, Any]] = field(default_factory=list)
+    error: str = ""
+
+    def images(self) -> list[str]:
+        """The PNGs it drew, in base64."""
+        return [output["image/png"] for output in self.outputs if "image/png" in output]
+
+
+class HubSession:
+    """One browser. ``url`` is the hub's, such as ``http://127.0.0.1:8000``."""
+
+    def __init__(self, url: str, user: str, password: str) -> None:
+        self.url, self.user, self._password = URL(url), user, password
+        self._http: aiohttp.ClientSession | None = None
+        self._kernel = ""
+        self._socket: aiohttp.ClientWebSocketResponse | None = None
+
+    async def __aenter__(self) -> Self:
+        timeout = aiohttp.ClientTimeout(total=REQUEST_TIMEOUT_S)
+        self._http = aiohttp.ClientSession(cookie_jar=aiohttp.CookieJar(unsafe=True), timeout=timeout)
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._socket is not None:
+            await self._socket.close()
+        await self.http.close()
+
+    @property
+    def http(self) -> aiohttp.ClientSession:
+        assert self._http is not None, "HubSession is used outside of `async with`"
+        return self._http
+
+    # -- the hub's pages
+
+    async def sign_up(self) -> str:
+        """Ask for an account; the page that answers."""
+        form = {
+            "username": self.user,
+            "signup_password": self._password,
+            "signup_password_confirmation": self._password,
+        }
+        _, page = await self._submit("/hub/signup", form)
+        return page
+
+    async def log_in(self) -> bool:
+        """Whether the hub let us in."""
+        status, _ = await self._submit("/hub/login", {"username": self.user, "password": self._password})
+        found = await self.get("/hub/home")
+        return status == 200 and found[0] == 200 and "/hub/logout" in found[1]
+
+    async def authorize(self, user: str) -> None:
+        """As administrator: let ``user`` in (the hub's page toggles)."""
+        status, page = await self.get(f"/hub/authorize/{user}")
+        assert status == 200, page
+
+    async def get(self, path: str) -> tuple[int, str]:
+        async with self.http.get(self.url.join(URL(path))) as answer:
+            return answer.status, await answer.text()
+
+    async def _submit(self, path: str, form: dict[str, str]) -> tuple[int, str]:
+        _, page = await self.get(path)
+        found = _XSRF_FIELD.search(page)
+        assert found is not None, f"{path}: no form: {page[:500]}"
+        async with self.http.post(
+            self.url.join(URL(path)), data={**form, "_xsrf": unescape(found[1] or unquote(found[2]))}
+        ) as answer:
+            return answer.status, await answer.text()
+
+    # -- the user's server
+
+    async def start_server(self, profile: str = "minimal") -> list[str]:
+        """Through the form that people use; returns what the hub said while it started, once the server answers.
+
+        A server that runs already is taken as it is.
+        """
+        if await self.has_server():
+            await self.get(f"/user/{self.user}/lab")
+            return []
+        status, page = await self._submit(f"/hub/spawn/{self.user}", {"profile": profile})
+        assert status == 200, page
+        lines = await asyncio.wait_for(self._follow_progress(), SERVER_TIMEOUT_S)
+        status, page = await self.get(f"/user/{self.user}/lab")  # the server's own login, by redirects
+        assert status == 200, page[:500]
+        return lines
+
+    async def _follow_progress(self) -> list[str]:
+        path = f"/hub/api/users/{self.user}/server/progress"
+        lines: list[str] = []
+        timeout = aiohttp.ClientTimeout(total=None, sock_read=SERVER_TIMEOUT_S)
+        headers = {"Referer": str(self.url.join(URL("/hub/home"))), "X-XSRFToken": self._xsrf("/hub/")}
+        async with self.http.get(self.url.join(URL(path)), headers=headers, timeout=timeout) as answer:
+            assert answer.status == 200, await answer.text()
+            async for raw in answer.content:
+                if not raw.startswith(b"data: "):
+                    continue
+                event = json.loads(raw.removeprefix(b"data: "))
+                lines.append(str(event.get("message", "")))
+                assert not event.get("failed"), "\n".join(lines)
+                if event.get("ready"):
+                    break
+        return lines
+
+    async def stop_server(self) -> None:
+        status, text = await self.api("DELETE", f"/hub/api/users/{self.user}/server", at="/hub/")
+        assert status in (202, 204), text
+        deadline = time.monotonic() + REQUEST_TIMEOUT_S
+        while await self.has_server():
+            assert time.monotonic() < deadline, f"{self.user}'s server does not stop"
+            await asyncio.sleep(POLL_S)
+
+    async def has_server(self) -> bool:
+        status, text = await self.api("GET", f"/hub/api/users/{self.user}", at="/hub/")
+        assert status == 200, text
+        return bool(json.loads(text)["servers"])
+
+    async def api(self, method: str, path: str, *, at: str, body: object = None) -> tuple[int, str]:
+        """A REST call of the hub (``at`` /hub/) or of the server, with the token against forgery that pages send."""
+        headers = {"X-XSRFToken": self._xsrf(at), "Referer": str(self.url.join(URL(at)))}
+        async with self.http.request(method, self.url.join(URL(path)), json=body, headers=headers) as answer:
+            return answer.status, await answer.text()
+
+    def _xsrf(self, path: str) -> str:
+        cookies = self.http.cookie_jar.filter_cookies(self.url.join(URL(path)))
+        return cookies["_xsrf"].value if "_xsrf" in cookies else ""
+
+    # -- its kernel
+
+    @property
+    def server(self) -> str:
+        return f"/user/{self.user}/"
+
+    async def open_kernel(self) -> None:
+        """A fresh Python kernel, as a new notebook gets; its folder is ``notebooks`` of the home where there is one."""
+        status, text = await self.api("POST", f"{self.server}api/kernels", at=self.server, body={"name": "python3"})
+        assert status == 201, text
+        self._kernel = json.loads(text)["id"]
+        address = self.url.join(URL(f"{self.server}api/kernels/{self._kernel}/channels"))
+        self._socket = await self.http.ws_connect(address, max_msg_size=MAX_MESSAGE_BYTES, origin=str(self.url))
+
+    async def close_kernel(self) -> None:
+        if self._socket is not None:
+            await self._socket.close()
+            self._socket = None
+            await self.api("DELETE", f"{self.server}api/kernels/{self._kernel}", at=self.server)
+
+    async def run_cell(self, code: str, *, timeout_s: float = CELL_TIMEOUT_S) -> CellResult:
+        """Run the code; opens a kernel when there is none.
+
+        Raises:
+            CellError: it raised.
+            TimeoutError: it is not done in time.
+        """
+        if self._socket is None:
+            await self.open_kernel()
+        assert self._socket is not None
+        message = _execute_request(code, user=self.user)
+        await self._socket.send_json(message)
+        result = await asyncio.wait_for(_collect(self._socket, message["header"]["msg_id"]), timeout_s)
+        if result.error:
+            raise CellError(f"{code.strip()[:200]}\n{result.text}\n{result.error}")
+        return result
+
+    async def run_notebook(self, path: str, *, timeout_s: float = CELL_TIMEOUT_S) -> list[CellResult]:
+        """Each code cell of a notebook of the home (``notebooks/01-train.ipynb``) in a kernel of its own.
+
+        ``timeout_s`` is each cell's. Raises CellError naming the cell.
+        """
+        status, text = await self.api("GET", f"{self.server}api/contents/{path}", at=self.server)
+        assert status == 200, f"{path}: {text}"
+        await self.close_kernel()
+        await self.open_kernel()
+        await self.run_cell(f"import os; os.chdir(os.path.join(os.path.expanduser('~'), {str(Path(path).parent)!r}))")
+        results = []
+        for index, cell in enumerate(json.loads(text)["content"]["cells"]):
+            if cell["cell_type"] == "code":
+                try:
+                    results.append(await self.run_cell("".join(cell["source"]), timeout_s=timeout_s))
+                except CellError as error:
+                    raise CellError(f"{path}: cell {index}: {error}") from error
+        await self.close_kernel()
+        return results
+
+
+def _execute_request(code: str, *, user: str) -> dict[str, Any]:
+    """Jupyter's messaging protocol, version 5.3."""
+    header = {
+        "msg_id": uuid.uuid4().hex,
+        "username": user,
+        "session": uuid.uuid4().hex,
+        "msg_type": "execute_request",
+        "version": "5.3",
+        "date": "",
+    }
+    content = {"code": code, "silent": False, "store_history": False, "user_expressions": {}, "allow_stdin": False}
+    return {
+        "header": header,
+        "parent_header": {},
+        "metadata": {},
+        "content": content,
+        "channel": "shell",
+        "buffers": [],
+    }
+
+
+async def _collect(socket: aiohttp.ClientWebSocketResponse, request: str) -> CellResult:
+    """Everything until the kernel is idle again after this request, and its reply."""
+    result = CellResult()
+    is_idle = is_answered = False
+    while not (is_idle and is_answered):
+        message = await socket.receive_json()
+        if (message.get("parent_header") or {}).get("msg_id") != request:
+            continue
+        content = message["content"]
+        match message["msg_type"]:
+            case "stream":
+                result.text += content["text"]
+            case "execute_result" | "display_data":
+                result.outputs.append(content["data"])
+            case "error":
+                result.error = "\n".join(content["traceback"])
+            case "status":
+                is_idle = is_idle or content["execution_state"] == "idle"
+            case "execute_reply":
+                is_answered = True
+    return result
