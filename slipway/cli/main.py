@@ -21,6 +21,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "describe": ("objects", "Show one object with its conditions and events."),
     "logs": ("objects", "Print a Pod's logs."),
     "delete": ("objects", "Delete objects."),
+    "rollback": ("rollback", "Let the version before serve again, and move its alias back."),
     "image": ("images", "Build and list local images."),
     "model": ("models", "Register, list and pull model versions."),
 }

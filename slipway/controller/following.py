@@ -126,7 +126,8 @@ def advance(
     move = Move(
         predictor, plan_line(predictor, old.wanted, wanted), old.wanted.name, wanted.name, who=who, why=why, how="alias"
     )
-    return replace(state, wanted=wanted, previous=previous, reason="", last_error=""), move
+    rolled_back = "" if wanted.name == old.rolled_back else old.rolled_back  # somebody wants it again
+    return replace(state, wanted=wanted, previous=previous, rolled_back=rolled_back, reason="", last_error=""), move
 
 
 def _still(pointer: Pointer | None, version: str) -> bool:

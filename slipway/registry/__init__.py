@@ -1,6 +1,6 @@
 """Names of models → one version with its digest and place; where aliases point, and moving them."""
 
-from slipway.registry.aliases import ALIAS_TAG, AliasMove, Pointer, move_alias, read_aliases
+from slipway.registry.aliases import ALIAS_TAG, AliasMove, Pointer, check_author, move_alias, read_aliases
 from slipway.registry.errors import (
     InvalidModelUri,
     InvalidMove,
@@ -27,6 +27,7 @@ __all__ = [
     "RegistryRefused",
     "RegistryUnavailable",
     "ResolvedModel",
+    "check_author",
     "is_model_reference",
     "move_alias",
     "parse_model_reference",

@@ -107,8 +107,10 @@ async def move_alias(
     Raises:
         RegistryError: InvalidMove and InvalidModelUri before anything is asked, ModelNotFound for an unknown version.
     """
-    _check(name, alias, version, who=who, why=why)
+    for uri in (f"{SCHEME}{name}@{alias}", f"{SCHEME}{name}/{version}"):
+        parse_model_reference(uri)
     subject = f"{SCHEME}{name}@{alias} to version {version}"
+    check_author(subject, who=who, why=why)
 
     async def write(path: str, fields: Mapping[str, str]) -> None:
         body = {"name": name, **fields}
@@ -139,13 +141,10 @@ def render_tag(move: AliasMove) -> str:
     return json.dumps(fields, ensure_ascii=False)
 
 
-def _check(name: str, alias: str, version: str, *, who: str, why: str) -> None:
-    for uri in (f"{SCHEME}{name}@{alias}", f"{SCHEME}{name}/{version}"):
-        parse_model_reference(uri)
+def check_author(subject: str, *, who: str, why: str) -> None:
+    """Raises InvalidMove, which begins with ``subject``, for a record that could not be written."""
     if not who.strip():
-        raise InvalidMove(f"{SCHEME}{name}@{alias}: say who moves it")
+        raise InvalidMove(f"{subject}: say who does it")
     for field, text, limit in (("who", who, MAX_WHO_CHARS), ("why", why, MAX_WHY_CHARS)):
         if len(text) > limit:
-            raise InvalidMove(
-                f"{SCHEME}{name}@{alias}: {field} has {len(text)} characters, at most {limit} are possible"
-            )
+            raise InvalidMove(f"{subject}: {field} has {len(text)} characters, at most {limit} are possible")

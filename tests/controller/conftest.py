@@ -75,6 +75,7 @@ class Platform:
     registry: Registry
     address: RegistryAddress
     restart: Callable[[], Any]
+    stop: Callable[[], Any]
 
     async def apply(self, manifest: Manifest) -> dict[str, Any]:
         body = {**manifest, "metadata": {"name": manifest["metadata"]["name"], "namespace": NAMESPACE}}
@@ -147,6 +148,6 @@ async def platform(tmp_path: Path) -> AsyncIterator[Platform]:
                 await task
 
         await restart()
-        yield Platform(kube, registry, address, restart)
+        yield Platform(kube, registry, address, restart, end)
         await end()
     parts.objects.store.close()
