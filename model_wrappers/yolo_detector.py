@@ -146,7 +146,7 @@ class YoloDetector:
 
     def _engine(self) -> dict[str, str]:
         """What answers, once it is loaded."""
-        if not isinstance(self.detector, Detector):
+        if self.detector is None:
             return {}
         return {"engine": self.detector.engine, "engine_version": self.detector.engine_version}
 

@@ -24,8 +24,11 @@ EXAMPLES = {
         "yolo.cfg yolo.weights coco.names *.jpg --json",
         "yolo.cfg yolo.weights coco.names dog.jpg --engine darknet --nms obj",
     ],
-    "prove": ["yolo.cfg yolo.weights coco.names dog.jpg --to proof --licence 'public domain'"],
-    "convert": ["yolo.cfg yolo.weights model.onnx", "yolo.cfg yolo.weights model.onnx --int8 photos/*.jpg"],
+    "prove": [
+        "yolo.cfg yolo.weights coco.names dog.jpg --to proof --licence 'public domain'",
+        "yolo.cfg yolo.weights voc.names --labelled VOC2007 --split test --int8 .005",
+    ],
+    "convert": ["yolo.cfg yolo.weights model.onnx", "yolo.cfg yolo.weights model.int8.onnx --int8 photos/*.jpg"],
     "layers": ["yolo.cfg"],
 }
 
@@ -75,10 +78,24 @@ def _parser() -> argparse.ArgumentParser:
     prove.add_argument("photos", type=Path, nargs="*", metavar="PHOTO", help="shown with boxes in the report")
     prove.add_argument("--to", type=Path, default=Path("proof"), help="folder to make (default %(default)s)")
     prove.add_argument("--licence", default="", help="of the weights")
+    _add_int8_options(prove)
     convert.add_argument("--int8", type=Path, nargs="+", metavar="PHOTO", help="in 8 bits, calibrated on these photos")
     convert.add_argument("onnx", type=Path, metavar="ONNX", help="file to write")
     _add_detect_options(detect)
     return parser
+
+
+def _add_int8_options(prove: argparse.ArgumentParser) -> None:
+    prove.add_argument(
+        "--labelled",
+        type=Path,
+        metavar="FOLDER",
+        help="in Pascal VOC's form: 8 bits are tried on it, and their loss of mAP",
+    )
+    prove.add_argument("--split", default="test", help="of the labelled photos (default %(default)s)")
+    prove.add_argument(
+        "--int8", type=_share, metavar="MAX_LOSS", help="of mAP, 0 to 1: auto may choose 8 bits that lose no more"
+    )
 
 
 def _command(

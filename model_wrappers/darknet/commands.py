@@ -104,13 +104,23 @@ def check_files(arguments: argparse.Namespace) -> int:
 
 
 def prove_files(arguments: argparse.Namespace) -> int:
+    from model_wrappers.darknet.int8_trial import describe
+    from model_wrappers.darknet.names import load_names
     from model_wrappers.darknet.proof import prove
     from model_wrappers.darknet.proof_report import REPORT_NAME, write_proof
+    from model_wrappers.darknet.training.voc import load_voc
 
     if arguments.to.exists():
         raise DarknetError(f"{arguments.to}: exists already; --to names a folder to make")
+    if arguments.int8 is not None and arguments.labelled is None:
+        raise DarknetError("--int8: a loss is measured on labelled photos: --labelled names their folder")
     files = arguments.cfg, arguments.weights, arguments.names
-    proof = prove(*files, photos=arguments.photos, licence=arguments.licence)
+    labelled = (
+        load_voc(arguments.labelled, arguments.split, load_names(arguments.names)) if arguments.labelled else None
+    )
+    proof = prove(
+        *files, photos=arguments.photos, licence=arguments.licence, labelled=labelled, int8_max_loss=arguments.int8
+    )
     write_proof(proof, arguments.to)
     if arguments.json:
         print(json.dumps(proof.to_json()))
@@ -119,7 +129,8 @@ def prove_files(arguments: argparse.Namespace) -> int:
     print(f"{len(proof.layers)} layers on {proof.compared_on}: worst {worst.difference:.1e}, layer {worst.index}")
     for timing in proof.timings:
         result = timing.problem or f"{timing.milliseconds:8.2f} ms  differs by {timing.difference:.1e}"
-        print(f"  {timing.engine:<12} {result}{'  <- auto' if timing.engine == proof.engine else ''}")
+        print(f"  {timing.engine:<16} {result}{'  <- auto' if timing.engine == proof.engine else ''}")
+    print(describe(proof.int8))
     print(arguments.to / REPORT_NAME)
     return 0
 

@@ -32,6 +32,7 @@ class ExportedDetector:
     """One loaded graph on ONNX Runtime. Calls may come from several threads. Settings as in ``darknet.Detector``."""
 
     engine = "onnxruntime"
+    engine_version = str(onnxruntime.__version__)
 
     def __init__(
         self,

@@ -6,10 +6,12 @@ import json
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+import cv2
 import pytest
 
 from model_wrappers import mlflow_darknet
 from model_wrappers.darknet import Detector, proof
+from model_wrappers.darknet.__main__ import main
 from model_wrappers.darknet.engines import INT8_ENGINE
 from model_wrappers.darknet.errors import ProofError
 from model_wrappers.darknet.folder import load_model_folder
@@ -138,3 +140,48 @@ def test_report_says_what_8_bits_lose_and_who_allowed_it(max_loss: float | None,
     text = describe(Int8Trial(b"", 32, 30, 0.9, 0.88, max_loss))
     assert text.startswith("8 bits: mAP 0.8800, float32 0.9000, on 30 labelled photos (calibrated on 32 others): ")
     assert text.endswith(said)
+
+
+def write_voc(folder: Path, photos: Drawn) -> Path:
+    """The drawn photos in Pascal VOC's form, as the split ``test``."""
+    for name in ("JPEGImages", "Annotations", "ImageSets/Main"):
+        (folder / name).mkdir(parents=True)
+    for number in range(len(photos)):
+        one = photos.read(number)
+        height, width = one.pixels.shape[:2]
+        cv2.imwrite(str(folder / "JPEGImages" / f"{number}.png"), one.pixels[..., ::-1])
+        objects = "".join(
+            f"<object><name>{photos.names[kind]}</name><bndbox><xmin>{box[0]}</xmin><ymin>{box[1]}</ymin>"
+            f"<xmax>{box[2]}</xmax><ymax>{box[3]}</ymax></bndbox></object>"
+            for kind, box in zip(one.classes, one.boxes, strict=True)
+        )
+        size = f"<size><width>{width}</width><height>{height}</height></size>"
+        (folder / "Annotations" / f"{number}.xml").write_text(f"<annotation>{size}{objects}</annotation>")
+    (folder / "ImageSets" / "Main" / "test.txt").write_text("".join(f"{number}\n" for number in range(len(photos))))
+    return folder
+
+
+def test_prove_command_tries_8_bits_on_a_labelled_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(proof, "installed_engines", lambda: ("onnxruntime",))
+    labelled = write_voc(tmp_path / "voc", Drawn(CALIBRATION_PHOTOS + MIN_MEASURED))
+    command = ["prove", *map(str, SOURCES), "--to", str(tmp_path / "proof")]
+    assert main([*command, "--labelled", str(labelled), "--int8", str(MAX_LOSS)]) == 0
+    out = capsys.readouterr().out
+    assert f"on {MIN_MEASURED} labelled photos (calibrated on {CALIBRATION_PHOTOS} others)" in out
+    assert "0.03 was declared acceptable: auto chooses it where it is the fastest." in out
+    assert "onnxruntime-int8" in (tmp_path / "proof" / "report.html").read_text()
+
+
+def test_prove_command_measures_no_loss_without_labelled_photos(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    command = ["prove", *map(str, SOURCES), "--to", str(tmp_path / "proof")]
+    assert main([*command, "--int8", ".01"]) == 1
+    assert (
+        "error: --int8: a loss is measured on labelled photos: --labelled names their folder" in capsys.readouterr().err
+    )
+    assert main([*command, "--labelled", str(tmp_path / "gone")]) == 1
+    assert "gone/ImageSets/Main/test.txt: cannot be read as a list of photos" in capsys.readouterr().err
+    assert not (tmp_path / "proof").exists()
