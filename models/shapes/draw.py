@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 from pathlib import Path
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
+
+from model_wrappers.darknet.letterbox import Pixels
+from model_wrappers.darknet.training.photos import LabelledPhoto
 
 WIDTH, HEIGHT = 256, 192
 CLASSES = tuple((Path(__file__).parent / "shapes.names").read_text().split())
@@ -16,19 +18,8 @@ MIN_RADIUS, MAX_RADIUS = 9, 48
 MAX_SHAPES = 5
 MAX_OVERLAP = 0.15  # of the smaller box
 
-Pixels = NDArray[np.uint8]
 
-
-@dataclass(frozen=True)
-class Drawn:
-    """One photo: ``pixels`` uint8 [HEIGHT, WIDTH, 3] RGB; ``boxes`` float [n, 4] corners in pixels; ``classes`` [n]."""
-
-    pixels: Pixels
-    boxes: NDArray[np.float64]
-    classes: NDArray[np.int64]
-
-
-def draw(seed: int) -> Drawn:
+def draw(seed: int) -> LabelledPhoto:
     """One to ``MAX_SHAPES`` rotated shapes on a noisy gradient, some of them dim, all of them blurred a little."""
     rng = np.random.default_rng(seed)
     pixels = _background(rng)
@@ -43,10 +34,10 @@ def draw(seed: int) -> Drawn:
         cv2.fillPoly(pixels, [np.round(outline).astype(np.int32)], _colour(rng, pixels, outline), cv2.LINE_AA)
         boxes.append(box)
         classes.append(kind)
-    pixels = cv2.GaussianBlur(pixels, (3, 3), float(rng.uniform(0.3, 1.2)))
+    blurred = cv2.GaussianBlur(pixels, (3, 3), float(rng.uniform(0.3, 1.2)))
     noise = rng.normal(0, float(rng.uniform(2, 12)), pixels.shape)
-    noisy = np.clip(pixels + noise, 0, 255).astype(np.uint8)
-    return Drawn(noisy, np.array(boxes, dtype=np.float64).reshape(-1, 4), np.array(classes, dtype=np.int64))
+    noisy = np.clip(blurred + noise, 0, 255).astype(np.uint8)
+    return LabelledPhoto(noisy, np.array(boxes, dtype=np.float64).reshape(-1, 4), np.array(classes, dtype=np.int64))
 
 
 def _background(rng: np.random.Generator) -> Pixels:
@@ -69,9 +60,8 @@ def _outline(kind: str, rng: np.random.Generator) -> NDArray[np.float64]:
     radius = float(rng.uniform(MIN_RADIUS, MAX_RADIUS))
     centre = rng.uniform((radius, radius), (WIDTH - radius, HEIGHT - radius))
     turn = float(rng.uniform(0, 2 * math.pi))
-    return centre + radius * _UNIT[kind] @ np.array(
-        [[math.cos(turn), math.sin(turn)], [-math.sin(turn), math.cos(turn)]]
-    )
+    rotation = np.array([[math.cos(turn), math.sin(turn)], [-math.sin(turn), math.cos(turn)]])
+    return np.asarray(centre + radius * _UNIT[kind] @ rotation)
 
 
 def _regular(sides: int) -> NDArray[np.float64]:

@@ -32,12 +32,15 @@ class Targets:
     box: Tensor
     label: Tensor
 
+    def to(self, device: torch.device) -> Targets:
+        return Targets(self.photo.to(device), self.box.to(device), self.label.to(device))
+
 
 def yolo_loss(heads: Sequence[Tensor], targets: Targets, network: Network) -> Tensor:
     """A scalar, averaged over photos."""
-    anchors = torch.tensor([anchor for layer in network.heads for anchor in _yolo(layer).anchors])
+    anchors = heads[0].new_tensor([anchor for layer in network.heads for anchor in _yolo(layer).anchors])
     best = _shape_iou(targets.box[:, 2:], anchors).argmax(dim=1)
-    total = torch.zeros(())
+    total = heads[0].new_zeros(())
     first = 0
     for raw, layer in zip(heads, network.heads, strict=True):
         count = len(_yolo(layer).anchors)
@@ -58,7 +61,7 @@ def _head_loss(raw: Tensor, targets: Targets, mine: Tensor, anchor: Tensor, laye
     objectness = raw[:, :, 4]
     wanted = torch.zeros_like(objectness)
     counted = _free_of_truth(boxes, targets)
-    loss = torch.zeros(())
+    loss = raw.new_zeros(())
     if mine.any():
         height, width = raw.shape[3:]
         column = (targets.box[mine, 0] / network.input.width * width).long().clamp(0, width - 1)
@@ -79,7 +82,8 @@ def decode(raw: Tensor, layer: Layer, network: Network) -> Tensor:
     height, width = raw.shape[3:]
     op = _yolo(layer)
     anchors = raw.new_tensor(op.anchors).view(1, -1, 1, 1, 2)
-    rows, columns = torch.meshgrid(torch.arange(height), torch.arange(width), indexing="ij")
+    places = (torch.arange(side, device=raw.device) for side in (height, width))
+    rows, columns = torch.meshgrid(*places, indexing="ij")
     offset = (raw[:, :, :2].sigmoid() - 0.5) * op.scale_x_y + 0.5
     x = (offset[:, :, 0] + columns) * (network.input.width / width)
     y = (offset[:, :, 1] + rows) * (network.input.height / height)
@@ -90,9 +94,11 @@ def decode(raw: Tensor, layer: Layer, network: Network) -> Tensor:
 @torch.no_grad()
 def _free_of_truth(boxes: Tensor, targets: Targets) -> Tensor:
     """1 where an anchor's box overlaps no true box of its photo by ``IGNORE_IOU``, else 0."""
-    free = torch.ones(boxes.shape[:-1])
-    for photo, box in zip(targets.photo.tolist(), targets.box, strict=True):
-        free[photo][iou(boxes[photo], box) > IGNORE_IOU] = 0.0
+    free = boxes.new_ones(boxes.shape[:-1])
+    for photo in range(len(boxes)):  # photo by photo: all of them at once would be a large table
+        mine = targets.box[targets.photo == photo]
+        if len(mine):
+            free[photo] = (iou(boxes[photo].unsqueeze(-2), mine).amax(dim=-1) <= IGNORE_IOU).to(free.dtype)
     return free
 
 

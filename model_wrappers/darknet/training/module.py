@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Mapping
+
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -21,8 +24,10 @@ from model_wrappers.darknet.layers import (
 )
 from model_wrappers.darknet.weights import Parameters
 
+OBJECTNESS = 4  # entry of an anchor, after x, y, width, height
 BN_EPSILON = 1e-6
 LEAKY_SLOPE = 0.1
+PRIOR = 0.01  # objectness that an untrained head gives: nearly every anchor of a photo is free (Lin et al., 2017)
 BN_MOMENTUM = 0.05  # of the rolling statistics; Darknet's 0.01 needs more steps than a small data set gives
 
 
@@ -33,6 +38,8 @@ class DarknetModule(nn.Module):
         super().__init__()
         self.network = network
         self.layers = nn.ModuleList(_module(layer, network) for layer in network.layers)
+        for layer in network.heads:
+            self._set_prior(layer)
 
     def forward(self, images: Tensor) -> list[Tensor]:
         outputs: list[Tensor] = []
@@ -45,6 +52,19 @@ class DarknetModule(nn.Module):
                 count, _, height, width = result.shape
                 heads.append(result.view(count, len(layer.op.anchors), 5 + layer.op.classes, height, width))
         return heads
+
+    @torch.no_grad()
+    def _set_prior(self, head: Layer) -> None:
+        source = self.layers[head.inputs[0]]
+        if isinstance(head.op, Yolo) and isinstance(source, _Convolution) and source.conv.bias is not None:
+            entries = source.conv.bias.view(len(head.op.anchors), OBJECTNESS + 1 + head.op.classes)
+            entries[:, OBJECTNESS] = math.log(PRIOR / (1 - PRIOR))
+
+    def load_learned(self, parameters: Mapping[int, Parameters]) -> None:
+        """Go on from what a ``.weights`` file of this cfg holds."""
+        for layer, module in zip(self.network.layers, self.layers, strict=True):
+            if isinstance(module, _Convolution):
+                module.load(parameters[layer.index])
 
     def parameters_by_layer(self) -> dict[int, Parameters]:
         """What each convolution has learned, as a ``.weights`` file holds it."""
@@ -71,6 +91,17 @@ class _Convolution(nn.Module):
         activated: Tensor = self.activation(result)
         return activated
 
+    @torch.no_grad()
+    def load(self, learned: Parameters) -> None:
+        self.conv.weight.copy_(torch.from_numpy(learned.kernels))
+        if self.norm is None:
+            _some(self.conv.bias).copy_(torch.from_numpy(learned.biases))
+            return
+        self.norm.bias.copy_(torch.from_numpy(learned.biases))
+        self.norm.weight.copy_(torch.from_numpy(learned.scales))
+        _some(self.norm.running_mean).copy_(torch.from_numpy(learned.means))
+        _some(self.norm.running_var).copy_(torch.from_numpy(learned.variances))
+
     def learned(self) -> Parameters:
         if self.norm is None:
             return Parameters(_array(self.conv.bias), _NOTHING, _NOTHING, _NOTHING, _array(self.conv.weight))
@@ -86,10 +117,14 @@ class _Convolution(nn.Module):
 _NOTHING = np.zeros(0, dtype=np.float32)
 
 
-def _array(tensor: Tensor | None) -> NDArray[np.float32]:
+def _some(tensor: Tensor | None) -> Tensor:
     if tensor is None:
         raise TypeError("a convolution was built without this tensor")
-    array: NDArray[np.float32] = tensor.detach().cpu().numpy().astype(np.float32)
+    return tensor
+
+
+def _array(tensor: Tensor | None) -> NDArray[np.float32]:
+    array: NDArray[np.float32] = _some(tensor).detach().cpu().numpy().astype(np.float32)
     return array
 
 
@@ -102,6 +137,17 @@ class _MaxPool(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         result: Tensor = self.pool(nn.functional.pad(images, self.padding, value=float("-inf")))
+        return result
+
+
+class _Upsample(nn.Module):
+    def __init__(self, op: Upsample) -> None:
+        super().__init__()
+        self.op = op
+        self.larger = nn.Upsample(scale_factor=op.stride)
+
+    def forward(self, images: Tensor) -> Tensor:
+        result: Tensor = self.larger(images) * self.op.scale
         return result
 
 
@@ -144,7 +190,7 @@ def _module(layer: Layer, network: Network) -> nn.Module:
     if isinstance(op, MaxPool):
         return _MaxPool(op)
     if isinstance(op, Upsample):
-        return nn.Upsample(scale_factor=op.stride)
+        return _Upsample(op)
     if isinstance(op, Shortcut):
         return _Shortcut(op)
     if isinstance(op, Route):
