@@ -15,57 +15,56 @@ from model_wrappers.exported.layout import Layout
 MAX_SCORE = 1.001  # what rounding makes of 1; more is no share: the export lacks its sigmoid or softmax
 
 Array = npt.NDArray[np.float64]
+Tensor = npt.NDArray[np.generic]
+Places = npt.NDArray[np.intp]
 
 
 def decode(layout: Layout, outputs: Mapping[str, object], net: Size, classes: int, confidence: float) -> Candidates:
     """``outputs`` by name. Raises ``ValueError`` naming the shape that the family has and the one that was found."""
-    if layout.family == "ssd":
-        found = _ssd(layout, outputs, net, classes, confidence)
-    else:
-        found = _yolo(layout, outputs, net, classes)
-    highest = found.probabilities.max(initial=0.0, where=~np.isnan(found.probabilities))
-    if highest > MAX_SCORE:
-        raise ValueError(f"gives a score of {highest:.3g}, which is above 1: does it lack the last sigmoid or softmax?")
+    read = _ssd if layout.family == "ssd" else _yolo
+    found = read(layout, outputs, net, classes, confidence)
     scores = np.where(found.probabilities > confidence, np.minimum(found.probabilities, 1), 0)
     boxes = (np.abs(found.centres) < MAX_EXTENT).all(axis=1) & (found.centres[:, 2:] > 0).all(axis=1)
     usable = boxes & scores.any(axis=1)
-    return best(Candidates(found.centres[usable], np.nan_to_num(found.objectness[usable]), scores[usable]))
+    return best(Candidates(found.centres[usable], found.objectness[usable], scores[usable]))
 
 
-def _yolo(layout: Layout, outputs: Mapping[str, object], net: Size, classes: int) -> Candidates:
+def _yolo(layout: Layout, outputs: Mapping[str, object], net: Size, classes: int, confidence: float) -> Candidates:
     name = next(iter(outputs))
-    raw = _tensor(outputs, name)
-    before = BOX_ENTRIES if layout.family == "yolov5" else BOX_ENTRIES - 1
-    columns = before + classes
-    fits = raw.ndim == 3 and len(raw) == 1 and raw.shape[2 if layout.family == "yolov5" else 1] == columns
-    if not fits:
-        wanted = f"[1, N, {columns}]" if layout.family == "yolov5" else f"[1, {columns}, N]"
+    raw, is_v5 = _tensor(outputs, name), layout.family == "yolov5"
+    before = BOX_ENTRIES if is_v5 else BOX_ENTRIES - 1
+    if raw.ndim != 3 or len(raw) != 1 or raw.shape[2 if is_v5 else 1] != before + classes:
+        wanted = f"[1, N, {before + classes}]" if is_v5 else f"[1, {before + classes}, N]"
         raise ValueError(f"output {name} is {list(raw.shape)}, {layout.family} with {classes} names gives {wanted}")
-    values = raw[0] if layout.family == "yolov5" else raw[0].T
-    centres = values[:, :4] / np.tile(np.array(net, np.float64), 2)
-    scores = values[:, before:]
-    if layout.family == "yolov5":
-        return Candidates(centres, values[:, 4], scores * values[:, 4:5])
-    return Candidates(centres, scores.max(axis=1, initial=0.0), scores)
+    rows = raw[0] if is_v5 else raw[0].T
+    strongest = rows[:, before:].max(axis=1)
+    if is_v5:
+        with np.errstate(over="ignore", invalid="ignore"):  # 0 times infinity is none
+            strongest = strongest.astype(np.float64) * rows[:, 4]
+    values: Array = rows[_passing(strongest, confidence)].astype(np.float64)
+    scores = values[:, before:] * (values[:, 4:5] if is_v5 else 1)
+    objectness: Array = values[:, 4] if is_v5 else scores.max(axis=1)
+    return Candidates(values[:, :4] / np.tile(np.array(net, np.float64), 2), objectness, scores)
 
 
 def _ssd(layout: Layout, outputs: Mapping[str, object], net: Size, classes: int, confidence: float) -> Candidates:
-    boxes = _rows(outputs, layout.outputs.boxes, "[1, N, 4]", 4)
-    if layout.outputs.labels:
-        boxes, scores = _labelled(layout, outputs, boxes, classes, confidence)
-    else:
-        scores = _columns(layout, outputs, len(boxes), classes)
+    rows = _rows(outputs, layout.outputs.boxes, "[1, N, 4]", 4)
+    read = _labelled if layout.outputs.labels else _columns
+    kept, scores = read(layout, outputs, len(rows), classes, confidence)
+    boxes: Array = rows[kept].astype(np.float64)
     if layout.boxes == "corners-yx":
         boxes = boxes[:, [1, 0, 3, 2]]
     boxes = boxes / np.tile(np.array(net if layout.unit == "pixel" else (1, 1), np.float64), 2)
     if layout.boxes != "centre":
         with np.errstate(over="ignore", invalid="ignore"):  # such a box is dropped by the caller
             boxes = np.concatenate([(boxes[:, :2] + boxes[:, 2:]) / 2, boxes[:, 2:] - boxes[:, :2]], axis=1)
-    return Candidates(boxes, scores.max(axis=1, initial=0.0), scores)
+    return Candidates(boxes, scores.max(axis=1), scores)
 
 
-def _columns(layout: Layout, outputs: Mapping[str, object], count: int, classes: int) -> Array:
-    """[count, classes] of scores that have a column per class; those before ``first_class`` (a background) do not count."""
+def _columns(
+    layout: Layout, outputs: Mapping[str, object], count: int, classes: int, confidence: float
+) -> tuple[Places, Array]:
+    """The boxes that can pass and their scores [K, classes]; columns before ``first_class`` (a background) do not count."""
     first = layout.first_class
     scores = _rows(outputs, layout.outputs.scores, f"[1, N, {first + classes}]", None)
     if scores.shape[1] != first + classes:
@@ -74,27 +73,39 @@ def _columns(layout: Layout, outputs: Mapping[str, object], count: int, classes:
         )
     if len(scores) != count:
         raise ValueError(f"{count} boxes have {len(scores)} rows of scores: one of each is expected")
-    return scores[:, first:]
+    kept = _passing(scores[:, first:].max(axis=1), confidence)
+    return kept, scores[kept, first:].astype(np.float64)
 
 
 def _labelled(
-    layout: Layout, outputs: Mapping[str, object], boxes: Array, classes: int, confidence: float
-) -> tuple[Array, Array]:
-    """The best boxes that can pass, [K, 4], and their scores as [K, classes]; labels without a name do not count."""
+    layout: Layout, outputs: Mapping[str, object], count: int, classes: int, confidence: float
+) -> tuple[Places, Array]:
+    """As ``_columns``, of one score and label a box; labels without a name do not count."""
     scores = _tensor(outputs, layout.outputs.scores).reshape(-1)
-    labels = _tensor(outputs, layout.outputs.labels).reshape(-1) - layout.first_class
-    if not len(boxes) == len(scores) == len(labels):
-        raise ValueError(
-            f"{len(boxes)} boxes have {len(scores)} scores and {len(labels)} labels: one of each is expected"
-        )
-    passing = np.flatnonzero((scores > confidence) & (labels >= 0) & (labels < classes))
-    kept = passing[np.argsort(-scores[passing], kind="stable")[:MAX_CANDIDATES]]
+    labels = _tensor(outputs, layout.outputs.labels).reshape(-1).astype(np.float64) - layout.first_class
+    if not count == len(scores) == len(labels):
+        raise ValueError(f"{count} boxes have {len(scores)} scores and {len(labels)} labels: one of each is expected")
+    passing = _passing(scores, confidence)
+    kept = passing[(labels[passing] >= 0) & (labels[passing] < classes)]
     table = np.zeros((len(kept), classes))
     table[np.arange(len(kept)), labels[kept].astype(np.intp)] = scores[kept]
-    return boxes[kept], table
+    return kept, table
 
 
-def _rows(outputs: Mapping[str, object], name: str, wanted: str, columns: int | None) -> Array:
+def _passing(strongest: Tensor, confidence: float) -> Places:
+    """Places of the boxes whose best score exceeds ``confidence``, the ``MAX_CANDIDATES`` best of them; NaN is none."""
+    values = strongest.astype(np.float64)
+    passing = np.flatnonzero(values > confidence)
+    highest = values[passing].max(initial=0.0)
+    if highest > MAX_SCORE:
+        raise ValueError(f"gives a score of {highest:.3g}, which is above 1: does it lack the last sigmoid or softmax?")
+    if len(passing) > MAX_CANDIDATES:
+        order = np.argsort(-values[passing], kind="stable")[:MAX_CANDIDATES]
+        passing = passing[np.sort(order)]
+    return passing
+
+
+def _rows(outputs: Mapping[str, object], name: str, wanted: str, columns: int | None) -> Tensor:
     """An output [1, N, columns], or without its batch, as [N, columns]; ``columns`` None takes any number."""
     raw = _tensor(outputs, name)
     rows = raw[0] if raw.ndim == 3 and len(raw) == 1 else raw
@@ -103,10 +114,10 @@ def _rows(outputs: Mapping[str, object], name: str, wanted: str, columns: int | 
     return rows
 
 
-def _tensor(outputs: Mapping[str, object], name: str) -> Array:
+def _tensor(outputs: Mapping[str, object], name: str) -> Tensor:
     if name not in outputs:
         raise ValueError(f"has no output {name}: it gives {', '.join(outputs)}")
     raw = outputs[name]
     if not isinstance(raw, np.ndarray) or raw.dtype.kind not in "fiu":
         raise ValueError(f"output {name} is no tensor of numbers")
-    return raw.astype(np.float64)
+    return raw

@@ -301,10 +301,10 @@ def test_decode_drops_boxes_that_are_none(tmp_path: Path) -> None:
     layout = load_layout(write_folder(tmp_path / "m", *FAMILIES["yolov8"]))
     rows = np.repeat(V8[:, :, :1], 6, axis=2)
     rows[0, 0, 1], rows[0, 1, 2], rows[0, 2, 3], rows[0, 3, 4] = np.nan, 1e30, 0, -5
-    rows[0, 4, 5] = np.nan  # of one class; the other one stays
+    rows[0, 4, 5] = np.nan  # of one class
     found = decode(layout, {"output": rows}, Size(SIDE, SIDE), 2, 0.25)
-    assert len(found.centres) == 2
-    assert np.isfinite(found.objectness).all()
+    assert found.centres.tolist() == [[24 / 64, 0.5, 0.5, 0.5]]
+    assert found.objectness == pytest.approx([0.72])
 
 
 def test_missing_files_engines_and_thresholds_are_named(folder: Path, tmp_path: Path) -> None:
