@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -17,36 +17,20 @@ from model_wrappers.darknet.errors import ProofError
 from model_wrappers.darknet.folder import load_model_folder
 from model_wrappers.darknet.int8_trial import CALIBRATION_PHOTOS, MIN_MEASURED, Int8Trial, describe, try_int8
 from model_wrappers.darknet.proof import Proof, prove
+from model_wrappers.darknet.proof_report import render_report
 from model_wrappers.darknet.timing import EngineTiming
-from model_wrappers.darknet.training.photos import LabelledPhoto
-from models.shapes.draw import draw
+from models.shapes.data import HELD_OUT, DrawnShapes
 from models.shapes.evaluate import shapes_model
 
-FIRST = 20_000_000  # a seed that training never saw
+PHOTOS = DrawnShapes(CALIBRATION_PHOTOS + 30, first=HELD_OUT)
 FILES = shapes_model(2)
 SOURCES = FILES.cfg_path, FILES.weights_path, FILES.names_path
 MAX_LOSS = 0.03
 
 
-@dataclass(frozen=True)
-class Drawn:
-    """Drawn photos with their boxes."""
-
-    count: int = CALIBRATION_PHOTOS + 30
-    names: tuple[str, ...] = tuple(FILES.names_path.read_text().split())
-    fingerprint: str = "drawn"
-
-    def __len__(self) -> int:
-        return self.count
-
-    def read(self, index: int) -> LabelledPhoto:
-        drawn = draw(FIRST + index)
-        return LabelledPhoto(drawn.pixels, drawn.boxes, drawn.classes)
-
-
 @pytest.fixture(scope="module")
 def trial() -> Int8Trial:
-    return try_int8(FILES, Drawn(), threads=1)
+    return try_int8(FILES, PHOTOS, threads=1)
 
 
 def test_trial_measures_both_graphs_on_photos_that_did_not_calibrate(trial: Int8Trial) -> None:
@@ -56,12 +40,13 @@ def test_trial_measures_both_graphs_on_photos_that_did_not_calibrate(trial: Int8
     assert trial.loss == trial.map_float32 - trial.map_int8
 
 
-def test_trial_refuses_too_few_photos_and_other_classes() -> None:
+def test_trial_refuses_too_few_photos_and_other_classes(tmp_path: Path) -> None:
     few = CALIBRATION_PHOTOS + MIN_MEASURED - 1
     with pytest.raises(ProofError, match=f"{few} labelled photos: 32 to calibrate 8 bits on and at least 10 others"):
-        try_int8(FILES, Drawn(few), threads=1)
-    with pytest.raises(ProofError, match="labelled photos of cat, dog: the model's classes are "):
-        try_int8(FILES, replace(Drawn(), names=("cat", "dog")), threads=1)
+        try_int8(FILES, DrawnShapes(few), threads=1)
+    (tmp_path / "other.names").write_text("cat\ndog\nhen\nowl\n")
+    with pytest.raises(ProofError, match="labelled photos of circle, .*: the model's classes are cat, dog, hen, owl"):
+        try_int8(replace(FILES, names_path=tmp_path / "other.names"), PHOTOS, threads=1)
 
 
 def test_loss_is_told_of_the_graph_in_8_bits_alone() -> None:
@@ -82,7 +67,7 @@ def _prove(monkeypatch: pytest.MonkeyPatch, trial: Int8Trial, *, int8_max_loss: 
 
     monkeypatch.setattr(proof, "time_engines", timed)
     monkeypatch.setattr(proof, "try_int8", lambda *_, max_loss, **__: replace(trial, max_loss=max_loss))
-    return prove(*SOURCES, threads=1, engines=["onnxruntime"], labelled=Drawn(), int8_max_loss=int8_max_loss)
+    return prove(*SOURCES, threads=1, engines=["onnxruntime"], labelled=PHOTOS, int8_max_loss=int8_max_loss)
 
 
 @pytest.mark.parametrize(
@@ -106,6 +91,7 @@ def test_auto_takes_8_bits_where_asked_for_good_enough_and_faster(
     assert proved.engine == engine
     (row,) = (one for one in proved.timings if one.engine == INT8_ENGINE)
     assert (row.map_loss, row.max_map_loss) == (trial.loss, int8_max_loss)
+    assert describe(proved.int8) in render_report(proved)
     cfg, weights, names = SOURCES
     mlflow_darknet.save_model(tmp_path / "saved", cfg=cfg, weights=weights, names=names, proof=proved)
     detector = Detector(tmp_path / "saved", threads=1)
@@ -124,7 +110,7 @@ def test_loss_can_only_be_promised_where_it_is_measured() -> None:
 
 def test_report_says_when_8_bits_were_not_measured() -> None:
     proved = prove(*SOURCES, threads=1, engines=["onnxruntime"])
-    assert describe(proved.int8) == "8 bits: not measured: no labelled photos were given."
+    assert "8 bits: not measured: no labelled photos were given." in render_report(proved)
     assert proved.to_json()["int8"] is None
 
 
@@ -142,7 +128,7 @@ def test_report_says_what_8_bits_lose_and_who_allowed_it(max_loss: float | None,
     assert text.endswith(said)
 
 
-def write_voc(folder: Path, photos: Drawn) -> Path:
+def write_voc(folder: Path, photos: DrawnShapes) -> Path:
     """The drawn photos in Pascal VOC's form, as the split ``test``."""
     for name in ("JPEGImages", "Annotations", "ImageSets/Main"):
         (folder / name).mkdir(parents=True)
@@ -165,7 +151,7 @@ def test_prove_command_tries_8_bits_on_a_labelled_folder(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(proof, "installed_engines", lambda: ("onnxruntime",))
-    labelled = write_voc(tmp_path / "voc", Drawn(CALIBRATION_PHOTOS + MIN_MEASURED))
+    labelled = write_voc(tmp_path / "voc", DrawnShapes(CALIBRATION_PHOTOS + MIN_MEASURED, first=HELD_OUT))
     command = ["prove", *map(str, SOURCES), "--to", str(tmp_path / "proof")]
     assert main([*command, "--labelled", str(labelled), "--int8", str(MAX_LOSS)]) == 0
     out = capsys.readouterr().out
