@@ -6,12 +6,14 @@ per layer max|a - b| <= 1e-3 max|a| on one tensor; letterbox within one grey lev
 
 from __future__ import annotations
 
+import functools
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 import onnxruntime
 import pytest
@@ -25,7 +27,7 @@ from model_wrappers.darknet.cfg import load_network, parse_network
 from model_wrappers.darknet.compiler import compile_network
 from model_wrappers.darknet.engines.libdarknet import ACTIVATIONS as DARKNETS_ACTIVATIONS
 from model_wrappers.darknet.engines.libdarknet import DarknetBox, DarknetProcess, misread, to_planes
-from model_wrappers.darknet.layers import Head, Network, Yolo
+from model_wrappers.darknet.layers import Head, Network, Region, Yolo
 from model_wrappers.darknet.random_weights import random_weights
 from model_wrappers.darknet.weights import Weights, load_weights, write_weights
 from tests.darknet.networks import cfg_texts
@@ -43,6 +45,7 @@ MODELS = (
     "yolo-fastest-xl",
 )
 PHOTOS = ("bird", "dog", "kite", "person", "scream")
+CELLS = "BloodImage_00003"  # of the BCCD photos, whose boxes no published model here was trained to find
 LAYER_TOLERANCE = 1e-3  # of the layer's largest value
 CONFIDENCE_TOLERANCE, PIXEL_TOLERANCE = 0.02, 2.0
 SHARE_OF_BOXES = 0.99
@@ -51,6 +54,11 @@ SHARE_OF_BOXES = 0.99
 EXCEPTIONS = {
     ("yolo-fastest-1.1", "dog"): (1, "two boxes of one cat lie 0.003 apart in confidence, so NMS keeps the other one"),
 }
+
+
+def test_models_and_photos_are_all_there_are() -> None:
+    assert sorted(path.stem for path in (SHARED_DATA / "weights").glob("*.weights")) == sorted(MODELS)
+    assert sorted(path.stem for path in (SHARED_DATA / "photos").iterdir()) == sorted(PHOTOS)
 
 
 @dataclass(frozen=True)
@@ -77,7 +85,7 @@ def load_photo(name: str) -> np.ndarray:
 
 
 def photo_path(name: str) -> Path:
-    return SHARED_DATA / "photos" / f"{name}.jpg"
+    return SHARED_DATA / ("bccd/JPEGImages" if name == CELLS else "photos") / f"{name}.jpg"
 
 
 def names_path(model: str) -> Path:
@@ -106,17 +114,27 @@ def pair(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
 
 
 def worst_layer(network: Network, theirs: list[np.ndarray], ours: list[np.ndarray]) -> tuple[float, str]:
-    """Largest max|a - b| / max|a| over the layers, and where. Heads are left out: Darknet's apply the logistics."""
-    shares = [(0.0, "none")]
+    """Largest max|a - b| / max|a| over the layers, and where."""
+    shares = []
     for layer, a, b in zip(network.layers, theirs, ours, strict=True):
-        if not isinstance(layer.op, Head):
-            assert a.shape == b.shape == layer.shape
-            share = float(np.abs(a - b).max() / np.abs(a).max())
-            shares.append((share, f"layer {layer.index} [{layer.kind}]"))
+        found = activated(layer.op, b) if isinstance(layer.op, Head) else b
+        assert a.shape == found.shape == layer.shape
+        shares.append((float(np.abs(a - found).max() / np.abs(a).max()), f"layer {layer.index} [{layer.kind}]"))
     return max(shares)
 
 
-@pytest.mark.parametrize("name", PHOTOS)
+def activated(head: Head, raw: np.ndarray) -> np.ndarray:
+    """What Darknet's head layers do to their input, which our graphs give as it is: all but the sides of a box."""
+    cells = raw.reshape(len(head.anchors), -1, *raw.shape[1:]).astype(float)
+    logistic = 1 / (1 + np.exp(-cells))
+    logistic[:, 2:4] = cells[:, 2:4]
+    if isinstance(head, Region) and head.softmax:
+        powers = np.exp(cells[:, 5:] - cells[:, 5:].max(axis=1, keepdims=True))
+        logistic[:, 5:] = powers / powers.sum(axis=1, keepdims=True)
+    return logistic.reshape(raw.shape)
+
+
+@pytest.mark.parametrize("name", [*PHOTOS, CELLS])
 def test_every_layer_of_published_weights_is_darknets(pair: Pair, name: str) -> None:
     pixels = pair.pixels(name)
     theirs = pair.darknet.layers(to_planes(pixels), range(len(pair.network.layers)))
@@ -125,7 +143,7 @@ def test_every_layer_of_published_weights_is_darknets(pair: Pair, name: str) -> 
     assert share <= LAYER_TOLERANCE, f"{where}: {share:.1e}"
 
 
-@pytest.mark.parametrize("name", PHOTOS)
+@pytest.mark.parametrize("name", [*PHOTOS, CELLS])
 def test_letterbox_is_darknets_within_a_grey_level(pair: Pair, name: str) -> None:
     decoded, boxed = pair.darknet.letterbox(photo_path(name))
     ours = load_photo(name)
@@ -146,12 +164,32 @@ def is_same(theirs: DarknetBox, ours: Detection) -> bool:
 
 
 def missing(theirs: list[DarknetBox], ours: list[Detection]) -> list[DarknetBox]:
-    return [box for box in theirs if not any(is_same(box, one) for one in ours)]
+    """Those of Darknet's boxes that have none of ours for themselves."""
+    free = list(ours)
+    lost = []
+    for box in theirs:
+        same = next((one for one in free if is_same(box, one)), None)
+        if same is None:
+            lost.append(box)
+        else:
+            free.remove(same)
+    return lost
+
+
+@functools.cache
+def darknets_boxes(model: str) -> dict[str, list[DarknetBox]]:
+    """By photo: untouched Darknet, from the file of the photo to boxes."""
+    darknet = DarknetProcess(
+        SHARED_DATA / "cfg" / f"{model}.cfg", SHARED_DATA / "weights" / f"{model}.weights", threads=1
+    )
+    found = {name: darknet.detect(photo_path(name)) for name in PHOTOS}
+    darknet.close()
+    return found
 
 
 @pytest.mark.parametrize("name", PHOTOS)
 def test_boxes_are_those_of_untouched_darknet(pair: Pair, name: str) -> None:
-    theirs = pair.darknet.detect(photo_path(name))
+    theirs = darknets_boxes(pair.name)[name]
     ours = pair.detector().detect(load_photo(name))
     allowed, cause = EXCEPTIONS.get((pair.name, name), (0, "none is listed"))
     lost = missing(theirs, ours)
@@ -183,18 +221,28 @@ def test_scale_x_y_is_followed_as_alexeyab_does(pair: Pair) -> None:
 
 
 def test_exceptions_are_below_one_percent_of_darknets_boxes() -> None:
-    total = 0
-    for model in MODELS:
-        files = SHARED_DATA / "cfg" / f"{model}.cfg", SHARED_DATA / "weights" / f"{model}.weights"
-        darknet = DarknetProcess(*files, threads=1)
-        total += sum(len(darknet.detect(photo_path(name))) for name in PHOTOS)
-        darknet.close()
+    total = sum(len(boxes) for model in MODELS for boxes in darknets_boxes(model).values())
     assert total > 100
     assert sum(count for count, _ in EXCEPTIONS.values()) <= (1 - SHARE_OF_BOXES) * total
 
 
-# cfg, side of the input: yolov3's 608 takes libdarknet half a minute a photo on one core, so it runs at 416 here
-RANDOM = [("yolov3-tiny", 416), ("yolov2-tiny", 416), ("yolov3", 416)]
+@pytest.mark.parametrize("name", ["bird", "kite"])
+def test_scaled_jpeg_decode_is_no_darknet_letterbox(name: str) -> None:
+    """Why the intake decodes large photos whole: half a photo is an average, Darknet's rule picks points."""
+    encoded = np.frombuffer(photo_path(name).read_bytes(), np.uint8)
+    half = cv2.imdecode(encoded, cv2.IMREAD_REDUCED_COLOR_2)[..., ::-1]
+    side = Size(320, 320)
+    assert max(half.shape[:2]) > max(side)
+    difference = np.abs(letterbox(np.ascontiguousarray(half), side).astype(int) - letterbox(load_photo(name), side))
+    assert difference.max() > 20
+    assert np.mean(difference > 1) > 0.1
+
+
+RANDOM = ("yolov3-tiny", "yolov2-tiny", "yolov3")  # cfgs as published; yolov3's 608 takes libdarknet 10 to 40 s a photo
+COMPARED_BOXES = range(150, 300)
+RANDOM_EXCEPTIONS = {
+    "yolov2-tiny": (1, "a box of 6,347 pixels in a photo of 768: quantising the photo changes its side by 0.1 %"),
+}
 
 
 def spread_heads(network: Network, weights: Weights, outputs: list[np.ndarray]) -> Weights:
@@ -212,33 +260,40 @@ def run_every_layer(network: Network, weights: Weights, pixels: np.ndarray) -> l
 
 
 @pytest.mark.timeout(300)
-@pytest.mark.parametrize(("name", "side"), RANDOM)
-def test_published_cfgs_with_random_weights_are_darknets(tmp_path: Path, name: str, side: int) -> None:
-    cfg, path, names = (tmp_path / f"{name}.{suffix}" for suffix in ("cfg", "weights", "names"))
-    text = (SHARED_DATA / "cfg" / f"{name}.cfg").read_text()
-    cfg.write_text(re.sub(r"(?m)^(width|height)\s*=.*$", rf"\1={side}", text))
+@pytest.mark.parametrize("name", RANDOM)
+def test_published_cfgs_with_random_weights_are_darknets(tmp_path: Path, name: str) -> None:
+    cfg, path, names = SHARED_DATA / "cfg" / f"{name}.cfg", tmp_path / f"{name}.weights", tmp_path / f"{name}.names"
     network = load_network(cfg)
     names.write_text("".join(f"class {number}\n" for number in range(network.classes)))
-    pixels = letterbox(load_photo("dog"), Size(side, side))
+    pixels = letterbox(load_photo("dog"), Size(network.input.width, network.input.height))
     weights = random_weights(network, seed=1)
     weights = spread_heads(network, weights, run_every_layer(network, weights, pixels))
     write_weights(path, network, weights)
 
     darknet = DarknetProcess(cfg, path, threads=2)
+    _, boxed = darknet.letterbox(photo_path("dog"))
+    assert np.abs(np.floor(255 * boxed.transpose(1, 2, 0) + 0.5) - pixels).max() <= 1
     theirs = darknet.layers(to_planes(pixels), range(len(network.layers)))
     ours = run_every_layer(network, weights, pixels)
     assert all(np.isfinite(output).all() and output.any() for output in ours)
     share, where = worst_layer(network, theirs, ours)
     assert share <= LAYER_TOLERANCE, f"{where}: {share:.1e}"
 
-    files = ModelFolder(cfg, path, names)
-    scores = [one.confidence for one in Detector(files, confidence=0.0, iou=1.0, clip=False).detect(load_photo("dog"))]
-    confidence = (scores[200] + scores[201]) / 2
+    detector = Detector(ModelFolder(cfg, path, names), iou=1.0, clip=False)
+    confidence = between_scores([one.confidence for one in detector.detect(load_photo("dog"), confidence=0.0)])
     boxes = darknet.detect(photo_path("dog"), iou=1.0, confidence=confidence)
     darknet.close()
-    found = Detector(files, confidence=confidence, iou=1.0, clip=False).detect(load_photo("dog"))
-    assert len(boxes) > 100
-    assert len(missing(boxes, found)) <= (1 - SHARE_OF_BOXES) * len(boxes)
+    found = detector.detect(load_photo("dog"), confidence=confidence)
+    allowed, cause = RANDOM_EXCEPTIONS.get(name, (0, "none is listed"))
+    lost = missing(boxes, found)
+    assert len(lost) == allowed <= (1 - SHARE_OF_BOXES) * len(boxes), f"{lost}: {cause}"
+    assert len(boxes) >= COMPARED_BOXES.start
+
+
+def between_scores(scores: list[float]) -> float:
+    """A confidence in the widest gap of ``COMPARED_BOXES``: quantising the photo lets few scores cross it."""
+    gap = max(COMPARED_BOXES, key=lambda count: scores[count - 1] - scores[count])
+    return (scores[gap - 1] + scores[gap]) / 2
 
 
 @settings(max_examples=15, deadline=None, derandomize=True, database=None)
