@@ -109,6 +109,19 @@ def _registry_errors(subject: str) -> Iterator[None]:
     help="A photo that the version's report shows with its boxes; may be repeated.",
 )
 @click.option("--tag", "tags", multiple=True, metavar="KEY=VALUE", help="A tag of the version; may be repeated.")
+@click.option(
+    "--labelled",
+    type=click.Path(exists=True, file_okay=False, path_type=Path),
+    help="Photos with known boxes, in Pascal VOC's form: 8 bits are tried on them, and their loss of mAP.",
+)
+@click.option("--split", default="test", show_default=True, help="Which of the labelled photos.")
+@click.option(
+    "--int8",
+    "int8_max_loss",
+    type=click.FloatRange(0, 1),
+    metavar="MAX_LOSS",
+    help="Of mAP, 0 to 1: engine auto may choose 8 bits that lose no more on the labelled photos.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 def register(
     name: str,
@@ -119,21 +132,30 @@ def register(
     licence: str,
     photos: tuple[Path, ...],
     tags: tuple[str, ...],
+    labelled: Path | None,
+    split: str,
+    int8_max_loss: float | None,
     as_json: bool,
 ) -> None:
     """Check a cfg, weights and names against each other and register them as a new version of NAME.
 
     \b
-    Example:
+    Examples:
       slipway model register yolo --cfg yolov3.cfg --weights yolov3.weights --names coco.names --alias champion
+      slipway model register yolo --cfg yolov3.cfg --weights voc.weights --names voc.names --labelled VOC2007 --int8 .005
     """  # noqa: D301  - click reads the backspace character
     from model_wrappers import darknet, mlflow_darknet
+    from model_wrappers.darknet.names import load_names
+    from model_wrappers.darknet.training.voc import load_voc
     from model_wrappers.errors import ComponentError
 
+    if int8_max_loss is not None and labelled is None:
+        raise click.UsageError("--int8: a loss is measured on labelled photos: --labelled names their folder")
     pairs = dict(_pair(tag) for tag in tags)
     try:
         mlflow_darknet.check_file_names(mlflow_darknet.SourceFiles(cfg, weights, names))
         summary = darknet.check(cfg, weights, names)
+        labelled_photos = load_voc(labelled, split, load_names(names)) if labelled else None
     except darknet.DarknetError as exc:
         raise click.ClickException(str(exc)) from exc
     client = _client()
@@ -148,6 +170,8 @@ def register(
                 registered_model_name=name,
                 licence=licence,
                 photos=photos,
+                labelled=labelled_photos,
+                int8_max_loss=int8_max_loss,
                 tags=pairs,
                 aliases=alias,
             )

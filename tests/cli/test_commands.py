@@ -133,11 +133,20 @@ def model(tmp_path: Path) -> Path:
 
 
 def register(
-    model: Path, *, cfg: str = CFG, weights: str = WEIGHTS, names: str = NAMES
+    model: Path, *more: str, cfg: str = CFG, weights: str = WEIGHTS, names: str = NAMES
 ) -> subprocess.CompletedProcess[str]:
     flags = {"--cfg": cfg, "--weights": weights, "--names": names}
     words = [word for flag, name in flags.items() for word in (flag, str(model / name))]
-    return slipway("model", "register", "yolo", *words, home=model.parent / "home")
+    return slipway("model", "register", "yolo", *words, *more, home=model.parent / "home")
+
+
+@pytest.mark.data
+def test_register_wants_labelled_photos_where_8_bits_are_allowed(model: Path) -> None:
+    done = register(model, "--int8", ".01")
+    assert done.returncode == WRONG_USAGE
+    assert "--int8: a loss is measured on labelled photos: --labelled names their folder" in done.stderr
+    line = assert_one_line(register(model, "--int8", ".01", "--labelled", str(model)), FAILED)
+    assert f"{model}/ImageSets/Main/test.txt: cannot be read as a list of photos" in line
 
 
 @pytest.mark.data
