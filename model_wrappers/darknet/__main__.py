@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import io
 import os
 import sys
 from collections.abc import Callable, Sequence
@@ -36,6 +37,8 @@ EXAMPLES = {
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; a refused file is one line on standard error and exit code 1."""
     arguments = _parser().parse_args(argv)
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # a file's name may be no text
     run: Callable[[argparse.Namespace], int] = arguments.run
     try:
         code = run(arguments)

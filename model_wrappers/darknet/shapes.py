@@ -27,18 +27,17 @@ def output_shape(op: Op, sources: Sequence[Shape], section: Section) -> Shape:
 
 
 def check_heads(path: str, every: Sequence[Layer]) -> None:
-    """A detector has one head or more, of one kind, all with the same classes."""
-    heads = [layer for layer in every if isinstance(layer.op, Head)]
+    """A detector has one head or more, all with the same classes."""
+    heads = [(layer, layer.op.classes) for layer in every if isinstance(layer.op, Head)]
     if not heads:
         raise CfgError(path, 0, "has no [yolo] or [region] layer: not a detector")
-    first = heads[0]
-    for layer in heads[1:]:
-        if layer.op.classes != first.op.classes:  # type: ignore[union-attr]  # both are heads
+    first, classes = heads[0]
+    for layer, found in heads[1:]:
+        if found != classes:
             raise CfgError(
                 path,
                 layer.line,
-                f"layer {layer.index} [{layer.kind}]: classes={layer.op.classes}, "  # type: ignore[union-attr]
-                f"but layer {first.index} has classes={first.op.classes}",  # type: ignore[union-attr]
+                f"layer {layer.index} [{layer.kind}]: classes={found}, but layer {first.index} has classes={classes}",
             )
 
 

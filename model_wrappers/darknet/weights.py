@@ -7,6 +7,7 @@ convolution: biases, then with batch norm scales, means and variances, then the 
 from __future__ import annotations
 
 import os
+import stat
 import struct
 from dataclasses import dataclass
 from pathlib import Path
@@ -83,6 +84,8 @@ def load_weights(path: Path, network: Network) -> Weights:
     name = str(path)
     expected_floats = count_floats(network)
     try:
+        if not stat.S_ISREG(path.stat().st_mode):  # a pipe has no size, and opening one can wait for ever
+            raise WeightsError(name, "is no regular file")
         with path.open("rb") as file:
             size = os.fstat(file.fileno()).st_size
             head = file.read(HEAD_BYTES)

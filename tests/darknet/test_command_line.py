@@ -106,6 +106,16 @@ def test_usage_names_the_value_that_is_no_share(folder: Path, capsys: pytest.Cap
     assert "argument --iou: 'half' is no number from 0 to 1" in capsys.readouterr().err
 
 
+def test_detect_takes_photos_whose_names_are_no_text(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    photo = os.fsdecode(os.fsencode(folder) + b"/\xff.png")
+    shutil.copy(folder / "red.png", photo)
+    command = ["detect", *_files(folder, "cfg", "weights", "names"), photo]
+    assert main(command) == 0
+    assert "\\udcff.png: 1 detection in" in capsys.readouterr().out
+    assert main([*command, "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["photo"] == photo
+
+
 def test_output_that_nobody_reads_on_is_no_error(folder: Path) -> None:
     command = [sys.executable, "-m", "model_wrappers.darknet", "layers", *_files(folder, "cfg")]
     reading, writing = os.pipe()

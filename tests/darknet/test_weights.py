@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 import struct
 from pathlib import Path
 
@@ -147,6 +148,13 @@ def test_load_refuses_a_negative_variance(path: Path, network: Network) -> None:
     path.write_bytes(data)
     with pytest.raises(WeightsError, match=r"layer 0 \[convolutional\]: variances\[2\] is below 0"):
         load_weights(path, network)
+
+
+def test_load_refuses_what_is_no_regular_file(tmp_path: Path, network: Network) -> None:
+    os.mkfifo(tmp_path / "pipe.weights")
+    for path in (tmp_path, tmp_path / "pipe.weights", Path("/dev/zero")):
+        with pytest.raises(WeightsError, match=f"{path}: is no regular file"):
+            load_weights(path, network)
 
 
 def test_load_names_a_missing_file(tmp_path: Path, network: Network) -> None:
