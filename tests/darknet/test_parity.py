@@ -241,7 +241,7 @@ def test_scaled_jpeg_decode_is_no_darknet_letterbox(name: str) -> None:
 RANDOM = ("yolov3-tiny", "yolov2-tiny", "yolov3")  # cfgs as published; yolov3's 608 takes libdarknet 10 to 40 s a photo
 COMPARED_BOXES = range(150, 300)
 RANDOM_EXCEPTIONS = {
-    "yolov2-tiny": (1, "a box of 6,347 pixels in a photo of 768: quantising the photo changes its side by 0.1 %"),
+    "yolov2-tiny": (1, "a box of 6,347 pixels in a photo of 768: quantising the photo changes its side by 0.07 %"),
 }
 
 
