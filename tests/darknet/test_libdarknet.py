@@ -174,6 +174,17 @@ def test_engine_gives_the_raw_heads_of_each_image_of_a_batch(tmp_path: Path) -> 
 
 
 @pytest.mark.darknet
+def test_engine_starts_another_child_after_one_that_ended(tmp_path: Path) -> None:
+    engine = libdarknet.open_files(load_model_folder(write_handmade_model(tmp_path)), threads=1)
+    images = np.random.default_rng(0).integers(0, 256, (1, 2 * CELL, 2 * CELL, 3), np.uint8)
+    before = engine.run(images)
+    engine._process._pipe._child.kill()
+    with pytest.raises(EngineError, match=r"libdarknet ended with exit code -9 at 'layers'"):
+        engine.run(images)
+    np.testing.assert_array_equal(engine.run(images), before)
+
+
+@pytest.mark.darknet
 def test_layers_refuses_tensors_of_another_shape_and_close_ends_the_child(tmp_path: Path) -> None:
     folder = write_handmade_model(tmp_path)
     process = DarknetProcess(folder / "cells.cfg", folder / "cells.weights", threads=1)

@@ -10,9 +10,11 @@ import os
 import re
 import sys
 import tempfile
+import threading
 import weakref
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -136,6 +138,10 @@ class DarknetProcess:
         except (KeyError, TypeError) as exc:
             raise EngineError(f"{photo}: libdarknet's answer has no boxes: {exc!r}") from exc
 
+    @property
+    def is_closed(self) -> bool:
+        return not self._finalizer.alive
+
     def close(self) -> None:
         """End the child and remove its files."""
         self._pipe.close()  # first: it fails the question that another thread may be waiting for
@@ -150,18 +156,29 @@ class DarknetProcess:
 
 
 class LibDarknetEngine:
-    """See ``Engine``: the tensors before each head, which Darknet copies before it applies the logistics."""
+    """See ``Engine``: the tensors before each head, which Darknet copies before it applies the logistics.
+
+    A child that ended fails the call that it ended in; the next call starts another one.
+    """
 
     name = "darknet"
 
-    def __init__(self, process: DarknetProcess) -> None:
-        self._process = process
-        self.version = process.version
-        self._sources = [layer.inputs[0] for layer in process.network.heads]
+    def __init__(self, start: Callable[[], DarknetProcess]) -> None:
+        self._start, self._process = start, start()
+        self._starting = threading.Lock()
+        self._sources = [layer.inputs[0] for layer in self._process.network.heads]
+        self.version = self._process.version
 
     def run(self, images: npt.NDArray[np.uint8]) -> list[Floats]:
-        rows = [self._process.layers(to_planes(image), self._sources) for image in images]
+        process = self._running()
+        rows = [process.layers(to_planes(image), self._sources) for image in images]
         return [np.stack(outputs) for outputs in zip(*rows, strict=True)]
+
+    def _running(self) -> DarknetProcess:
+        with self._starting:
+            if self._process.is_closed:
+                self._process = self._start()
+            return self._process
 
 
 def to_planes(pixels: npt.NDArray[np.uint8]) -> Floats:
@@ -172,4 +189,4 @@ def to_planes(pixels: npt.NDArray[np.uint8]) -> Floats:
 
 def open_files(files: ModelFolder, *, threads: int) -> LibDarknetEngine:
     """Start the child and load the pair. Raises ``EngineError`` where libdarknet is missing or cannot read it."""
-    return LibDarknetEngine(DarknetProcess(files.cfg_path, files.weights_path, threads=threads))
+    return LibDarknetEngine(partial(DarknetProcess, files.cfg_path, files.weights_path, threads=threads))
