@@ -134,17 +134,15 @@ def prove(
         CfgError, WeightsError, NamesError: the files do not belong together. PhotoError, OSError: one is no photo.
         ProofError: too many photos, or a layer differs by more than ``timing.TOLERANCE``. EngineError: no engine is within it.
     """
-    if len(photos) > MAX_PHOTOS:
-        raise ProofError(f"{len(photos)} photos: a proof shows at most {MAX_PHOTOS}")
-    if int8_max_loss is not None and labelled is None:
-        raise ProofError(f"int8_max_loss={int8_max_loss:g}: a loss is measured on labelled photos, and none were given")
+    _check_request(len(photos), labelled, int8_max_loss)
     summary = check(cfg, weights, names)
+    files = ModelFolder(cfg, weights, names)
+    digests = _digests(files)
     size = Size(summary.width, summary.height)
     opened = [_open(path, size) for path in photos]
     pixels = opened[0].letterboxed if opened else _noise(size)
     network = load_network(cfg)
     layers, heads = compare_layers(network, load_weights(weights, network), pixels)
-    files = ModelFolder(cfg, weights, names)
     used = threads or engine_threads()
     trial = try_int8(files, labelled, threads=used, max_loss=int8_max_loss) if labelled else None
     with with_graph(files, trial.graph) if trial else nullcontext(files) as timed:
@@ -156,7 +154,7 @@ def prove(
     return Proof(
         summary=summary,
         licence=licence,
-        digests={path.name: file_sha256(path) for path in (cfg, weights, names)},
+        digests=digests,
         compared_on=photos[0].name if photos else NOISE,
         layers=layers,
         timings=timings,
@@ -166,6 +164,24 @@ def prove(
         photos=tuple(_golden(one, detector) for one in opened),
         int8=trial,
     )
+
+
+def _check_request(photos: int, labelled: PhotoSet | None, int8_max_loss: float | None) -> None:
+    if photos > MAX_PHOTOS:
+        raise ProofError(f"{photos} photos: a proof shows at most {MAX_PHOTOS}")
+    if int8_max_loss is not None and labelled is None:
+        raise ProofError(f"int8_max_loss={int8_max_loss:g}: a loss is measured on labelled photos, and none were given")
+
+
+def _digests(files: ModelFolder) -> dict[str, str]:
+    """SHA-256 by file name."""
+    paths = (files.cfg_path, files.weights_path, files.names_path)
+    digests = {path.name: file_sha256(path) for path in paths}
+    if len(digests) < len(paths):
+        raise ProofError(
+            f"{', '.join(map(str, paths))}: two have one name, by which a proof tells them apart: rename one"
+        )
+    return digests
 
 
 def compare_layers(network: Network, weights: Weights, pixels: Pixels) -> tuple[tuple[LayerParity, ...], list[Floats]]:

@@ -135,20 +135,6 @@ def _engine(timing: EngineTiming, proof: Proof, slowest: float) -> tuple[str, ..
     return name, version, _bar(timing.milliseconds / slowest if slowest else 0), *numbers, _remark(timing, proof)
 
 
-def _int8(proof: Proof) -> str:
-    trial = proof.int8
-    if trial is None:
-        return "8 bits were not tried: that takes labelled photos, and none were given."
-    verdict = "auto may choose it" if trial.is_accepted else "auto does not choose it"
-    limit = (
-        "no loss was declared acceptable" if trial.max_loss is None else f"{trial.max_loss:g} was declared acceptable"
-    )
-    return (
-        f"8 bits: mAP@0.5 {trial.map_int8:.4f}, in float32 {trial.map_float32:.4f}, on {trial.measured} labelled photos, "
-        f"calibrated on {trial.calibrated} others. {limit.capitalize()}: {verdict}."
-    )
-
-
 def _remark(timing: EngineTiming, proof: Proof) -> str:
     remarks = ["chosen by auto"] if timing.engine == proof.engine else []
     if timing.map_loss is not None:

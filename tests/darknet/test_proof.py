@@ -160,6 +160,13 @@ def test_prove_refuses_a_model_that_no_engine_runs_right(folder: Path) -> None:
         prove(*_files(folder), threads=1, engines=["caffe"])
 
 
+def test_prove_refuses_two_files_of_one_name(folder: Path, tmp_path: Path) -> None:
+    weights = tmp_path / "cells.cfg"
+    weights.write_bytes((folder / "cells.weights").read_bytes())
+    with pytest.raises(ProofError, match=r"cells\.cfg, .*cells\.cfg, .*cells\.names: two have one name"):
+        prove(folder / "cells.cfg", weights, folder / "cells.names", threads=1)
+
+
 def test_prove_refuses_more_photos_than_it_shows(folder: Path) -> None:
     with pytest.raises(ProofError, match=f"{MAX_PHOTOS + 1} photos: a proof shows at most {MAX_PHOTOS}"):
         prove(*_files(folder), photos=[folder / "red.png"] * (MAX_PHOTOS + 1))
