@@ -119,7 +119,7 @@ def parse_detections(reply: Reply) -> Detections:
         else:
             raise UnexpectedReply(_no_detections(reply.message))
         return Detections(found, _size(body.get("image")), _model(body.get("model")) or reply.model, reply)
-    except (KeyError, TypeError, ValueError, AttributeError) as exc:
+    except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as exc:
         raise UnexpectedReply(f"the reply's detections cannot be read: {type(exc).__name__}: {exc}") from exc
 
 

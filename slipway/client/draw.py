@@ -33,9 +33,10 @@ class Picture:
 
     def save(self, path: str | Path) -> None:
         """Write it in the format that the name's ending says (.png, .jpg, …)."""
-        ok, encoded = cv2.imencode(Path(path).suffix or ".png", self.pixels[..., ::-1])
-        if not ok:
-            raise ValueError(f"{path}: the picture could not be encoded")
+        ending = Path(path).suffix
+        if not cv2.haveImageWriter(f"picture{ending}"):
+            raise ValueError(f"{path}: no format that OpenCV writes: expected .png, .jpg, …")
+        _, encoded = cv2.imencode(ending, self.pixels[..., ::-1])
         Path(path).write_bytes(encoded.tobytes())
 
     def _repr_png_(self) -> bytes:

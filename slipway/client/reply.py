@@ -11,6 +11,8 @@ from typing import Any
 from slipway.contract import headers
 
 _MODEL = re.compile(r"(?P<name>[^/\s,]+)/(?P<version>\S*)(?: (?P<digest>sha256:[0-9a-f]{64}))?")
+MIN_ROUTE, MAX_ROUTE = -2, 2**31 - 1
+"""Routes are int32 in a SeldonMessage; -1 means all children, -2 none."""
 _TIMING = re.compile(r'([^\s;,]+)\s*;[^,]*?dur="?([0-9]+(?:\.[0-9]+)?)')
 
 
@@ -75,4 +77,8 @@ def _routing(text: str) -> dict[str, int]:
         return {}
     if not isinstance(chosen, dict):
         return {}
-    return {str(router): int(child) for router, child in chosen.items() if isinstance(child, int | float)}
+    return {
+        router: int(child)
+        for router, child in chosen.items()
+        if isinstance(child, int | float) and MIN_ROUTE <= child <= MAX_ROUTE
+    }
