@@ -93,8 +93,12 @@ class Paths:
     def hub(self) -> Path:
         return self.home / "hub"
 
+    @property
+    def hub_homes(self) -> Path:
+        return self.hub / "homes"
+
     def hub_home(self, user: str) -> Path:  # mode 0700, the user's own where the platform runs as root
-        return self.hub / "homes" / user
+        return self.hub_homes / user
 
     @property
     def hub_proxy(self) -> Path:  # configurable-http-proxy as npm installed it, one folder per lock file

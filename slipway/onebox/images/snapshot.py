@@ -12,6 +12,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
+from slipway.onebox.images.distribution import distribution_files
 from slipway.onebox.images.errors import SourceError
 from slipway.onebox.images.spec import ImageSpec
 
@@ -83,6 +84,7 @@ def _digest(spec: ImageSpec, files: tuple[SnapshotFile, ...], lock_digest: str) 
 def _sources(spec: ImageSpec, roots: Sequence[Path]) -> Iterator[tuple[str, Path]]:
     for package in spec.packages:
         yield from _package(package, roots, folder=spec.folder)
+        yield from distribution_files(package)
     for name in spec.sources:
         origin = (spec.folder / name).resolve()
         if not origin.is_relative_to(spec.folder.resolve()):

@@ -17,6 +17,8 @@ LOCK = "up.lock"
 LOCK_WITHIN_S = 30.0
 POLL_S = 0.05
 SEPARATORS = ":%\\\"'\n"  # of search paths, of Swift's configuration, of shells: names with them reach programs broken
+PASSED_BY_HUB_USERS = 0o710
+"""A home of root's that the hub opened to the group of its users, who must pass it to reach their own homes."""
 MARKS = ("run", "secrets", "images")  # what a home has from its first use on
 
 
@@ -25,7 +27,7 @@ class HomeError(SupervisorError):
 
 
 def ensure_folders(paths: Paths) -> None:
-    """Make the home and the sockets' folder, both for their owner only.
+    """Make the home and the sockets' folder, both for their owner only (root's hub users may pass the home).
 
     Raises:
         HomeError: one of them is somebody else's, or no place for a platform.
@@ -39,7 +41,8 @@ def ensure_folders(paths: Paths) -> None:
         raise HomeError(
             f"{paths.home}: not empty, and no home of a platform: let SLIPWAY_HOME name a folder of its own"
         )
-    paths.home.chmod(0o700)
+    if not (os.getuid() == 0 and stat.S_IMODE(paths.home.stat().st_mode) == PASSED_BY_HUB_USERS):
+        paths.home.chmod(0o700)
     _ensure_own(paths.sockets)
     paths.sockets.chmod(0o700)
 

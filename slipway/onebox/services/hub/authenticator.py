@@ -9,7 +9,7 @@ import bcrypt
 from nativeauthenticator import NativeAuthenticator
 from nativeauthenticator.orm import UserInfo
 
-from slipway.onebox.services.hub.names import ADMIN
+from slipway.onebox.services.hub.names import ADMIN, RESERVED
 
 MAX_ACCOUNTS = 200
 """Accounts and requests for one: nobody can fill the database by signing up."""
@@ -39,6 +39,6 @@ class SlipwayAuthenticator(NativeAuthenticator):  # type: ignore[misc]  # Jupyte
 
     def create_user(self, username: str, password: str, **more: Any) -> Any:
         """The request for an account; None where it is refused."""
-        if self.db.query(UserInfo).count() >= MAX_ACCOUNTS:
+        if self.normalize_username(username) in RESERVED or self.db.query(UserInfo).count() >= MAX_ACCOUNTS:
             return None
         return super().create_user(username, password, **more)

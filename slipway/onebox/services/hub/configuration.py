@@ -8,7 +8,7 @@ import sys
 from typing import Any
 
 from slipway.onebox.services.hub.authenticator import SlipwayAuthenticator
-from slipway.onebox.services.hub.names import ADMIN, USER_PATTERN
+from slipway.onebox.services.hub.names import ADMIN, CULLER, USER_PATTERN
 from slipway.onebox.services.hub.spawner import INHERITED, SlipwaySpawner
 
 MAX_SERVERS = 10
@@ -24,7 +24,14 @@ FAILED_LOGINS = 5
 LOCKED_OUT_S = 300
 STOP_STEP_S = 6
 """The server is asked by SIGINT, then by SIGTERM, then killed: two steps are shorter than the hub's own grace."""
-CULLER = "idle-culler"
+SERVER_ARGUMENTS = [
+    "--KernelManager.transport_encryption=required",  # other users of this machine can connect to a kernel's ports
+    f"--MappingKernelManager.cull_idle_timeout={IDLE_S}",
+    f"--MappingKernelManager.cull_interval={CULL_EVERY_S}",
+    "--LabApp.news_url=None",  # nothing is fetched from the network
+    "--LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate",
+    "--LabApp.extension_manager=readonly",
+]
 CULLER_SCOPES = ["list:users", "read:users:activity", "read:servers", "delete:servers"]
 
 
@@ -82,6 +89,7 @@ def _configure_servers(c: Any, options: dict[str, Any]) -> None:
     c.Spawner.env_keep = list(INHERITED)  # nothing else of the hub's environment, where its secrets are
     c.Spawner.options_form = options["form"]
     c.Spawner.options_from_form = _profile_of
+    c.Spawner.args = SERVER_ARGUMENTS
     c.Spawner.default_url = "/lab"
     c.Spawner.ip = "127.0.0.1"
     c.Spawner.start_timeout = START_WITHIN_S

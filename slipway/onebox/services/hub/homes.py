@@ -10,7 +10,8 @@ from typing import Any
 import yaml
 
 from slipway.onebox.services.hub.accounts import kubeconfig_of
-from slipway.onebox.services.hub.identity import Identity, acting_as
+from slipway.onebox.services.hub.identity import Identity
+from slipway.onebox.services.hub.ownership import acting_as
 from slipway.onebox.services.secrets import write_private
 
 LEFT_OUT = shutil.ignore_patterns("__pycache__", ".ipynb_checkpoints", ".*", "*.pyc")

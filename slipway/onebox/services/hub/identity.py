@@ -5,12 +5,11 @@ from __future__ import annotations
 import fcntl
 import grp
 import json
-import os
 import pwd
 import stat
+import subprocess
 import sys
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,6 +20,7 @@ FIRST, LAST = 20_000, 59_999
 """Below what systemd gives away by itself (61184), above the accounts of people."""
 BLOCK = 1000
 """A home's numbers: the first is the group of all its hub users, the others one per user."""
+ACCOUNT_TIMEOUT_S = 30.0
 
 
 @dataclass(frozen=True)
@@ -29,6 +29,11 @@ class Identity:
 
     uid: int
     shared_gid: int
+
+    @property
+    def login(self) -> str:
+        """The Unix user's name; the hub user's own may be somebody's on this machine."""
+        return f"hub-{self.uid}"
 
 
 def choose_first_uid(home: str, is_taken: Callable[[int], bool], *, seed: int) -> int:
@@ -78,22 +83,34 @@ def ensure_identity(paths: Paths, user: str, *, first: int) -> Identity:
     return Identity(number, first)
 
 
-@contextmanager
-def acting_as(identity: Identity | None) -> Iterator[None]:
-    """Be that user to the file system for a while; None stays who we are."""
-    if identity is None:
-        yield
-        return
-    groups = os.getgroups()
-    os.setgroups([identity.shared_gid])
-    os.setegid(identity.uid)
-    os.seteuid(identity.uid)
+def ensure_unix_user(identity: Identity, user: str, *, home: Path) -> None:
+    """An account without a password: Java, git and ssh want a name for a number.
+
+    Raises:
+        HomeError: the number is somebody else's by now, or the account cannot be made.
+    """
     try:
-        yield
-    finally:
-        os.seteuid(0)
-        os.setegid(0)
-        os.setgroups(groups)
+        found = pwd.getpwuid(identity.uid)
+    except KeyError:
+        number = str(identity.uid)
+        _account("groupadd", "--system", "--force", "--gid", number, identity.login)
+        names = ("--comment", f"Slipway hub user {user}", "--home-dir", str(home), "--shell", "/bin/bash")
+        _account("useradd", "--system", "--no-create-home", "--uid", number, "--gid", number, *names, identity.login)
+        return
+    if found.pw_name != identity.login:
+        raise HomeError(
+            f"user number {identity.uid}, which is the hub user {user}'s here, is {found.pw_name}'s on this machine: "
+            "give that account another number"
+        )
+
+
+def _account(*argv: str) -> None:
+    try:
+        done = subprocess.run(argv, check=False, capture_output=True, text=True, timeout=ACCOUNT_TIMEOUT_S)
+    except FileNotFoundError as error:
+        raise HomeError(f"{argv[0]}: not on this machine: install the package passwd (or shadow-utils)") from error
+    if done.returncode != 0:
+        raise HomeError(f"{' '.join(argv)}: exit {done.returncode}: {done.stderr.strip()[:300]}")
 
 
 def refuse_unreachable(paths: Paths) -> None:
@@ -118,28 +135,3 @@ def refuse_unreachable(paths: Paths) -> None:
 
 def first_closed(folders: Iterable[Path]) -> Path | None:
     return next((folder for folder in folders if not folder.stat().st_mode & stat.S_IXOTH), None)
-
-
-def open_folders(paths: Paths, *, gid: int, images: Iterable[Path]) -> None:
-    """Let the group pass (not list) what lies above the users' homes and ``images``; all else stays root's.
-
-    ``images`` are folders below the home; everything in them may be read by who gets there.
-    """
-    passed = {paths.home, paths.hub, paths.hub / "homes"}
-    for image in images:
-        passed |= {parent for parent in image.parents if parent.is_relative_to(paths.home)}
-        _open_tree(image)
-    for folder in passed:
-        folder.mkdir(mode=0o700, exist_ok=True)
-        os.chown(folder, 0, gid)
-        folder.chmod(0o710)
-
-
-def _open_tree(root: Path) -> None:
-    """What `chmod -R a+rX` does."""
-    for path in (root, *root.rglob("*")):
-        if not path.is_symlink():
-            mode = stat.S_IMODE(path.stat().st_mode)
-            wanted = mode | 0o444 | (0o111 if path.is_dir() or mode & 0o100 else 0)
-            if wanted != mode:
-                path.chmod(wanted)

