@@ -111,6 +111,16 @@ REFUSED = [
         "x.cfg:6: layer 0 [reorg]: stride=2 needs channels divisible by 4: found 3",
     ),
     (
+        "reorg sides",
+        NET + CONV.replace("=4", "=9") + "[reorg]\nstride=3\n",
+        "x.cfg:11: layer 1 [reorg]: stride=3 does not divide the input 8 x 8 x 9",
+    ),
+    (
+        "stretch",
+        NET + CONV + "[yolo]\nanchors=1,1\nscale_x_y=99\n",
+        "x.cfg:12: layer 1 [yolo]: scale_x_y=99 is not between 0.1 and 10",
+    ),
+    (
         "head channels",
         NET + CONV + "[yolo]\nanchors=1,1\nclasses=2\n",
         "x.cfg:10: layer 1 [yolo]: 1 anchors of 2 classes need 7 channels: the layer before gives 4 (its filters= must be 7)",

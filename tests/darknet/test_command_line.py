@@ -13,6 +13,7 @@ import pytest
 
 from model_wrappers.darknet.__main__ import EXAMPLES, main
 from model_wrappers.darknet.check import compile_onnx
+from model_wrappers.darknet.errors import WeightsError
 from model_wrappers.model_identity import folder_digest
 from tests.darknet.networks import CELL, write_handmade_model
 
@@ -144,6 +145,19 @@ def test_check_prints_one_line_for_a_refused_file(folder: Path, capsys: pytest.C
     printed = capsys.readouterr()
     assert printed.out == ""
     assert printed.err == f"error: {folder}/cells.cfg: is a cfg, not weights: are the files swapped?\n"
+
+
+def test_debug_shows_where_an_error_was_raised(folder: Path) -> None:
+    with pytest.raises(WeightsError, match="are the files swapped"):
+        main(["--debug", "check", *_files(folder, "cfg", "cfg", "names")])
+
+
+def test_interrupt_ends_without_a_traceback(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupted(path: Path) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("model_wrappers.darknet.commands.load_network", interrupted)
+    assert main(["layers", *_files(folder, "cfg")]) == 130
 
 
 def test_convert_writes_the_compiled_graph(folder: Path) -> None:
