@@ -323,6 +323,18 @@ def test_missing_files_engines_and_thresholds_are_named(folder: Path, tmp_path: 
         ExportedDetector(folder)
 
 
+def test_documented_layouts_are_read(folder: Path) -> None:
+    text = (Path(__file__).parents[2] / "docs" / "darknet.md").read_text()
+    blocks = [block for block in re.findall(r"```yaml\n(.*?)```", text, re.DOTALL) if "family:" in block]
+    found = []
+    for block in blocks:
+        (folder / "detector.yaml").write_text(block)
+        for name in re.findall(r"(?m)^(?:graph|names): (\S+)$", block):
+            (folder / name).touch()
+        found.append(load_layout(folder).family)
+    assert found == ["yolov8", "ssd"]
+
+
 def test_load_layout_fills_in_the_defaults(folder: Path) -> None:
     layout = load_layout(folder)
     assert (layout.family, layout.picture, layout.unit, layout.first_class) == ("yolov8", Picture(), "share", 0)
