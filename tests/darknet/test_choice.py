@@ -11,10 +11,12 @@ from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from model_wrappers.darknet import Detector, EngineError, ModelFolderError
 from model_wrappers.darknet.cpu import machine_name
-from model_wrappers.darknet.engines import ENGINES, choice, onnx_runtime, open_engine
+from model_wrappers.darknet.engines import ENGINES, INT8_ENGINE, choice, onnx_runtime, open_engine
 from model_wrappers.darknet.engines.record import MAX_RECORD_BYTES, EngineRecord, load_record, render_record
 from model_wrappers.darknet.folder import load_model_folder
 from model_wrappers.darknet.provenance import file_sha256
@@ -77,6 +79,66 @@ def test_broken_record_is_refused(folder: Path, text: str) -> None:
     (folder / "engines.json").write_text(text)
     with pytest.raises(ModelFolderError, match=r"engines\.json: "):
         Detector(folder)
+
+
+finite = st.floats(allow_nan=False, allow_infinity=False)
+timings = st.builds(
+    EngineTiming,
+    engine=st.sampled_from((*ENGINES, INT8_ENGINE)),
+    version=st.text(max_size=9),
+    milliseconds=finite,
+    rounds=st.integers(0, 99),
+    difference=finite,
+    problem=st.text(max_size=9),
+    map_loss=st.none() | finite,
+    max_map_loss=st.none() | finite,
+)
+records = st.builds(
+    EngineRecord,
+    cfg_sha256=st.text(max_size=9),
+    weights_sha256=st.text(max_size=9),
+    machine=st.text(max_size=9),
+    threads=st.integers(1, 256),
+    timings=st.lists(timings, max_size=4).map(tuple),
+)
+
+
+@given(record=records)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=50)
+def test_any_record_is_read_as_written(tmp_path: Path, record: EngineRecord) -> None:
+    path = tmp_path / "engines.json"
+    path.write_text(render_record(record))
+    read = load_record(path)
+    assert replace(read, timings=()) == replace(record, timings=())
+    assert read.order == record.order
+    assert sorted(map(repr, read.timings)) == sorted(map(repr, record.timings))
+
+
+values = st.recursive(
+    st.none() | st.booleans() | st.floats() | st.integers() | st.text(max_size=5),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
+    max_leaves=5,
+)
+
+
+@given(record=records.filter(lambda one: one.timings), key=st.integers(0, 99), value=values)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.filter_too_much], max_examples=100)
+def test_record_with_any_value_in_any_place_is_read_or_refused(
+    tmp_path: Path, record: EngineRecord, key: int, value: Any
+) -> None:
+    document = json.loads(render_record(record))
+    row = document["engines"][0]
+    place = [(part, name) for part in (document, row) for name in part]
+    part, name = place[key % len(place)]
+    part[name] = value
+    path = tmp_path / "engines.json"
+    path.write_text(json.dumps(document))
+    try:
+        read = load_record(path)
+    except ModelFolderError as exc:
+        assert str(path) in str(exc)
+    else:
+        assert read.order == tuple(sorted(read.order, key=lambda one: one.milliseconds))
 
 
 @pytest.mark.parametrize("name", ["cells.cfg", "cells.weights"])
