@@ -59,7 +59,7 @@ def encode(size: tuple[int, int], pixels: Pixels) -> bytes:
     ).encode()
     padding = -(_START + len(text) + 1) % _ALIGN
     header = text + b" " * padding + b"\n"
-    return b"".join((_PREFIX, _LENGTH.pack(len(header)), header, _SIZE.pack(*size), pixels.tobytes()))
+    return b"".join((_PREFIX, _LENGTH.pack(len(header)), header, _SIZE.pack(*size), np.ascontiguousarray(pixels).data))
 
 
 def decode(data: bytes | bytearray | memoryview) -> tuple[PhotoSize, Pixels]:

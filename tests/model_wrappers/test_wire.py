@@ -116,3 +116,10 @@ def test_decode_answers_a_damaged_record_with_a_record_or_an_error(place: int, b
 def test_encode_refuses_what_decode_would(size: tuple[int, int], pixels: np.ndarray) -> None:
     with pytest.raises(ValueError, match="size: |pixels: "):
         wire.encode(size, pixels)
+
+
+def test_encode_takes_pixels_that_lie_in_another_order() -> None:
+    pixels = _pixels(4, 6)
+    for view in (pixels[:, ::-1], pixels.swapaxes(0, 1), pixels[..., ::-1]):
+        _, decoded = wire.decode(wire.encode((768, 576), view))
+        np.testing.assert_array_equal(decoded, view)
