@@ -27,6 +27,7 @@ class Reply:
     status: int
     predictor: str
     error: str = ""
+    model: str = ""
 
 
 @dataclass
@@ -70,6 +71,7 @@ class Load:
                     answer.status if valid else answer.status or -1,
                     answer.headers.get("x-slipway-predictor", ""),
                     "" if valid else text[:300],
+                    answer.headers.get("x-slipway-model", ""),
                 )
         except (aiohttp.ClientError, TimeoutError) as exc:
             reply = Reply(sent, time.monotonic(), 0, "", f"{type(exc).__name__}: {exc}")
