@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 
 import click
 
+from slipway.cli.promote import promote
 from slipway.onebox.paths import Paths
 from slipway.onebox.services.credentials import load_model_credentials
 
@@ -33,9 +34,12 @@ def model_command() -> None:
     Examples:
       slipway model register yolo --cfg yolov3.cfg --weights yolov3.weights --names coco.names --alias champion
       slipway model list
-      slipway model alias yolo champion 3
+      slipway model promote yolo 3 --alias champion --why "mAP 0.91"
       slipway model pull yolov3-tiny
     """  # noqa: D301  - click reads the backspace character
+
+
+model_command.add_command(promote)
 
 
 class RegistryNotReady(click.ClickException):
