@@ -31,7 +31,7 @@ from model_wrappers.darknet.sections import parse_number, quoted
 from model_wrappers.exported.plain_yaml import Plain, parse_plain
 
 LAYOUT_NAME = "detector.yaml"
-MAX_LAYOUT_BYTES = 1 << 16
+MAX_LAYOUT_BYTES = 1 << 14
 
 Family = Literal["yolov5", "yolov8", "ssd"]
 Corners = Literal["corners", "corners-yx", "centre"]
