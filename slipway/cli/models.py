@@ -255,19 +255,24 @@ def show(name: str, as_json: bool) -> None:
     """  # noqa: D301  - click reads the backspace character
     client = _client()
     with _registry_errors(name):
-        versions = _versions(client, name)
+        versions = sorted(_versions(client, name), key=lambda v: int(v.version))
+        aliases = dict(client.get_registered_model(name).aliases) if versions else {}  # a search answers without them
     if not versions:
         raise click.ClickException(f"{name}: no such registered model (slipway model list shows them)")
     rows = [
-        {"version": str(v.version), "aliases": list(v.aliases), "tags": dict(v.tags), "source": v.source}
-        for v in sorted(versions, key=lambda v: int(v.version))
+        {
+            "version": str(v.version),
+            "aliases": sorted(alias for alias, version in aliases.items() if str(version) == str(v.version)),
+            "tags": dict(v.tags),
+            "source": v.source,
+        }
+        for v in versions
     ]
     if as_json:
         click.echo(json.dumps(rows))
         return
     for row in rows:
-        aliases = "".join(f"  @{alias}" for alias in row["aliases"])
-        click.echo(f"models:/{name}/{row['version']}{aliases}")
+        click.echo(f"models:/{name}/{row['version']}" + "".join(f"  @{alias}" for alias in row["aliases"]))
         for key, value in sorted(row["tags"].items()):
             click.echo(f"  {key:<28}{value}")
 

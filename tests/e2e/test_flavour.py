@@ -218,6 +218,17 @@ def test_bad_pair_leaves_nothing_in_mlflow(variables: dict[str, str], sources: P
     assert (len(client.search_logged_models(experiment_ids=["0"])), len(client.search_registered_models())) == before
 
 
+def test_command_line_refuses_a_bad_photo_registers_and_shows(platform: Platform, sources: Path) -> None:
+    flags = [word for kind, path in files_of(sources).items() for word in (f"--{kind}", str(path))]
+    register = ("model", "register", "by-hand", *flags, "--alias", "champion", "--json", "--photo")
+    refused = platform.slipway(*register, str(sources / "cells.cfg"), check=False)
+    assert f"Error: {sources / 'cells.cfg'}: The " in refused
+    registered = json.loads(platform.slipway(*register, str(sources / "red.png")).splitlines()[-1])
+    assert registered["version"] == "1"  # the one that was refused made none
+    (shown,) = json.loads(platform.slipway("model", "show", "by-hand", "--json"))
+    assert (shown["aliases"], shown["tags"][mlflow_darknet.DIGEST_TAG]) == (["champion"], registered["digest"])
+
+
 def test_pyfunc_of_the_registry_answers_as_the_detector(version: Any, photo: bytes, wanted: list[Detection]) -> None:
     model = mlflow.pyfunc.load_model(f"models:/{NAME}@challenger")
     (found,) = model.predict(pd.DataFrame({"image": [photo]}))["detections"]
