@@ -135,24 +135,50 @@ def test_boxes_of_another_form_are_an_error(
     fake_child: Callable[..., DarknetProcess], answer: str, message: str
 ) -> None:
     with pytest.raises(EngineError, match=message):
-        fake_child(answer=answer).detect(Path("a.jpg"))
+        fake_child(answer=answer).detect(Path("/a.jpg"))
 
 
 def test_pictures_of_another_number_are_an_error(fake_child: Callable[..., DarknetProcess]) -> None:
     with pytest.raises(EngineError, match=r"a\.jpg: libdarknet gives 0 pictures, not two"):
-        fake_child(answer="print(json.dumps({'shapes': []}))").letterbox(Path("a.jpg"))
+        fake_child(answer="print(json.dumps({'shapes': []}))").letterbox(Path("/a.jpg"))
 
 
-def test_forgotten_process_is_ended_and_its_files_removed(
+def test_running_process_has_no_files_and_a_forgotten_one_is_ended(
     fake_child: Callable[..., DarknetProcess], tmp_path: Path
 ) -> None:
     process = fake_child()
     child = process._pipe._child
-    assert len(list((tmp_path / "temporary").iterdir())) == 1
+    assert list((tmp_path / "temporary").iterdir()) == []
+    assert child.poll() is None
     del process
     gc.collect()
     assert child.returncode == -signal.SIGKILL
-    assert list((tmp_path / "temporary").iterdir()) == []
+
+
+@pytest.mark.darknet
+def test_photo_that_darknet_cannot_decode_leaves_no_list_of_bad_photos(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = write_handmade_model(tmp_path / "model")
+    (tmp_path / "text.jpg").write_text("no photo")
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    process = DarknetProcess(folder / "cells.cfg", folder / "cells.weights", threads=1)
+    decoded, _ = process.letterbox(tmp_path / "text.jpg")
+    assert decoded.shape == (3, 10, 10)  # what it goes on with
+    assert b"text.jpg" in bytes(process._pipe._errors)
+    assert list(tmp_path.rglob("bad.list")) == []
+
+
+@pytest.mark.parametrize("name", ["a.jpg; touch gone", "$(touch gone).jpg", "a b.jpg", "ü.jpg", f"{'x' * 250}.jpg"])
+def test_photo_whose_name_a_shell_would_read_never_reaches_darknet(
+    fake_child: Callable[..., DarknetProcess], name: str
+) -> None:
+    process = fake_child()
+    for ask in (process.detect, process.letterbox):
+        with pytest.raises(EngineError, match="libdarknet takes paths of at most 200 letters"):
+            ask(Path("/photos") / name)
+    assert not process.is_closed
 
 
 @pytest.mark.darknet

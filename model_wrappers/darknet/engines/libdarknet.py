@@ -36,6 +36,7 @@ REPLY_TIMEOUT_S = 180.0  # yolov3-608 on one busy core takes about 30 s
 ACTIVATIONS = frozenset({"leaky", "linear", "relu", "logistic"})  # pjreddie's; any other name becomes ReLU there
 
 _DIGEST_DIGITS = 12
+_SHELL_SAFE = re.compile(r"[A-Za-z0-9._/+=,@-]{1,200}")  # its buffer for the command has 256 bytes
 _BATCH = re.compile(r"^[ \t]*(batch|subdivisions)[ \t]*=.*$", re.MULTILINE)
 
 
@@ -72,7 +73,7 @@ def misread(network: Network) -> str:
 class DarknetProcess:
     """A network in libdarknet. One call at a time; a child that ends, is late or talks nonsense is an ``EngineError``.
 
-    After one of these it is closed: its child and files are gone.
+    After one of these it is closed, and its child is gone. Its files are gone as soon as it has loaded them.
     """
 
     def __init__(self, cfg: Path, weights: Path, *, threads: int, timeout_s: float = REPLY_TIMEOUT_S) -> None:
@@ -84,16 +85,15 @@ class DarknetProcess:
         if problem:
             raise EngineError(f"{cfg}: engine 'darknet' cannot run it: {problem}")
         self.version = f"libdarknet {file_sha256(library)[:_DIGEST_DIGITS]}"  # the library does not say which it is
-        with ExitStack() as stack:
-            folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="libdarknet-")))
-            one_by_one = folder / "network.cfg"
+        with tempfile.TemporaryDirectory(prefix="libdarknet-") as folder, ExitStack() as stack:
+            one_by_one = Path(folder) / "network.cfg"
             one_by_one.write_text(_BATCH.sub(r"\1=1", load_cfg_text(cfg)))  # else memory for a training batch
             files = str(library), str(one_by_one), str(weights.resolve())
             self._pipe = ChildPipe(
                 "libdarknet",
                 [sys.executable, "-I", libdarknet_child.__file__, *files],
                 env={"OMP_NUM_THREADS": str(threads), "PATH": os.environ.get("PATH", "")},
-                cwd=folder,  # it writes bad.list beside itself where a photo cannot be decoded
+                cwd=Path(folder),  # gone once it has loaded: it would write bad.list there, of photos it cannot decode
                 timeout_s=timeout_s,
             )
             stack.callback(self._pipe.close)
@@ -122,7 +122,7 @@ class DarknetProcess:
 
     def letterbox(self, photo: Path) -> tuple[Floats, Floats]:
         """The photo as Darknet decodes it [3, h, w], and scaled into the network's input [3, H, W]; 0..1."""
-        _, arrays = self._ask({"do": "letterbox", "photo": str(photo.resolve())})
+        _, arrays = self._ask({"do": "letterbox", "photo": _shell_safe(photo)})
         if len(arrays) != 2:
             raise EngineError(f"{photo}: libdarknet gives {len(arrays)} pictures, not two")
         return arrays[0], arrays[1]
@@ -132,7 +132,7 @@ class DarknetProcess:
     ) -> list[DarknetBox]:
         """Photo to boxes by Darknet alone: its decoder, letterbox, network, decode and NMS."""
         settings = {"confidence": confidence, "iou": iou, "nms": nms, "classes": self.network.classes}
-        answer, _ = self._ask({"do": "detect", "photo": str(photo.resolve()), **settings})
+        answer, _ = self._ask({"do": "detect", "photo": _shell_safe(photo), **settings})
         try:
             return [DarknetBox(*box) for box in answer["boxes"]]
         except (KeyError, TypeError) as exc:
@@ -143,7 +143,7 @@ class DarknetProcess:
         return not self._finalizer.alive
 
     def close(self) -> None:
-        """End the child and remove its files."""
+        """End the child."""
         self._pipe.close()  # first: it fails the question that another thread may be waiting for
         self._finalizer()
 
@@ -153,6 +153,16 @@ class DarknetProcess:
         except EngineError:
             self.close()
             raise
+
+
+def _shell_safe(photo: Path) -> str:
+    """The path, if libdarknet may see it: it writes the name of a photo that it cannot decode through a shell, unquoted."""
+    path = str(photo.resolve())
+    if not _SHELL_SAFE.fullmatch(path):
+        raise EngineError(
+            f"{path}: libdarknet takes paths of at most 200 letters, digits and . _ - + = , @ / characters"
+        )
+    return path
 
 
 class LibDarknetEngine:
