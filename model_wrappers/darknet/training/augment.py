@@ -9,8 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from model_wrappers.darknet.letterbox import GREY, Pixels
+from model_wrappers.darknet.training.errors import TrainingError
 from model_wrappers.darknet.training.photos import LabelledPhoto
 
+MAX_SCALE, MAX_SHIFT, MAX_LIGHT = 4.0, 0.5, 0.9
 MIN_SIDE = 2.0  # pixels of a box that is still worth learning
 MIN_LEFT = 0.4  # of a box's area, inside the frame after the move
 
@@ -28,6 +30,11 @@ class Augmentation:
     scale: float = 1.0
     shift: float = 0.0
     light: float = 0.0
+
+    def __post_init__(self) -> None:
+        for name, low, high in (("scale", 1.0, MAX_SCALE), ("shift", 0.0, MAX_SHIFT), ("light", 0.0, MAX_LIGHT)):
+            if not low <= getattr(self, name) <= high:
+                raise TrainingError(f"{name}={getattr(self, name)}: {low:g} to {high:g} is possible")
 
 
 MIRRORED = Augmentation()

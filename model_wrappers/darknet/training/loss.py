@@ -14,6 +14,7 @@ from torch import Tensor
 from torch.nn.functional import binary_cross_entropy_with_logits as cross_entropy
 
 from model_wrappers.darknet.layers import Layer, Network, Yolo
+from model_wrappers.darknet.training.errors import TrainingError
 
 IGNORE_IOU = 0.5  # a free anchor whose box overlaps a true one this much is not told that nothing is there
 BOX_WEIGHT, OBJECT_WEIGHT, CLASS_WEIGHT = 2.0, 1.0, 0.5
@@ -52,7 +53,7 @@ def yolo_loss(heads: Sequence[Tensor], targets: Targets, network: Network) -> Te
 
 def _yolo(layer: Layer) -> Yolo:
     if not isinstance(layer.op, Yolo):
-        raise TypeError(f"layer {layer.index} [{layer.kind}]: only yolo heads are trained here")
+        raise TrainingError(f"layer {layer.index} [{layer.kind}]: only yolo heads are trained here")
     return layer.op
 
 

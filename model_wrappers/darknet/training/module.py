@@ -12,6 +12,8 @@ from torch import Tensor, nn
 
 from model_wrappers.darknet.layers import (
     IMAGE,
+    LEAKY_SLOPE,
+    NORM_EPSILON,
     Convolutional,
     Dropout,
     Layer,
@@ -22,11 +24,11 @@ from model_wrappers.darknet.layers import (
     Upsample,
     Yolo,
 )
+from model_wrappers.darknet.training.errors import TrainingError
 from model_wrappers.darknet.weights import Parameters
 
 OBJECTNESS = 4  # entry of an anchor, after x, y, width, height
-BN_EPSILON = 1e-6
-LEAKY_SLOPE = 0.1
+BN_EPSILON = 1e-6  # PyTorch's place for it: added to the variance, which keeps gradients of a constant channel small
 PRIOR = 0.01  # objectness that an untrained head gives: nearly every anchor of a photo is free (Lin et al., 2017)
 BN_MOMENTUM = 0.05  # of the rolling statistics; Darknet's 0.01 needs more steps than a small data set gives
 
@@ -100,7 +102,7 @@ class _Convolution(nn.Module):
         self.norm.bias.copy_(torch.from_numpy(learned.biases))
         self.norm.weight.copy_(torch.from_numpy(learned.scales))
         _some(self.norm.running_mean).copy_(torch.from_numpy(learned.means))
-        _some(self.norm.running_var).copy_(torch.from_numpy(learned.variances))
+        _some(self.norm.running_var).copy_(torch.from_numpy(_from_darknet(learned.variances)))
 
     def learned(self) -> Parameters:
         if self.norm is None:
@@ -109,7 +111,7 @@ class _Convolution(nn.Module):
             biases=_array(self.norm.bias),
             scales=_array(self.norm.weight),
             means=_array(self.norm.running_mean),
-            variances=_array(self.norm.running_var),
+            variances=_to_darknet(_array(self.norm.running_var)),
             kernels=_array(self.conv.weight),
         )
 
@@ -126,6 +128,18 @@ def _some(tensor: Tensor | None) -> Tensor:
 def _array(tensor: Tensor | None) -> NDArray[np.float32]:
     array: NDArray[np.float32] = _some(tensor).detach().cpu().numpy().astype(np.float32)
     return array
+
+
+def _to_darknet(variances: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Darknet divides by sqrt(variance) + NORM_EPSILON: the variance with which that is PyTorch's divisor."""
+    roots = np.sqrt(variances.astype(np.float64) + BN_EPSILON)
+    return ((roots - NORM_EPSILON) ** 2).astype(np.float32)
+
+
+def _from_darknet(variances: NDArray[np.float32]) -> NDArray[np.float32]:
+    """The inverse; a variance below BN_EPSILON becomes 0, the nearest that PyTorch can have."""
+    roots = np.sqrt(variances.astype(np.float64)) + NORM_EPSILON
+    return np.maximum(roots**2 - BN_EPSILON, 0).astype(np.float32)
 
 
 class _MaxPool(nn.Module):
@@ -197,4 +211,4 @@ def _module(layer: Layer, network: Network) -> nn.Module:
         return _Route(op)
     if isinstance(op, Yolo | Dropout):
         return nn.Identity()
-    raise TypeError(f"{network.path}: layer {layer.index} [{layer.kind}] can be served but not trained here")
+    raise TrainingError(f"{network.path}: layer {layer.index} [{layer.kind}] can be served but not trained here")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Protocol
 from urllib.parse import urlsplit
@@ -66,7 +67,8 @@ class FolderPlace:
                 os.fsync(stream.fileno())  # a machine that stops after the rename must not show an empty file
             draft.replace(self.folder / name)
         except OSError as exc:
-            draft.unlink(missing_ok=True)
+            with suppress(OSError):  # where nothing can be written, nothing may be to remove: the first error is told
+                draft.unlink()
             raise PlaceError(f"{self.folder / name}: cannot be written: {exc.strerror}") from exc
 
 

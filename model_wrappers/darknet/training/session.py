@@ -20,7 +20,7 @@ from model_wrappers.darknet.training.photos import PhotoSet
 from model_wrappers.darknet.training.places import FolderPlace, Place, open_place
 from model_wrappers.darknet.training.progress import ProgressLines
 from model_wrappers.darknet.training.settings import DEFAULTS, Settings
-from model_wrappers.darknet.training.tracking import MlflowRun
+from model_wrappers.darknet.training.tracking import MlflowRun, check_registration
 from model_wrappers.darknet.training.train import CHECKPOINT_EVERY_S, Interrupted, Trained, Upkeep, choose_device, train
 
 PROOF_PHOTOS = 4  # of the validation set, shown with boxes in the proof
@@ -55,6 +55,8 @@ class Session:
 
 def run_session(session: Session, photos: PhotoSet, validation: PhotoSet | None = None) -> Trained:
     """Prints its progress. Raises the library's errors, and Interrupted after a SIGTERM or SIGINT."""
+    if session.register:
+        check_registration(session.register, session.alias)
     place = open_place(session.to)
     checkpoint = None if session.fresh else load_checkpoint(place)
     if checkpoint is not None:

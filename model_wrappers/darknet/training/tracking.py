@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -15,19 +16,39 @@ LOSS, RATE, MAP50 = "loss", "rate", "map50"
 MAX_RESULTS = 1000  # versions of one run: more than one is already odd
 
 
+@contextmanager
+def _mlflow() -> Iterator[None]:
+    """What MLflow refuses, or that it cannot be reached, as an error of a training."""
+    from mlflow.exceptions import MlflowException
+
+    try:
+        yield
+    except MlflowException as exc:
+        raise TrainingError(f"MLflow: {exc}") from exc
+
+
+def check_registration(name: str, alias: str) -> None:
+    """Refuse a model's name or an alias before the hours that a training may take. Raises TrainingError."""
+    from model_wrappers.mlflow_darknet.registration import check_version_labels
+
+    with _mlflow():
+        check_version_labels(name, [alias] if alias else [], {})
+
+
 class MlflowRun:
     """Opens a run of ``experiment``, or goes on with ``run_id``. Epochs that it has are not logged again.
 
-    Where MLflow is comes from its own variables (``MLFLOW_TRACKING_URI``, ...). Raises TrainingError where ``run_id``
-    is not known there, and MLflow's own errors.
+    Where MLflow is comes from its own variables (``MLFLOW_TRACKING_URI``, ...). Raises TrainingError, as does every
+    method, where MLflow cannot be reached after its own retries or refuses; also where it does not know ``run_id``.
     """
 
     def __init__(self, experiment: str, *, name: str, facts: Mapping[str, Any], run_id: str = "") -> None:
         from mlflow import MlflowClient
 
-        self._client = MlflowClient()
-        self.run_id = self._known(run_id) if run_id else self._new(experiment, name, facts)
-        history = self._client.get_metric_history(self.run_id, LOSS)
+        with _mlflow():
+            self._client = MlflowClient()
+            self.run_id = self._known(run_id) if run_id else self._new(experiment, name, facts)
+            history = self._client.get_metric_history(self.run_id, LOSS)
         self._logged = max((metric.step for metric in history), default=0)
 
     def step(self, done: int, steps: int, loss: float) -> None:
@@ -40,13 +61,15 @@ class MlflowRun:
         if metrics.map50 is not None:
             values[MAP50] = metrics.map50
         values |= {f"ap50.{_metric_name(name)}": value for name, value in (metrics.classes or {}).items()}
-        for name, value in values.items():
-            self._client.log_metric(self.run_id, name, value, step=metrics.epoch)
+        with _mlflow():
+            for name, value in values.items():
+                self._client.log_metric(self.run_id, name, value, step=metrics.epoch)
 
     def keep(self, files: Iterable[Path]) -> None:
         """As the run's artifacts."""
-        for path in files:
-            self._client.log_artifact(self.run_id, str(path), TRAINED_FOLDER)
+        with _mlflow():
+            for path in files:
+                self._client.log_artifact(self.run_id, str(path), TRAINED_FOLDER)
 
     def register(
         self, files: ModelFolder, name: str, *, photos: tuple[Path, ...] = (), licence: str = "", alias: str = ""
@@ -56,25 +79,27 @@ class MlflowRun:
 
         from model_wrappers import mlflow_darknet
 
-        version = self._registered(name)
-        if not version:
-            with mlflow.start_run(run_id=self.run_id):
-                info = mlflow_darknet.log_model(
-                    cfg=files.cfg_path,
-                    weights=files.weights_path,
-                    names=files.names_path,
-                    registered_model_name=name,
-                    photos=photos,
-                    licence=licence,
-                )
-            version = str(info.registered_model_version)
-        if alias:
-            self._client.set_registered_model_alias(name, alias, version)
+        with _mlflow():
+            version = self._registered(name)
+            if not version:
+                with mlflow.start_run(run_id=self.run_id):
+                    info = mlflow_darknet.log_model(
+                        cfg=files.cfg_path,
+                        weights=files.weights_path,
+                        names=files.names_path,
+                        registered_model_name=name,
+                        photos=photos,
+                        licence=licence,
+                    )
+                version = str(info.registered_model_version)
+            if alias:
+                mlflow_darknet.set_alias(name, alias, version)
         return version
 
     def end(self, status: str) -> None:
         """``FINISHED`` or ``FAILED``."""
-        self._client.set_terminated(self.run_id, status)
+        with _mlflow():
+            self._client.set_terminated(self.run_id, status)
 
     def _registered(self, name: str) -> str:
         """A version counts when it has its digest, which is written last."""

@@ -174,10 +174,12 @@ def _content(path: Path) -> bytes:
 
 def _number(element: ET.Element, where: str, path: Path) -> float:
     text = element.findtext(where)
+    if text is None:
+        raise DataSetError(str(path), f"<{where}> is missing")
     try:
-        value = float(text) if text is not None else float("nan")
+        value = float(text)
     except ValueError as exc:
         raise DataSetError(str(path), f"<{where}> is {text!r}: a number is expected") from exc
     if not np.isfinite(value):
-        raise DataSetError(str(path), f"<{where}> is {'missing' if text is None else text!r}: a number is expected")
+        raise DataSetError(str(path), f"<{where}> is {text!r}: a number is expected")
     return value
