@@ -192,11 +192,16 @@ class RollbackRequest:
         except (ValueError, RecursionError) as error:
             raise FieldError(path, f"is not JSON ({error}): `slipway rollback` writes it") from error
         fields = Fields.of(value, path)
-        texts = {key: fields.required_text(key) for key in ("predictor", "to", "who", "at")}
-        return cls(**texts, why=fields.text("why")[:MAX_REASON_CHARS])
+        texts = {key: printable(fields.required_text(key)) for key in ("predictor", "to", "who", "at")}
+        return cls(**texts, why=printable(fields.text("why"))[:MAX_REASON_CHARS])
 
     def render(self) -> str:
         return json.dumps(asdict(self), ensure_ascii=False)
+
+
+def printable(text: str) -> str:
+    """What a terminal shows as it is: the text is one person's, and is printed by whoever looks."""
+    return "".join(character if character.isprintable() else " " for character in text)
 
 
 def parse_duration_s(text: str) -> int:

@@ -6,7 +6,7 @@ import re
 from collections import Counter
 from collections.abc import Iterator
 
-from slipway.contract.annotations import ROLLBACK
+from slipway.contract.annotations import FOLLOW_ALIAS, ROLLBACK, ROLLOUT, is_true, of_predictor
 from slipway.contract.causes import Cause, choice, with_paths
 from slipway.contract.fields import FieldError
 from slipway.contract.following import RollbackRequest
@@ -40,6 +40,11 @@ def own_rules(sdep: SeldonDeployment) -> Iterator[Cause]:
     for index, predictor in enumerate(sdep.predictors):
         path = f"spec.predictors[{index}]"
         yield from _predictor(predictor, path)
+        if predictor.annotations.get(ROLLOUT) == "recreate" and is_true(of_predictor(FOLLOW_ALIAS, predictor, sdep)):
+            yield Cause(
+                f"{path}.annotations[{ROLLOUT}]",
+                f"recreate is for a machine without room for two versions, {FOLLOW_ALIAS} starts the new one beside the old",
+            )
         yield from _graph(predictor.graph, f"{path}.graph")
 
 

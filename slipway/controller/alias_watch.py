@@ -16,9 +16,18 @@ from slipway.registry import InvalidModelUri, ModelReference, Pointer, RegistryE
 from slipway.registry import RegistryUnavailable as Unavailable
 
 log = logging.getLogger(__name__)
+AWAY, NOT_FOUND = "RegistryAway", "AliasNotFound"
 MAX_TROUBLE_CHARS = 300
 ReadAliases = Callable[[str], Awaitable[Mapping[str, Pointer]]]
 """``await read(model)`` → Pointer by alias; raises RegistryError."""
+
+
+@dataclass(frozen=True)
+class Lost:
+    """Why an alias cannot be followed: AWAY or NOT_FOUND, and a sentence."""
+
+    reason: str
+    message: str
 
 
 @dataclass
@@ -63,14 +72,16 @@ class AliasWatch:
         reference = parse_model_reference(uri)
         return self._pointers.get(reference.name, {}).get(reference.alias or "")
 
-    def lost(self, uri: str) -> str:
-        """Why this alias cannot be followed now; empty while it can."""
+    def lost(self, uri: str) -> Lost | None:
+        """Why this alias cannot be followed now; None while it can."""
         reference = parse_model_reference(uri)
-        if trouble := self.trouble or self.refused.get(reference.name, ""):
-            return trouble
+        if self.trouble:
+            return Lost(AWAY, self.trouble)
+        if refused := self.refused.get(reference.name):
+            return Lost(NOT_FOUND, refused)
         if reference.name in self._pointers and self.pointer(uri) is None:
-            return f"{uri}: the registry has no such alias any more"
-        return ""
+            return Lost(NOT_FOUND, f"{uri}: the registry has no such alias any more")
+        return None
 
     def _forget(self, models: Iterable[str]) -> None:
         """What nobody follows any more."""

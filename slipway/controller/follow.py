@@ -12,6 +12,7 @@ from slipway.contract.names import REVISION, predictor_service_name
 from slipway.contract.sdep import PredictorSpec, SeldonDeployment
 from slipway.controller.alias_watch import AliasWatch
 from slipway.controller.facts import Facts
+from slipway.controller.follow_status import Followers
 from slipway.controller.following import (
     Move,
     advance,
@@ -36,7 +37,6 @@ from slipway.controller.models import (
 )
 from slipway.controller.plan import ObjectKey
 from slipway.controller.revisions import resolved_models
-from slipway.controller.status import Followers
 from slipway.registry import Pointer
 
 Object = dict[str, Any]
@@ -133,7 +133,7 @@ class Follow:
     def followers(self, status: Mapping[str, Any], watch: AliasWatch) -> Followers:
         """For the next status."""
         uris = (uri for nodes in self.nodes.values() for uri in nodes.values())
-        lost = next(filter(None, map(watch.lost, uris)), "")
+        lost = next(filter(None, map(watch.lost, uris)), None)
         history = remembered(status.get("history") or (), self.moves, self.states, now=self.now)
         return Followers(self.states, lost, history)
 

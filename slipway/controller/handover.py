@@ -40,8 +40,9 @@ def _services(virtual_service: Mapping[str, Any], *, weighted: bool = False) -> 
 def switches_too_early(
     wanted: Mapping[str, Any], found: Mapping[str, Any], desired: Sequence[Object], observed: Sequence[Object]
 ) -> bool:
-    """Whether the Service ``wanted`` selects another revision than ``found`` before that is ready whole.
+    """Whether the Service ``wanted`` selects another revision than ``found`` before that is ready.
 
+    Ready is all of it, or as many Pods of each part as serve now: going back from what crashes waits for no replica.
     A Service that is to select no revision any more would select every warm one: these must be gone first.
     ``desired`` and ``observed`` are Deployments.
     """
@@ -58,8 +59,23 @@ def switches_too_early(
             name not in declared and _matches(new, item) and not _matches(old, item) for name, item in known.items()
         ):
             return True
-    names = [item["metadata"]["name"] for item in incoming]
-    return not all(name in known and is_ready(known[name]) for name in names)
+    outgoing = {
+        _part(item): _ready_count(item) for item in observed if _labels(item).get(REVISION) == old.get(REVISION)
+    }
+    return not all(
+        (there := known.get(item["metadata"]["name"])) is not None
+        and (is_ready(there) or _ready_count(there) >= max(1, outgoing.get(_part(item), 1)))
+        for item in incoming
+    )
+
+
+def _part(deployment: Mapping[str, Any]) -> frozenset[tuple[str, str]]:
+    """Which part of its predictor it is: the same for each revision."""
+    return frozenset(item for item in _labels(deployment).items() if item[0].startswith(ENTRY))
+
+
+def _ready_count(deployment: Mapping[str, Any]) -> int:
+    return int((deployment.get("status") or {}).get("readyReplicas", 0))
 
 
 def is_idle(deployment: Mapping[str, Any], deployments: Sequence[Object], services: Iterable[Object]) -> bool:

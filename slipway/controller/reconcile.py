@@ -21,6 +21,7 @@ from slipway.controller.desired import desired
 from slipway.controller.events import record
 from slipway.controller.facts import Facts
 from slipway.controller.follow import Follow
+from slipway.controller.follow_status import follow_change
 from slipway.controller.meta import DEPLOYMENT_ID, MANAGER
 from slipway.controller.models import resolve_models
 from slipway.controller.plan import ObjectKey, Step, actions, changes, fingerprint, first_difference, key_of
@@ -28,7 +29,7 @@ from slipway.controller.pod_labels import label_changes
 from slipway.controller.queue import Key
 from slipway.controller.secrets import ModelSecret
 from slipway.controller.settings import Settings
-from slipway.controller.status import CREATING, Observed, failed, follow_change, status_of
+from slipway.controller.status import CREATING, Observed, failed, status_of
 from slipway.controller.traffic import traffic
 from slipway.controller.view import View
 from slipway.kube.client import Kube

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from typing import Any, Literal
+from dataclasses import dataclass, replace
+from typing import Any
 
 from slipway.contract.defaulting import default
 from slipway.contract.following import Following
 from slipway.contract.names import predictor_service_name, service_host
 from slipway.contract.sdep import PredictorSpec, SeldonDeployment
+from slipway.controller.conditions import condition
 from slipway.controller.deployments import deployments
 from slipway.controller.facts import Facts
+from slipway.controller.follow_status import Followers, follow_conditions
 from slipway.controller.plan import ObjectKey
 from slipway.controller.readiness import is_ready
 from slipway.controller.revisions import revisions_of
@@ -19,15 +21,6 @@ from slipway.controller.services import entry_ports
 
 AVAILABLE, CREATING, FAILED = "Available", "Creating", "Failed"
 READY = "Ready"
-FOLLOWED = "AliasFollowed"
-"""Condition of a SeldonDeployment that follows aliases; it has no part in ``Ready``."""
-AWAY, NOT_READY, STARTING, ROLLED_BACK, UP_TO_DATE = (
-    "RegistryAway",
-    "RevisionNotReady",
-    "Starting",
-    "RolledBack",
-    "UpToDate",
-)
 Object = dict[str, Any]
 
 
@@ -40,15 +33,6 @@ class Observed:
 
     def of_kind(self, kind: str) -> list[Object]:
         return [obj for (found, _), obj in sorted(self.objects.items()) if found == kind]
-
-
-@dataclass(frozen=True)
-class Followers:
-    """``states`` by predictor; ``lost`` says why the registry cannot be asked, empty while it can."""
-
-    states: Mapping[str, Following] = field(default_factory=dict)
-    lost: str = ""
-    history: Sequence[Object] = ()
 
 
 def status_of(
@@ -85,7 +69,10 @@ def status_of(
         "predictors": predictors,
         "traffic": {"declared": _declared(whole), "effective": effective(_declared(whole), serving)},
         "conditions": sorted(
-            [*_conditions(observed, predictors, now=now, old=before), *_followed(explained, now=now, old=before)],
+            [
+                *_conditions(observed, predictors, now=now, old=before),
+                *follow_conditions(explained, now=now, old=before),
+            ],
             key=lambda item: str(item["type"]),
         ),
     }
@@ -122,71 +109,10 @@ def _explained(
     return found
 
 
-def _followed(followers: Followers, *, now: str, old: Sequence[Mapping[str, Any]]) -> list[Object]:
-    """The condition AliasFollowed, where something follows."""
-    if not followers.states:
-        return []
-    value, reason, message = _follow_state(followers)
-    before = next((item for item in old if item["type"] == FOLLOWED), None)
-    return [_condition(FOLLOWED, value=value, reason=reason, message=message, now=now, before=before)]
-
-
-def _follow_state(followers: Followers) -> tuple[bool, str, str]:
-    """(whether all is as the aliases say, reason, sentence), the most urgent first."""
-    states = [state for _, state in sorted(followers.states.items())]
-    broken = [state for state in states if state.reason]
-    if broken:
-        return False, NOT_READY, "; ".join(map(_not_ready, broken))
-    if followers.lost:
-        return False, AWAY, f"what serves goes on serving: {followers.lost}"
-    if moving := [state for state in states if not state.is_settled]:
-        return False, STARTING, "; ".join(state.plan or f"{state.predictor}: {state.wanted.name}" for state in moving)
-    if rejected := [state for state in states if state.rejected]:
-        parts = (f"{state.predictor}: {', '.join(state.rejected.values())}" for state in rejected)
-        return False, ROLLED_BACK, f"the alias still names what was rolled back from: {'; '.join(parts)}"
-    return True, UP_TO_DATE, ""
-
-
-@dataclass(frozen=True)
-class News:
-    """What an Event says."""
-
-    reason: str
-    message: str
-    kind: Literal["Normal", "Warning"]
-
-
-def follow_change(old: Mapping[str, Any], new: Mapping[str, Any]) -> News | None:
-    """What is new about the followed aliases between two statuses: once per change, not once per look."""
-    before, after = (_condition_of(status) for status in (old, new))
-    if after is None or (before or {}).get("reason") == after.get("reason"):
-        return None
-    was, reason = (before or {}).get("reason"), str(after["reason"])
-    message = str(after.get("message") or "")
-    if reason in (AWAY, NOT_READY):
-        return News(reason, message, "Warning")
-    if was == AWAY:
-        return News("RegistryBack", "followed aliases are looked up again", "Normal")
-    if reason == UP_TO_DATE and was is not None:
-        served = "; ".join(f"{item['predictor']}: {item['serving']}" for item in new["following"])
-        return News("RevisionServes", served, "Normal")
-    return None
-
-
-def _condition_of(status: Mapping[str, Any]) -> Mapping[str, Any] | None:
-    return next((item for item in status.get("conditions") or () if item["type"] == FOLLOWED), None)
-
-
-def _not_ready(state: Following) -> str:
-    served = state.revision(state.serving)
-    serves = f"; {served.name} goes on serving" if served else ""
-    return f"{state.predictor}: {state.wanted.name} is not ready: {state.reason} {state.last_error}".rstrip() + serves
-
-
 def failed(sdep: SeldonDeployment, description: str, *, now: str, old: Mapping[str, Any]) -> Object:
     """A SeldonDeployment that cannot be reconciled; what runs keeps running and keeps its status, but for ``Ready``."""
     before = {item["type"]: item for item in old.get("conditions") or ()}
-    not_ready = _condition(READY, value=False, reason=FAILED, message=description, now=now, before=before.get(READY))
+    not_ready = condition(READY, value=False, reason=FAILED, message=description, now=now, before=before.get(READY))
     return {
         **old,
         "state": FAILED,
@@ -337,7 +263,7 @@ def _conditions(
     facts[READY] = (not lacking, ", ".join(lacking) and f"Not yet: {', '.join(lacking)}")
     before = {item["type"]: item for item in old}
     return [
-        _condition(name, value=value, reason=reason, message="" if value else trouble, now=now, before=before.get(name))
+        condition(name, value=value, reason=reason, message="" if value else trouble, now=now, before=before.get(name))
         for name, (value, reason) in sorted(facts.items())
     ]
 
@@ -346,12 +272,3 @@ def _sentence(predictor: Mapping[str, Any]) -> str:
     """An unready predictor and what is known of why."""
     known = " ".join(str(predictor[key]) for key in ("reason", "lastError") if predictor.get(key))
     return f"{predictor['name']}: {known or 'starting'}"
-
-
-def _condition(
-    name: str, *, value: bool, reason: str, message: str, now: str, before: Mapping[str, Any] | None
-) -> Object:
-    text = "True" if value else "False"
-    since = before["lastTransitionTime"] if before and before["status"] == text else now
-    optional = {key: said for key, said in (("reason", reason), ("message", message)) if said}
-    return {"type": name, "status": text, "lastTransitionTime": since, **optional}

@@ -16,6 +16,7 @@ from typing import Any
 
 import aiohttp
 
+from slipway.contract.following import printable
 from slipway.registry.errors import InvalidMove, RegistryError, RegistryUnavailable
 from slipway.registry.reference import SCHEME, parse_model_reference
 from slipway.registry.rest import RegistryAddress, ask
@@ -76,7 +77,7 @@ def _pointer(version: str, tag: str | None) -> Pointer:
     said = _parse_tag(tag)
     if said.get("version") != version:
         return Pointer(version)
-    who, why, at = (str(said.get(key) or "") for key in ("who", "why", "at"))
+    who, why, at = (printable(str(said.get(key) or "")) for key in ("who", "why", "at"))
     return Pointer(version, who[:MAX_WHO_CHARS], why[:MAX_WHY_CHARS], at[:MAX_WHO_CHARS])
 
 

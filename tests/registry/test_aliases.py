@@ -27,6 +27,7 @@ from slipway.registry import (
 )
 from slipway.registry.aliases import MAX_WHO_CHARS, MAX_WHY_CHARS, _pointer, render_tag
 
+PRINTABLE = st.text(st.characters().filter(str.isprintable), max_size=MAX_WHY_CHARS)
 PREFIX = "/api/2.0/mlflow/"
 
 
@@ -151,7 +152,12 @@ def test_tag_of_any_content_names_no_other_version(tag: str) -> None:
     assert _pointer("7", tag).version == "7"
 
 
-@given(st.text(min_size=1, max_size=MAX_WHO_CHARS), st.text(max_size=MAX_WHY_CHARS))
+def test_record_cannot_drive_a_terminal() -> None:
+    made = AliasMove("yolo", "champion", "2", "1", "ann\x1b[2J", "a\nb", "2026-01-01T00:00:00.000Z")
+    assert _pointer("2", render_tag(made)) == Pointer("2", "ann [2J", "a b", made.at)
+
+
+@given(PRINTABLE.filter(bool).filter(lambda text: len(text) <= MAX_WHO_CHARS), PRINTABLE)
 def test_record_reads_back_as_written(who: str, why: str) -> None:
     made = AliasMove("yolo", "champion", "2", "1", who, why, "2026-01-01T00:00:00.000Z")
     assert _pointer("2", render_tag(made)) == Pointer("2", who, why, made.at)
