@@ -40,10 +40,10 @@ _STYLE = """
  .bad { color: #b42318 } code { font-size: .87rem; overflow-wrap: anywhere }
  figure { margin: 0 0 1.5rem; display: grid; grid-template-columns: minmax(0, 3fr) minmax(0, 2fr); gap: 1.2rem }
  figure img { width: 100%; border-radius: .4rem } figcaption { overflow-x: auto }
- figcaption td { white-space: nowrap; padding-right: .6rem }
+ figcaption td, figcaption th { white-space: nowrap; padding-right: .6rem }
  .swatch { display: inline-block; width: .8rem; height: .8rem; border-radius: .2rem; margin-right: .4rem }
  .scroll { max-height: 28rem; overflow-y: auto; border: 1px solid #dde3ea; border-radius: .5rem; padding: 0 .8rem }
- @media (max-width: 45rem) { figure { grid-template-columns: 1fr } }
+ @media (max-width: 60rem) { figure { grid-template-columns: 1fr } }
 """
 
 

@@ -160,6 +160,11 @@ def test_prove_refuses_a_model_that_no_engine_runs_right(folder: Path) -> None:
         prove(*_files(folder), threads=1, engines=["caffe"])
 
 
+def test_prove_measures_no_loss_without_labelled_photos(folder: Path) -> None:
+    with pytest.raises(ProofError, match=r"int8_max_loss=0\.01: a loss is measured on labelled photos"):
+        prove(*_files(folder), threads=1, int8_max_loss=0.01)
+
+
 def test_prove_refuses_two_files_of_one_name(folder: Path, tmp_path: Path) -> None:
     weights = tmp_path / "cells.cfg"
     weights.write_bytes((folder / "cells.weights").read_bytes())
