@@ -12,7 +12,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from model_wrappers.darknet.cfg import load_network
 from model_wrappers.darknet.check import check, compile_onnx
@@ -23,6 +23,9 @@ from model_wrappers.darknet.layers import Layer
 from model_wrappers.darknet.letterbox import Size, letterbox
 from model_wrappers.darknet.provenance import file_sha256
 from model_wrappers.errors import ComponentError
+
+if TYPE_CHECKING:
+    from model_wrappers.darknet.proof import Proof
 
 UMASK_MODE = 0o666  # what a new file gets, less the umask; a temporary file has 0600
 
@@ -104,16 +107,17 @@ def check_files(arguments: argparse.Namespace) -> int:
 
 
 def prove_files(arguments: argparse.Namespace) -> int:
-    from model_wrappers.darknet.int8_trial import describe
     from model_wrappers.darknet.names import load_names
     from model_wrappers.darknet.proof import prove
-    from model_wrappers.darknet.proof_report import REPORT_NAME, write_proof
+    from model_wrappers.darknet.proof_report import write_proof
     from model_wrappers.darknet.training.voc import load_voc
 
     if arguments.to.exists():
         raise DarknetError(f"{arguments.to}: exists already; --to names a folder to make")
     if arguments.int8 is not None and arguments.labelled is None:
         raise DarknetError("--int8: a loss is measured on labelled photos: --labelled names their folder")
+    if sys.stderr.isatty():
+        print("comparing every layer and timing every engine: a large network takes minutes", file=sys.stderr)
     files = arguments.cfg, arguments.weights, arguments.names
     labelled = (
         load_voc(arguments.labelled, arguments.split, load_names(arguments.names)) if arguments.labelled else None
@@ -122,17 +126,20 @@ def prove_files(arguments: argparse.Namespace) -> int:
         *files, photos=arguments.photos, licence=arguments.licence, labelled=labelled, int8_max_loss=arguments.int8
     )
     write_proof(proof, arguments.to)
-    if arguments.json:
-        print(json.dumps(proof.to_json()))
-        return 0
+    print(json.dumps(proof.to_json()) if arguments.json else _proof_table(proof, arguments.to))
+    return 0
+
+
+def _proof_table(proof: Proof, folder: Path) -> str:
+    from model_wrappers.darknet.int8_trial import describe
+    from model_wrappers.darknet.proof_report import REPORT_NAME
+
     worst = proof.worst
-    print(f"{len(proof.layers)} layers on {proof.compared_on}: worst {worst.difference:.1e}, layer {worst.index}")
+    lines = [f"{len(proof.layers)} layers on {proof.compared_on}: worst {worst.difference:.1e}, layer {worst.index}"]
     for timing in proof.timings:
         result = timing.problem or f"{timing.milliseconds:8.2f} ms  differs by {timing.difference:.1e}"
-        print(f"  {timing.engine:<16} {result}{'  <- auto' if timing.engine == proof.engine else ''}")
-    print(describe(proof.int8))
-    print(arguments.to / REPORT_NAME)
-    return 0
+        lines.append(f"  {timing.engine:<16} {result}{'  <- auto' if timing.engine == proof.engine else ''}")
+    return "\n".join([*lines, describe(proof.int8), str(folder / REPORT_NAME)])
 
 
 def convert(arguments: argparse.Namespace) -> int:

@@ -11,7 +11,7 @@ Values = Mapping[str, tuple[str, ...]]
 
 _OFF = ("0",)
 _LOADING: Values = {"dontload": _OFF, "dontloadscales": _OFF, "numload": _OFF}
-_TRACKING: Values = {"embedding_layer": (), "map": ()}
+_HEAD: Values = {"embedding_layer": (), "map": ()}
 
 _BY_KIND: Mapping[str, Values] = {
     "convolutional": {
@@ -42,8 +42,8 @@ _BY_KIND: Mapping[str, Values] = {
     },
     "reorg": {"extra": _OFF, "flatten": _OFF},
     "shortcut": {"alpha": ("1",), "beta": ("1",), "weights_normalization": ("none",), "weights_type": ("none",)},
-    "yolo": {"new_coords": _OFF, "nms_kind": ("default", "greedynms"), **_TRACKING},
-    "region": {"background": _OFF, "classfix": ("0", "1"), "tree": (), **_TRACKING},
+    "yolo": {"new_coords": _OFF, "nms_kind": ("default", "greedynms"), **_HEAD},
+    "region": {"background": _OFF, "classfix": ("0", "1"), "tree": (), **_HEAD},
 }
 
 
