@@ -38,7 +38,7 @@ def log_model(
     aliases: Sequence[str] = (),
     tags: Mapping[str, str] | None = None,
     licence: str = "",
-    photos: Sequence[Path] = (),
+    photos: Sequence[str | Path] = (),
     labelled: PhotoSet | None = None,
     int8_max_loss: float | None = None,
     input_example: Any = None,
@@ -62,7 +62,13 @@ def log_model(
     files = SourceFiles(Path(cfg), Path(weights), Path(names))
     check_file_names(files)
     check_version_labels(registered_model_name, aliases, tags or {})
-    proof = prove(*files, photos=photos, licence=licence, labelled=labelled, int8_max_loss=int8_max_loss)
+    proof = prove(
+        *files,
+        photos=[Path(photo) for photo in photos],
+        licence=licence,
+        labelled=labelled,
+        int8_max_loss=int8_max_loss,
+    )
     info: ModelInfo = Model.log(
         artifact_path=None,
         name=name,

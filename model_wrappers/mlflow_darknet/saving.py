@@ -41,7 +41,7 @@ def save_model(
     mlflow_model: Model | None = None,
     input_example: Any = None,
     licence: str = "",
-    photos: Sequence[Path] = (),
+    photos: Sequence[str | Path] = (),
     proof: Proof | None = None,
     metadata: Mapping[str, Any] | None = None,
     code_paths: Sequence[str | Path] | None = None,
@@ -75,10 +75,10 @@ def save_model(
         (folder / SUMS_NAME).write_text(sums_of_folder(folder))
 
 
-def _prove(files: SourceFiles, photos: Sequence[Path], licence: str) -> Proof:
+def _prove(files: SourceFiles, photos: Sequence[str | Path], licence: str) -> Proof:
     from model_wrappers.darknet.proof import prove
 
-    return prove(*files, photos=photos, licence=licence)
+    return prove(*files, photos=[Path(photo) for photo in photos], licence=licence)
 
 
 @contextmanager

@@ -228,9 +228,12 @@ def test_path_that_holds_something_is_refused_and_left_alone(sources: Path, proo
     assert [path.name for path in tmp_path.iterdir()] == ["mine"]
 
 
-def test_empty_folder_is_filled(sources: Path, proof: Proof, tmp_path: Path) -> None:
-    mlflow_darknet.save_model(tmp_path, **files_of(sources), proof=proof)
+def test_paths_may_be_texts_and_an_empty_folder_is_filled(sources: Path, tmp_path: Path) -> None:
+    files = {kind: str(path) for kind, path in files_of(sources).items()}
+    mlflow_darknet.save_model(str(tmp_path), **files, photos=[str(sources / "red.png")], licence="MIT")
     mlflow_darknet.load_model(tmp_path)
+    assert (tmp_path / "proof" / "photo-1.jpg").is_file()
+    assert yaml.safe_load((tmp_path / "MLmodel").read_text())["flavors"]["darknet"]["licence"] == "MIT"
 
 
 def test_failure_leaves_nothing(sources: Path, proof: Proof, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
