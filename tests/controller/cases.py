@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from slipway.contract.following import NodeModel, Revision
 from slipway.contract.sdep import SeldonDeployment
 from slipway.controller.facts import Facts
 from slipway.controller.settings import Settings
@@ -91,6 +92,31 @@ CASES: dict[str, tuple[Manifest, dict[tuple[str, str], ResolvedModel]]] = {
         {},
     ),
 }
+
+
+def revision(predictor_name: str, version: str, *, node_name: str = "yolo-detector") -> Revision:
+    """One version of ``shapes`` as the alias ``champion`` named it."""
+    resolved = model(version)
+    fields = (resolved.name, version, str(resolved.digest), resolved.source)
+    return Revision.of(predictor_name, (NodeModel(node_name, "models:/shapes@champion", *fields),))
+
+
+def follower(*versions: str) -> tuple[SeldonDeployment, Facts]:
+    """A chain over two Pods that follows ``champion``; the wanted version first. The Services select it."""
+    graph = node(
+        "image-transformer",
+        type="TRANSFORMER",
+        children=[node("yolo-detector", type="MODEL", modelUri="models:/shapes@champion")],
+    )
+    parts = [component("image-transformer"), component("yolo-detector")]
+    manifest = sdep(
+        predictor("stable", graph=graph, componentSpecs=parts),
+        name="yolo",
+        annotations={"slipway.dev/follow-alias": "true", "slipway.dev/keep-previous": "2h"},
+    )
+    revisions = [revision("stable", version) for version in versions]
+    facts = Facts(SETTINGS, revisions={"stable": revisions}, selected={"stable": revisions[0].name})
+    return SeldonDeployment.from_json(manifest), facts
 
 
 def load(case: str) -> tuple[SeldonDeployment, Facts]:

@@ -12,7 +12,7 @@ from slipway.contract.sdep import SeldonDeployment
 from slipway.controller.desired import desired
 from slipway.controller.facts import Facts
 from tests.contract.manifests import Manifest, component, node, predictor, sdep
-from tests.controller.cases import CASES, SETTINGS, load, model
+from tests.controller.cases import CASES, SETTINGS, follower, load, model, revision
 
 Object = dict[str, Any]
 
@@ -50,6 +50,61 @@ def env(manifest: Manifest, name: str = "clf") -> dict[str, str]:
 def test_golden_objects(case, golden):
     sdep_of_case, facts = load(case)
     golden(f"{case}.yaml", yaml.dump_all(desired(sdep_of_case, facts), Dumper=Plain, sort_keys=False, width=110))
+
+
+def test_golden_objects_of_a_follower_with_its_warm_version(golden):
+    made = desired(*follower("2", "1"))
+    golden("follower.yaml", yaml.dump_all(made, Dumper=Plain, sort_keys=False, width=110))
+
+
+def follower_objects(*versions: str) -> dict[tuple[str, str], Object]:
+    return {(obj["kind"], obj["metadata"]["name"]): obj for obj in desired(*follower(*versions))}
+
+
+def test_revisions_share_the_services_of_the_contract_and_have_all_else_of_their_own():
+    found = follower_objects("2", "1")
+    new, old = (revision("stable", version).name for version in "21")
+    deployments = sorted(name for kind, name in found if kind == "Deployment")
+    assert deployments == sorted(
+        f"yolo-stable-{number}-{part}-{name}"
+        for number, part in enumerate(("image-transformer", "yolo-detector"))
+        for name in (new, old)
+    )
+    for service in ("yolo-stable", "yolo-stable-image-transformer", "yolo-stable-yolo-detector"):
+        assert found["Service", service]["spec"]["selector"]["slipway.dev/revision"] == new
+    assert [name for kind, name in found if kind == "Service" and name.endswith((new, old))] == [
+        f"yolo-stable-yolo-detector-{new}",
+        f"yolo-stable-yolo-detector-{old}",
+    ]
+
+
+def test_nodes_of_a_revision_call_their_own():
+    found = follower_objects("2", "1")
+    for version in "12":
+        name = revision("stable", version).name
+        graph = json.loads(
+            found["ConfigMap", f"yolo-stable-0-image-transformer-{name}-graph"]["data"]["predictor.json"]
+        )["graph"]
+        (child,) = graph["children"]
+        assert child["endpoint"]["service_host"] == f"yolo-stable-yolo-detector-{name}.team.svc.cluster.local"
+        detector = found["Deployment", f"yolo-stable-1-yolo-detector-{name}"]["spec"]["template"]
+        assert detector["spec"]["initContainers"][0]["args"] == [f"models:/shapes/{version}", "/mnt/models"]
+        assert detector["metadata"]["labels"]["slipway.dev/revision"] == name
+
+
+def test_warm_version_is_the_same_as_when_it_was_wanted():
+    before, after = follower_objects("1"), follower_objects("2", "1")
+    name = f"yolo-stable-1-yolo-detector-{revision('stable', '1').name}"
+    assert after["Deployment", name] == before["Deployment", name]
+
+
+def test_how_to_follow_is_no_part_of_a_pod():
+    (template,) = [
+        obj["spec"]["template"]
+        for (kind, name), obj in follower_objects("1").items()
+        if "-1-yolo-detector" in name and kind == "Deployment"
+    ]
+    assert not [key for key in template["metadata"]["annotations"] if key.startswith("slipway.dev/")]
 
 
 @pytest.mark.parametrize("case", CASES)

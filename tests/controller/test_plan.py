@@ -24,7 +24,7 @@ from slipway.controller.plan import (
 )
 from slipway.controller.readiness import is_ready
 from tests.contract.manifests import Manifest, component, node, predictor, sdep
-from tests.controller.cases import CASES, SETTINGS, load
+from tests.controller.cases import CASES, SETTINGS, follower, load, revision
 
 Object = dict[str, Any]
 World = dict[ObjectKey, Object]
@@ -216,6 +216,86 @@ def test_no_deployment_is_deleted_in_a_round_that_writes(before, after):
     steps = actions(objects(after), settled(before))
     verbs = {step.verb for step in steps}
     assert "Delete" not in verbs or verbs == {"Delete"}
+
+
+def selected(world: World) -> str:
+    return str(world["Service", "yolo-stable"]["spec"]["selector"].get("slipway.dev/revision", ""))
+
+
+def at(*versions: str) -> World:
+    """The world in which the first of ``versions`` serves, and the others are warm."""
+    return carried_out(actions(desired(*follower(*versions)), {}), {})
+
+
+def test_new_revision_is_selected_when_every_part_of_it_is_ready():
+    wanted = desired(*follower("2", "1"))
+    first = actions(wanted, at("1"))
+    assert not [step for step in first if step.verb != "Create"], "the Services wait"
+    world = carried_out(first, at("1"))
+    new = revision("stable", "2").name
+    world["Deployment", f"yolo-stable-1-yolo-detector-{new}"]["status"] = {}
+    assert actions(wanted, world) == []
+    second = actions(wanted, carried_out(first, at("1")))
+    assert lines(second) == [
+        "Update Service yolo-stable",
+        "Update Service yolo-stable-image-transformer",
+        "Update Service yolo-stable-yolo-detector",
+    ]
+
+
+def test_going_back_is_one_round_of_services():
+    steps = actions(desired(*follower("1", "2")), at("2", "1"))
+    assert {(step.verb, step.object["kind"]) for step in steps} == {("Update", "Service")}
+    assert selected(carried_out(steps, at("2", "1"))) == revision("stable", "1").name
+
+
+def test_going_back_from_what_crashes_waits_for_no_replica():
+    world = at("2", "1")
+    for (kind, name), obj in world.items():
+        if kind == "Deployment":
+            obj["spec"]["replicas"] = 3
+            obj["status"] = {"readyReplicas": 0 if "-v2-" in name else 1, "unavailableReplicas": 2}
+    steps = actions(desired(*follower("1", "2")), world)
+    assert "Update Service yolo-stable" in lines(steps)
+
+
+def test_version_that_nobody_wants_any_more_goes_although_the_next_is_not_ready():
+    broken = carried_out(actions(desired(*follower("3", "1")), at("1")), at("1"))
+    for (kind, name), obj in broken.items():
+        if kind == "Deployment" and "-v3-" in name:
+            obj["status"] = {"unavailableReplicas": 1}
+    steps = actions(desired(*follower("4", "1")), broken)
+    gone = [line for line in lines(steps) if line.startswith("Delete")]
+    assert gone == [
+        f"Delete Deployment yolo-stable-{part}-{revision('stable', '3').name}"
+        for part in ("0-image-transformer", "1-yolo-detector")
+    ]
+    assert not [line for line in lines(steps) if "Update Service" in line]
+
+
+def test_what_serves_is_not_deleted_before_another_does():
+    steps = actions(desired(*follower("2")), at("1"))
+    assert not [step for step in steps if step.verb == "Delete"]
+    world = carried_out(steps, at("1"), ready=False)
+    assert not [step for step in actions(desired(*follower("2")), world) if step.verb == "Delete"]
+
+
+@settings(deadline=None, max_examples=40)
+@given(
+    st.lists(st.sampled_from("123"), min_size=1, max_size=2, unique=True),
+    st.lists(st.sampled_from("123"), min_size=1, max_size=2, unique=True),
+)
+def test_any_change_of_revisions_converges_and_then_rests(before, after):
+    world, wanted = at(*before), desired(*follower(*after))
+    for _ in range(6):
+        steps = actions(wanted, world)
+        if not steps:
+            break
+        assert selected(world) in {revision("stable", version).name for version in (before[0], after[0])}
+        world = carried_out(steps, world)
+    assert actions(wanted, world) == []
+    assert set(world) == {key_of(obj) for obj in wanted}
+    assert selected(world) == revision("stable", after[0]).name
 
 
 def test_stamp_changes_with_the_object():
