@@ -88,8 +88,7 @@ def log_model(
     if registered_model_name:
         version = str(info.registered_model_version)
         digests = {f"sha256.{kind}": proof.digests[path.name] for kind, path in vars(files).items()}
-        found = {**(tags or {}), **digests, **proof_tags(proof), LICENCE_TAG: licence}
-        tag_version(registered_model_name, version, found)
+        tag_version(registered_model_name, version, {**(tags or {}), **digests, **proof_tags(proof)})
         _describe(registered_model_name, version, proof, info.model_id)
         for alias in aliases:
             set_alias(registered_model_name, alias, version)
@@ -141,6 +140,7 @@ def proof_tags(proof: Proof) -> dict[str, str]:
         "proof.engines": ", ".join(f"{one.engine} {one.milliseconds:.1f} ms" for one in timings),
         "proof.machine": f"{proof.machine}, {proof.threads} threads",
         "proof.report": f"{PROOF_FOLDER}/{REPORT_NAME}",
+        LICENCE_TAG: proof.licence,
     }
 
 

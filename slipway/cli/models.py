@@ -8,7 +8,7 @@ import socket
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 import click
@@ -16,6 +16,10 @@ import click
 from slipway.cli.promote import promote
 from slipway.onebox.paths import Paths
 from slipway.onebox.services.credentials import load_model_credentials
+
+if TYPE_CHECKING:
+    from model_wrappers.darknet import NetworkSummary
+    from model_wrappers.darknet.training.voc import VocPhotos
 
 NOT_READY = 3
 CONNECT_TIMEOUT_S = 3.0
@@ -149,19 +153,12 @@ def register(
       slipway model register yolo --cfg yolov3.cfg --weights voc.weights --names voc.names --labelled VOC2007 --int8 .005
     """  # noqa: D301  - click reads the backspace character
     from model_wrappers import darknet, mlflow_darknet
-    from model_wrappers.darknet.names import load_names
-    from model_wrappers.darknet.training.voc import load_voc
     from model_wrappers.errors import ComponentError
 
     if int8_max_loss is not None and labelled is None:
         raise click.UsageError("--int8: a loss is measured on labelled photos: --labelled names their folder")
     pairs = dict(_pair(tag) for tag in tags)
-    try:
-        mlflow_darknet.check_file_names(mlflow_darknet.SourceFiles(cfg, weights, names))
-        summary = darknet.check(cfg, weights, names)
-        labelled_photos = load_voc(labelled, split, load_names(names)) if labelled else None
-    except darknet.DarknetError as exc:
-        raise click.ClickException(str(exc)) from exc
+    summary, labelled_photos = _check_files(cfg, weights, names, labelled=labelled, split=split)
     client = _client()
     if not as_json:
         click.echo(f"{cfg.name}: {summary.width}x{summary.height}, {summary.classes} classes, strict load passed")
@@ -187,6 +184,22 @@ def register(
         click.echo(json.dumps({"name": name, "version": version, "digest": digest, "aliases": list(alias)}))
     else:
         click.echo(f"registered models:/{name}/{version}  {digest}" + "".join(f"  @{each}" for each in alias))
+
+
+def _check_files(
+    cfg: Path, weights: Path, names: Path, *, labelled: Path | None, split: str
+) -> tuple[NetworkSummary, VocPhotos | None]:
+    """What can be refused without a registry."""
+    from model_wrappers import darknet, mlflow_darknet
+    from model_wrappers.darknet.names import load_names
+    from model_wrappers.darknet.training.voc import load_voc
+
+    try:
+        mlflow_darknet.check_file_names(mlflow_darknet.SourceFiles(cfg, weights, names))
+        summary = darknet.check(cfg, weights, names)
+        return summary, load_voc(labelled, split, load_names(names)) if labelled else None
+    except darknet.DarknetError as exc:
+        raise click.ClickException(str(exc)) from exc
 
 
 def _pair(tag: str) -> tuple[str, str]:

@@ -244,6 +244,7 @@ def test_proof_tags_say_what_was_compared_and_timed() -> None:
         "proof.engines": "onnxruntime 3.2 ms",
         "proof.machine": "a CPU, Linux x86_64, 2 threads",
         "proof.report": "proof/report.html",
+        "licence": "Apache-2.0",
     }
 
 
