@@ -17,6 +17,7 @@ from model_wrappers.errors import ComponentError
 
 PROGRAM = "python -m model_wrappers.darknet"
 EXIT_CODES = "exit codes: 0 done, 1 a file is refused, 2 wrong usage"
+DEBUG_HELP = "show where an error was raised"
 INTERRUPTED = 130  # 128 + SIGINT, as a shell reports it
 EXAMPLES = {
     "check": ["yolo.cfg yolo.weights coco.names"],
@@ -63,7 +64,7 @@ def _parser() -> argparse.ArgumentParser:
         epilog=_epilog(*EXAMPLES),
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("--debug", action="store_true", help="show where an error was raised")
+    parser.add_argument("--debug", action="store_true", help=DEBUG_HELP)
     several = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     detect = _command(several, "detect", "find objects in photos", commands.detect)
     check = _command(several, "check", "read the three files strictly, against each other", commands.check_files)
@@ -115,6 +116,7 @@ def _command(
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     command.set_defaults(run=run)
+    command.add_argument("--debug", action="store_true", default=argparse.SUPPRESS, help=DEBUG_HELP)
     return command
 
 

@@ -148,8 +148,10 @@ def test_check_prints_one_line_for_a_refused_file(folder: Path, capsys: pytest.C
 
 
 def test_debug_shows_where_an_error_was_raised(folder: Path) -> None:
-    with pytest.raises(WeightsError, match="are the files swapped"):
-        main(["--debug", "check", *_files(folder, "cfg", "cfg", "names")])
+    files = _files(folder, "cfg", "cfg", "names")
+    for command in (["--debug", "check", *files], ["check", *files, "--debug"]):
+        with pytest.raises(WeightsError, match="are the files swapped"):
+            main(command)
 
 
 def test_interrupt_ends_without_a_traceback(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
