@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 UV := $(BIN)/uv --system-certs
 QUICK := not e2e and not conformance and not browser and not gpu
 
-.PHONY: help setup demo test check golden bench conformance protos
+.PHONY: help setup demo test check golden bench conformance training protos
 
 help:  ## Show this list
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  make \1\t/' | expand -t 18
@@ -36,6 +36,11 @@ conformance: setup  ## Compare with seldon-core 1.17.1, in an environment of its
 	tests/conformance/environment
 	$(BIN)/pytest -m conformance --timeout=300 --durations=5
 
+training: setup  ## Types and tests of training, in an environment with PyTorch (.venv-training)
+	tests/training/environment
+	$(BIN)/mypy --python-executable .venv-training/bin/python -p model_wrappers.darknet.training -p models
+	.venv-training/bin/pytest tests/training --durations=5
+
 bench: setup  ## Time the microservice and the executor beside the bare calls, a photo beside its network
 	$(BIN)/python benchmarks/microservice.py
 	$(BIN)/python benchmarks/graph.py
@@ -51,4 +56,6 @@ check: setup  ## Lint, types, import directions (no network)
 	$(BIN)/lint-imports
 
 protos: setup  ## Regenerate the protobuf modules from slipway/contract/protos/*.proto
-	$(BIN)/python -m grpc_tools.protoc -I. --python_out=. --pyi_out=. --grpc_python_out=. slipway/contract/protos/*.proto
+	$(BIN)/python -m grpc_tools.protoc -I. --python_out=. --pyi_out=. slipway/contract/protos/*.proto
+	$(BIN)/python -m grpc_tools.protoc -I. --grpc_python_out=. slipway/contract/protos/prediction.proto
+	sed -i 's/_descriptor_pool.Default()/_descriptor_pool.DescriptorPool()/' slipway/contract/protos/inference_pb2.py
