@@ -38,7 +38,7 @@ conformance: setup  ## Compare with seldon-core 1.17.1, in an environment of its
 
 training: setup  ## Types and tests of training, in an environment with PyTorch (.venv-training)
 	tests/training/environment
-	$(BIN)/mypy --python-executable .venv-training/bin/python -p model_wrappers.darknet.training -p models
+	$(BIN)/mypy --python-executable .venv-training/bin/python model_wrappers/darknet/training/*.py models/shapes/*.py
 	.venv-training/bin/pytest tests/training --durations=5
 
 bench: setup  ## Time the microservice and the executor beside the bare calls, a photo beside its network
