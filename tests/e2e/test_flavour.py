@@ -36,7 +36,7 @@ from tests.e2e.s3 import client as s3_client
 from tests.waiting import wait_until
 
 NAME = "flavour"
-SERVE_TIMEOUT_S = 50
+SERVE_TIMEOUT_S = 120
 SCRIPTS = Path(sys.executable).parent
 
 
