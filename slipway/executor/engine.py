@@ -11,6 +11,7 @@ import aiohttp
 
 from slipway.contract.protos import prediction_pb2 as pb
 from slipway.executor.addresses import Addresses
+from slipway.executor.dialect import METADATA_PATH, SELDON, Dialect
 from slipway.executor.errors import DeadlineError, UnknownNode
 from slipway.executor.graph import Graph, Node
 from slipway.executor.grpc_client import METADATA_METHOD, GrpcNodes
@@ -18,7 +19,7 @@ from slipway.executor.metadata import describe_json, describe_proto
 from slipway.executor.metrics import ExecutorMetrics, Identity
 from slipway.executor.payload import Payload, Wire, inflate
 from slipway.executor.readiness import Readiness
-from slipway.executor.rest_client import METADATA_PATH, RestNodes
+from slipway.executor.rest_client import RestNodes
 from slipway.executor.run import Journey, NodeClient, Run, run_feedback, run_graph
 from slipway.executor.settings import Settings
 from slipway.executor.timeouts import CallLimits
@@ -33,15 +34,30 @@ T = TypeVar("T")
 class Engine:
     """Runs requests through the graph; the graph may be replaced while requests are under way."""
 
-    def __init__(self, graph: Graph, *, settings: Settings, limits: CallLimits, session: aiohttp.ClientSession) -> None:
+    def __init__(
+        self,
+        graph: Graph,
+        *,
+        settings: Settings,
+        limits: CallLimits,
+        session: aiohttp.ClientSession,
+        dialect: Dialect = SELDON,
+    ) -> None:
         addresses = Addresses(pod_ip=settings.pod_ip, hosts_file=settings.hosts_file)
         self.graph = graph
         self.limits = limits
         self.admission = Admission(max_requests=MAX_IN_FLIGHT)
         self.metrics = ExecutorMetrics(Identity(settings.deployment, graph.predictor, graph.version))
-        self.rest = RestNodes(session, addresses=addresses, metrics=self.metrics, timeout_s=limits.rest_timeout_s)
-        self.grpc = GrpcNodes(addresses=addresses, metrics=self.metrics, timeout_s=limits.grpc_timeout_s)
-        self._readiness = Readiness(self.rest, addresses=addresses, full_checks=settings.full_health_checks)
+        self.dialect = dialect
+        self.rest = RestNodes(
+            session, addresses=addresses, metrics=self.metrics, timeout_s=limits.rest_timeout_s, dialect=dialect
+        )
+        self.grpc = GrpcNodes(
+            addresses=addresses, metrics=self.metrics, timeout_s=limits.grpc_timeout_s, dialect=dialect
+        )
+        self._readiness = Readiness(
+            self.rest, addresses=addresses, full_checks=settings.full_health_checks, dialect=dialect
+        )
         self._injects_routing = settings.injects_routing
 
     def node(self, name: str) -> Node:
@@ -53,8 +69,9 @@ class Engine:
             raise UnknownNode(f"predictor {self.graph.predictor} has no node {name[:80]!r}; it has {known}") from None
 
     async def predict(self, payload: Payload, *, client: NodeClient, journey: Journey, ask: Wire) -> Payload:
-        run = Run(client, journey, injects_routing=self._injects_routing)
-        return await self.in_time(run_graph(self.graph.root, payload, run=run, ask=ask), journey)
+        run = Run(client, journey, dialect=self.dialect, injects_routing=self._injects_routing)
+        answer = await self.in_time(run_graph(self.graph.root, payload, run=run, ask=ask), journey)
+        return self.dialect.answer(answer)
 
     async def feedback(self, payload: Payload, *, client: NodeClient, journey: Journey) -> Payload:
         return await self.in_time(run_feedback(self.graph.root, payload, run=Run(client, journey)), journey)

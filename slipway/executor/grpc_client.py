@@ -11,13 +11,13 @@ import grpc.aio
 
 from slipway.contract import headers
 from slipway.executor.addresses import Addresses
+from slipway.executor.dialect import SELDON, Dialect
 from slipway.executor.errors import NodeAnswered, NodeTimeout, NodeUnreachable, UnknownNode
 from slipway.executor.graph import Method, Node
 from slipway.executor.limits import MAX_ANSWER_BYTES, RECONNECT_MAX_S, RECONNECT_MIN_S, REQUEST_DEADLINE_S
 from slipway.executor.metrics import ExecutorMetrics
 from slipway.executor.payload import Payload, Wire
 from slipway.executor.run import Journey
-from slipway.serving.messages import PROTOBUF
 
 METADATA_METHOD = "/seldon.protos.Model/Metadata"
 Metadata = tuple[tuple[str, str | bytes], ...]
@@ -35,8 +35,16 @@ _CHANNEL_OPTIONS = (
 class GrpcNodes:
     """The nodes of a graph over gRPC."""
 
-    def __init__(self, *, addresses: Addresses, metrics: ExecutorMetrics, timeout_s: float | None = None) -> None:
+    def __init__(
+        self,
+        *,
+        addresses: Addresses,
+        metrics: ExecutorMetrics,
+        timeout_s: float | None = None,
+        dialect: Dialect = SELDON,
+    ) -> None:
         self._addresses = addresses
+        self._dialect = dialect
         self._metrics = metrics
         self._timeout_s = timeout_s
         self._channels: dict[str, grpc.aio.Channel] = {}
@@ -55,13 +63,15 @@ class GrpcNodes:
         ask: Wire,  # noqa: ARG002
         journey: Journey,
     ) -> Payload:
-        body, models = await self._exchange(node, method.grpc_path, payload.body, metadata=journey.headers)
+        question = self._dialect.ask_grpc(node, method, payload, model=journey.model)
+        metadata = (*journey.headers, *question.headers.items())
+        body, models = await self._exchange(node, question.path, question.payload.body, metadata=metadata)
         journey.models.extend(models)
-        return Payload(body, PROTOBUF)
+        return Payload(body, self._dialect.grpc_answer)
 
-    async def fetch(self, node: Node, method: str, *, metadata: Metadata = ()) -> bytes:
-        """The answer to an empty request; NodeAnswered when it is an error."""
-        body, _ = await self._exchange(node, method, b"", metadata=metadata)
+    async def fetch(self, node: Node, method: str, *, metadata: Metadata = (), body: bytes = b"") -> bytes:
+        """The answer to a request outside of the graph, an empty one if none is given; NodeAnswered for an error."""
+        body, _ = await self._exchange(node, method, body, metadata=metadata)
         return body
 
     def keep(self, nodes: Iterable[Node]) -> None:
@@ -103,7 +113,7 @@ class GrpcNodes:
         if error.code() is grpc.StatusCode.DEADLINE_EXCEEDED and not reason:
             limit = f" within {self._timeout_s:g} s" if self._timeout_s else ""
             return NodeTimeout(f"node {node.name}: no answer{limit}: {details}")
-        payload = Payload(details.encode(), PROTOBUF)
+        payload = Payload(details.encode(), self._dialect.grpc_answer)
         return NodeAnswered(node.name, status_code=500, payload=payload, reason=reason, code=error.code())
 
     def _target(self, node: Node) -> str:

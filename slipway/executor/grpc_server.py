@@ -25,29 +25,44 @@ from slipway.serving.messages import PROTOBUF, parse_message
 
 LOG = logging.getLogger(__name__)
 SERVICE = "seldon.protos.Seldon"
-NOT_FORWARDED = frozenset({"user-agent", "content-type", "te", "host"})
+NOT_FORWARDED = frozenset({"user-agent", "content-type", "te", "host", headers.HOOK})
 Work = Callable[[bytes, Journey], Awaitable[bytes]]
 
 
 class GrpcSurface:
-    """Handlers of the Seldon service."""
+    """Handlers of the protocol's services, seldon protocol; other protocols override what is theirs."""
+
+    descriptors: Any = None
+    """Where reflection finds the services: None for protobuf's default pool."""
 
     def __init__(self, engine: Engine) -> None:
-        self._engine = engine
+        self.engine = engine
 
-    def handler(self) -> grpc.GenericRpcHandler:
-        """The service without serialisers: requests and answers are the bytes on the wire."""
-        works: dict[str, Work] = {
-            "Predict": self._predict,
-            "SendFeedback": self._feedback,
-            "ModelMetadata": self._model_metadata,
-            "GraphMetadata": self._graph_metadata,
+    def services(self) -> dict[str, dict[str, Work]]:
+        """Full name of a service → its methods."""
+        return {
+            SERVICE: {
+                "Predict": self._predict,
+                "SendFeedback": self._feedback,
+                "ModelMetadata": self._model_metadata,
+                "GraphMetadata": self._graph_metadata,
+            }
         }
-        methods = {name: grpc.unary_unary_rpc_method_handler(self._served(name, work)) for name, work in works.items()}
-        return grpc.method_handlers_generic_handler(SERVICE, methods)
 
-    def _served(self, name: str, work: Work) -> Any:
-        service = f"/{SERVICE}/{name}"
+    def handlers(self) -> list[grpc.GenericRpcHandler]:
+        """The services without serialisers: requests and answers are the bytes on the wire."""
+        return [
+            grpc.method_handlers_generic_handler(
+                service,
+                {
+                    name: grpc.unary_unary_rpc_method_handler(self._served(f"/{service}/{name}", work))
+                    for name, work in works.items()
+                },
+            )
+            for service, works in self.services().items()
+        ]
+
+    def _served(self, service: str, work: Work) -> Any:
 
         async def serve(request: bytes, context: grpc.aio.ServicerContext[bytes, bytes]) -> bytes:
             begun = time.perf_counter()
@@ -55,7 +70,7 @@ class GrpcSurface:
             code = grpc.StatusCode.CANCELLED
             try:
                 await context.send_initial_metadata(((headers.PUID, journey.puid),))
-                with self._engine.admission.enter() as ticket:
+                with self.engine.admission.enter() as ticket:
                     ticket.hold(len(request))
                     answer = await work(request, journey)
                 code = grpc.StatusCode.OK
@@ -66,7 +81,7 @@ class GrpcSurface:
                 await context.abort(code, details)
                 raise
             finally:
-                self._engine.metrics.served(service, "unary", go_code(code), time.perf_counter() - begun)
+                self.engine.metrics.served(service, "unary", go_code(code), time.perf_counter() - begun)
             context.set_trailing_metadata(self._trailing(journey))
             return answer
 
@@ -74,26 +89,26 @@ class GrpcSurface:
 
     async def _predict(self, request: bytes, journey: Journey) -> bytes:
         payload = Payload(request, PROTOBUF)
-        answer = await self._engine.predict(payload, client=self._engine.grpc, journey=journey, ask=Wire.PROTOBUF)
+        answer = await self.engine.predict(payload, client=self.engine.grpc, journey=journey, ask=Wire.PROTOBUF)
         return answer.body
 
     async def _feedback(self, request: bytes, journey: Journey) -> bytes:
         payload = Payload(request, PROTOBUF)
-        answer = await self._engine.feedback(payload, client=self._engine.grpc, journey=journey)
+        answer = await self.engine.feedback(payload, client=self.engine.grpc, journey=journey)
         return answer.body
 
     async def _model_metadata(self, request: bytes, journey: Journey) -> bytes:
         asked = parse_message(request, pb.SeldonModelMetadataRequest)
-        node = self._engine.node(asked.name)
-        fetched = self._engine.grpc.fetch(node, METADATA_METHOD, metadata=journey.headers)
-        return await self._engine.in_time(fetched, journey)
+        node = self.engine.node(asked.name)
+        fetched = self.engine.grpc.fetch(node, METADATA_METHOD, metadata=journey.headers)
+        return await self.engine.in_time(fetched, journey)
 
     async def _graph_metadata(self, _request: bytes, journey: Journey) -> bytes:
-        described = await self._engine.in_time(self._engine.grpc_metadata(journey), journey)
+        described = await self.engine.in_time(self.engine.grpc_metadata(journey), journey)
         return described.SerializeToString()
 
     def _trailing(self, journey: Journey) -> Metadata:
-        found: list[tuple[str, str]] = [(headers.PREDICTOR, self._engine.graph.predictor)]
+        found: list[tuple[str, str]] = [(headers.PREDICTOR, self.engine.graph.predictor)]
         found += [(headers.MODEL, model) for model in dict.fromkeys(journey.models)]
         if routing := routing_text(journey.routing):
             found.append((headers.ROUTING, routing))

@@ -43,6 +43,8 @@ class Payload:
     content_type: str = JSON
     encoding: str = ""
     """Content-Encoding: empty for a plain body."""
+    json_bytes: int | None = None
+    """Length of the JSON at the beginning of a V2 body with binary tensors behind it."""
 
     @property
     def is_protobuf(self) -> bool:

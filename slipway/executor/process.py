@@ -10,10 +10,9 @@ from typing import Any
 
 from slipway.executor.engine import Engine
 from slipway.executor.graph import Graph
-from slipway.executor.grpc_server import SERVICE, GrpcSurface
 from slipway.executor.predictor import PredictorFile
+from slipway.executor.protocols import PROTOCOLS
 from slipway.executor.rest_client import open_session
-from slipway.executor.rest_server import RestSurface
 from slipway.executor.settings import Settings
 from slipway.executor.timeouts import CallLimits
 from slipway.serving.lifecycle import Lifecycle
@@ -32,7 +31,8 @@ async def running(
         BindError: a port is taken.
     """
     async with open_session() as session:
-        engine = Engine(graph, settings=settings, limits=limits, session=session)
+        dialect = PROTOCOLS[settings.protocol].dialect
+        engine = Engine(graph, settings=settings, limits=limits, session=session, dialect=dialect)
         servers = await _listen(engine, settings=settings, limits=limits, lifecycle=lifecycle)
         LOG.info("REST on port %d, gRPC on port %d", servers.rest_ports[0], servers.grpc_port)
         followers = _followers(engine, settings)
@@ -55,12 +55,15 @@ async def serve(graph: Graph, *, settings: Settings, limits: CallLimits) -> int:
 
 
 async def _listen(engine: Engine, *, settings: Settings, limits: CallLimits, lifecycle: Lifecycle) -> Servers:
-    app = RestSurface(engine, settings=settings, lifecycle=lifecycle).application()
+    protocol = PROTOCOLS[settings.protocol]
+    app = protocol.rest(engine, settings=settings, lifecycle=lifecycle).application()
+    calls = protocol.grpc(engine)
     return await Servers.start(
         rest=[Rest(app, settings.http_port, cancels_abandoned=True)],
         grpc_half=Grpc(
-            handlers=[GrpcSurface(engine).handler()],
-            services=[SERVICE],
+            handlers=calls.handlers(),
+            services=list(calls.services()),
+            descriptors=calls.descriptors,
             port=settings.grpc_port,
             max_message_bytes=limits.grpc_max_message_bytes,
         ),

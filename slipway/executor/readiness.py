@@ -8,13 +8,13 @@ import time
 from collections.abc import Callable
 
 from slipway.executor.addresses import Addresses
+from slipway.executor.dialect import SELDON, Dialect
 from slipway.executor.errors import NodeAnswered, NodeUnreachable, RequestError
 from slipway.executor.graph import Node
 from slipway.executor.limits import FIRST_READY_POLL_S, PROBE_TIMEOUT_S
-from slipway.executor.rest_client import METADATA_PATH, RestNodes
+from slipway.executor.rest_client import RestNodes
 
 LOG = logging.getLogger(__name__)
-FULL_CHECK_PATH = "/api/v1.0/health/status"
 
 
 class Readiness:
@@ -26,11 +26,13 @@ class Readiness:
         *,
         addresses: Addresses,
         full_checks: bool = False,
+        dialect: Dialect = SELDON,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._nodes = nodes
         self._addresses = addresses
-        self._full_checks = full_checks
+        self._full_check_path = dialect.full_check_path if full_checks else ""
+        self._learn_path = dialect.learn_path
         self._clock = clock
         self._asked_at = float("-inf")
         self._problems: list[str] = ["no node has been asked yet"]
@@ -80,14 +82,14 @@ class Readiness:
 
     async def _learn(self, node: Node) -> None:
         """The node's wire, once; its health on every check if full checks are on."""
-        if not self._nodes.knows(node):
+        if self._learn_path and not self._nodes.knows(node):
             try:
-                await self._nodes.fetch(node, METADATA_PATH)
+                await self._nodes.fetch(node, self._learn_path)
             except NodeAnswered as error:  # it answered, that is enough: its wire is known now
                 LOG.info("metadata of %s", error)
             except NodeUnreachable:
                 if node.endpoint is None or node.endpoint.service_port != node.endpoint.grpc_port:
                     raise
                 LOG.info("node %s serves gRPC only", node.name)
-        if self._full_checks:
-            await self._nodes.fetch(node, FULL_CHECK_PATH)
+        if self._full_check_path:
+            await self._nodes.fetch(node, self._full_check_path)

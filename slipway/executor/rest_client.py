@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import time
+from collections.abc import Mapping
 from functools import lru_cache
 from http import HTTPStatus
 
@@ -14,6 +15,7 @@ from yarl import URL
 
 from slipway.contract import headers
 from slipway.executor.addresses import Addresses
+from slipway.executor.dialect import SELDON, Dialect
 from slipway.executor.errors import AnswerTooLarge, NodeAnswered, NodeTimeout, NodeUnreachable, UnknownNode
 from slipway.executor.graph import Endpoint, Method, Node
 from slipway.executor.limits import CONNECT_TIMEOUT_S, MAX_ANSWER_BYTES, NODE_CONNECTIONS, NODE_KEEPALIVE_S
@@ -24,8 +26,7 @@ from slipway.serving.messages import JSON, PROTOBUF
 
 PROTOBUF_OR_JSON = f"{PROTOBUF}, {JSON}"
 LARGE_BODY_BYTES = 2**20
-STATUS_PATH = "/health/status"
-METADATA_PATH = "/metadata"
+MAX_LENGTH_DIGITS = 12
 GO_TIMEOUT_TEXT = "Client.Timeout exceeded while awaiting headers"
 """What clients of Seldon's executor look for in the text of a timeout (contract §3.9)."""
 
@@ -50,8 +51,10 @@ class RestNodes:
         addresses: Addresses,
         metrics: ExecutorMetrics,
         timeout_s: float | None = None,
+        dialect: Dialect = SELDON,
     ) -> None:
         self._session = session
+        self._dialect = dialect
         self._addresses = addresses
         self._metrics = metrics
         self._timeout_s = timeout_s
@@ -66,12 +69,16 @@ class RestNodes:
         return node.endpoint in self._wires
 
     async def call(self, node: Node, method: Method, payload: Payload, *, ask: Wire, journey: Journey) -> Payload:
-        payload = inflate(payload)
+        question = self._dialect.ask_rest(node, method, inflate(payload), model=journey.model)
+        payload = question.payload
         sent: CIMultiDict[str] = journey.headers.copy()
+        sent.update(question.headers)
         sent[hdrs.CONTENT_TYPE] = payload.content_type
+        if payload.json_bytes is not None:
+            sent[headers.JSON_BYTES] = str(payload.json_bytes)
         if self.takes(node) is Wire.PROTOBUF:
             sent[hdrs.ACCEPT] = PROTOBUF_OR_JSON if ask is Wire.PROTOBUF else JSON
-        answer, models = await self._exchange(node, hdrs.METH_POST, method.rest_path, sent=sent, body=payload.body)
+        answer, models = await self._exchange(node, hdrs.METH_POST, question.path, sent=sent, body=payload.body)
         journey.models.extend(models)
         return answer
 
@@ -100,6 +107,7 @@ class RestNodes:
                     await _read_answer(response, node),
                     response.headers.get(hdrs.CONTENT_TYPE, ""),
                     response.headers.get(hdrs.CONTENT_ENCODING, ""),
+                    json_bytes_of(response.headers),
                 )
         except aiohttp.ConnectionTimeoutError as error:
             status = HTTPStatus.SERVICE_UNAVAILABLE
@@ -128,6 +136,12 @@ class RestNodes:
 @lru_cache(maxsize=1024)
 def _node_url(host: str, port: int, path: str) -> URL:
     return URL.build(scheme="http", host=host, port=port, path=path)
+
+
+def json_bytes_of(given: Mapping[str, str]) -> int | None:
+    """The length of the JSON part that the headers of a V2 body announce."""
+    text = given.get(headers.JSON_BYTES, "")
+    return int(text) if text.isdecimal() and len(text) <= MAX_LENGTH_DIGITS else None
 
 
 def _wire_of(response: aiohttp.ClientResponse) -> Wire:

@@ -12,10 +12,12 @@ from multidict import CIMultiDict
 
 from slipway.contract import headers
 from slipway.contract.errors import executor_error
+from slipway.executor.dialect import METADATA_PATH, STATUS_PATH
 from slipway.executor.engine import Engine
 from slipway.executor.errors import NodeAnswered
+from slipway.executor.graph import Node
 from slipway.executor.payload import Payload, Wire, escape_html, inflate
-from slipway.executor.rest_client import METADATA_PATH, STATUS_PATH
+from slipway.executor.rest_client import json_bytes_of
 from slipway.executor.routes import routing_text
 from slipway.executor.run import Journey, puid_of
 from slipway.executor.settings import Settings
@@ -37,17 +39,17 @@ NOT_FORWARDED = frozenset(
     for name in (
         hdrs.CONNECTION, hdrs.KEEP_ALIVE, hdrs.PROXY_AUTHENTICATE, hdrs.PROXY_AUTHORIZATION, hdrs.TE, hdrs.TRAILER,
         hdrs.TRANSFER_ENCODING, hdrs.UPGRADE, hdrs.HOST, hdrs.CONTENT_LENGTH, hdrs.CONTENT_TYPE, hdrs.CONTENT_ENCODING,
-        hdrs.EXPECT, "Proxy-Connection",
+        hdrs.EXPECT, "Proxy-Connection", headers.JSON_BYTES, headers.HOOK,
     )
 )  # fmt: skip
-"""Headers of one connection or of one body; the rest goes to every node (contract §3.1)."""
+"""Headers of one connection, of one body or of the executor's own; the rest goes to every node (contract §3.1)."""
 
 
 class RestSurface:
-    """Handlers and their application."""
+    """Handlers and their application, seldon protocol; other protocols override what is theirs."""
 
     def __init__(self, engine: Engine, *, settings: Settings, lifecycle: Lifecycle) -> None:
-        self._engine = engine
+        self.engine = engine
         self._settings = settings
         self._lifecycle = lifecycle
 
@@ -55,28 +57,36 @@ class RestSurface:
         settings = self._settings
         app = application(
             lifecycle=self._lifecycle,
-            render_error=render_error,
+            render_error=self.render_error,
             cors_origin=settings.cors_origins,
             cors_headers=settings.cors_headers,
         )
         app.middlewares.insert(0, self._stamp())
         app.router.add_get("/live", _live)
-        app.router.add_get("/ready", self._ready)
-        app.router.add_get(settings.prometheus_path, exposition(self._engine.metrics.registry))
+        app.router.add_get("/ready", self.ready)
+        app.router.add_get(settings.prometheus_path, exposition(self.engine.metrics.registry))
+        self.add_routes(app.router)
+        return app
+
+    def add_routes(self, router: web.UrlDispatcher) -> None:
+        """The protocol's own paths."""
         for version in ("v1.0", "v0.1"):
             base = f"/api/{version}"
-            app.router.add_post(f"{base}/predictions", self._served("predictions", self._predict))
-            app.router.add_post(f"{base}/feedback", self._served("feedback", self._feedback))
-            app.router.add_get(f"{base}/status/{{node}}", self._served("status", self._node_status))
-            app.router.add_get(f"{base}/metadata/{{node}}", self._served("metadata", self._node_metadata))
-        app.router.add_get("/api/v1.0/metadata", self._served("metadata", self._graph_metadata))
-        app.router.add_get("/api/v1.0/status", self._ready)
-        app.router.add_get("/api/v1.0/health/status", self._ready)
-        return app
+            router.add_post(f"{base}/predictions", self.served("predictions", self.predict))
+            router.add_post(f"{base}/feedback", self.served("feedback", self._feedback))
+            router.add_get(f"{base}/status/{{node}}", self.served("status", self._node_status))
+            router.add_get(f"{base}/metadata/{{node}}", self.served("metadata", self._node_metadata))
+        router.add_get("/api/v1.0/metadata", self.served("metadata", self._graph_metadata))
+        router.add_get("/api/v1.0/status", self.ready)
+        router.add_get("/api/v1.0/health/status", self.ready)
+
+    def render_error(self, failure: Failure) -> Mapping[str, Any]:
+        """The body of an error of the executor's own."""
+        return executor_error(failure.status_code, failure.info, failure.reason)
 
     def _stamp(self) -> Any:
         """A middleware that signs every answer, whoever gave it."""
-        predictor, allowed = self._engine.graph.predictor, self._settings.cors_headers
+        predictor, allowed = self.engine.graph.predictor, self._settings.cors_headers
         deployment, namespace = self._settings.deployment, self._settings.namespace
 
         @web.middleware
@@ -94,7 +104,7 @@ class RestSurface:
 
         return stamp
 
-    def _served(self, service: str, work: Work) -> Handler:
+    def served(self, service: str, work: Work) -> Handler:
         """A handler that runs ``work``, answers with its payload or its error, and counts and times it."""
 
         async def serve(request: web.Request) -> web.StreamResponse:
@@ -105,7 +115,7 @@ class RestSurface:
                 response = await self._answer(work, request, journey)
                 status = response.status
             finally:
-                self._engine.metrics.served(service, request.method.lower(), str(status), time.perf_counter() - begun)
+                self.engine.metrics.served(service, request.method.lower(), str(status), time.perf_counter() - begun)
             if journey.seconds:
                 response.headers[headers.SERVER_TIMING] = server_timing(journey.seconds)
             if routing := routing_text(journey.routing):
@@ -128,20 +138,22 @@ class RestSurface:
                 "%s %s: %d %s: %s", request.method, request.path, failure.status_code, failure.reason, failure.info,
                 exc_info=None if hasattr(error, "status_code") else error,
             )  # fmt: skip
-            return error_response(failure, render_error)
+            return error_response(failure, self.render_error)
 
-    async def _predict(self, request: web.Request, journey: Journey) -> Payload:
-        with self._engine.admission.enter() as ticket:
+    async def predict(self, request: web.Request, journey: Journey) -> Payload:
+        with self.engine.admission.enter() as ticket:
             body = await read_body(request, ticket)
-            payload = Payload(body, request.headers.get(hdrs.CONTENT_TYPE, ""))
+            payload = Payload(
+                body, request.headers.get(hdrs.CONTENT_TYPE, ""), json_bytes=json_bytes_of(request.headers)
+            )
             ask = Wire.PROTOBUF if PROTOBUF in request.headers.get(hdrs.ACCEPT, "") else Wire.JSON
-            return await self._engine.predict(payload, client=self._engine.rest, journey=journey, ask=ask)
+            return await self.engine.predict(payload, client=self.engine.rest, journey=journey, ask=ask)
 
     async def _feedback(self, request: web.Request, journey: Journey) -> Payload:
-        with self._engine.admission.enter() as ticket:
+        with self.engine.admission.enter() as ticket:
             body = await read_body(request, ticket)
             payload = Payload(body, request.headers.get(hdrs.CONTENT_TYPE, ""))
-            return await self._engine.feedback(payload, client=self._engine.rest, journey=journey)
+            return await self.engine.feedback(payload, client=self.engine.rest, journey=journey)
 
     async def _node_status(self, request: web.Request, journey: Journey) -> Payload:
         return await self._fetch(request, journey, STATUS_PATH)
@@ -150,17 +162,20 @@ class RestSurface:
         return await self._fetch(request, journey, METADATA_PATH)
 
     async def _fetch(self, request: web.Request, journey: Journey, path: str) -> Payload:
-        node = self._engine.node(request.match_info["node"])
-        with self._engine.admission.enter():
-            return await self._engine.in_time(self._engine.rest.fetch(node, path, sent=journey.headers), journey)
+        return await self.fetch(self.engine.node(request.match_info["node"]), path, journey)
+
+    async def fetch(self, node: Node, path: str, journey: Journey) -> Payload:
+        """The answer of one node to GET ``path``."""
+        with self.engine.admission.enter():
+            return await self.engine.in_time(self.engine.rest.fetch(node, path, sent=journey.headers), journey)
 
     async def _graph_metadata(self, _request: web.Request, journey: Journey) -> Payload:
-        with self._engine.admission.enter():
-            described = await self._engine.in_time(self._engine.rest_metadata(journey), journey)
+        with self.engine.admission.enter():
+            described = await self.engine.in_time(self.engine.rest_metadata(journey), journey)
         return Payload(dump_json(described), JSON)
 
-    async def _ready(self, _request: web.Request) -> web.Response:
-        problems = await self._engine.problems() if self._lifecycle.is_ready else ["draining"]
+    async def ready(self, _request: web.Request) -> web.Response:
+        problems = await self.engine.problems() if self._lifecycle.is_ready else ["draining"]
         if not problems:
             return web.Response()
         LOG.info("not ready: %s", "; ".join(problems))
@@ -169,10 +184,6 @@ class RestSurface:
 
 async def _live(_request: web.Request) -> web.Response:
     return web.Response()
-
-
-def render_error(failure: Failure) -> Mapping[str, Any]:
-    return executor_error(failure.status_code, failure.info, failure.reason)
 
 
 def forwarded(request: web.Request) -> CIMultiDict[str]:
@@ -206,6 +217,8 @@ def _success(payload: Payload, request: web.Request) -> web.Response:
     response = web.Response(body=body, headers={hdrs.CONTENT_TYPE: payload.content_type or JSON})
     if payload.encoding:
         response.headers[hdrs.CONTENT_ENCODING] = payload.encoding
+    if payload.json_bytes is not None:
+        response.headers[headers.JSON_BYTES] = str(payload.json_bytes)
     return response
 
 

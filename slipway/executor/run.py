@@ -11,17 +11,16 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol, TypeVar
 from uuid import uuid4
 
-from slipway.executor.built_in import average, simple_answer
+from slipway.executor.dialect import SELDON, Dialect
 from slipway.executor.graph import BuiltIn, Method, Node, RandomAbTest
 from slipway.executor.limits import MAX_PUID_CHARS
-from slipway.executor.payload import Payload, Wire, combine, with_routing
+from slipway.executor.payload import Payload, Wire, with_routing
 from slipway.executor.routes import (
     ALL_CHILDREN,
     NO_CHILD,
     check_feedback_route,
     check_route,
     feedback_routing,
-    parse_route,
 )
 
 T = TypeVar("T")
@@ -34,6 +33,8 @@ class Journey:
     puid: str
     headers: Any = ()
     """The client's headers that go to every node, in the transport's own form."""
+    model: str = ""
+    """The model that the client's URL or request named, where the protocol has such names."""
     remaining_s: float = math.inf
     """What the client's own deadline left when the request came in."""
     routing: dict[str, int] = field(default_factory=dict)
@@ -62,6 +63,7 @@ class NodeClient(Protocol):
 class Run:
     client: NodeClient
     journey: Journey
+    dialect: Dialect = SELDON
     injects_routing: bool = False
     draw: Callable[[], float] = random.random
     """Uniform in [0, 1), for A/B tests."""
@@ -84,7 +86,9 @@ async def run_graph(node: Node, payload: Payload, *, run: Run, ask: Wire) -> Pay
 
 
 async def _give_input(node: Node, method: Method | BuiltIn, payload: Payload, *, run: Run, ask: Wire) -> Payload:
-    return simple_answer(ask) if isinstance(method, BuiltIn) else await _call(node, method, payload, run=run, ask=ask)
+    if isinstance(method, BuiltIn):
+        return run.dialect.simple_answer(payload, ask)
+    return await _call(node, method, payload, run=run, ask=ask)
 
 
 async def run_feedback(root: Node, payload: Payload, *, run: Run) -> Payload:
@@ -104,9 +108,9 @@ async def _run_children(node: Node, payload: Payload, *, run: Run, ask: Wire) ->
         case None:
             return answers[0]
         case BuiltIn():
-            return average(answers, ask, node=node.name)
+            return run.dialect.average(answers, ask, node=node.name)
         case Method():
-            return await _call(node, node.combiner, combine(answers), run=run, ask=ask)
+            return await _call(node, node.combiner, run.dialect.combine(answers), run=run, ask=ask)
 
 
 async def _choose(node: Node, payload: Payload, *, run: Run) -> int:
@@ -119,7 +123,8 @@ async def _choose(node: Node, payload: Payload, *, run: Run) -> int:
             return 0
         case Method():
             answer = await _call(node, Method.ROUTE, payload, run=run, ask=run.client.takes(node))
-            return check_route(parse_route(answer, router=node.name), router=node.name, children=len(node.children))
+            route = run.dialect.route(answer, router=node.name)
+            return check_route(route, router=node.name, children=len(node.children))
 
 
 def _chosen(node: Node, route: int) -> tuple[Node, ...]:

@@ -35,6 +35,7 @@ class Settings:
     deployment: str
     namespace: str
     predictor: str
+    protocol: str
     http_port: int
     grpc_port: int
     prometheus_path: str
@@ -69,6 +70,7 @@ def parse_settings(argv: Sequence[str], environment: Mapping[str, str]) -> Setti
         deployment=flags.sdep,
         namespace=flags.namespace,
         predictor=flags.predictor,
+        protocol=flags.protocol,
         http_port=flags.http_port,
         grpc_port=flags.grpc_port,
         prometheus_path=flags.prometheus_path,

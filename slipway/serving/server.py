@@ -20,6 +20,7 @@ from grpc_reflection.v1alpha import reflection
 
 from slipway.contract.limits import MAX_BODY_BYTES
 from slipway.serving import limits
+from slipway.serving.descriptors import joined_pools
 from slipway.serving.errors import MAX_INFO_CHARS, failure_of_http
 from slipway.serving.lifecycle import Lifecycle, Shutdown
 from slipway.serving.memory import return_large_blocks
@@ -63,6 +64,8 @@ class Grpc:
     port: int
     max_message_bytes: int = MAX_BODY_BYTES
     interceptors: Sequence[Any] = field(default_factory=tuple)
+    descriptors: Any = None
+    """A descriptor pool that knows the services besides protobuf's default one, for reflection."""
 
 
 def bind_host(environment: Mapping[str, str]) -> str:
@@ -176,7 +179,8 @@ class Servers:
         health_pb2_grpc.add_HealthServicer_to_server(self._health, server)
         for name in half.services:
             await self._health.set(name, health_pb2.HealthCheckResponse.SERVING)
-        reflection.enable_server_reflection((*half.services, health.SERVICE_NAME, reflection.SERVICE_NAME), server)
+        names = (*half.services, health.SERVICE_NAME, reflection.SERVICE_NAME)
+        reflection.enable_server_reflection(names, server, pool=joined_pools(half.descriptors))
         try:
             port = server.add_insecure_port(_address(host, half.port))
         except RuntimeError as exc:
