@@ -14,7 +14,13 @@ from slipway.executor.addresses import Addresses
 from slipway.executor.dialect import SELDON, Dialect
 from slipway.executor.errors import NodeAnswered, NodeTimeout, NodeUnreachable, UnknownNode
 from slipway.executor.graph import Method, Node
-from slipway.executor.limits import MAX_ANSWER_BYTES, RECONNECT_MAX_S, RECONNECT_MIN_S, REQUEST_DEADLINE_S
+from slipway.executor.limits import (
+    CONNECT_TIMEOUT_S,
+    MAX_ANSWER_BYTES,
+    RECONNECT_MAX_S,
+    RECONNECT_MIN_S,
+    REQUEST_DEADLINE_S,
+)
 from slipway.executor.metrics import ExecutorMetrics
 from slipway.executor.payload import Payload, Wire
 from slipway.executor.run import Journey
@@ -26,7 +32,7 @@ _CHANNEL_OPTIONS = (
     ("grpc.max_receive_message_length", MAX_ANSWER_BYTES),
     ("grpc.max_send_message_length", MAX_ANSWER_BYTES),
     ("grpc.enable_http_proxy", 0),
-    ("grpc.min_reconnect_backoff_ms", int(RECONNECT_MIN_S * 1000)),
+    ("grpc.min_reconnect_backoff_ms", int(CONNECT_TIMEOUT_S * 1000)),  # gRPC gives one attempt to connect so long
     ("grpc.initial_reconnect_backoff_ms", int(RECONNECT_MIN_S * 1000)),
     ("grpc.max_reconnect_backoff_ms", int(RECONNECT_MAX_S * 1000)),
 )
