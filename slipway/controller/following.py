@@ -10,7 +10,7 @@ from typing import Any
 
 from slipway.contract.annotations import FOLLOW_ALIAS, KEEP_PREVIOUS, ROLLBACK, is_true, of_predictor
 from slipway.contract.fields import FieldError
-from slipway.contract.following import Following, Revision, RollbackRequest, parse_duration_s, plan_line
+from slipway.contract.following import Following, NodeModel, Revision, RollbackRequest, parse_duration_s, plan_line
 from slipway.contract.sdep import PredictorSpec, SeldonDeployment
 from slipway.registry import Pointer
 
@@ -27,16 +27,35 @@ class Move:
     """One change of what is wanted. ``how``: alias or rollback."""
 
     predictor: str
-    plan: str
-    old: str
-    new: str
+    old: Revision
+    new: Revision
     who: str
     why: str
     how: str
 
+    @property
+    def plan(self) -> str:
+        return plan_line(self.predictor, self.old, self.new)
+
+    def to_json(self) -> Object:
+        """With each version's whole digest: the revisions themselves are forgotten one day."""
+        before = {item.node: item for item in self.old.models}
+        changes = [
+            {"node": item.node, "uri": item.uri, "from": _version(before.get(item.node)), "to": _version(item)}
+            for item in self.new.models
+            if item != before.get(item.node)
+        ]
+        fields = {"predictor": self.predictor, "how": self.how, "from": self.old.name, "to": self.new.name}
+        return {**fields, "changes": changes, "who": self.who, **({"why": self.why} if self.why else {})}
+
     def __str__(self) -> str:
         by = "moved in the registry, which does not record by whom" if self.who == UNKNOWN else f"by {self.who}"
         return f"{self.plan}; {by}" + (f": {self.why}" if self.why else "")
+
+
+def _version(model: NodeModel | None) -> Object:
+    fields = {} if model is None else {"version": model.version, "digest": model.digest}
+    return {key: value for key, value in fields.items() if value}
 
 
 def is_following(predictor: PredictorSpec, sdep: SeldonDeployment) -> bool:
@@ -79,15 +98,7 @@ def roll_back(state: Following, request: RollbackRequest) -> tuple[Following, Mo
     if target is None or target == state.wanted:
         return handled, None
     served = state.revision(state.serving)
-    move = Move(
-        state.predictor,
-        plan_line(state.predictor, state.wanted, target),
-        old=state.wanted.name,
-        new=target.name,
-        who=request.who,
-        why=request.why,
-        how="rollback",
-    )
+    move = Move(state.predictor, state.wanted, target, who=request.who, why=request.why, how="rollback")
     previous = served if served != target else None
     rejected = {node: version for node, version in state.wanted.versions.items() if target.versions[node] != version}
     return (
@@ -123,9 +134,7 @@ def advance(
     if previous == wanted:
         previous = None
     who, why = _author(old, wanted, pointers)
-    move = Move(
-        predictor, plan_line(predictor, old.wanted, wanted), old.wanted.name, wanted.name, who=who, why=why, how="alias"
-    )
+    move = Move(predictor, old.wanted, wanted, who=who, why=why, how="alias")
     rolled_back = "" if wanted.name == old.rolled_back else old.rolled_back  # somebody wants it again
     return replace(state, wanted=wanted, previous=previous, rolled_back=rolled_back, reason="", last_error=""), move
 
@@ -181,9 +190,7 @@ def remembered(
 ) -> list[Object]:
     """``status.history`` with ``moves``, and with the time at which each began to serve."""
     entries = [dict(item) for item in history if isinstance(item, Mapping)]
-    for move in moves:
-        fields = {"at": stamp(now), "predictor": move.predictor, "how": move.how, "from": move.old, "to": move.new}
-        entries.append({**fields, "plan": move.plan, "who": move.who, **({"why": move.why} if move.why else {})})
+    entries += [{"at": stamp(now), **move.to_json()} for move in moves]
     latest = {entry.get("predictor"): entry for entry in entries}
     for name, entry in latest.items():
         state = states.get(str(name))

@@ -91,6 +91,13 @@ async def test_moved_alias_starts_beside_what_serves_and_takes_over_when_ready(p
     (entry,) = status["history"]
     assert (entry["who"], entry["why"], entry["how"]) == ("ann", "mAP 0.91", "alias")
     assert entry["servedAt"] >= entry["at"]
+    (change,) = entry["changes"]
+    assert change == {
+        "node": "clf",
+        "uri": "models:/shapes@champion",
+        "from": {"version": "1", "digest": f"sha256:{'1' * 64}"},
+        "to": {"version": "2", "digest": f"sha256:{'2' * 64}"},
+    }
     event = await platform.event("AliasMoved")
     assert event is not None
     assert event["message"].endswith("by ann: mAP 0.91")

@@ -110,7 +110,9 @@ def test_moved_alias_takes_over_and_rolls_back_without_losing_a_request(
         wait_until(lambda: condition(follower) == "UpToDate", what="UpToDate")
         (entry,) = status(follower)["history"]
         assert (entry["who"], entry["why"], entry["how"]) == ("ann", "mAP 0.91", "alias")
-        assert "version 1 sha256:" in entry["plan"]
+        (change,) = entry["changes"]
+        assert (change["from"]["version"], change["to"]["version"]) == ("1", "2")
+        assert change["to"]["digest"] == status(follower)["models"][0]["digest"]
         typed = time.monotonic()
         said = json.loads(follower.slipway("rollback", NAME, "--why", "too many boxes", "--json"))
         wait_version(load, "1", timeout_s=10)
@@ -130,7 +132,7 @@ def test_moved_alias_takes_over_and_rolls_back_without_losing_a_request(
     wait_until(lambda: condition(follower) == "UpToDate", what="the alias is back")
     described = follower.slipway("describe", "sdep", NAME)
     assert "too many boxes" in described
-    assert "by ann: mAP 0.91" in described
+    assert "; by ann: mAP 0.91" in described
 
 
 def test_version_that_does_not_load_never_answers(follower: Platform) -> None:
