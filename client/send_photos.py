@@ -4,7 +4,7 @@
     python -m client.send_photos --folder ~/Pictures --count 3
     python -m client.send_photos --url http://gateway.example/inference --seed 7
 
-The service is seldon/overlays/tutorial behind istio/tutorial.yaml. A folder's photos need nothing but Python.
+The service is seldon/overlays/tutorial behind istio/tutorial.yaml.
 """
 
 from __future__ import annotations
@@ -13,14 +13,13 @@ import argparse
 import json
 import random
 import sys
-import urllib.error
-import urllib.request
-import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any
+
+from slipway.client import Client, ClientError
 
 URL = "http://127.0.0.1:8080/inference"
-FIELD = "image"
 SUFFIXES = {".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff"}
 TIMEOUT_S = 10.0
 
@@ -38,7 +37,7 @@ def main() -> int:
         for _ in range(arguments.count):
             name, photo = next(photos)
             print(name, json.dumps(send(arguments.url, name, photo)))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, ClientError) as error:
         print(f"{type(error).__name__}: {error}", file=sys.stderr)
         return 1
     return 0
@@ -66,26 +65,13 @@ def drawn(chance: random.Random) -> Iterator[tuple[str, bytes]]:
         yield f"drawn-{number}.jpg", encoded.tobytes()
 
 
-def send(url: str, name: str, photo: bytes) -> dict[str, object]:
-    """The reply; ValueError with the service's own words where it refuses."""
-    boundary = uuid.uuid4().hex
-    safe = "".join(
-        letter if letter.isascii() and letter.isprintable() and letter not in '"\\' else "_" for letter in name
-    )
-    head = (
-        f'--{boundary}\r\nContent-Disposition: form-data; name="{FIELD}"; filename="{safe}"\r\n'
-        "Content-Type: application/octet-stream\r\n\r\n"
-    )
-    body = head.encode() + photo + f"\r\n--{boundary}--\r\n".encode()
-    form = {"Content-Type": f"multipart/form-data; boundary={boundary}"}
-    request = urllib.request.Request(url, data=body, headers=form)  # noqa: S310  - the address is the caller's own
+def send(url: str, name: str, photo: bytes) -> Mapping[str, Any]:
+    """The whole reply to a form with the photo; ValueError with its name and the service's own words where it refuses."""
     try:
-        with urllib.request.urlopen(request, timeout=TIMEOUT_S) as answer:  # noqa: S310  - as above
-            reply: dict[str, object] = json.load(answer)
-            return reply
-    except urllib.error.HTTPError as refusal:
-        with refusal:
-            raise ValueError(f"{name}: HTTP {refusal.code}: {refusal.read().decode(errors='replace')}") from refusal
+        with Client(url, form="multipart", timeout_s=TIMEOUT_S) as client:
+            return client.detect(photo).reply.message
+    except ClientError as error:
+        raise ValueError(f"{name}: {error}") from error
 
 
 if __name__ == "__main__":
