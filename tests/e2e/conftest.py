@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import os
+import shutil
 import sys
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from slipway.onebox.paths import SOCKETS
 from tests.e2e import guest
+from tests.e2e.hub import Hub
 from tests.e2e.platform import Platform
 
 LAST = ("test_recovery.py", "test_secrets.py", "test_down.py")
@@ -27,7 +32,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 @pytest.fixture(scope="session")
 def platform(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Platform]:
     """Up, with the demo's models, images and canary ``yolo``; down afterwards, leaving no process."""
-    platform = Platform.on_free_ports(tmp_path_factory.mktemp("home"))
+    platform = Platform.on_free_ports(home_for(tmp_path_factory))
     try:
         platform.up()
         demo = platform.run(sys.executable, "-m", "scripts.demo")
@@ -35,6 +40,27 @@ def platform(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Platform]:
         yield platform
     finally:
         platform.down()
+        if os.getuid() == 0:
+            shutil.rmtree(platform.home.parent)
+
+
+def home_for(factory: pytest.TempPathFactory) -> Path:
+    """A folder for a platform. As root the hub's users must be able to pass what is above it, and pytest's are closed."""
+    if os.getuid() != 0:
+        return factory.mktemp("home")
+    above = Path(tempfile.mkdtemp(prefix="slipway-e2e-", dir=SOCKETS))
+    above.chmod(0o711)
+    home = above / "home"
+    home.mkdir()
+    return home
+
+
+@pytest.fixture(scope="session")
+def hub(platform: Platform) -> Iterator[Hub]:
+    """JupyterHub of the same platform; it runs to the end, so that the last tests search and stop it too."""
+    hub = Hub.start(platform)
+    yield hub
+    hub.remove_unix_users()
 
 
 @pytest.fixture(scope="session")

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import re
 import time
 import uuid
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from html import unescape
 from pathlib import Path
@@ -17,6 +20,9 @@ from urllib.parse import unquote
 import aiohttp
 from yarl import URL
 
+from slipway.onebox.services.hub.names import ADMIN
+from slipway.onebox.services.secrets import ensure_secrets
+from tests.e2e.platform import Platform, free_ports
 from tests.waiting import POLL_S
 
 REQUEST_TIMEOUT_S = 60.0
@@ -25,6 +31,9 @@ SERVER_TIMEOUT_S = 900.0
 CELL_TIMEOUT_S = 120.0
 MAX_MESSAGE_BYTES = 64 << 20
 _XSRF_FIELD = re.compile(r"""name="_xsrf"\s+value="([^"]+)"|[?&]_xsrf=([^"&]+)""")
+
+
+PASSWORD = "correct horse battery staple"
 
 
 class CellError(AssertionError):
@@ -42,6 +51,52 @@ class CellResult:
     def images(self) -> list[str]:
         """The PNGs it drew, in base64."""
         return [output["image/png"] for output in self.outputs if "image/png" in output]
+
+
+@dataclass(frozen=True)
+class Hub:
+    """The hub of a platform that runs. ``url`` is such as ``http://127.0.0.1:8000``."""
+
+    url: str
+    platform: Platform
+
+    @classmethod
+    def start(cls, platform: Platform) -> Self:
+        """On a free port, beside what runs."""
+        (port,) = free_ports(1)
+        platform.slipway("up", "--with", "hub", "--hub-port", str(port))
+        return cls(f"http://127.0.0.1:{port}", platform)
+
+    def admin(self) -> HubSession:
+        return HubSession(self.url, ADMIN, ensure_secrets(self.platform.paths.secrets).hub_admin_password)
+
+    @asynccontextmanager
+    async def user(self, name: str, *, profile: str = "minimal") -> AsyncIterator[HubSession]:
+        """Somebody with an account, logged in, whose server runs; it is stopped afterwards."""
+        async with HubSession(self.url, name, PASSWORD) as session:
+            await self.let_in(session)
+            await session.start_server(profile)
+            try:
+                yield session
+            finally:
+                await session.stop_server()
+
+    async def let_in(self, session: HubSession) -> None:
+        """Sign up, be let in by the administrator, log in; whoever has an account only logs in."""
+        if await session.log_in():
+            return
+        await session.sign_up()
+        async with self.admin() as admin:
+            assert await admin.log_in()
+            await admin.authorize(session.user)
+        assert await session.log_in()
+
+    def remove_unix_users(self) -> None:
+        """As root the hub made accounts on this machine; a test leaves none."""
+        file = self.platform.paths.hub / "users.json"
+        if os.getuid() == 0 and file.exists():
+            for number in json.loads(file.read_text()).values():
+                self.platform.run("userdel", f"hub-{number}", check=False)
 
 
 class HubSession:

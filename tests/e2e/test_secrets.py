@@ -13,6 +13,7 @@ import pytest
 
 from slipway.onebox.services.credentials import reader as reader_role
 from slipway.onebox.services.credentials import registrar, render_credentials
+from slipway.onebox.services.folders import PASSED_BY_HUB_USERS
 from slipway.onebox.services.secrets import ensure_secrets
 from slipway.onebox.settings import load_settings
 from slipway.onebox.supervisor.procfs import command_line, pids
@@ -123,7 +124,8 @@ def test_secrets_are_in_no_output_of_slipway(platform: Platform, wanted: dict[by
 
 def test_secrets_are_readable_by_their_owner_only(platform: Platform, wanted: dict[bytes, str]) -> None:
     paths = platform.paths
-    assert {mode(path) for path in (paths.home, paths.secrets, paths.sockets)} == {FOLDER_MODE}
+    assert {mode(path) for path in (paths.secrets, paths.sockets)} == {FOLDER_MODE}
+    assert mode(paths.home) == (PASSED_BY_HUB_USERS if load_settings(paths.settings).hub_first_uid else FOLDER_MODE)
     private = [path for path in paths.secrets.iterdir() if path.name not in PUBLIC]
     assert {mode(path) for path in (*private, paths.kubeconfig, paths.mlflow_env)} == {FILE_MODE}
     holders = {

@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import hashlib
 import hmac
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -59,18 +58,17 @@ def render_user_kubeconfig(account: Account, settings: Settings, *, certificate:
 
 
 def notebook_environment(
-    account: Account, settings: Settings, secrets: Secrets, *, home: Path, root: Path, environment: Path, mark: str
+    account: Account, settings: Settings, secrets: Secrets, *, home: Path, root: Path, search: str, mark: str
 ) -> dict[str, str]:
-    """What a user's server and its kernels get; ``root`` and ``environment`` are the image's."""
+    """What a user's server and its kernels get. ``root`` is the image's, ``search`` their PATH."""
     role = scientist(secrets, mlflow_user=account.namespace, mlflow_password=account.mlflow_password)
-    search = (str(root / "bin"), str(environment / "bin"), os.environ.get("PATH", os.defpath))
     return {
         **render_credentials(settings, role),
         "HOME": str(home),
         "KUBECONFIG": str(kubeconfig_of(home)),
         "LOGNAME": account.user,
         "MPLCONFIGDIR": str(home / ".cache" / "matplotlib"),
-        "PATH": os.pathsep.join(search),
+        "PATH": search,
         "PYTHONPATH": str(root),
         "SHELL": "/bin/bash",
         "SLIPWAY_GATEWAY": gateway_endpoint(settings),

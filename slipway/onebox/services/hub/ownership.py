@@ -40,7 +40,7 @@ def open_folders(paths: Paths, *, gid: int, images: Iterable[Path]) -> None:
     for image in images:
         passed |= {parent for parent in image.parents if parent.is_relative_to(paths.home)}
         _open_tree(image)
-    for folder in passed:
+    for folder in sorted(passed):  # parents first
         folder.mkdir(mode=0o700, exist_ok=True)
         os.chown(folder, 0, gid)
         folder.chmod(PASSED_BY_HUB_USERS)

@@ -30,7 +30,7 @@ from slipway.onebox.services.hub.accounts import (
     token_secret,
 )
 from slipway.onebox.services.hub.homes import ensure_home, write_kubeconfig
-from slipway.onebox.services.hub.identity import Identity, ensure_identity, ensure_unix_user
+from slipway.onebox.services.hub.identity import Identity, ensure_identity, ensure_unix_user, first_closed
 from slipway.onebox.services.hub.names import server_mark
 from slipway.onebox.services.hub.ownership import open_folders
 from slipway.onebox.services.hub.profiles import DEFAULT, Profile, UnknownProfileError, find_profile
@@ -39,6 +39,7 @@ from slipway.onebox.services.mlflow_accounts import AccountError, ensure_account
 from slipway.onebox.services.secrets import ensure_secrets
 from slipway.onebox.settings import load_settings
 
+COMMANDS = Path("slipway", "onebox", "services", "hub", "bin")  # below the image root
 FIELD_MANAGER = "slipway-hub"
 NOTEBOOKS = PLATFORM_ROOT / "notebooks"
 KNOWN_ERRORS = (ImageError, KubeError, AccountError, HomeError, UnknownProfileError, aiohttp.ClientError, TimeoutError)
@@ -80,7 +81,7 @@ def prepare(paths: Paths, user: str, profile: Profile) -> Launch:
         secrets,
         home=home,
         root=root,
-        environment=environment,
+        search=_search_path(root, environment, everybody=owner is not None),
         mark=server_mark(paths, user),
     )
     own = profile.environment(root=root, environment=environment)
@@ -104,6 +105,13 @@ def _owner(paths: Paths, user: str, *, first: int, store: Store, image: Image) -
     ensure_unix_user(owner, user, home=paths.hub_home(user))
     open_folders(paths, gid=first, images=(store.root(image), store.environment(image)))
     return owner
+
+
+def _search_path(root: Path, environment: Path, *, everybody: bool) -> str:
+    """The `slipway` command, the image's programs, then the machine's (kubectl); folders of root's own only for root."""
+    machine = [Path(item) for item in os.environ.get("PATH", os.defpath).split(os.pathsep) if item]
+    open_ones = [item for item in machine if item.is_dir() and not (everybody and first_closed((item, *item.parents)))]
+    return os.pathsep.join(map(str, (root / COMMANDS, environment / "bin", *open_ones)))
 
 
 def _popen_identity(owner: Identity | None) -> dict[str, Any]:

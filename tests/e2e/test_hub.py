@@ -1,0 +1,245 @@
+"""JupyterHub as people meet it: an account, a server of one's own, a kernel that can do its user's work and no more."""
+
+from __future__ import annotations
+
+import json
+import os
+import stat
+from collections.abc import AsyncIterator
+
+import pytest
+import pytest_asyncio
+
+from slipway.onebox.services.hub.accounts import account_of, kubeconfig_of
+from slipway.onebox.services.secrets import ensure_secrets
+from slipway.onebox.supervisor.procfs import command_line, pids
+from tests.e2e.hub import PASSWORD, CellError, Hub, HubSession
+from tests.e2e.platform import Platform
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+OTHER_NAMESPACES = ("default", "slipway-system", "istio-system", "user-eve")
+
+DETECTOR = """
+import subprocess, json, pathlib
+manifest = {
+    "apiVersion": "machinelearning.seldon.io/v1", "kind": "SeldonDeployment", "metadata": {"name": "mine"},
+    "spec": {"predictors": [{"name": "main", "replicas": 1,
+        "graph": {"name": "image-transformer", "type": "TRANSFORMER",
+            "parameters": [{"name": "input", "value": "192x192", "type": "STRING"}],
+            "children": [{"name": "yolo-detector", "type": "MODEL", "modelUri": "models:/shapes/1"}]},
+        "componentSpecs": [{"spec": {"containers": [
+            {"name": "image-transformer", "image": "slipway/image-transformer:0.1.0"},
+            {"name": "yolo-detector", "image": "slipway/yolo-detector:0.1.0"}]}}]}]}}
+print(subprocess.run(["kubectl", "apply", "-f", "-"], input=json.dumps(manifest), text=True, check=True,
+                     capture_output=True).stdout)
+"""
+KUBECTL = """
+import subprocess
+done = subprocess.run(["kubectl", *{words!r}], capture_output=True, text=True)
+print(done.returncode, done.stdout, done.stderr)
+"""
+TRACKING = """
+import mlflow
+mlflow.set_experiment("ada-first")
+with mlflow.start_run() as run:
+    mlflow.log_metric("loss", 0.5)
+    mlflow.log_text("a note", "note.txt")
+print(mlflow.artifacts.load_text(run.info.artifact_uri + "/note.txt"))
+client = mlflow.MlflowClient()
+client.create_registered_model("ada-model")
+client.set_registered_model_tag("ada-model", "owner", "ada")
+print(client.search_runs([run.info.experiment_id])[0].data.metrics)
+"""
+FOREIGN_MODEL = """
+import mlflow
+try:
+    mlflow.MlflowClient().set_registered_model_tag("shapes", "owner", "ada")
+except mlflow.MlflowException as error:
+    print(error)
+"""
+BUCKET = """
+import boto3
+from botocore.exceptions import ClientError
+s3 = boto3.client("s3")
+refused = []
+for name, call in {
+    "bucket": lambda: s3.create_bucket(Bucket="mine"),
+    "versioning": lambda: s3.put_bucket_versioning(
+        Bucket="slipway-models", VersioningConfiguration={"Status": "Suspended"}),
+    "version": lambda: [
+        s3.delete_object(Bucket="slipway-models", Key=one["Key"], VersionId=one["VersionId"])
+        for one in s3.list_object_versions(Bucket="slipway-models", MaxKeys=1)["Versions"]],
+}.items():
+    try:
+        call()
+    except ClientError as error:
+        refused.append((name, error.response["Error"]["Code"]))
+print(refused)
+"""
+READ = """
+import pathlib
+for name in {names!r}:
+    try:
+        path = pathlib.Path(name)
+        path.read_bytes() if path.is_file() else list(path.iterdir())
+        print("read", name)
+    except OSError as error:
+        print(error.strerror, name)
+"""
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def ada(hub: Hub) -> AsyncIterator[HubSession]:
+    async with hub.user("ada") as session:
+        yield session
+
+
+async def kubectl(session: HubSession, *words: str) -> str:
+    return (await session.run_cell(KUBECTL.format(words=words))).text
+
+
+async def test_hub_is_a_part_like_any_other(hub: Hub) -> None:
+    rows = {row["name"]: row for row in json.loads(hub.platform.slipway("status", "--json"))["processes"]}
+    assert {name for name in rows if name.startswith("hub")} == {"hub", "hub-proxy"}
+    assert rows["hub"]["is_ready"]
+    assert rows["hub-proxy"]["is_ready"]
+
+
+async def test_second_up_keeps_the_hub_and_installs_nothing(hub: Hub) -> None:
+    out = hub.platform.slipway("up")
+    assert "installing" not in out
+    assert hub.url in out
+    assert ("the same user of this machine" in out) == (os.getuid() != 0)
+
+
+async def test_signup_waits_for_the_administrator(hub: Hub) -> None:
+    async with HubSession(hub.url, "eve", PASSWORD) as eve:
+        assert "sent to the admin" in await eve.sign_up()
+        assert not await eve.log_in()
+        await hub.let_in(eve)
+        status, _ = await eve.get("/hub/authorize")
+        assert status == 403
+
+
+@pytest.mark.parametrize(
+    ("name", "password"),
+    [
+        ("admin", PASSWORD),  # taken
+        ("idle-culler", PASSWORD),  # the hub's own
+        ("../mallory", PASSWORD),
+        ("mallory_", PASSWORD),  # no namespace could have its name
+        ("m" * 33, PASSWORD),
+        ("mallory", "short"),
+        ("mallory", "x" * 73),  # bcrypt would cut it
+    ],
+)
+async def test_signup_that_cannot_be_is_refused(hub: Hub, name: str, password: str) -> None:
+    async with HubSession(hub.url, name, password) as mallory:
+        page = await mallory.sign_up()
+        assert "sent to the admin" not in page
+        assert "Something went wrong" in page
+        assert not await mallory.log_in()
+
+
+async def test_kernel_is_the_users_own(ada: HubSession, platform: Platform) -> None:
+    home = platform.paths.hub_home("ada")
+    result = await ada.run_cell("import os; print(os.getcwd(), os.environ['SLIPWAY_GATEWAY'], os.getuid())")
+    folder, gateway, uid = result.text.split()
+    assert (folder, gateway) == (str(home), f"http://{platform.gateway}")
+    assert stat.S_IMODE(home.stat().st_mode) == 0o700
+    assert home.stat().st_uid == int(uid)
+    assert (int(uid) == os.getuid()) == (os.getuid() != 0)
+
+
+async def test_error_of_a_cell_is_told(ada: HubSession) -> None:
+    with pytest.raises(CellError, match="ZeroDivisionError"):
+        await ada.run_cell("1 / 0")
+
+
+async def test_notebook_tracks_runs_and_owns_its_models(ada: HubSession) -> None:
+    result = await ada.run_cell(TRACKING)
+    assert "a note" in result.text
+    assert "{'loss': 0.5}" in result.text
+    assert "PERMISSION_DENIED" in (await ada.run_cell(FOREIGN_MODEL)).text.upper().replace(" ", "_")
+
+
+async def test_notebook_cannot_change_buckets_or_destroy_versions(ada: HubSession) -> None:
+    result = await ada.run_cell(BUCKET)
+    assert {name for name, _ in eval(result.text)} == {"bucket", "versioning", "version"}
+
+
+async def test_notebook_may_work_in_its_own_namespace(ada: HubSession) -> None:
+    assert (await kubectl(ada, "config", "view", "--minify", "-o", "jsonpath={..namespace}")).startswith("0 user-ada")
+    assert (await kubectl(ada, "create", "configmap", "settings", "--from-literal=a=b")).startswith("0 ")
+    assert (await kubectl(ada, "get", "sdep,pods,deployments,events,jobs")).startswith("0 ")
+
+
+@pytest.mark.parametrize("namespace", OTHER_NAMESPACES)
+async def test_notebook_is_refused_in_every_other_namespace(ada: HubSession, namespace: str) -> None:
+    for words in (
+        ("get", "sdep"),
+        ("get", "pods"),
+        ("get", "secrets"),
+        ("create", "configmap", "x", "--from-literal=a=b"),
+        ("delete", "sdep", "yolo"),
+    ):
+        out = await kubectl(ada, *words, "-n", namespace)
+        assert out.startswith("1 "), out
+        assert "forbidden" in out.lower(), out
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("get", "secrets"),
+        ("create", "role", "more", "--verb=get", "--resource=secrets"),
+        ("create", "rolebinding", "more", "--clusterrole=admin", "--serviceaccount=user-ada:tenant"),
+        ("create", "clusterrolebinding", "more", "--clusterrole=admin", "--serviceaccount=user-ada:tenant"),
+        ("patch", "role", "tenant", "--type=json", "-p", '[{"op": "remove", "path": "/rules/0"}]'),
+        ("create", "serviceaccount", "another"),
+        ("create", "token", "tenant"),
+        ("create", "namespace", "another"),
+        ("get", "sdep", "-A"),
+        ("get", "sdep", "--as", "slipway:admin", "--as-group", "system:masters"),
+    ],
+)
+async def test_notebook_cannot_widen_its_rights(ada: HubSession, words: tuple[str, ...]) -> None:
+    out = await kubectl(ada, *words)
+    assert out.startswith("1 "), out
+    assert "forbidden" in out.lower(), out
+
+
+async def test_model_is_served_in_the_users_namespace(ada: HubSession, platform: Platform) -> None:
+    await ada.run_cell(DETECTOR)
+    platform.wait_available("mine", "user-ada")
+    out = await kubectl(ada, "get", "sdep", "mine", "-o", "jsonpath={.status.state}")
+    assert out.startswith("0 Available")
+    assert (await kubectl(ada, "delete", "sdep", "mine")).startswith("0 ")
+
+
+async def test_keys_of_users_are_in_no_command_line_and_no_log(ada: HubSession, platform: Platform) -> None:
+    account = account_of("ada", ensure_secrets(platform.paths.secrets))
+    kubeconfig = kubeconfig_of(platform.paths.hub_home("ada"))
+    assert account.api_token in kubeconfig.read_text()
+    assert stat.S_IMODE(kubeconfig.stat().st_mode) == 0o600
+    searched = {str(pid): command_line(pid) for pid in pids()}
+    searched |= {str(path): path.read_text(errors="replace") for path in platform.paths.logs.iterdir()}
+    assert len(searched) > 10
+    keys = (account.api_token, account.mlflow_password, PASSWORD)
+    assert [name for name, text in searched.items() if any(key in text for key in keys)] == []
+
+
+async def test_what_a_user_can_read_is_what_up_says(ada: HubSession, platform: Platform) -> None:
+    """As root nothing of the platform's or of another user's; else everything, and `up` warns."""
+    names = [str(path) for path in (platform.paths.secrets, platform.paths.kubeconfig, platform.paths.logs)]
+    lines = (await ada.run_cell(READ.format(names=names))).text.splitlines()
+    expected = "Permission denied" if os.getuid() == 0 else "read"
+    assert [line.startswith(expected) for line in lines] == [True] * len(names), lines
+
+
+async def test_stopped_server_leaves_nothing(hub: Hub) -> None:
+    async with hub.user("eve") as eve:
+        result = await eve.run_cell("import os; print(os.getpid(), os.getppid())")
+        kernel, server = map(int, result.text.split())
+        assert {kernel, server} <= set(pids())
+    assert not {kernel, server} & set(pids())

@@ -1,0 +1,38 @@
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+from hypothesis import assume, given
+from hypothesis import strategies as st
+
+from slipway.onebox.api.meta_rules import LABEL, MAX_LABEL
+from slipway.onebox.paths import Paths
+from slipway.onebox.services.hub.names import ADMIN, CULLER, USER_PATTERN, namespace_of, server_mark
+
+
+@given(st.text("az09-_A./\n", min_size=1, max_size=34))
+def test_every_name_of_a_user_makes_a_namespace(user: str) -> None:
+    assume(re.match(USER_PATTERN, user))
+    namespace = namespace_of(user)
+    assert LABEL.fullmatch(namespace)
+    assert len(namespace) <= MAX_LABEL
+
+
+@pytest.mark.parametrize("name", ["ada", "a", "ada-2", "a" * 32, ADMIN, CULLER])
+def test_plain_names_are_allowed(name: str) -> None:
+    assert re.match(USER_PATTERN, name)
+
+
+@pytest.mark.parametrize(
+    "name", ["", "Ada", "ada\n", "ada_", "-ada", "ada-", "a--b", "../ada", "ada lovelace", "ädä", "a" * 33]
+)
+def test_other_names_are_not(name: str) -> None:
+    assert not re.match(USER_PATTERN, name)
+
+
+def test_mark_differs_between_users_and_homes(tmp_path: Path) -> None:
+    one, other = Paths(tmp_path / "one"), Paths(tmp_path / "other")
+    marks = {server_mark(one, "ada"), server_mark(one, "bob"), server_mark(other, "ada")}
+    assert len(marks) == 3
