@@ -22,6 +22,7 @@ from mlflow.exceptions import MlflowException
 from scripts.demo import photo
 from slipway.client import Client, ClientError
 from slipway.onebox.services.credentials import load_model_credentials
+from tests.data import REPOSITORY
 from tests.e2e.platform import Platform
 from tests.e2e.test_wire_forms import PHOTO, assert_same_boxes, expected
 from tests.waiting import wait_until
@@ -276,3 +277,19 @@ def test_predict_tells_what_the_deployment_says(deployments: Any) -> None:
 def test_other_context_is_looked_up(variables: dict[str, str]) -> None:
     with pytest.raises(MlflowException, match="no entry named 'elsewhere'; there are: slipway"):
         get_deploy_client("slipway:/elsewhere").list_deployments()
+
+
+@pytest.mark.parametrize("other", ["diary"], indirect=True)
+def test_first_lines_of_the_document_work(
+    platform: Platform, variables: dict[str, str], other: str, tmp_path: Path
+) -> None:
+    document = (REPOSITORY / "docs" / "client.md").read_text()
+    lines = document.partition("```python\n")[2].partition("```")[0]
+    lines = lines.replace("yolo", other).replace("127.0.0.1:8080", platform.gateway)
+    (tmp_path / "photo.jpg").write_bytes(photo(PHOTO))
+    (tmp_path / "lines.py").write_text(f"{lines}\nprint(found[0].label, found.draw('photo.jpg').pixels.shape)\n")
+    command = f"cd {tmp_path} && {sys.executable} lines.py"
+    printed = platform.run("bash", "-c", command, **variables, PYTHONPATH=str(REPOSITORY)).splitlines()
+    assert f"{other}: Available" in printed
+    assert re.fullmatch(r"[\w, ]+ \(shapes/[12], (stable|canary), \d+ ms\)", printed[-2])
+    assert printed[-1] in {f"{expected(version)[0]['label']} (384, 512, 3)" for version in "12"}
