@@ -68,13 +68,13 @@ def _hook_behaviour(service: Service, hook: str) -> Behaviour:
                 ticket.hold(len(raw))
                 return await service.threads.run(lambda: call(raw))
         except Exception as exc:  # noqa: BLE001 - whatever a component raises becomes an answer
-            return _logged(exc, hook)
+            return logged_grpc(exc, hook)
 
     async def behave(raw: bytes, context: Any) -> bytes:
         answered = await answer(raw)
         if isinstance(answered, Failure):
             del raw  # gRPC keeps the frame of an abort until the next garbage collection
-            await _abort(context, answered, service.facts())
+            await abort(context, answered, service.facts())
         reply, component_ms = answered
         service.count_request()
         context.set_trailing_metadata(tuple({**service.facts(), **service.timing(component_ms)}.items()))
@@ -88,12 +88,13 @@ def _metadata_behaviour(service: Service) -> Behaviour:
         try:
             return metadata_to_proto(service.metadata).SerializeToString()
         except Exception as exc:  # noqa: BLE001 - as above: it becomes an answer
-            await _abort(context, _logged(exc, "metadata"), service.facts())
+            await abort(context, logged_grpc(exc, "metadata"), service.facts())
 
     return behave
 
 
-def _logged(error: Exception, hook: str) -> Failure:
+def logged_grpc(error: Exception, hook: str) -> Failure:
+    """The failure of whatever a call raised; with its traceback in the log where it is ours or the component's."""
     failure = failure_of(error)
     if failure.status_code >= 500:
         logger.error("gRPC %s: %s: %s", hook, failure.reason, failure.info, exc_info=error)
@@ -102,7 +103,7 @@ def _logged(error: Exception, hook: str) -> Failure:
     return failure
 
 
-async def _abort(context: Any, failure: Failure, facts: Mapping[str, str]) -> NoReturn:
+async def abort(context: Any, failure: Failure, facts: Mapping[str, str]) -> NoReturn:
     """End the call with the status, text and machine code of ``failure``."""
     details = grpc_details(failure.info)
     await context.abort(grpc_status(failure.status_code), details, ((REASON, failure.reason), *facts.items()))

@@ -24,6 +24,8 @@ from slipway.microservice.metadata import MetadataError, read_metadata
 from slipway.microservice.rest_app import component_app, metrics_app
 from slipway.microservice.service import ComponentThreads, Service
 from slipway.microservice.settings import SettingError, Settings, read_settings
+from slipway.microservice.v2_grpc import DESCRIPTORS, v2_handler
+from slipway.microservice.v2_grpc import SERVICE as V2_SERVICE
 from slipway.serving.lifecycle import Lifecycle
 from slipway.serving.podinfo import GRPC_MAX_MESSAGE_SIZE, AnnotationError, read_annotations, whole_number
 from slipway.serving.server import BindError, Grpc, Rest, Servers, run
@@ -139,7 +141,13 @@ async def _start(
     grpc_half = None
     if settings.grpc_port is not None:
         limit = whole_number(annotations, GRPC_MAX_MESSAGE_SIZE)
-        grpc_half = Grpc(component_handlers(service), service_names(), settings.grpc_port, limit or MAX_BODY_BYTES)
+        grpc_half = Grpc(
+            handlers=[*component_handlers(service), v2_handler(service)],
+            services=[*service_names(), V2_SERVICE],
+            port=settings.grpc_port,
+            max_message_bytes=limit or MAX_BODY_BYTES,
+            descriptors=DESCRIPTORS,
+        )
     return await Servers.start(
         rest=rest,
         grpc_half=grpc_half,

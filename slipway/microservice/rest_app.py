@@ -13,6 +13,7 @@ from slipway.microservice.calls import RestReply, call_passthrough, call_rest, p
 from slipway.microservice.openapi import openapi
 from slipway.microservice.requests import RestRequest
 from slipway.microservice.service import Service
+from slipway.microservice.v2_rest import add_v2_routes
 from slipway.serving.body import read_body
 from slipway.serving.errors import Failure, ServingError
 from slipway.serving.exposition import exposition
@@ -47,6 +48,7 @@ def component_app(service: Service, *, payload_passthrough: bool = False) -> web
             if takes_get:
                 app.router.add_get(path, handler, allow_head=False)
     _add_facts(app, service)
+    add_v2_routes(app, service)
     app.on_response_prepare.append(_marker(service))
     return app
 

@@ -22,6 +22,16 @@ MAX_DETAILS_BYTES = 4096
 """A gRPC status text as it travels: in a header, percent-encoded. Clients drop calls whose headers pass 8 KiB."""
 
 
+_GRPC_STATUSES = {
+    404: grpc.StatusCode.NOT_FOUND,
+    413: grpc.StatusCode.RESOURCE_EXHAUSTED,
+    429: grpc.StatusCode.RESOURCE_EXHAUSTED,
+    501: grpc.StatusCode.UNIMPLEMENTED,
+    503: grpc.StatusCode.UNAVAILABLE,
+    504: grpc.StatusCode.DEADLINE_EXCEEDED,
+}
+
+
 @dataclass(frozen=True)
 class Failure:
     """One error as a client sees it."""
@@ -64,15 +74,8 @@ def _token(reason: str) -> str:
 
 def grpc_status(status_code: int) -> grpc.StatusCode:
     """The gRPC status of an HTTP error status."""
-    if status_code in (413, 429):
-        return grpc.StatusCode.RESOURCE_EXHAUSTED
-    if status_code == 503:
-        return grpc.StatusCode.UNAVAILABLE
-    if status_code == 504:
-        return grpc.StatusCode.DEADLINE_EXCEEDED
-    if 400 <= status_code < 500:
-        return grpc.StatusCode.INVALID_ARGUMENT
-    return grpc.StatusCode.INTERNAL
+    fallback = grpc.StatusCode.INVALID_ARGUMENT if 400 <= status_code < 500 else grpc.StatusCode.INTERNAL
+    return _GRPC_STATUSES.get(status_code, fallback)
 
 
 def grpc_details(text: str) -> str:

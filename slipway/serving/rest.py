@@ -36,7 +36,7 @@ def application(
         except web.HTTPException as exc:
             response = _http_answer(exc, request, render_error)
         except Exception as exc:  # noqa: BLE001 - whatever a handler raises becomes an answer
-            response = error_response(_logged(exc, request), render_error)
+            response = error_response(logged_failure(exc, request), render_error)
         _add_cors(request, response, cors_origin, cors_headers)
         if lifecycle.is_draining:
             response.force_close()
@@ -57,7 +57,8 @@ def error_response(failure: Failure, render_error: RenderError) -> web.Response:
     )
 
 
-def _logged(error: Exception, request: web.Request) -> Failure:
+def logged_failure(error: Exception, request: web.Request) -> Failure:
+    """The failure of whatever a handler raised; with its traceback in the log where nobody meant it."""
     failure = failure_of(error)
     if isinstance(error, ServingError) or failure.status_code < 500:
         logger.debug("%s %s: %d %s: %s", request.method, request.path, *_fields(failure))

@@ -21,6 +21,8 @@ from slipway.microservice.metadata import MetadataError, read_metadata
 from slipway.microservice.rest_app import component_app, metrics_app
 from slipway.microservice.service import ComponentThreads, Service
 from slipway.microservice.settings import Identity
+from slipway.microservice.v2_grpc import DESCRIPTORS, v2_handler
+from slipway.microservice.v2_grpc import SERVICE as V2_SERVICE
 from slipway.serving.lifecycle import Lifecycle, Shutdown
 from slipway.serving.server import Grpc, Rest, Servers
 from tests.microservice.process import MicroserviceProcess
@@ -97,7 +99,12 @@ async def _start(
             Rest(component_app(service, payload_passthrough=payload_passthrough), 0),
             Rest(metrics_app(registry, "/prometheus", lifecycle=lifecycle), 0),
         ],
-        grpc_half=Grpc(component_handlers(service), service_names(), 0),
+        grpc_half=Grpc(
+            [*component_handlers(service), v2_handler(service)],
+            [*service_names(), V2_SERVICE],
+            0,
+            descriptors=DESCRIPTORS,
+        ),
         lifecycle=lifecycle,
         host=HOST,
         shutdown=Shutdown(0.1, 20),
