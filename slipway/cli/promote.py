@@ -9,8 +9,8 @@ from dataclasses import asdict
 import aiohttp
 import click
 
-from slipway.cli.registry import present_user, registry_address
-from slipway.registry import AliasMove, RegistryAddress, RegistryError, RegistryUnavailable, move_alias
+from slipway.cli.registry import registry_address
+from slipway.registry import AliasMove, RegistryAddress, RegistryError, RegistryUnavailable, move_alias, present_user
 
 FAILED, NOT_READY = 1, 3
 CHAMPION = "champion"

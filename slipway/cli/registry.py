@@ -1,15 +1,12 @@
-"""Which registry the commands talk to, and in whose name."""
+"""Which registry the commands talk to."""
 
 from __future__ import annotations
 
-import getpass
 import os
 
 from slipway.onebox.paths import Paths
 from slipway.onebox.services.credentials import load_model_credentials
 from slipway.registry import RegistryAddress
-
-HUB_USER = "JUPYTERHUB_USER"
 
 
 def registry_address() -> RegistryAddress | None:
@@ -22,11 +19,3 @@ def registry_address() -> RegistryAddress | None:
     if os.environ.get("MLFLOW_TRACKING_URI") or not paths.mlflow_env.exists():
         return RegistryAddress.from_env()
     return RegistryAddress.from_env(load_model_credentials(paths))
-
-
-def present_user() -> str:
-    """Whose name a record gets where none is given: the hub's user, else the login's."""
-    try:
-        return os.environ.get(HUB_USER) or getpass.getuser()
-    except (OSError, KeyError):  # no entry for this user id, and no variable that names one
-        return f"uid {os.getuid()}"

@@ -9,9 +9,9 @@ import click
 
 from slipway.cli.objects import NOT_READY, Failure, namespace_option, run
 from slipway.cli.promote import render_move
-from slipway.cli.registry import present_user, registry_address
+from slipway.cli.registry import registry_address
 from slipway.kube.client import Kube
-from slipway.registry import RegistryError
+from slipway.registry import RegistryError, present_user
 from slipway.release import ReleaseError, RollbackTimeout, RolledBack, roll_back
 
 

@@ -13,6 +13,7 @@ from mlflow.protos import databricks_pb2 as codes
 from slipway.client import errors as client
 from slipway.kube import errors as kube
 from slipway.registry import errors as registry
+from slipway.release import errors as release
 
 _CODES: tuple[tuple[type[Exception], int], ...] = (
     (kube.NotFound, codes.RESOURCE_DOES_NOT_EXIST),
@@ -27,7 +28,10 @@ _CODES: tuple[tuple[type[Exception], int], ...] = (
     (registry.ModelNotFound, codes.RESOURCE_DOES_NOT_EXIST),
     (registry.InvalidModelUri, codes.INVALID_PARAMETER_VALUE),
     (registry.RegistryRefused, codes.PERMISSION_DENIED),
+    (registry.InvalidMove, codes.INVALID_PARAMETER_VALUE),
     (registry.RegistryUnavailable, codes.TEMPORARILY_UNAVAILABLE),
+    (release.RollbackRefused, codes.INVALID_STATE),
+    (release.RollbackTimeout, codes.DEADLINE_EXCEEDED),
     (client.InvalidAddress, codes.INVALID_PARAMETER_VALUE),
     (client.InvalidPhoto, codes.INVALID_PARAMETER_VALUE),
     (client.Unreachable, codes.TEMPORARILY_UNAVAILABLE),
@@ -68,7 +72,7 @@ def as_mlflow_errors(subject: str) -> Iterator[None]:
     """Failures of the cluster, the registry and the deployment, each with ``subject`` before its sentence."""
     try:
         yield
-    except (kube.KubeError, registry.RegistryError, client.ClientError) as error:
+    except (kube.KubeError, registry.RegistryError, release.ReleaseError, client.ClientError) as error:
         raise DeploymentError(f"{subject}: {_sentence(error)}", code_of(error)) from error
 
 

@@ -17,7 +17,8 @@ Examples:
   mlflow deployments create -t slipway --name yolo -m models:/yolov3@champion
   mlflow deployments update -t slipway --name yolo -m models:/yolov3@challenger -C traffic=10
   mlflow deployments update -t slipway --name yolo -C traffic=50
-  mlflow deployments update -t slipway --name yolo -C promote=true
+  mlflow deployments update -t slipway --name yolo -C promote=true -C why="finds more"
+  mlflow deployments update -t slipway --name yolo -C rollback=true -C why="too many boxes"
   mlflow deployments delete -t slipway --name yolo -C predictor=canary
   mlflow deployments predict -t slipway --name yolo -I photos.json
 

@@ -32,6 +32,7 @@ from slipway.mlflow_deployments.predictors import (
     with_traffic,
     without,
 )
+from slipway.mlflow_deployments.release import move_followed_alias, plan_promotion, roll_deployment_back
 from slipway.mlflow_deployments.settings import DeploySettings, gateway, parse_config
 from slipway.mlflow_deployments.wait import wait_available
 
@@ -67,7 +68,7 @@ class SlipwayDeploymentClient(BaseDeploymentClient):
     ) -> dict[str, Any]:
         """Serve a registered model under a new name; returns when it is Available, unless ``wait`` is false."""
         settings = parse_config(config, endpoint=endpoint)
-        for key in ("traffic", "promote"):
+        for key in ("traffic", "promote", "rollback"):
             if getattr(settings, key):
                 raise invalid(f"-C {key} belongs to update: a canary needs something that it stands beside")
         with as_mlflow_errors(name):
@@ -83,9 +84,14 @@ class SlipwayDeploymentClient(BaseDeploymentClient):
         config: Mapping[str, Any] | None = None,
         endpoint: str | None = None,
     ) -> dict[str, Any]:
-        """Another model, a canary (``traffic`` with a model), another split (``traffic`` alone), or ``promote``."""
+        """Another model, a canary (``traffic`` with a model), another split (``traffic`` alone), ``promote`` or ``rollback``."""
         settings = parse_config(config, endpoint=endpoint)
+        _check_update(model_uri, settings)
         with as_mlflow_errors(name):
+            if settings.rollback:
+                return {**self._run(lambda kube: _roll_back(kube, name, settings)), "flavor": FLAVOR}
+            if settings.promote:
+                return {**self._run(lambda kube: _promote(kube, name, settings)), "flavor": FLAVOR}
             edit = _edit(model_uri, settings, flavor=flavor)
             return {**self._run(lambda kube: _update(kube, name, edit, settings)), "flavor": FLAVOR}
 
@@ -151,13 +157,20 @@ def target_help() -> str:
     return HELP
 
 
+def _check_update(model_uri: str | None, settings: DeploySettings) -> None:
+    """Refuse what cannot be done at the same time. Raises DeploymentError."""
+    if not (settings.promote or settings.rollback):
+        if settings.why:
+            raise invalid("-C why is recorded with -C promote=true or -C rollback=true")
+        return
+    if (settings.promote and settings.rollback) or model_uri or settings.traffic is not None or not settings.wait:
+        word = "promote" if settings.promote else "rollback"
+        raise invalid(f"-C {word}=true goes alone: without -m, -C traffic and -C wait=false")
+
+
 def _edit(model_uri: str | None, settings: DeploySettings, *, flavor: str | None) -> Edit:
     """What an update means; the registry is asked here, before anything is read or written."""
     canary = settings.predictor or CANARY
-    if settings.promote:
-        if model_uri or settings.traffic is not None or not settings.wait:
-            raise invalid("-C promote=true goes alone: without -m, -C traffic and -C wait=false")
-        return lambda before: promotion(before, canary)
     model = find_model(model_uri, settings, flavor=flavor) if model_uri else None
     percent = settings.traffic
     if percent is None:
@@ -179,7 +192,8 @@ async def _create(kube: Kube, name: str, spec: Json, settings: DeploySettings) -
     try:
         await kube.get(SELDON_DEPLOYMENT, name, namespace=namespace)
     except NotFound:
-        return await _apply(kube, seldon_deployment(name, namespace, spec), settings)
+        made = await _apply(kube, seldon_deployment(name, namespace, spec), settings)
+        return describe(made, gateway=gateway())
     sentence = f"{name}: there is one in namespace {namespace} already: `mlflow deployments update` changes it"
     raise DeploymentError(sentence, codes.RESOURCE_ALREADY_EXISTS)
 
@@ -189,13 +203,32 @@ async def _update(kube: Kube, name: str, edit: Edit, settings: DeploySettings) -
     found = await kube.get(SELDON_DEPLOYMENT, name, namespace=namespace)
     for predictors in edit(found["spec"]["predictors"]):
         spec = {**found["spec"], "predictors": list(predictors)}
-        version = found["metadata"]["resourceVersion"]
-        answer = await _apply(kube, seldon_deployment(name, namespace, spec, resource_version=version), settings)
-        found = await kube.get(SELDON_DEPLOYMENT, name, namespace=namespace)
-    return answer
+        version, generation = found["metadata"]["resourceVersion"], int(found["metadata"]["generation"])
+        obj = seldon_deployment(name, namespace, spec, resource_version=version)
+        found = await _apply(kube, obj, settings)
+        if settings.wait and int(found["metadata"]["generation"]) > generation + 1:
+            raise DeploymentError(f"{name}: edited by somebody else meanwhile: look, then say it again", codes.ABORTED)
+    return describe(found, gateway=gateway())
 
 
-async def _apply(kube: Kube, obj: Json, settings: DeploySettings) -> dict[str, Any]:
+async def _promote(kube: Kube, name: str, settings: DeploySettings) -> dict[str, Any]:
+    """Where the alias of the main predictor is followed, it is moved; else the canary's model is written into it."""
+    namespace, canary = settings.namespace or kube.access.namespace, settings.predictor or CANARY
+    planned = plan_promotion(await kube.get(SELDON_DEPLOYMENT, name, namespace=namespace), canary)
+    if planned is None:
+        return await _update(kube, name, lambda before: promotion(before, canary), settings)
+    await move_followed_alias(kube, name, planned, namespace=namespace, settings=settings, progress=_say)
+    return await _update(kube, name, lambda before: [without(before, canary)], settings)
+
+
+async def _roll_back(kube: Kube, name: str, settings: DeploySettings) -> dict[str, Any]:
+    namespace = settings.namespace or kube.access.namespace
+    await roll_deployment_back(kube, name, namespace=namespace, settings=settings, progress=_say)
+    return await _get(kube, name, namespace)
+
+
+async def _apply(kube: Kube, obj: Json, settings: DeploySettings) -> Json:
+    """The object as it is after the wait."""
     name, namespace = obj["metadata"]["name"], obj["metadata"]["namespace"]
     applied = await kube.apply(obj, field_manager=FIELD_MANAGER, force=settings.force)
     if settings.wait:
@@ -207,7 +240,7 @@ async def _apply(kube: Kube, obj: Json, settings: DeploySettings) -> dict[str, A
             timeout_s=settings.timeout_s,
             progress=_say,
         )
-    return await _get(kube, name, namespace)
+    return await kube.get(SELDON_DEPLOYMENT, name, namespace=namespace)
 
 
 async def _delete(kube: Kube, name: str, settings: DeploySettings) -> None:

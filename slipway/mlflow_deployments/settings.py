@@ -76,7 +76,13 @@ def _size(value: Any) -> str:
 KEYS: Mapping[str, Key] = {
     "namespace": Key("a name", "Where the SeldonDeployment is; default the context's own.", _text),
     "traffic": Key("0 to 100", "update: percent for the predictor `canary`, which -m adds.", _whole(0, 100)),
-    "promote": Key("true", "update: the canary's model goes to `stable`, then the canary goes.", _flag),
+    "promote": Key(
+        "true", "update: the canary's model goes to `stable`, by its alias if followed; the canary goes.", _flag
+    ),
+    "rollback": Key(
+        "true", "update: what follows an alias serves the version before, and the alias moves back.", _flag
+    ),
+    "why": Key("a sentence", "The reason of promote or rollback, for those who read the history.", _text),
     "predictor": Key("a name", "update: the one to change; delete: remove only this one.", _text),
     "follow": Key("true, false", "Roll out by itself when the alias in -m moves.", _flag),
     "replicas": Key(f"1 to {MAX_REPLICAS}", "Pods of each predictor; default 1.", _whole(1, MAX_REPLICAS)),
@@ -102,6 +108,8 @@ class DeploySettings:
     namespace: str | None = None
     traffic: int | None = None
     promote: bool = False
+    rollback: bool = False
+    why: str = ""
     predictor: str | None = None
     follow: bool | None = None
     replicas: int | None = None

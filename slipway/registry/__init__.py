@@ -1,6 +1,7 @@
 """Names of models → one version with its digest and place; where aliases point, and moving them."""
 
 from slipway.registry.aliases import ALIAS_TAG, AliasMove, Pointer, check_author, move_alias, read_aliases
+from slipway.registry.author import present_user
 from slipway.registry.errors import (
     InvalidModelUri,
     InvalidMove,
@@ -31,6 +32,7 @@ __all__ = [
     "is_model_reference",
     "move_alias",
     "parse_model_reference",
+    "present_user",
     "read_aliases",
     "resolve",
 ]

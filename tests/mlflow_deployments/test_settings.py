@@ -42,7 +42,7 @@ def test_texts_of_the_command_line_and_python_values_mean_the_same() -> None:
         ("traffic", "ten"), ("traffic", "101"), ("traffic", -1), ("traffic", 1.5), ("traffic", True), ("traffic", "nan"),
         ("replicas", 0), ("wait", "yes"), ("wait", 1), ("confidence", "inf"), ("confidence", "nan"), ("iou", 2),
         ("input", "416"), ("input", "0x416"), ("engine", "tensorrt"), ("namespace", ""), ("namespace", 7),
-        ("timeout_s", 0), ("tag", None), ("promote", "soon"),
+        ("timeout_s", 0), ("tag", None), ("promote", "soon"), ("rollback", 1), ("why", ""),
     ],
 )  # fmt: skip
 def test_value_that_makes_no_sense_names_key_and_what_is_expected(name: str, value: Any) -> None:
