@@ -17,14 +17,20 @@ from tests.e2e import guest
 from tests.e2e.hub import Hub
 from tests.e2e.platform import Platform
 
+MADE = "slipway-e2e-"
 LAST = ("test_recovery.py", "test_secrets.py", "test_down.py")
 """These kill, search and stop what the others use, in this order."""
+
+TEST_TIMEOUT_S = 900
+"""Of one test with what it is the first to need: the platform with its demo takes minutes to come up on a busy machine."""
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     mine = [item for item in items if Path(__file__).parent in item.path.parents]
     for item in mine:
         item.add_marker(pytest.mark.e2e)
+        if item.get_closest_marker("timeout") is None:
+            item.add_marker(pytest.mark.timeout(TEST_TIMEOUT_S))
     order = {id(item): LAST.index(item.path.name) + 1 for item in mine if item.path.name in LAST}
     items.sort(key=lambda item: order.get(id(item), 0))  # stable: all others stay where they are
 
@@ -40,15 +46,16 @@ def platform(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Platform]:
         yield platform
     finally:
         platform.down()
-        if os.getuid() == 0:
-            shutil.rmtree(platform.home.parent)
+        above = platform.home.parent
+        if above.parent == SOCKETS and above.name.startswith(MADE):  # home_for's own, and nobody else's folder
+            shutil.rmtree(above)
 
 
 def home_for(factory: pytest.TempPathFactory) -> Path:
     """A folder for a platform. As root the hub's users must be able to pass what is above it, and pytest's are closed."""
     if os.getuid() != 0:
         return factory.mktemp("home")
-    above = Path(tempfile.mkdtemp(prefix="slipway-e2e-", dir=SOCKETS))
+    above = Path(tempfile.mkdtemp(prefix=MADE, dir=SOCKETS))
     above.chmod(0o711)
     home = above / "home"
     home.mkdir()
