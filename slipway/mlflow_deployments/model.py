@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import os
 from typing import Any
 
 import aiohttp
+from mlflow.protos import databricks_pb2 as codes
 
 from slipway.client.bridge import run
-from slipway.mlflow_deployments.errors import invalid
+from slipway.mlflow_deployments.errors import DeploymentError, invalid
 from slipway.mlflow_deployments.predictors import Model
+from slipway.mlflow_deployments.release import registry_address
 from slipway.mlflow_deployments.settings import DeploySettings
 from slipway.registry import RegistryAddress, is_model_reference, parse_model_reference, resolve
 
@@ -39,21 +40,25 @@ def find_model(uri: str, settings: DeploySettings, *, flavor: str | None = None)
 
 
 def _flavors(uri: str) -> dict[str, Any]:
-    """The flavours in the version's MLmodel file."""
-    from mlflow import get_tracking_uri
+    """The flavours in the version's MLmodel file, which lies in S3."""
+    from botocore.exceptions import BotoCoreError, ClientError
+    from mlflow.exceptions import MlflowException
     from mlflow.models import get_model_info
 
-    address = get_tracking_uri()
-    if address.startswith(("http://", "https://")):  # MLflow's own client would try a silent server for minutes
-        run(_resolve(uri, RegistryAddress.from_env({**os.environ, "MLFLOW_TRACKING_URI": address})))
-    flavors: dict[str, Any] = get_model_info(uri).flavors
+    run(_check(uri, registry_address()))  # without an address MLflow would make a database of its own in this folder
+    try:
+        flavors: dict[str, Any] = get_model_info(uri).flavors
+    except MlflowException as exc:
+        raise DeploymentError(f"{uri}: {exc.message}", codes.ErrorCode.Value(exc.error_code)) from exc
+    except (BotoCoreError, ClientError) as exc:
+        raise DeploymentError(f"{uri}: S3: {exc}", codes.TEMPORARILY_UNAVAILABLE) from exc
     return flavors
 
 
-async def _resolve(uri: str, registry: RegistryAddress | None) -> None:
-    if registry is not None:
-        async with aiohttp.ClientSession() as session:
-            await resolve(uri, registry=registry, session=session)
+async def _check(uri: str, registry: RegistryAddress) -> None:
+    """That the registry answers and knows the version, in seconds: MLflow's own client tries a silent one for minutes."""
+    async with aiohttp.ClientSession() as session:
+        await resolve(uri, registry=registry, session=session)
 
 
 def _input(flavors: dict[str, Any], uri: str) -> str:
