@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import time
 from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
@@ -22,7 +23,7 @@ from slipway.client.errors import (
 )
 from slipway.client.forms import photo_message
 from slipway.client.reply import Reply, read_reply
-from slipway.client.retry import parse_retry_after
+from slipway.client.retry import SECONDS, parse_retry_after
 from slipway.client.settings import CONNECT_TIMEOUT_S, MAX_REPLY_BYTES, Settings
 from slipway.contract import headers
 from slipway.contract.limits import MAX_BODY_BYTES
@@ -151,7 +152,7 @@ def _answer_error(code: grpc.StatusCode, details: str, said: Mapping[str, str]) 
 def retry_after_s(said: Mapping[str, str]) -> float | None:
     """The server's wish: gRPC's own (milliseconds, below 0: do not), or the header as the gateway passes it on."""
     pushback = said.get(PUSHBACK_MS, "")
-    if pushback.lstrip("-").isdigit():
+    if re.fullmatch(f"-?{SECONDS}", pushback):
         return int(pushback) / 1000 if int(pushback) >= 0 else None
     return parse_retry_after(said.get("retry-after"))
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import email.utils
+import re
 import time
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
@@ -14,6 +15,7 @@ from slipway.client.settings import MAX_RETRY_AFTER_S
 from slipway.kube.reflector import backoff_s
 
 T = TypeVar("T")
+SECONDS = "[0-9]{1,9}"
 Attempt = Callable[[float], Awaitable[T]]
 """Given the seconds that are left."""
 
@@ -52,11 +54,11 @@ def parse_retry_after(text: str | None) -> float | None:
     """Seconds, or an HTTP date (RFC 9110, 10.2.3); None where there is none or it cannot be read."""
     if not text:
         return None
-    if text.strip().isdigit():
+    if re.fullmatch(SECONDS, text.strip()):
         return float(text)
     try:
         at = email.utils.parsedate_to_datetime(text)
-    except ValueError:
+    except (ValueError, OverflowError):
         return None
     if at.tzinfo is None:
         return None

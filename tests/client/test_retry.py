@@ -61,6 +61,9 @@ def test_last_attempt_is_the_last() -> None:
         ("-1", None),
         ("Wed, 21 Oct 2015 07:28:00 GMT", 0.0),
         ("1.5", None),
+        ("²", None),
+        ("Wed, 21 Oct 99999999999999999999 07:28:00 GMT", None),
+        ("9" * 5000, None),
     ],
 )
 def test_retry_after_is_read(text: str | None, seconds: float | None) -> None:
@@ -86,6 +89,8 @@ def test_any_retry_after_is_seconds_or_nothing(text: str) -> None:
         ({"grpc-retry-pushback-ms": "1500"}, 1.5),
         ({"grpc-retry-pushback-ms": "-1", "retry-after": "3"}, None),
         ({"retry-after": "3"}, 3.0),
+        ({"grpc-retry-pushback-ms": "³", "retry-after": "3"}, 3.0),
+        ({"grpc-retry-pushback-ms": "9" * 5000}, None),
         ({}, None),
     ],
 )
