@@ -1,0 +1,87 @@
+"""Notebooks are committed without outputs, are short, and import nothing that a hub user's environment lacks."""
+
+from __future__ import annotations
+
+import itertools
+import re
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+
+from tests.data import REPOSITORY
+from tests.notebooks.books import PATHS, Import, defined_names, imports, load_cells, own_file, sources
+
+PROFILES = sorted((REPOSITORY / "images").glob("notebook-*/image.yaml"))
+DISTRIBUTIONS = {"cv2": "opencv-python-headless", "IPython": "ipython"}
+"""Of what is imported by another name than it is installed by."""
+MAX_CELL_LINES = 32
+DAY = ["01-train.ipynb", "02-register.ipynb", "03-deploy.ipynb", "04-canary.ipynb"]
+
+
+def test_the_days_notebooks_are_there_in_their_order() -> None:
+    assert [path.name for path in PATHS] == DAY
+    for path, following in itertools.pairwise(PATHS):
+        assert following.name in sources(path, "markdown")[-1], f"{path.name} does not lead to {following.name}"
+
+
+@pytest.mark.parametrize("path", PATHS, ids=lambda path: path.name)
+def test_notebook_carries_no_outputs(path: Path) -> None:
+    for number, cell in enumerate(load_cells(path)):
+        if cell["cell_type"] == "code":
+            assert (cell["outputs"], cell["execution_count"]) == ([], None), f"{path.name}: cell {number} was run"
+        assert cell["metadata"] == {}, f"{path.name}: cell {number}"
+
+
+@pytest.mark.parametrize("path", PATHS, ids=lambda path: path.name)
+def test_notebook_explains_each_step_and_keeps_it_short(path: Path) -> None:
+    kinds = [cell["cell_type"] for cell in load_cells(path)]
+    assert kinds[0] == "markdown"
+    assert not [pair for pair in itertools.pairwise(kinds) if pair == ("code", "code")], "code unexplained"
+    lengths = [len(code.splitlines()) for code in sources(path, "code")]
+    assert max(lengths) <= MAX_CELL_LINES
+
+
+def locked(image: Path) -> set[str]:
+    """Distributions of a notebook image: of its lock file, and those that pip adds."""
+    spec = yaml.safe_load(image.read_text())
+    lock = (image.parent / spec["requirements"]).read_text()
+    return set(re.findall(r"^([\w.-]+)==", lock, re.MULTILINE)) | {one.partition("==")[0] for one in spec["unhashed"]}
+
+
+@pytest.mark.parametrize("image", PROFILES, ids=lambda path: path.parent.name)
+@pytest.mark.parametrize("path", PATHS, ids=lambda path: path.name)
+def test_every_import_resolves_in_the_image_of_every_profile(path: Path, image: Path) -> None:
+    packages, installed = yaml.safe_load(image.read_text())["packages"], locked(image)
+    missing = [
+        found for code in sources(path, "code") for found in imports(code) if not _is_there(found, packages, installed)
+    ]
+    assert missing == []
+
+
+def _is_there(found: Import, packages: list[str], installed: set[str]) -> bool:
+    if found.top not in packages:
+        return found.top in sys.stdlib_module_names or DISTRIBUTIONS.get(found.top, found.top) in installed
+    file = own_file(found.module)
+    if file is None:
+        return False
+    return not found.name or found.name in defined_names(file) or own_file(f"{found.module}.{found.name}") is not None
+
+
+@pytest.mark.parametrize(
+    ("found", "expected"),
+    [
+        (Import("os"), True),
+        (Import("cv2"), True),
+        (Import("slipway.client", "Client"), True),
+        (Import("model_wrappers", "mlflow_darknet"), True),
+        (Import("models.shapes.draw", "CLASSES"), True),
+        (Import("slipway.client", "Cleint"), False),
+        (Import("slipway.clients", "Client"), False),
+        (Import("tests.data", "REPOSITORY"), False),
+        (Import("tensorflow"), False),
+    ],
+)
+def test_import_check_tells_what_is_there_from_what_is_not(found: Import, expected: bool) -> None:
+    assert _is_there(found, ["model_wrappers", "models", "slipway"], {"opencv-python-headless"}) is expected
