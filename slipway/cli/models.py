@@ -13,9 +13,10 @@ from urllib.parse import urlsplit
 
 import click
 
-from slipway.cli.promote import promote
+from slipway.cli.promote import point_alias, promote, render_move
 from slipway.onebox.paths import Paths
 from slipway.onebox.services.credentials import load_model_credentials
+from slipway.registry import present_user
 
 if TYPE_CHECKING:
     from model_wrappers.darknet import NetworkSummary
@@ -295,18 +296,13 @@ def show(name: str, as_json: bool) -> None:
 @click.argument("alias")
 @click.argument("version")
 def alias(name: str, alias: str, version: str) -> None:
-    """Point ALIAS of NAME at VERSION.
+    """Point ALIAS of NAME at VERSION: `slipway model promote` without a reason.
 
     \b
     Example:
       slipway model alias yolo champion 3
     """  # noqa: D301  - click reads the backspace character
-    from model_wrappers import mlflow_darknet
-
-    _client()
-    with _registry_errors(name):
-        before = mlflow_darknet.set_alias(name, alias, version)
-    click.echo(f"models:/{name}@{alias}  {before or 'none'} → {version}")
+    click.echo(render_move(point_alias(name, alias, version, who=present_user())))
 
 
 @model_command.command()

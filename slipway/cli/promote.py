@@ -46,16 +46,21 @@ def promote(name: str, version: str, alias: str, why: str, who: str | None, *, a
       slipway model promote yolo 3
       slipway model promote yolo 3 --alias challenger --why "mAP 0.91, was 0.88"
     """  # noqa: D301  - click reads the backspace character
+    move = point_alias(name, alias, version, who=who or present_user(), why=why)
+    click.echo(json.dumps(asdict(move)) if as_json else render_move(move))
+
+
+def point_alias(name: str, alias: str, version: str, *, who: str, why: str = "") -> AliasMove:
+    """Move the alias in the registry that the command line knows; every failure is one line for the user."""
     registry = registry_address()
     if registry is None:
         raise RegistryAway("no registry is known: `slipway up` starts one, MLFLOW_TRACKING_URI names another")
     try:
-        move = asyncio.run(_move(registry, name, alias, version, who=who or present_user(), why=why))
+        return asyncio.run(_move(registry, name, alias, version, who=who, why=why))
     except RegistryUnavailable as exc:
         raise RegistryAway(f"{exc}: is it up? `slipway status` tells") from exc
     except RegistryError as exc:
         raise PromotionFailed(str(exc)) from exc
-    click.echo(json.dumps(asdict(move)) if as_json else render_move(move))
 
 
 async def _move(registry: RegistryAddress, name: str, alias: str, version: str, *, who: str, why: str) -> AliasMove:

@@ -52,6 +52,7 @@ async def test_promote_and_rollback_say_what_they_change_and_in_whose_name(platf
     await serve(platform, "1")
     line = said(await slipway("model", "promote", "shapes", "2", "--why", "mAP 0.91"))
     assert line == "models:/shapes@champion  1 → 2  by ann: mAP 0.91"
+    assert said(await slipway("model", "alias", "shapes", "next", "2")) == "models:/shapes@next  none → 2  by ann"
     await serve(platform, "2")
     plan, switched, moved = said(await slipway("rollback", "iris", "--why", "too many boxes")).splitlines()
     assert plan.startswith("main: clf: models:/shapes@champion version 2 sha256:222222222222 → version 1 sha256:1111")
