@@ -14,72 +14,72 @@ import numpy as np
 import numpy.typing as npt
 
 from model_wrappers.darknet.boxes import Centres
+from model_wrappers.darknet.candidates import Array, Candidates, Places, collect
 from model_wrappers.darknet.layers import Head, Region, Yolo
 from model_wrappers.darknet.letterbox import Size
 
-MAX_CANDIDATES = 4096  # boxes that reach NMS, best objectness first
-MAX_PAIRS = 8192  # pairs of box and class that reach it, most probable first; together they bound its time
-MAX_EXTENT = 1e15  # of a centre or side, in pictures: a larger one is no box, and its area overflows Darknet's float32
 _MARGIN = 1e-3  # logits just below the threshold are still looked at: the exact comparison comes after
 
-Array = npt.NDArray[np.float64]
 
+class _Passing(NamedTuple):
+    """A head's K cells that can hold a box; ``cells`` is the whole output [anchors, 5 + classes, rows, columns]."""
 
-class Candidates(NamedTuple):
-    """K boxes before NMS; ``probabilities`` [K, classes] is 0 where it does not exceed the confidence."""
-
+    head: Head
+    cells: npt.NDArray[np.float32]
+    anchor: Places
+    row: Places
+    column: Places
     centres: Centres
     objectness: Array
-    probabilities: Array
+
+    def scores(self, which: Places) -> Array:
+        """Probabilities [len(which), classes] of some of the K."""
+        logits = self.cells[self.anchor[which], 5:, self.row[which], self.column[which]].astype(np.float64)
+        return _float32(self.objectness[which, None] * _float32(_classes(self.head, logits)))
 
 
 def decode(
     heads: Sequence[Head], outputs: Sequence[npt.NDArray[np.float32]], net: Size, confidence: float
 ) -> Candidates:
     """All heads' raw outputs [channels, rows, columns] → candidates relative to the network's input."""
-    parts = [_decode_head(head, output, net, confidence) for head, output in zip(heads, outputs, strict=True)]
-    joined = Candidates(*(np.concatenate(arrays) for arrays in zip(*parts, strict=True)))
-    usable = (np.abs(joined.centres) < MAX_EXTENT).all(axis=1) & joined.probabilities.any(axis=1)
-    return best(Candidates(*(array[usable] for array in joined)))
+    parts = [_passing(head, output, net, confidence) for head, output in zip(heads, outputs, strict=True)]
+    starts = np.cumsum([0, *(len(part.objectness) for part in parts)])
+    classes = heads[0].classes
+
+    def scores(places: Places) -> Array:
+        found = np.empty((len(places), classes))
+        for part, start, end in zip(parts, starts[:-1], starts[1:], strict=True):
+            mine = (start <= places) & (places < end)
+            found[mine] = part.scores(places[mine] - start)
+        return found
+
+    centres = np.concatenate([part.centres for part in parts])
+    objectness = np.concatenate([part.objectness for part in parts])
+    return collect(centres, objectness, scores, classes=classes, confidence=confidence)
 
 
-def best(candidates: Candidates, *, boxes: int = MAX_CANDIDATES, pairs: int = MAX_PAIRS) -> Candidates:
-    """The ``boxes`` candidates with the highest objectness, in their old order, and of those the ``pairs`` best classes."""
-    if len(candidates.objectness) > boxes:
-        kept = np.sort(np.argsort(-candidates.objectness, kind="stable")[:boxes])
-        candidates = Candidates(*(array[kept] for array in candidates))
-    probabilities = candidates.probabilities
-    if np.count_nonzero(probabilities) > pairs:
-        weakest = np.argsort(-probabilities, axis=None, kind="stable")[pairs:]
-        probabilities = probabilities.copy()
-        probabilities.flat[weakest] = 0
-    return candidates._replace(probabilities=probabilities)
-
-
-def _decode_head(head: Head, output: npt.NDArray[np.float32], net: Size, confidence: float) -> Candidates:
+def _passing(head: Head, output: npt.NDArray[np.float32], net: Size, confidence: float) -> _Passing:
     _, rows, columns = output.shape
     cells = output.reshape(len(head.anchors), 5 + head.classes, rows, columns)
     anchor, row, column = np.nonzero(cells[:, 4] > _logit(confidence) - _MARGIN)
-    values = cells[anchor, :, row, column].astype(np.float64)  # [K, 5 + classes]
-    objectness = _float32(_logistic(values[:, 4]))
-    probabilities = _float32(objectness[:, None] * _float32(_classes(head, values[:, 5:])))
-    probabilities[~(probabilities > confidence)] = 0
+    values = cells[anchor, :5, row, column].astype(np.float64)  # [K, 5]
     place, grid = np.stack([column, row], axis=1), np.array([columns, rows])
-    return Candidates(_centres(head, values, place, anchor, grid, net), objectness, probabilities)
+    centres = _centres(head, values, place, anchor, grid, net)
+    return _Passing(head, cells, anchor, row, column, centres, _float32(_logistic(values[:, 4])))
 
 
 def _centres(
     head: Head,
     values: Array,
-    place: npt.NDArray[np.intp],
-    anchor: npt.NDArray[np.intp],
+    place: Places,
+    anchor: Places,
     grid: npt.NDArray[np.int_],
     net: Size,
 ) -> Centres:
     stretch = head.scale_x_y if isinstance(head, Yolo) else 1.0
     middle = (place + _logistic(values[:, :2]) * stretch - (stretch - 1) / 2) / grid
     unit = np.array(net) if isinstance(head, Yolo) else grid  # what the anchors are measured in
-    with np.errstate(over="ignore"):  # such a side is dropped by the caller
+    with np.errstate(over="ignore"):  # such a box is dropped by the caller
         sides = np.exp(values[:, 2:4]) * np.array(head.anchors)[anchor] / unit
     return np.concatenate([middle, sides], axis=1)
 

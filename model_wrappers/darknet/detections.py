@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from model_wrappers.darknet.boxes import Box, Detection, to_corners, to_photo
-from model_wrappers.darknet.decode import Candidates
+from model_wrappers.darknet.candidates import Candidates
 from model_wrappers.darknet.letterbox import Size
 from model_wrappers.darknet.nms import Nms, suppress
 

@@ -2,46 +2,44 @@
 
 from __future__ import annotations
 
-from typing import Literal, NamedTuple, get_args
+from typing import Literal, get_args
 
 import numpy as np
 import numpy.typing as npt
 
 from model_wrappers.darknet.boxes import Centres, iou
-from model_wrappers.darknet.decode import Candidates
+from model_wrappers.darknet.candidates import Candidates, Pairs, Places
 
 Nms = Literal["sort", "obj"]
 BLOCK = 64  # boxes whose overlaps with all worse ones are held at a time: 2 MiB beside 4,096
 NMS_KINDS: tuple[Nms, ...] = get_args(Nms)
 
 
-class Kept(NamedTuple):
-    """Pairs of box and class that survive, most probable first."""
+def suppress(candidates: Candidates, *, threshold: float, kind: Nms) -> Pairs:
+    """The pairs that survive, most probable first: boxes that overlap a better one by more than ``threshold`` (IoU) go.
 
-    box: npt.NDArray[np.intp]
-    class_id: npt.NDArray[np.intp]
-    confidence: npt.NDArray[np.float64]
-
-
-def suppress(candidates: Candidates, *, threshold: float, kind: Nms) -> Kept:
-    """Drop boxes that overlap a better one by more than ``threshold`` (IoU); one box may stay with several classes."""
-    centres, objectness, probabilities = candidates
-    stays = np.zeros(probabilities.shape, bool)
+    One box may stay with several classes.
+    """
+    centres, objectness, pairs = candidates
     if kind == "obj":
-        stays[_greedy(centres, objectness, threshold)] = True
+        stays = np.isin(pairs.box, _greedy(centres, objectness, threshold))
     else:
-        for class_id in np.flatnonzero(probabilities.any(axis=0)):
-            rivals = np.flatnonzero(probabilities[:, class_id])
-            stays[rivals[_greedy(centres[rivals], probabilities[rivals, class_id], threshold)], class_id] = True
-    box, classes = np.nonzero(stays & (probabilities > 0))
-    confidence = probabilities[box, classes]
-    order = np.argsort(-confidence, kind="stable")
-    return Kept(box[order], classes[order], confidence[order])
+        stays = np.zeros(len(pairs.box), bool)
+        for rivals in _by_class(pairs.class_id):
+            stays[rivals[_greedy(centres[pairs.box[rivals]], pairs.confidence[rivals], threshold)]] = True
+    left = pairs.where(stays)
+    return left.where(np.argsort(-left.confidence, kind="stable"))
 
 
-def _greedy(centres: Centres, scores: npt.NDArray[np.float64], threshold: float) -> npt.NDArray[np.intp]:
+def _by_class(class_id: Places) -> list[Places]:
+    """Places of the pairs of each class, in their order."""
+    order = np.argsort(class_id, kind="stable")
+    return np.split(order, np.flatnonzero(np.diff(class_id[order])) + 1)
+
+
+def _greedy(centres: Centres, scores: npt.NDArray[np.float64], threshold: float) -> Places:
     """Best score first. A block's overlaps are computed at once: a call per box would cost more than the numbers."""
-    order: npt.NDArray[np.intp] = np.argsort(-scores, kind="stable")
+    order: Places = np.argsort(-scores, kind="stable")
     kept = []
     while order.size:
         block = order[:BLOCK]

@@ -3,33 +3,43 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
-from model_wrappers.darknet.decode import MAX_CANDIDATES, MAX_EXTENT, Candidates, best
+from model_wrappers.darknet.boxes import Centres
+from model_wrappers.darknet.candidates import MAX_CANDIDATES, Array, Candidates, Places, Scores, collect
 from model_wrappers.darknet.letterbox import Size
 from model_wrappers.darknet.shapes import BOX_ENTRIES
 from model_wrappers.exported.layout import Layout
 
 MAX_SCORE = 1.001  # what rounding makes of 1; more is no share: the export lacks its sigmoid or softmax
 
-Array = npt.NDArray[np.float64]
 Tensor = npt.NDArray[np.generic]
-Places = npt.NDArray[np.intp]
+
+
+class _Boxes(NamedTuple):
+    """K boxes that can pass; ``scores`` gives the [n, classes] of n of them."""
+
+    centres: Centres
+    objectness: Array
+    scores: Scores
 
 
 def decode(layout: Layout, outputs: Mapping[str, object], net: Size, classes: int, confidence: float) -> Candidates:
     """``outputs`` by name. Raises ``ValueError`` naming the shape that the family has and the one that was found."""
     read = _ssd if layout.family == "ssd" else _yolo
     found = read(layout, outputs, net, classes, confidence)
-    scores = np.where(found.probabilities > confidence, np.minimum(found.probabilities, 1), 0)
-    boxes = (np.abs(found.centres) < MAX_EXTENT).all(axis=1) & (found.centres[:, 2:] > 0).all(axis=1)
-    usable = boxes & scores.any(axis=1)
-    return best(Candidates(found.centres[usable], found.objectness[usable], scores[usable]))
+    boxes = np.flatnonzero((found.centres[:, 2:] > 0).all(axis=1))
+
+    def scores(places: Places) -> Array:
+        return np.minimum(found.scores(boxes[places]), 1)
+
+    return collect(found.centres[boxes], found.objectness[boxes], scores, classes=classes, confidence=confidence)
 
 
-def _yolo(layout: Layout, outputs: Mapping[str, object], net: Size, classes: int, confidence: float) -> Candidates:
+def _yolo(layout: Layout, outputs: Mapping[str, object], net: Size, classes: int, confidence: float) -> _Boxes:
     name = next(iter(outputs))
     raw, is_v5 = _tensor(outputs, name), layout.family == "yolov5"
     before = BOX_ENTRIES if is_v5 else BOX_ENTRIES - 1
@@ -37,20 +47,25 @@ def _yolo(layout: Layout, outputs: Mapping[str, object], net: Size, classes: int
         wanted = f"[1, N, {before + classes}]" if is_v5 else f"[1, {before + classes}, N]"
         raise ValueError(f"output {name} is {list(raw.shape)}, {layout.family} with {classes} names gives {wanted}")
     rows = raw[0] if is_v5 else raw[0].T
-    strongest = rows[:, before:].max(axis=1)
-    if is_v5:
-        with np.errstate(over="ignore", invalid="ignore"):  # 0 times infinity is none
-            strongest = strongest.astype(np.float64) * rows[:, 4]
-    values: Array = rows[_passing(strongest, confidence)].astype(np.float64)
-    scores = values[:, before:] * (values[:, 4:5] if is_v5 else 1)
-    objectness: Array = values[:, 4] if is_v5 else scores.max(axis=1)
-    return Candidates(values[:, :4] / np.tile(np.array(net, np.float64), 2), objectness, scores)
+    strongest = rows[:, before:].max(axis=1).astype(np.float64)
+    factor = rows[:, 4].astype(np.float64) if is_v5 else np.ones(len(rows))
+    with np.errstate(over="ignore", invalid="ignore"):  # 0 times infinity is none
+        strongest *= factor
+    kept = _passing(strongest, confidence)
+
+    def scores(places: Places) -> Array:
+        which = kept[places]
+        found: Array = rows[which, before:].astype(np.float64) * factor[which, None]
+        return found
+
+    objectness = (factor if is_v5 else strongest)[kept]
+    return _Boxes(rows[kept, :4].astype(np.float64) / np.tile(np.array(net, np.float64), 2), objectness, scores)
 
 
-def _ssd(layout: Layout, outputs: Mapping[str, object], net: Size, classes: int, confidence: float) -> Candidates:
+def _ssd(layout: Layout, outputs: Mapping[str, object], net: Size, classes: int, confidence: float) -> _Boxes:
     rows = _rows(outputs, layout.outputs.boxes, "[1, N, 4]", 4)
     read = _labelled if layout.outputs.labels else _columns
-    kept, scores = read(layout, outputs, len(rows), classes, confidence)
+    kept, strongest, scores = read(layout, outputs, len(rows), classes, confidence)
     boxes: Array = rows[kept].astype(np.float64)
     if layout.boxes == "corners-yx":
         boxes = boxes[:, [1, 0, 3, 2]]
@@ -58,49 +73,56 @@ def _ssd(layout: Layout, outputs: Mapping[str, object], net: Size, classes: int,
     if layout.boxes != "centre":
         with np.errstate(over="ignore", invalid="ignore"):  # such a box is dropped by the caller
             boxes = np.concatenate([(boxes[:, :2] + boxes[:, 2:]) / 2, boxes[:, 2:] - boxes[:, :2]], axis=1)
-    return Candidates(boxes, scores.max(axis=1), scores)
+    return _Boxes(boxes, strongest, scores)
 
 
 def _columns(
     layout: Layout, outputs: Mapping[str, object], count: int, classes: int, confidence: float
-) -> tuple[Places, Array]:
-    """The boxes that can pass and their scores [K, classes]; columns before ``first_class`` (a background) do not count."""
+) -> tuple[Places, Array, Scores]:
+    """The boxes that can pass, their best scores, and all of them; columns before ``first_class`` (a background) do not count."""
     first = layout.first_class
-    scores = _rows(outputs, layout.outputs.scores, f"[1, N, {first + classes}]", None)
-    if scores.shape[1] != first + classes:
+    table = _rows(outputs, layout.outputs.scores, f"[1, N, {first + classes}]", None)
+    if table.shape[1] != first + classes:
         raise ValueError(
-            f"scores have {scores.shape[1]} columns, first_class {first} and {classes} names need {first + classes}"
+            f"scores have {table.shape[1]} columns, first_class {first} and {classes} names need {first + classes}"
         )
-    if len(scores) != count:
-        raise ValueError(f"{count} boxes have {len(scores)} rows of scores: one of each is expected")
-    kept = _passing(scores[:, first:].max(axis=1), confidence)
-    return kept, scores[kept, first:].astype(np.float64)
+    if len(table) != count:
+        raise ValueError(f"{count} boxes have {len(table)} rows of scores: one of each is expected")
+    strongest = table[:, first:].max(axis=1).astype(np.float64)
+    kept = _passing(strongest, confidence)
+    return kept, strongest[kept], lambda places: table[kept[places], first:].astype(np.float64)
 
 
 def _labelled(
     layout: Layout, outputs: Mapping[str, object], count: int, classes: int, confidence: float
-) -> tuple[Places, Array]:
+) -> tuple[Places, Array, Scores]:
     """As ``_columns``, of one score and label a box; labels without a name do not count."""
-    scores = _tensor(outputs, layout.outputs.scores).reshape(-1)
+    strongest = _tensor(outputs, layout.outputs.scores).reshape(-1).astype(np.float64)
     labels = _tensor(outputs, layout.outputs.labels).reshape(-1).astype(np.float64) - layout.first_class
-    if not count == len(scores) == len(labels):
-        raise ValueError(f"{count} boxes have {len(scores)} scores and {len(labels)} labels: one of each is expected")
-    passing = _passing(scores, confidence)
+    if not count == len(strongest) == len(labels):
+        raise ValueError(
+            f"{count} boxes have {len(strongest)} scores and {len(labels)} labels: one of each is expected"
+        )
+    passing = _passing(strongest, confidence)
     kept = passing[(labels[passing] >= 0) & (labels[passing] < classes)]
-    table = np.zeros((len(kept), classes))
-    table[np.arange(len(kept)), labels[kept].astype(np.intp)] = scores[kept]
-    return kept, table
+
+    def scores(places: Places) -> Array:
+        which = kept[places]
+        found = np.zeros((len(which), classes))
+        found[np.arange(len(which)), labels[which].astype(np.intp)] = strongest[which]
+        return found
+
+    return kept, strongest[kept], scores
 
 
-def _passing(strongest: Tensor, confidence: float) -> Places:
+def _passing(strongest: Array, confidence: float) -> Places:
     """Places of the boxes whose best score exceeds ``confidence``, the ``MAX_CANDIDATES`` best of them; NaN is none."""
-    values = strongest.astype(np.float64)
-    passing = np.flatnonzero(values > confidence)
-    highest = values[passing].max(initial=0.0)
+    passing = np.flatnonzero(strongest > confidence)
+    highest = strongest[passing].max(initial=0.0)
     if highest > MAX_SCORE:
         raise ValueError(f"gives a score of {highest:.3g}, which is above 1: does it lack the last sigmoid or softmax?")
     if len(passing) > MAX_CANDIDATES:
-        order = np.argsort(-values[passing], kind="stable")[:MAX_CANDIDATES]
+        order = np.argsort(-strongest[passing], kind="stable")[:MAX_CANDIDATES]
         passing = passing[np.sort(order)]
     return passing
 

@@ -7,9 +7,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from model_wrappers.darknet.decode import Candidates, best, decode
+from model_wrappers.darknet.decode import decode
 from model_wrappers.darknet.layers import Head, Region, Yolo
 from model_wrappers.darknet.letterbox import Size
+from tests.darknet.dense import to_table
 
 NET = Size(64, 96)
 ANCHORS = ((10.0, 14.0), (23.0, 27.0))
@@ -61,7 +62,7 @@ def test_decode_equals_looking_at_every_cell(head: Head, seed: int, confidence: 
     shape = (len(head.anchors) * (5 + head.classes), 3, 2)
     output = np.random.default_rng(seed).normal(0, 2, shape).astype(np.float32)
     found = decode([head], [output], NET, confidence)
-    rows = np.column_stack([found.centres, found.objectness, found.probabilities])
+    rows = np.column_stack([found.centres, found.objectness, to_table(found, head.classes)])
     expected = np.array(plain_decode(head, output, confidence)).reshape(-1, 5 + head.classes)
     np.testing.assert_allclose(rows, expected, rtol=1e-5, atol=1e-6)
 
@@ -71,7 +72,7 @@ def test_decode_joins_heads_in_order() -> None:
     outputs = [np.full((6, side, side), 5, np.float32) for side in (1, 2)]
     found = decode([head, head], outputs, NET, 0.5)
     assert found.centres.shape == (5, 4)
-    assert found.probabilities.shape == (5, 1)
+    assert found.pairs.box.tolist() == [0, 1, 2, 3, 4]
 
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf, 1000.0])
@@ -86,21 +87,6 @@ def test_decode_drops_boxes_that_are_not_finite(bad: float) -> None:
 def test_decode_finds_nothing_above_confidence_one() -> None:
     output = np.full((6, 2, 2), 40, np.float32)
     assert len(decode([Yolo(((8.0, 8.0),), classes=1, scale_x_y=1)], [output], NET, 1.0).centres) == 0
-
-
-def test_best_keeps_the_highest_objectness_in_order() -> None:
-    scores = np.array([0.3, 0.9, 0.5, 0.8])
-    kept = best(Candidates(np.arange(16.0).reshape(4, 4), scores, scores[:, None]), boxes=2)
-    assert kept.objectness.tolist() == [0.9, 0.8]
-    assert kept.centres[:, 0].tolist() == [4, 12]
-
-
-def test_best_keeps_the_most_probable_classes() -> None:
-    scores = np.array([0.9, 0.8])
-    probabilities = np.array([[0.5, 0.0, 0.7], [0.6, 0.4, 0.3]])
-    kept = best(Candidates(np.zeros((2, 4)), scores, probabilities), pairs=3)
-    assert kept.probabilities.tolist() == [[0.5, 0, 0.7], [0.6, 0, 0]]
-    assert probabilities[1, 1] == 0.4
 
 
 def test_boxes_without_bounds_are_dropped() -> None:

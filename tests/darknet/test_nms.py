@@ -6,8 +6,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from model_wrappers.darknet.boxes import iou
-from model_wrappers.darknet.decode import Candidates
+from model_wrappers.darknet.candidates import Candidates
 from model_wrappers.darknet.nms import BLOCK, Nms, suppress
+from tests.darknet.dense import from_table, to_table
+
+CLASSES = 3
 
 
 def plain_iou(one: np.ndarray, other: np.ndarray) -> float:
@@ -24,7 +27,7 @@ def plain_iou(one: np.ndarray, other: np.ndarray) -> float:
 
 def plain_sort(candidates: Candidates, threshold: float) -> set[tuple[int, int]]:
     """``do_nms_sort``: for each class, a box kills the later ones that it overlaps."""
-    probabilities = candidates.probabilities.copy()
+    probabilities = to_table(candidates, CLASSES)
     for class_id in range(probabilities.shape[1]):
         order = sorted(range(len(probabilities)), key=lambda k: -probabilities[k, class_id])
         for place, i in enumerate(order):
@@ -38,7 +41,7 @@ def plain_sort(candidates: Candidates, threshold: float) -> set[tuple[int, int]]
 
 def plain_obj(candidates: Candidates, threshold: float) -> set[tuple[int, int]]:
     """``do_nms_obj``: by objectness, a box kills all classes of the later ones that it overlaps."""
-    objectness, probabilities = candidates.objectness.copy(), candidates.probabilities.copy()
+    objectness, probabilities = candidates.objectness.copy(), to_table(candidates, CLASSES)
     order = sorted(range(len(objectness)), key=lambda k: -objectness[k])
     for place, i in enumerate(order):
         if objectness[i] == 0:
@@ -49,11 +52,11 @@ def plain_obj(candidates: Candidates, threshold: float) -> set[tuple[int, int]]:
     return set(zip(*(axis.tolist() for axis in np.nonzero(probabilities)), strict=True))
 
 
-def _candidates(seed: int, count: int) -> Candidates:
+def _candidates(seed: int, count: int, *, otherwise: float = 0) -> Candidates:
     rng = np.random.default_rng(seed)
-    probabilities = rng.uniform(0, 1, (count, 3))
-    probabilities[probabilities < 0.4] = 0
-    return Candidates(rng.uniform(0.1, 0.6, (count, 4)), rng.uniform(0.3, 1, count), probabilities)
+    probabilities = rng.uniform(0, 1, (count, CLASSES))
+    probabilities[probabilities < 0.4] = otherwise
+    return from_table(rng.uniform(0.1, 0.6, (count, 4)), rng.uniform(0.3, 1, count), probabilities)
 
 
 @settings(max_examples=60, deadline=None)
@@ -64,24 +67,21 @@ def test_suppress_equals_darknets_loops(kind: Nms, plain: object, seed: int, cou
     kept = suppress(candidates, threshold=threshold, kind=kind)
     assert set(zip(kept.box.tolist(), kept.class_id.tolist(), strict=True)) == plain(candidates, threshold)
     assert kept.confidence.tolist() == sorted(kept.confidence.tolist(), reverse=True)
-    assert kept.confidence.tolist() == candidates.probabilities[kept.box, kept.class_id].tolist()
+    assert kept.confidence.tolist() == to_table(candidates, CLASSES)[kept.box, kept.class_id].tolist()
 
 
 @pytest.mark.parametrize("count", [BLOCK, BLOCK + 1, 3 * BLOCK + 5])
 @pytest.mark.parametrize(("kind", "plain"), [("sort", plain_sort), ("obj", plain_obj)])
 def test_suppress_of_many_blocks_equals_darknets_loops(kind: Nms, plain: object, count: int) -> None:
-    candidates = _candidates(7, count)
-    candidates = candidates._replace(
-        probabilities=np.where(candidates.probabilities > 0, candidates.probabilities, 0.2)
-    )
+    candidates = _candidates(7, count, otherwise=0.2)
     kept = suppress(candidates, threshold=0.45, kind=kind)
-    assert BLOCK / 2 < len(kept.box) < candidates.probabilities.size
+    assert BLOCK / 2 < len(kept.box) < CLASSES * count
     assert set(zip(kept.box.tolist(), kept.class_id.tolist(), strict=True)) == plain(candidates, 0.45)
 
 
 def test_sort_keeps_one_box_with_two_classes_and_obj_keeps_one_box_of_two_classes() -> None:
     centres = np.array([[0.5, 0.5, 0.4, 0.4], [0.5, 0.5, 0.4, 0.41]])
-    candidates = Candidates(centres, np.array([0.9, 0.8]), np.array([[0.8, 0.0], [0.0, 0.7]]))
+    candidates = from_table(centres, np.array([0.9, 0.8]), np.array([[0.8, 0.0], [0.0, 0.7]]))
     by_class = suppress(candidates, threshold=0.45, kind="sort")
     over_all = suppress(candidates, threshold=0.45, kind="obj")
     assert by_class.class_id.tolist() == [0, 1]

@@ -100,9 +100,9 @@ def test_any_outputs_are_decoded_or_refused(data: st.DataObject) -> None:
     except ValueError as exc:
         assert re.match("output |has no output |gives a score |scores have |[0-9]+ boxes have ", str(exc))
         return
-    assert len(found.centres) == len(found.objectness) == len(found.probabilities)
-    assert ((found.probabilities == 0) | (found.probabilities > 0.25)).all()
-    assert (found.probabilities <= 1).all()
+    assert len(found.centres) == len(found.objectness)
+    assert set(found.pairs.box.tolist()) == set(range(len(found.objectness)))
+    assert ((found.pairs.confidence > 0.25) & (found.pairs.confidence <= 1)).all()
     for one in to_detections(found, names=("a", "b"), photo=Size(640, 480), net=net, iou=0.45, nms="obj", clip=True):
         assert 0 <= one.box.x_min < one.box.x_max <= 640
         assert 0 <= one.box.y_min < one.box.y_max <= 480
