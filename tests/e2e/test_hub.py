@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import os
 import stat
@@ -15,6 +16,7 @@ from slipway.onebox.services.secrets import ensure_secrets
 from slipway.onebox.supervisor.procfs import command_line, pids
 from tests.e2e.hub import PASSWORD, CellError, Hub, HubSession
 from tests.e2e.platform import Platform
+from tests.waiting import eventually
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 OTHER_NAMESPACES = ("default", "slipway-system", "istio-system", "user-eve")
@@ -46,8 +48,8 @@ with mlflow.start_run() as run:
     mlflow.log_text("a note", "note.txt")
 print(mlflow.artifacts.load_text(run.info.artifact_uri + "/note.txt"))
 client = mlflow.MlflowClient()
-client.create_registered_model("ada-model")
-client.set_registered_model_tag("ada-model", "owner", "ada")
+client.create_registered_model("ada-model-" + run.info.run_id)
+client.set_registered_model_tag("ada-model-" + run.info.run_id, "owner", "ada")
 print(client.search_runs([run.info.experiment_id])[0].data.metrics)
 """
 FOREIGN_MODEL = """
@@ -217,6 +219,15 @@ async def test_model_is_served_in_the_users_namespace(ada: HubSession, platform:
     assert (await kubectl(ada, "delete", "sdep", "mine")).startswith("0 ")
 
 
+async def test_training_job_of_a_user_finds_the_users_keys(ada: HubSession, platform: Platform) -> None:
+    """training/job.yaml reads them from this Secret, which the user's Pods may have and the user need not see."""
+    found = platform.get("secret", "slipway-training", "user-ada")["data"]
+    user = (await ada.run_cell("import os; print(os.environ['MLFLOW_TRACKING_USERNAME'])")).text.strip()
+    assert base64.b64decode(found["MLFLOW_TRACKING_USERNAME"]).decode() == user
+    written = "import boto3; boto3.client('s3').put_object(Bucket='training', Key='ada/checkpoint', Body=b'1')"
+    await ada.run_cell(written)
+
+
 async def test_keys_of_users_are_in_no_command_line_and_no_log(ada: HubSession, platform: Platform) -> None:
     account = account_of("ada", ensure_secrets(platform.paths.secrets))
     kubeconfig = kubeconfig_of(platform.paths.hub_home("ada"))
@@ -242,4 +253,4 @@ async def test_stopped_server_leaves_nothing(hub: Hub) -> None:
         result = await eve.run_cell("import os; print(os.getpid(), os.getppid())")
         kernel, server = map(int, result.text.split())
         assert {kernel, server} <= set(pids())
-    assert not {kernel, server} & set(pids())
+    await eventually(lambda: not {kernel, server} & set(pids()), what="the end of eve's server and kernel")

@@ -17,7 +17,7 @@ from slipway.onebox.settings import HOST, Settings
 from slipway.onebox.supervisor.spec import Port, ProcessSpec
 
 BUCKET = "slipway-models"
-SEGMENTS = f"{BUCKET}+segments"  # where s3api keeps the parts of multipart uploads
+TRAINING_BUCKET = "training"  # checkpoints, each written over the one before: no versions are kept
 SWIFT_ACCOUNT = f"AUTH_{S3_ACCOUNT}"
 STORAGE_SERVERS = ("account", "container", "object")
 DEVICE = "disk"
@@ -37,6 +37,11 @@ FILTERS = {  # name in the pipeline → entry point, options
     "versioned_writes": ("versioned_writes", {"allow_object_versioning": "true"}),
     "symlink": ("symlink", {}),
 }
+
+
+def segments_of(bucket: str) -> str:
+    """The container in which s3api keeps the parts of a bucket's multipart uploads."""
+    return f"{bucket}+segments"
 
 
 @dataclass(frozen=True)

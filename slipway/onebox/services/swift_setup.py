@@ -66,7 +66,7 @@ def _write_ring(path: Path, *, port: int) -> None:
 
 
 def ensure_bucket(folders: swift.SwiftFolders, settings: Settings, secrets: Secrets) -> None:
-    """The bucket, with versions kept of what is overwritten, readable by the reader role, writable by the scientist role."""
+    """The buckets of models, with versions kept of what is overwritten, and of training; the roles' rights on both."""
     import boto3
     from botocore.exceptions import ClientError
 
@@ -78,16 +78,17 @@ def ensure_bucket(folders: swift.SwiftFolders, settings: Settings, secrets: Secr
         aws_secret_access_key=variables["AWS_SECRET_ACCESS_KEY"],
         region_name=variables["AWS_DEFAULT_REGION"],
     )
-    try:
-        client.create_bucket(Bucket=swift.BUCKET)
-    except ClientError as error:
-        if error.response["Error"]["Code"] != "BucketAlreadyOwnedByYou":
-            raise
-    # The first multipart upload makes the container of the parts, which then can be given its ACL.
-    upload = client.create_multipart_upload(Bucket=swift.BUCKET, Key=".slipway")
-    client.abort_multipart_upload(Bucket=swift.BUCKET, Key=".slipway", UploadId=upload["UploadId"])
+    for bucket in (swift.BUCKET, swift.TRAINING_BUCKET):
+        try:
+            client.create_bucket(Bucket=bucket)
+        except ClientError as error:
+            if error.response["Error"]["Code"] != "BucketAlreadyOwnedByYou":
+                raise
+        # The first multipart upload makes the container of the parts, which then can be given its ACL.
+        upload = client.create_multipart_upload(Bucket=bucket, Key=".slipway")
+        client.abort_multipart_upload(Bucket=bucket, Key=".slipway", UploadId=upload["UploadId"])
+        _grant(folders, (bucket, swift.segments_of(bucket)))
     client.put_bucket_versioning(Bucket=swift.BUCKET, VersioningConfiguration={"Status": "Enabled"})
-    _grant(folders, (swift.BUCKET, swift.SEGMENTS))
 
 
 def _grant(folders: swift.SwiftFolders, buckets: tuple[str, ...]) -> None:

@@ -11,10 +11,12 @@ from pathlib import Path
 from typing import Any
 
 from slipway.onebox.runner.process import MARK
-from slipway.onebox.services.credentials import gateway_endpoint, render_credentials, scientist
+from slipway.onebox.services.credentials import Role, gateway_endpoint, render_credentials, scientist
 from slipway.onebox.services.hub.names import SERVICE_ACCOUNT, namespace_of
 from slipway.onebox.services.secrets import Secrets
 from slipway.onebox.settings import HOST, Settings
+
+TRAINING_SECRET = "slipway-training"  # noqa: S105  - a Secret's name
 
 
 @dataclass(frozen=True)
@@ -28,6 +30,9 @@ class Account:
     @property
     def namespace(self) -> str:
         return namespace_of(self.user)
+
+    def role(self, secrets: Secrets) -> Role:
+        return scientist(secrets, mlflow_user=self.namespace, mlflow_password=self.mlflow_password)
 
 
 def account_of(user: str, secrets: Secrets) -> Account:
@@ -61,9 +66,8 @@ def notebook_environment(
     account: Account, settings: Settings, secrets: Secrets, *, home: Path, root: Path, search: str, mark: str
 ) -> dict[str, str]:
     """What a user's server and its kernels get. ``root`` is the image's, ``search`` their PATH."""
-    role = scientist(secrets, mlflow_user=account.namespace, mlflow_password=account.mlflow_password)
     return {
-        **render_credentials(settings, role),
+        **render_credentials(settings, account.role(secrets)),
         "HOME": str(home),
         "KUBECONFIG": str(kubeconfig_of(home)),
         "LOGNAME": account.user,
@@ -80,6 +84,17 @@ def notebook_environment(
 
 def kubeconfig_of(home: Path) -> Path:
     return home / ".kube" / "config"
+
+
+def training_secret(account: Account, settings: Settings, secrets: Secrets) -> Mapping[str, Any]:
+    """What a training Job of the user's reads its keys from (training/job.yaml): the user's own."""
+    return {
+        "apiVersion": "v1",
+        "kind": "Secret",
+        "metadata": {"name": TRAINING_SECRET, "namespace": account.namespace},
+        "type": "Opaque",
+        "stringData": render_credentials(settings, account.role(secrets)),
+    }
 
 
 def token_secret(account: Account) -> Mapping[str, Any]:

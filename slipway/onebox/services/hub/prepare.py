@@ -28,6 +28,7 @@ from slipway.onebox.services.hub.accounts import (
     notebook_environment,
     render_user_kubeconfig,
     token_secret,
+    training_secret,
 )
 from slipway.onebox.services.hub.homes import ensure_home, write_kubeconfig
 from slipway.onebox.services.hub.identity import Identity, ensure_identity, ensure_unix_user, first_closed
@@ -90,11 +91,12 @@ def prepare(paths: Paths, user: str, profile: Profile) -> Launch:
 
 
 async def _grant(paths: Paths, account: Account) -> None:
-    """The user's namespace with its Role, the token for it, and the account at MLflow."""
-    async with Kube.from_kubeconfig(paths.kubeconfig, user_agent=FIELD_MANAGER) as kube:
-        for item in (*in_namespace(load_tenant(), account.namespace), token_secret(account)):
-            await kube.apply(item, field_manager=FIELD_MANAGER)
+    """The user's namespace with its Role and its Secrets, and the account at MLflow."""
     settings, secrets = load_settings(paths.settings), ensure_secrets(paths.secrets)
+    own = (token_secret(account), training_secret(account, settings, secrets))
+    async with Kube.from_kubeconfig(paths.kubeconfig, user_agent=FIELD_MANAGER) as kube:
+        for item in (*in_namespace(load_tenant(), account.namespace), *own):
+            await kube.apply(item, field_manager=FIELD_MANAGER)
     await ensure_account(settings, secrets, user=account.namespace, password=account.mlflow_password)
 
 
