@@ -7,15 +7,26 @@ from collections.abc import Iterator
 from slipway.contract.causes import Cause, with_paths
 from slipway.contract.sdep import PredictorSpec, SeldonDeployment
 
+NOT_IN_TENSORFLOW = frozenset({"SIMPLE_MODEL", "AVERAGE_COMBINER"})
+"""Built-in implementations without a form in protocol tensorflow."""
+
 
 def refusals(sdep: SeldonDeployment) -> Iterator[Cause]:
     """Every use of something that is not offered."""
-    if sdep.protocol not in ("", "seldon"):
-        yield Cause("spec.protocol", f"{sdep.protocol!r} is not offered: the executor speaks seldon")
-    if sdep.server_type not in ("", "rpc"):
-        yield Cause("spec.serverType", f"{sdep.server_type!r} is not offered: the executor serves rpc")
+    if sdep.server_type == "kafka":
+        text = "'kafka' is not offered: graphs are called over REST and gRPC, none reads a topic; leave serverType out"
+        yield Cause("spec.serverType", text)
     for index, predictor in enumerate(sdep.predictors):
         yield from _predictor(predictor, f"spec.predictors[{index}]")
+        if sdep.protocol == "tensorflow":
+            yield from _tensorflow(predictor, f"spec.predictors[{index}]")
+
+
+def _tensorflow(predictor: PredictorSpec, path: str) -> Iterator[Cause]:
+    for node, where in with_paths(predictor.graph, f"{path}.graph"):
+        if node.implementation in NOT_IN_TENSORFLOW:
+            text = f"node {node.name!r}: {node.implementation} is not offered in protocol tensorflow"
+            yield Cause(where, text)
 
 
 def _predictor(predictor: PredictorSpec, path: str) -> Iterator[Cause]:

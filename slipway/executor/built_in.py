@@ -16,7 +16,7 @@ from slipway.serving.errors import ServingError
 from slipway.serving.json_body import dump_json, parse_json
 from slipway.serving.messages import PROTOBUF, parse_message, to_json, to_proto
 
-SIMPLE_ANSWER = {
+SIMPLE_ANSWER: dict[str, Any] = {
     "meta": {},
     "data": {"names": ["class0", "class1", "class2"], "tensor": {"shape": [1, 3], "values": [0.1, 0.9, 0.5]}},
 }

@@ -10,7 +10,6 @@ from slipway.executor.built_in import average, simple_answer
 from slipway.executor.graph import Method, Node
 from slipway.executor.payload import Payload, Wire, combine
 from slipway.executor.routes import parse_route
-from slipway.serving.messages import PROTOBUF
 
 STATUS_PATH = "/health/status"
 METADATA_PATH = "/metadata"
@@ -24,18 +23,19 @@ class Question:
     path: str
     payload: Payload
     headers: Mapping[str, str] = field(default_factory=dict)
+    label: str = ""
+    """The metrics' name of ``path``, where a client had a part in that."""
 
 
 class Dialect(Protocol):
     """A protocol of the contract, as the executor speaks it to nodes. ``model``: the name that the client's URL gave."""
 
-    name: str
+    injects_routing: bool
+    """Whether messages have a place for the routes taken."""
     learn_path: str
-    """What a node is asked once before the graph is ready; empty for nothing."""
+    """What a node is asked once, which tells the wires it takes; empty where there is but one."""
     full_check_path: str
     """What ``--full_health_checks`` asks; empty for nothing more than a connection."""
-    grpc_answer: str
-    """Content type of a node's answer over gRPC."""
 
     def ask_rest(self, node: Node, method: Method, payload: Payload, *, model: str) -> Question:
         """RequestError for a payload that cannot be asked on."""
@@ -62,10 +62,9 @@ class Dialect(Protocol):
 class SeldonDialect:
     """Protocol ``seldon``: one path for each method, messages as they come."""
 
-    name = "seldon"
+    injects_routing = True
     learn_path = METADATA_PATH
     full_check_path = FULL_CHECK_PATH
-    grpc_answer = PROTOBUF
 
     def ask_rest(self, node: Node, method: Method, payload: Payload, *, model: str) -> Question:  # noqa: ARG002 - Dialect's
         return Question(method.rest_path, payload)

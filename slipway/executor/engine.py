@@ -58,7 +58,7 @@ class Engine:
         self._readiness = Readiness(
             self.rest, addresses=addresses, full_checks=settings.full_health_checks, dialect=dialect
         )
-        self._injects_routing = settings.injects_routing
+        self._injects_routing = settings.injects_routing and dialect.injects_routing
 
     def node(self, name: str) -> Node:
         """The node of that name; UnknownNode, with the names that there are, if it is none of the graph's."""

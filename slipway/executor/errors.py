@@ -11,6 +11,8 @@ RequestError           one request failed (a ServingError, as are an oversized b
 ├── RouteError         a router's answer names no child
 ├── FeedbackRouteError the routing in a feedback names no child
 ├── CombineError       the children's answers cannot be joined
+├── ChainError         a node's answer cannot be made the next node's request
+├── NotOffered         the graph has something that its protocol does not carry
 ├── MetadataError      a node's metadata cannot be read
 └── UnknownNode        status or metadata of a node that the graph does not have
 """
@@ -34,6 +36,8 @@ DEADLINE_EXCEEDED = "DEADLINE_EXCEEDED"
 ROUTE_INVALID = "ROUTE_INVALID"
 FEEDBACK_ROUTING_INVALID = "FEEDBACK_ROUTING_INVALID"
 COMBINE_INVALID = "COMBINE_INVALID"
+CHAIN_INVALID = "CHAIN_INVALID"
+NOT_OFFERED = "NOT_OFFERED"
 METADATA_INVALID = "METADATA_INVALID"
 NODE_UNKNOWN = "NODE_UNKNOWN"
 
@@ -104,6 +108,15 @@ class FeedbackRouteError(RequestError):
 
 class CombineError(RequestError):
     machine_code = COMBINE_INVALID
+
+
+class ChainError(RequestError):
+    machine_code = CHAIN_INVALID
+
+
+class NotOffered(RequestError):
+    http_status = HTTPStatus.NOT_IMPLEMENTED
+    machine_code = NOT_OFFERED
 
 
 class MetadataError(RequestError):

@@ -24,6 +24,7 @@ from slipway.executor.limits import (
 from slipway.executor.metrics import ExecutorMetrics
 from slipway.executor.payload import Payload, Wire
 from slipway.executor.run import Journey
+from slipway.serving.messages import PROTOBUF
 
 METADATA_METHOD = "/seldon.protos.Model/Metadata"
 Metadata = tuple[tuple[str, str | bytes], ...]
@@ -73,7 +74,7 @@ class GrpcNodes:
         metadata = (*journey.headers, *question.headers.items())
         body, models = await self._exchange(node, question.path, question.payload.body, metadata=metadata)
         journey.models.extend(models)
-        return Payload(body, self._dialect.grpc_answer)
+        return Payload(body, PROTOBUF, is_answer=True)
 
     async def fetch(self, node: Node, method: str, *, metadata: Metadata = (), body: bytes = b"") -> bytes:
         """The answer to a request outside of the graph, an empty one if none is given; NodeAnswered for an error."""
@@ -119,7 +120,7 @@ class GrpcNodes:
         if error.code() is grpc.StatusCode.DEADLINE_EXCEEDED and not reason:
             limit = f" within {self._timeout_s:g} s" if self._timeout_s else ""
             return NodeTimeout(f"node {node.name}: no answer{limit}: {details}")
-        payload = Payload(details.encode(), self._dialect.grpc_answer)
+        payload = Payload(details.encode(), PROTOBUF)
         return NodeAnswered(node.name, status_code=500, payload=payload, reason=reason, code=error.code())
 
     def _target(self, node: Node) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import zlib
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum
 
 from slipway.contract.protos import prediction_pb2 as pb
@@ -45,6 +45,8 @@ class Payload:
     """Content-Encoding: empty for a plain body."""
     json_bytes: int | None = None
     """Length of the JSON at the beginning of a V2 body with binary tensors behind it."""
+    is_answer: bool = False
+    """A node's answer; a client's request and what a combiner is asked are none."""
 
     @property
     def is_protobuf(self) -> bool:
@@ -67,7 +69,7 @@ def inflate(payload: Payload) -> Payload:
         raise CombineError(f"a node's {payload.encoding} answer cannot be inflated: {error}") from error
     if stream.unconsumed_tail:
         raise CombineError(f"a node's {payload.encoding} answer is larger than {MAX_INFLATED_BYTES} bytes inflated")
-    return Payload(body, payload.content_type)
+    return replace(payload, body=body, encoding="")
 
 
 def to_json(payload: Payload) -> Payload:

@@ -62,7 +62,7 @@ class RestNodes:
         self._wires: dict[Endpoint | None, Wire] = {}
 
     def takes(self, node: Node) -> Wire:
-        return self._wires.get(node.endpoint, Wire.JSON)
+        return self._wires.get(node.endpoint, Wire.JSON) if self._dialect.learn_path else Wire.JSON
 
     def knows(self, node: Node) -> bool:
         """Whether the node has answered anything yet, and so said which wires it takes."""
@@ -78,17 +78,26 @@ class RestNodes:
             sent[headers.JSON_BYTES] = str(payload.json_bytes)
         if self.takes(node) is Wire.PROTOBUF:
             sent[hdrs.ACCEPT] = PROTOBUF_OR_JSON if ask is Wire.PROTOBUF else JSON
-        answer, models = await self._exchange(node, hdrs.METH_POST, question.path, sent=sent, body=payload.body)
+        answer, models = await self._exchange(
+            node, hdrs.METH_POST, question.path, sent=sent, body=payload.body, label=question.label
+        )
         journey.models.extend(models)
         return answer
 
-    async def fetch(self, node: Node, path: str, *, sent: CIMultiDict[str] | None = None) -> Payload:
-        """GET ``path`` of the node; NodeAnswered when that is not 200."""
-        answer, _ = await self._exchange(node, hdrs.METH_GET, path, sent=sent or CIMultiDict())
+    async def fetch(self, node: Node, path: str, *, sent: CIMultiDict[str] | None = None, label: str = "") -> Payload:
+        """GET ``path`` of the node; NodeAnswered when that is not 200. ``label``: the metrics' name of the path."""
+        answer, _ = await self._exchange(node, hdrs.METH_GET, path, sent=sent or CIMultiDict(), label=label)
         return answer
 
     async def _exchange(
-        self, node: Node, verb: str, path: str, *, sent: CIMultiDict[str], body: bytes | None = None
+        self,
+        node: Node,
+        verb: str,
+        path: str,
+        *,
+        sent: CIMultiDict[str],
+        body: bytes | None = None,
+        label: str = "",
     ) -> tuple[Payload, list[str]]:
         """The answer and its ``x-slipway-model`` headers; RequestError for anything but HTTP 200."""
         begun = time.perf_counter()
@@ -108,6 +117,7 @@ class RestNodes:
                     response.headers.get(hdrs.CONTENT_TYPE, ""),
                     response.headers.get(hdrs.CONTENT_ENCODING, ""),
                     json_bytes_of(response.headers),
+                    is_answer=True,
                 )
         except aiohttp.ConnectionTimeoutError as error:
             status = HTTPStatus.SERVICE_UNAVAILABLE
@@ -120,7 +130,7 @@ class RestNodes:
             status = HTTPStatus.SERVICE_UNAVAILABLE
             raise NodeUnreachable(f"node {node.name}: {_why(error)}") from error
         finally:
-            self._metrics.node_called(node, path, verb.lower(), str(int(status)), time.perf_counter() - begun)
+            self._metrics.node_called(node, label or path, verb.lower(), str(int(status)), time.perf_counter() - begun)
         self._wires[node.endpoint] = _wire_of(response)
         if status != HTTPStatus.OK:
             reason = response.headers.get(headers.REASON, "")

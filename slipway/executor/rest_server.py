@@ -164,10 +164,16 @@ class RestSurface:
     async def _fetch(self, request: web.Request, journey: Journey, path: str) -> Payload:
         return await self.fetch(self.engine.node(request.match_info["node"]), path, journey)
 
-    async def fetch(self, node: Node, path: str, journey: Journey) -> Payload:
-        """The answer of one node to GET ``path``."""
+    async def fetch(self, node: Node, path: str, journey: Journey, *, label: str = "") -> Payload:
+        """The answer of one node to GET ``path``; ``label``: the metrics' name of the path."""
         with self.engine.admission.enter():
-            return await self.engine.in_time(self.engine.rest.fetch(node, path, sent=journey.headers), journey)
+            fetched = self.engine.rest.fetch(node, path, sent=journey.headers, label=label)
+            return await self.engine.in_time(fetched, journey)
+
+    async def echo(self, request: web.Request, _journey: Journey) -> Payload:
+        """Feedback in the protocols that have none: accepted and given back (contract §3.5)."""
+        with self.engine.admission.enter() as ticket:
+            return Payload(await read_body(request, ticket), request.headers.get(hdrs.CONTENT_TYPE, ""))
 
     async def _graph_metadata(self, _request: web.Request, journey: Journey) -> Payload:
         with self.engine.admission.enter():

@@ -61,10 +61,10 @@ def parse_settings(argv: Sequence[str], environment: Mapping[str, str]) -> Setti
         SettingError: a value is understood but not offered.
     """
     flags = _parser(environment).parse_args(argv)
-    if flags.protocol != "seldon":
-        raise SettingError(f"--protocol {flags.protocol}: this executor speaks the seldon protocol only")
     if flags.server_type != "rpc":
-        raise SettingError(f"--server_type {flags.server_type}: this executor serves rpc only")
+        raise SettingError(
+            f"--server_type {flags.server_type}: this executor answers REST and gRPC, it reads no Kafka topic"
+        )
     hosts = environment.get(HOSTS, "")
     return Settings(
         deployment=flags.sdep,

@@ -23,7 +23,7 @@ from slipway.microservice.replies import Reply, as_array, default_names
 from slipway.serving.errors import INTERNAL, NOT_FOUND, ServingError
 from slipway.serving.json_body import dump_json, parse_json
 from slipway.serving.v2_json import CONTENT_TYPE, infer_response_of
-from slipway.serving.v2_messages import InferRequest, InferResponse, without_wire
+from slipway.serving.v2_messages import CHILD, InferRequest, InferResponse, without_wire
 from slipway.serving.v2_proto import parse_infer_response_proto
 from slipway.serving.v2_tensors import BYTES, Tensor, objects, tensor_of
 
@@ -32,8 +32,6 @@ INFER_HOOKS = ("predict", "transform_input", "transform_output")
 HOOKS = (*INFER_HOOKS, "route", "aggregate")
 NAMES = "names"
 """Parameter of a tensor: the names of its columns, as a JSON list."""
-CHILD = "slipway_child"
-"""Parameter of an input of a combiner over gRPC: which child's answer it is of."""
 TEXT, OBJECT = "str", "json"
 """Values of ``content_type`` for BYTES: its elements are texts, or one is a JSON document."""
 DEFAULT_OUTPUT = "output-0"

@@ -19,7 +19,7 @@ from slipway.serving.v2_messages import (
     InferRequest,
     InferResponse,
     RequestedOutput,
-    check_names,
+    check_count,
     check_parameters,
     without_wire,
 )
@@ -174,7 +174,7 @@ def _tensors(fields: Mapping[str, Any], key: str, raw: memoryview) -> tuple[Tens
     tail = _Tail(raw)
     tensors = _each(fields, key, lambda entry, what: _tensor(entry, what, tail))
     tail.check_end()
-    check_names([tensor.name for tensor in tensors], key)
+    check_count(tensors, key)
     return tensors
 
 

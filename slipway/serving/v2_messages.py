@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sized
 from dataclasses import dataclass, field
 from typing import Any
 
 from slipway.serving.v2_tensors import MAX_TENSORS, Tensor, bad
 
+CHILD = "slipway_child"
+"""Parameter of an input of a combiner over gRPC: which child's answer it is of."""
 BINARY_OUTPUT = "binary_data_output"
 """Request parameter: every output as binary data."""
 BINARY_DATA = "binary_data"
@@ -73,10 +75,7 @@ def check_parameters(parameters: Mapping[str, Any], what: str) -> None:
             raise bad(f"{what}: the parameter {name} belongs to an extension that is not offered here")
 
 
-def check_names(names: list[str], what: str) -> None:
-    """ServingError 400 for too many tensors, or two of one name."""
-    if len(names) > MAX_TENSORS:
-        raise bad(f"{what}: {len(names)} tensors, the limit is {MAX_TENSORS}")
-    if len(set(names)) < len(names):
-        twice = next(name for name in names if names.count(name) > 1)
-        raise bad(f"{what}: two are named {twice[:80]!r}")
+def check_count(tensors: Sized, what: str) -> None:
+    """ServingError 400 for too many tensors."""
+    if len(tensors) > MAX_TENSORS:
+        raise bad(f"{what}: {len(tensors)} tensors, the limit is {MAX_TENSORS}")

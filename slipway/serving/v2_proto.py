@@ -14,7 +14,7 @@ from slipway.serving.v2_messages import (
     InferRequest,
     InferResponse,
     RequestedOutput,
-    check_names,
+    check_count,
     check_parameters,
     without_wire,
 )
@@ -103,7 +103,7 @@ def _requested(output: v2.ModelInferRequest.InferRequestedOutputTensor) -> Reque
 def _tensors(tensors: Sequence[Any], raw: Sequence[bytes], key: str) -> tuple[Tensor, ...]:
     if raw and len(raw) != len(tensors):
         raise bad(f"{key}: {len(tensors)} tensors, but {len(raw)} raw contents")
-    check_names([tensor.name for tensor in tensors], key)
+    check_count(tensors, key)
     return tuple(
         _tensor(tensor, raw[place] if raw else None, f"{key}[{place}]") for place, tensor in enumerate(tensors)
     )

@@ -257,7 +257,10 @@ def test_too_many_nodes_are_one_cause():
 @pytest.mark.parametrize(
     ("manifest", "field"),
     [
-        (sdep(protocol="v2"), "spec.protocol"),
+        (
+            sdep(predictor(graph=node(implementation="SIMPLE_MODEL")), protocol="tensorflow"),
+            "spec.predictors[0].graph",
+        ),
         (sdep(predictor(svcOrchSpec={"env": KAFKA + OUTPUT}), serverType="kafka"), "spec.serverType"),
         (sdep(predictor(explainer={"type": "AnchorTabular"})), "spec.predictors[0].explainer"),
         (sdep(predictor(ssl={"certSecretName": "tls"})), "spec.predictors[0].ssl"),
@@ -269,6 +272,11 @@ def test_review_refuses_what_is_not_carried_out(manifest, field):
     found = review(manifest)
     assert [cause.field for cause in found] == [field]
     assert "not offered" in found[0].message
+
+
+@pytest.mark.parametrize("protocol", ["seldon", "tensorflow", "v2", "kfserving"])
+def test_review_takes_every_protocol_of_the_contract(protocol):
+    assert review(sdep(protocol=protocol)) == []
 
 
 def test_review_lets_other_kinds_pass():

@@ -13,6 +13,7 @@ from slipway.executor.addresses import Addresses, parse_hosts
 from slipway.executor.errors import GraphError, SettingError
 from slipway.executor.limits import REQUEST_DEADLINE_S
 from slipway.executor.predictor import load_spec
+from slipway.executor.protocols import PROTOCOLS
 from slipway.executor.settings import Settings, parse_settings
 from slipway.executor.timeouts import CallLimits, call_limits
 from slipway.serving.podinfo import AnnotationError
@@ -87,7 +88,13 @@ def test_wrong_flags_end_with_status_2(argv: list[str], capsys: pytest.CaptureFi
     assert "python -m slipway.executor: error:" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("argv", [["--protocol", "v2"], ["--server_type", "kafka"]])
+@pytest.mark.parametrize("protocol", ["seldon", "tensorflow", "v2", "kfserving"])
+def test_protocols_are_the_contract_s(protocol: str) -> None:
+    assert parse_settings(["--protocol", protocol], {}).protocol == protocol
+    assert protocol in PROTOCOLS
+
+
+@pytest.mark.parametrize("argv", [["--server_type", "kafka"]])
 def test_what_is_not_offered_says_so(argv: list[str]) -> None:
     with pytest.raises(SettingError, match=f"{argv[0]} {argv[1]}: this executor"):
         settings_of(*argv)
