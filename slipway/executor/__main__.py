@@ -6,10 +6,11 @@ import logging
 import os
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 
 from slipway.executor.compile import compile_graph
 from slipway.executor.errors import GraphError, SettingError
-from slipway.executor.predictor import load_spec
+from slipway.executor.predictor import load_protocol, load_spec
 from slipway.executor.process import serve
 from slipway.executor.settings import parse_settings
 from slipway.executor.timeouts import call_limits
@@ -26,6 +27,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         logging.basicConfig(level=settings.log_level, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
         spec = load_spec(settings)
         graph = compile_graph(spec)
+        settings = replace(settings, protocol=load_protocol(settings))
         if logged := [unit.name for unit in spec.graph.walk() if unit.logger]:
             LOG.warning("payload logging is not offered: the logger of %s has no effect", ", ".join(logged))
         limits = call_limits({**spec.annotations, **read_annotations(settings.annotations_file)})

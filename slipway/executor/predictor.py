@@ -18,7 +18,7 @@ from slipway.executor.compile import compile_graph
 from slipway.executor.errors import GraphError
 from slipway.executor.graph import Graph
 from slipway.executor.limits import MAX_PREDICTOR_BYTES, PREDICTOR_POLL_S
-from slipway.executor.settings import ENGINE_PREDICTOR, Settings
+from slipway.executor.settings import ENGINE_PREDICTOR, PROTOCOLS, Settings
 
 LOG = logging.getLogger(__name__)
 Adopt = Callable[[Graph], Awaitable[list[str]]]
@@ -40,6 +40,20 @@ def load_spec(settings: Settings) -> PredictorSpec:
     if settings.engine_predictor:
         return parse_predictor(_decoded(settings.engine_predictor), where=ENGINE_PREDICTOR)
     raise GraphError(f"no predictor: give --predictor-file, --file or the variable {ENGINE_PREDICTOR}")
+
+
+def load_protocol(settings: Settings) -> str:
+    """The protocol to speak: --protocol, else ``spec.protocol`` of --file, else seldon.
+
+    Raises:
+        GraphError: the manifest cannot be read, or names a protocol that is none.
+    """
+    if settings.protocol or settings.manifest is None or settings.predictor_file is not None:
+        return settings.protocol or "seldon"
+    named = _deployment(settings.manifest).protocol
+    if named not in PROTOCOLS:
+        raise GraphError(f"{settings.manifest}: spec.protocol: {named!r} is not one of {', '.join(PROTOCOLS)}")
+    return named
 
 
 def parse_predictor(text: bytes, *, where: str) -> PredictorSpec:
@@ -105,12 +119,16 @@ def _read(path: Path) -> bytes:
     return text
 
 
-def _from_manifest(path: Path, *, predictor: str) -> PredictorSpec:
+def _deployment(path: Path) -> SeldonDeployment:
     try:
         document = yaml.safe_load(_read(path))
-        deployment = default(SeldonDeployment.from_json(document))
+        return default(SeldonDeployment.from_json(document))
     except (yaml.YAMLError, *MALFORMED) as error:
         raise GraphError(f"{path}: not one SeldonDeployment: {error}") from error
+
+
+def _from_manifest(path: Path, *, predictor: str) -> PredictorSpec:
+    deployment = _deployment(path)
     found = {spec.name: spec for spec in deployment.predictors}
     if predictor in found:
         return found[predictor]

@@ -31,7 +31,7 @@ async def running(
         BindError: a port is taken.
     """
     async with open_session() as session:
-        dialect = PROTOCOLS[settings.protocol].dialect
+        dialect = PROTOCOLS[settings.protocol or "seldon"].dialect
         engine = Engine(graph, settings=settings, limits=limits, session=session, dialect=dialect)
         servers = await _listen(engine, settings=settings, limits=limits, lifecycle=lifecycle)
         LOG.info("REST on port %d, gRPC on port %d", servers.rest_ports[0], servers.grpc_port)
@@ -55,7 +55,7 @@ async def serve(graph: Graph, *, settings: Settings, limits: CallLimits) -> int:
 
 
 async def _listen(engine: Engine, *, settings: Settings, limits: CallLimits, lifecycle: Lifecycle) -> Servers:
-    protocol = PROTOCOLS[settings.protocol]
+    protocol = PROTOCOLS[settings.protocol or "seldon"]
     app = protocol.rest(engine, settings=settings, lifecycle=lifecycle).application()
     calls = protocol.grpc(engine)
     return await Servers.start(

@@ -19,6 +19,7 @@ ENGINE_PREDICTOR = "ENGINE_PREDICTOR"
 DEFAULT_CORS_HEADERS = "Accept, Accept-Encoding, Authorization, Content-Length, Content-Type, X-CSRF-Token"
 LEVELS = {"DEBUG": "DEBUG", "INFO": "INFO", "WARN": "WARNING", "WARNING": "WARNING", "ERROR": "ERROR"}
 MAX_PORT = 65535
+PROTOCOLS = ("seldon", "tensorflow", "v2", "kfserving")
 TRUTHS = {"true": True, "1": True, "false": False, "0": False}
 
 EXAMPLES = """\
@@ -36,6 +37,7 @@ class Settings:
     namespace: str
     predictor: str
     protocol: str
+    """Empty: what the manifest says, else seldon."""
     http_port: int
     grpc_port: int
     prometheus_path: str
@@ -121,7 +123,10 @@ def _add_identity(parser: argparse.ArgumentParser, environment: Mapping[str, str
 def _add_serving(parser: argparse.ArgumentParser, environment: Mapping[str, str]) -> None:
     _add(parser, "http_port", type=_port, default=8000, help="REST port, 0 for any free one (default: %(default)s)")
     _add(parser, "grpc_port", type=_port, default=5001, help="gRPC port, 0 for any free one (default: %(default)s)")
-    parser.add_argument("--protocol", default="seldon", choices=("seldon", "tensorflow", "v2", "kfserving"))
+    parser.add_argument(
+        "--protocol", default="", choices=PROTOCOLS,
+        help="what requests and nodes speak (default: with --file what its spec.protocol says, else seldon)",
+    )  # fmt: skip
     parser.add_argument("--transport", default="rest", choices=("rest", "grpc"), help="both are always served")
     _add(parser, "server_type", default="rpc", choices=("rpc", "kafka"))
     _add(parser, "prometheus_path", default="/prometheus", help="path of the metrics (default: %(default)s)")

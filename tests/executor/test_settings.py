@@ -12,7 +12,7 @@ import pytest
 from slipway.executor.addresses import Addresses, parse_hosts
 from slipway.executor.errors import GraphError, SettingError
 from slipway.executor.limits import REQUEST_DEADLINE_S
-from slipway.executor.predictor import load_spec
+from slipway.executor.predictor import load_protocol, load_spec
 from slipway.executor.protocols import PROTOCOLS
 from slipway.executor.settings import Settings, parse_settings
 from slipway.executor.timeouts import CallLimits, call_limits
@@ -204,3 +204,30 @@ def test_log_level_of_the_environment_is_read_like_the_flag(capsys: pytest.Captu
     with pytest.raises(SystemExit):
         settings_of(SELDON_LOG_LEVEL="loud")
     assert "'loud' is not one of DEBUG" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("flags", "named", "spoken"),
+    [([], "v2", "v2"), ([], None, "seldon"), (["--protocol", "seldon"], "v2", "seldon")],
+)
+def test_protocol_is_the_flag_s_else_the_manifest_s(
+    tmp_path: Path, flags: list[str], named: str | None, spoken: str
+) -> None:
+    manifest = {
+        "apiVersion": "machinelearning.seldon.io/v1",
+        "kind": "SeldonDeployment",
+        "metadata": {"name": "dep"},
+        "spec": {"predictors": [{"name": "main", "graph": {"name": "a"}}], **({"protocol": named} if named else {})},
+    }
+    (tmp_path / "sdep.yaml").write_text(json.dumps(manifest))
+    settings = parse_settings(["--file", str(tmp_path / "sdep.yaml"), *flags], {})
+    assert load_protocol(settings) == spoken
+
+
+def test_protocol_that_is_none_is_named(tmp_path: Path) -> None:
+    (tmp_path / "sdep.yaml").write_text(
+        '{"apiVersion": "machinelearning.seldon.io/v1", "kind": "SeldonDeployment", "metadata": {"name": "dep"},'
+        ' "spec": {"protocol": "soap", "predictors": [{"name": "main", "graph": {"name": "a"}}]}}'
+    )
+    with pytest.raises(GraphError, match=r"sdep.yaml: spec.protocol: 'soap' is not one of seldon, tensorflow, v2"):
+        load_protocol(parse_settings(["--file", str(tmp_path / "sdep.yaml")], {}))
