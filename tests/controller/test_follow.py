@@ -291,6 +291,28 @@ async def test_following_is_turned_on_and_off_without_a_gap(platform):
     assert ("following" in status, status["models"][0]["version"]) == (False, "2")
 
 
+async def test_edited_graph_of_a_follower_takes_over_when_ready(platform):
+    await platform.apply(follower())
+    first = serving(await serve(platform, "1"))
+    old = await deployment_of(platform, "1")
+    annotations = {**FOLLOW, "slipway.dev/keep-previous": "1h"}
+    graph = node("renamed", modelUri="models:/shapes@champion")
+    await platform.apply(sdep(predictor(graph=graph), annotations=annotations))
+    new = await eventually(lambda: named(platform, "renamed"), what="the Deployment of the new graph")
+    assert await selected(platform) == first
+    assert await has(platform, old)
+    await platform.make_ready(new)
+
+    async def taken_over() -> bool:
+        return await selected(platform) != first and await platform.names(DEPLOYMENT) == [new]
+
+    await eventually(taken_over, what="only the new graph")
+
+
+async def named(platform: Platform, part: str) -> str | None:
+    return next((name for name in await platform.names(DEPLOYMENT) if part in name), None)
+
+
 async def only(platform: Platform) -> str | None:
     names = await platform.names(DEPLOYMENT)
     return names[0] if len(names) == 1 else None

@@ -51,17 +51,33 @@ async def register(address: RegistryAddress) -> None:
             await write("model-versions/set-tag", name=MODEL, version=version, key="slipway.digest", value=digest)
 
 
+async def forget(address: RegistryAddress) -> None:
+    async with aiohttp.ClientSession() as session:
+        await ask(
+            "registered-models/delete",
+            {"name": MODEL},
+            registry=address,
+            session=session,
+            subject=MODEL,
+            method="DELETE",
+        )
+
+
 @pytest.fixture(scope="module")
 def follower(platform: Platform) -> Iterator[Platform]:
     """A SeldonDeployment that follows ``live``, which names version 1, Available."""
     asyncio.run(register(registry(platform)))
-    promote(platform, "1", why="the first")
-    manifest = graphs.chain(NAME, f"models:/{MODEL}@live", size="192x192")
-    manifest["spec"]["annotations"] = {"slipway.dev/follow-alias": "true"}
-    platform.apply(manifest)
-    platform.wait_available(NAME)
-    yield platform
-    platform.slipway("delete", "sdep", NAME)
+    try:
+        promote(platform, "1", why="the first")
+        manifest = graphs.chain(NAME, f"models:/{MODEL}@live", size="192x192")
+        manifest["spec"]["annotations"] = {"slipway.dev/follow-alias": "true"}
+        platform.apply(manifest)
+        platform.wait_available(NAME)
+        yield platform
+    finally:
+        platform.up()  # a test stops the registry
+        platform.slipway("delete", "sdep", NAME, "--ignore-not-found")
+        asyncio.run(forget(registry(platform)))
 
 
 def promote(platform: Platform, version: str, *, why: str = "") -> None:
