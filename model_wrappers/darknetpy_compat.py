@@ -13,6 +13,7 @@ from typing import TypedDict
 
 from model_wrappers import darknet, photo
 from model_wrappers.darknet.errors import NamesError
+from model_wrappers.regular_file import read_start
 
 MAX_DATA_BYTES = 1 << 16
 NO_NMS = 1.0  # an IoU that no two boxes exceed
@@ -60,8 +61,7 @@ class Detector:
 
 def names_of_data(path: Path) -> Path:
     """The names file of a ``.data`` file: from the working folder as in Darknet, else from the file's own or the one above."""
-    with path.open("rb") as file:
-        data = file.read(MAX_DATA_BYTES + 1)
+    data = read_start(path, MAX_DATA_BYTES + 1)
     if len(data) > MAX_DATA_BYTES:
         raise NamesError(str(path), f"is larger than {MAX_DATA_BYTES:,} bytes: a Darknet .data file has a few lines")
     text = data.decode(errors="replace")

@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from model_wrappers.model_sums import SUMS_NAME, digest_of_sums, read_sums, sums_of_folder
+from model_wrappers.regular_file import read_start
 
 IDENTITY_NAME = ".slipway-model.json"
 MAX_IDENTITY_BYTES = 64 << 10
@@ -34,8 +35,7 @@ def load_identity(folder: Path) -> ModelIdentity:
     path = folder / IDENTITY_NAME
     if not path.is_file():
         return ModelIdentity(folder.resolve().name, "", folder_digest(folder), folder.resolve().as_uri())
-    with path.open("rb") as file:
-        data = file.read(MAX_IDENTITY_BYTES + 1)
+    data = read_start(path, MAX_IDENTITY_BYTES + 1)
     if len(data) > MAX_IDENTITY_BYTES:
         raise ValueError(f"{path}: is larger than {MAX_IDENTITY_BYTES:,} bytes: one short JSON object is expected")
     try:

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path, PurePosixPath
 
 from model_wrappers.darknet.provenance import file_sha256
+from model_wrappers.regular_file import read_start
 
 SUMS_NAME = "SHA256SUMS"
 MAX_SUMS_BYTES = 4 << 20  # some 20,000 files with paths of 140 characters
@@ -45,8 +46,7 @@ def _files(folder: Path) -> list[str]:
 
 def read_sums(path: Path) -> bytes:
     """The bytes of a SHA256SUMS. Raises ``SumsError`` where it is larger than ``MAX_SUMS_BYTES``."""
-    with path.open("rb") as file:
-        data = file.read(MAX_SUMS_BYTES + 1)
+    data = read_start(path, MAX_SUMS_BYTES + 1)
     if len(data) > MAX_SUMS_BYTES:
         raise SumsError(path, f"is larger than {MAX_SUMS_BYTES:,} bytes: the sums of a model folder are expected")
     return data

@@ -12,6 +12,7 @@ import numpy.typing as npt
 from model_wrappers.intake.decode import decode as decode_checked
 from model_wrappers.intake.errors import IMAGE_TOO_LARGE, PhotoError
 from model_wrappers.intake.header import MAX_PHOTO_BYTES, read_header
+from model_wrappers.regular_file import read_start
 
 
 def decode(data: bytes) -> npt.NDArray[np.uint8]:
@@ -45,8 +46,7 @@ class PhotoFile:
 
 def read(path: Path) -> PhotoFile:
     """Read a photo of at most ``MAX_PHOTO_BYTES``. Raises ``OSError``, or ``PhotoError`` where the file is larger."""
-    with path.open("rb") as file:
-        data = file.read(MAX_PHOTO_BYTES + 1)
+    data = read_start(path, MAX_PHOTO_BYTES + 1)
     if len(data) > MAX_PHOTO_BYTES:
         raise PhotoError(IMAGE_TOO_LARGE, f"{path}: is larger than {MAX_PHOTO_BYTES:,} bytes, which is what is read.")
     return PhotoFile(path, data)

@@ -4,18 +4,20 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import yaml
 
 from model_wrappers.darknet.errors import ModelFolderError
+from model_wrappers.plain_yaml import Plain, parse_plain
+from model_wrappers.regular_file import read_start
 
 MLMODEL = "MLmodel"
 FLAVOUR = "darknet"
 ONNX_NAME = "model.onnx"
 INT8_NAME = "model.int8.onnx"
 ENGINES_NAME = "engines.json"
-MAX_MLMODEL_BYTES = 1 << 20
+MAX_MLMODEL_BYTES = 1 << 18  # some seconds to read
+MAX_MLMODEL_DEPTH = 32  # metadata of a model may be nested
 
 
 @dataclass(frozen=True)
@@ -70,13 +72,14 @@ def _from_mlmodel(path: Path) -> ModelFolder:
     return ModelFolder(files["cfg"], files["weights"], files["names"], *made)
 
 
-def _flavour(path: Path) -> dict[str, Any]:
-    if path.stat().st_size > MAX_MLMODEL_BYTES:
+def _flavour(path: Path) -> dict[str, Plain]:
+    data = read_start(path, MAX_MLMODEL_BYTES + 1)
+    if len(data) > MAX_MLMODEL_BYTES:
         raise ModelFolderError(str(path), f"is larger than {MAX_MLMODEL_BYTES} bytes")
     try:
-        document = yaml.safe_load(path.read_text())
+        document = parse_plain(data, max_depth=MAX_MLMODEL_DEPTH)
     except (yaml.YAMLError, UnicodeDecodeError) as exc:
-        raise ModelFolderError(str(path), f"is not YAML: {exc}") from exc
+        raise ModelFolderError(str(path), f"is not YAML that can be used: {' '.join(str(exc).split())}") from exc
     flavours = document.get("flavors") if isinstance(document, dict) else None
     flavour = flavours.get(FLAVOUR) if isinstance(flavours, dict) else None
     if not isinstance(flavour, dict):

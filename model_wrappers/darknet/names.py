@@ -6,6 +6,7 @@ from pathlib import Path
 
 from model_wrappers.darknet.errors import NamesError
 from model_wrappers.darknet.mistaken import mistaken_for
+from model_wrappers.regular_file import read_start
 
 MAX_NAMES_BYTES = 1 << 20
 MAX_NAME_LENGTH = 200
@@ -15,8 +16,7 @@ def load_names(path: Path, classes: int | None = None) -> tuple[str, ...]:
     """Read a names file; with ``classes`` the number of names must equal it. Raises ``NamesError``."""
     name = str(path)
     try:
-        with path.open("rb") as file:
-            data = file.read(MAX_NAMES_BYTES + 1)
+        data = read_start(path, MAX_NAMES_BYTES + 1)
     except OSError as exc:
         raise NamesError(name, f"cannot be read: {exc.strerror}") from exc
     if len(data) > MAX_NAMES_BYTES:

@@ -11,6 +11,8 @@ import mmap
 from collections.abc import Iterator
 from pathlib import Path
 
+from model_wrappers.regular_file import open_regular
+
 CFG_KEY = "darknet.cfg.sha256"
 WEIGHTS_KEY = "darknet.weights.sha256"
 MAX_METADATA_BYTES = 1 << 16  # of one entry; a longer one is not ours
@@ -22,8 +24,8 @@ _MAX_VARINT_BYTES = 10
 
 
 def file_sha256(path: Path) -> str:
-    """SHA-256 of a file, in hex."""
-    with path.open("rb") as file:
+    """SHA-256 of a regular file, in hex."""
+    with open_regular(path) as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
@@ -31,7 +33,7 @@ def graph_metadata(path: Path) -> dict[str, str]:
     """The metadata of an ONNX file; empty for what is no such file."""
     if path.stat().st_size == 0:
         return {}
-    with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
+    with open_regular(path) as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
         try:
             entries = [data[start:end] for field, start, end in _fields(data, len(data)) if field == _METADATA_FIELD]
             return dict(_entry(entry) for entry in entries if len(entry) <= MAX_METADATA_BYTES)

@@ -16,6 +16,7 @@ from typing import NamedTuple
 
 from model_wrappers.darknet.errors import CfgError
 from model_wrappers.darknet.mistaken import mistaken_for
+from model_wrappers.regular_file import read_start
 
 MAX_CFG_BYTES = 1 << 20
 MAX_SECTIONS = 2000
@@ -141,8 +142,7 @@ def load_cfg_text(path: Path) -> str:
     """The text of a cfg file, refused when it is something else (HTML page, weights, too large)."""
     name = str(path)
     try:
-        with path.open("rb") as file:
-            data = file.read(MAX_CFG_BYTES + 1)
+        data = read_start(path, MAX_CFG_BYTES + 1)
     except OSError as exc:
         raise CfgError(name, 0, f"cannot be read: {exc.strerror}") from exc
     if len(data) > MAX_CFG_BYTES:

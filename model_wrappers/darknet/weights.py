@@ -7,7 +7,6 @@ convolution: biases, then with batch norm scales, means and variances, then the 
 from __future__ import annotations
 
 import os
-import stat
 import struct
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +17,7 @@ import numpy.typing as npt
 from model_wrappers.darknet.errors import WeightsError
 from model_wrappers.darknet.layers import Convolutional, Layer, Network
 from model_wrappers.darknet.mistaken import HEAD_BYTES, mistaken_for
+from model_wrappers.regular_file import open_regular
 
 Floats = npt.NDArray[np.float32]
 
@@ -84,9 +84,7 @@ def load_weights(path: Path, network: Network) -> Weights:
     name = str(path)
     expected_floats = count_floats(network)
     try:
-        if not stat.S_ISREG(path.stat().st_mode):  # a pipe has no size, and opening one can wait for ever
-            raise WeightsError(name, "is no regular file")
-        with path.open("rb") as file:
+        with open_regular(path) as file:
             size = os.fstat(file.fileno()).st_size
             head = file.read(HEAD_BYTES)
             header = _parse_header(name, head, size)

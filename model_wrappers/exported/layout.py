@@ -28,7 +28,8 @@ import yaml
 
 from model_wrappers.darknet.cfg import MAX_CLASSES
 from model_wrappers.darknet.sections import parse_number, quoted
-from model_wrappers.exported.plain_yaml import Plain, parse_plain
+from model_wrappers.plain_yaml import Plain, parse_plain
+from model_wrappers.regular_file import read_start
 
 LAYOUT_NAME = "detector.yaml"
 MAX_LAYOUT_BYTES = 1 << 14
@@ -90,8 +91,7 @@ def load_layout(folder: Path) -> Layout:
     """Read ``folder/detector.yaml``. Raises ``LayoutError`` naming the line that is wrong."""
     path = folder / LAYOUT_NAME
     try:
-        with path.open("rb") as file:
-            data = file.read(MAX_LAYOUT_BYTES + 1)
+        data = read_start(path, MAX_LAYOUT_BYTES + 1)
     except OSError as exc:
         raise LayoutError(path, f"cannot be read: {exc.strerror}") from exc
     if len(data) > MAX_LAYOUT_BYTES:

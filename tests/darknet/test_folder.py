@@ -79,6 +79,12 @@ def test_missing_and_doubled_files_are_named(folder: Path, suffix: str) -> None:
         ("flavors: {sklearn: {}}\n", r"has no flavour 'darknet' \(flavours: sklearn\)"),
         ("- 1\n", r"has no flavour 'darknet' \(flavours: none\)"),
         ("a: [\n", "is not YAML"),
+        ("flavors: {darknet: 2026-13-45}\n", "has no flavour 'darknet'"),
+        (f"flavors: {{darknet: {'9' * 5000}}}\n", "has no flavour 'darknet'"),
+        ("[" * 9000, "is not YAML that can be used: nested deeper than 32"),
+        ("a: &a [1]\nb: [*a, *a]\n", "is not YAML that can be used: an alias is not possible"),
+        ("flavors: {}\nflavors: {}\n", "is not YAML that can be used: this key stands twice"),
+        ("a: \x00\n", "is not YAML that can be used"),
         ("flavors: {darknet: {cfg: data/cells.cfg}}\n", "flavour 'darknet' has no weights, names"),
         (FLAVOUR.replace("data/cells.cfg", "../secret") + "}\n", "cfg: '../secret' leaves the model folder"),
         (FLAVOUR.replace("data/cells.cfg", "/etc/passwd") + "}\n", "cfg: '/etc/passwd' leaves the model folder"),
@@ -90,3 +96,11 @@ def test_mlmodel_that_does_not_describe_darknet_is_refused(mlflow_folder: Path, 
     (mlflow_folder / "MLmodel").write_text(text)
     with pytest.raises(ModelFolderError, match=message):
         load_model_folder(mlflow_folder)
+
+
+def test_mlmodel_with_dates_large_numbers_and_nested_metadata_is_read(mlflow_folder: Path) -> None:
+    before = load_model_folder(mlflow_folder)
+    nested = "{a: " * 20 + "1" + "}" * 20
+    text = f"{FLAVOUR}}}\nmetadata: {{taken: 2026-13-45, number: {'9' * 5000}, nested: {nested}}}\n"
+    (mlflow_folder / "MLmodel").write_text(text)
+    assert load_model_folder(mlflow_folder) == before

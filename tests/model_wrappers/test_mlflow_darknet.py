@@ -24,9 +24,9 @@ import model_wrappers
 from model_wrappers import darknet, mlflow_darknet
 from model_wrappers.darknet.errors import ModelFolderError
 from model_wrappers.darknet.proof import Proof, prove
-from model_wrappers.mlflow_darknet import SourceFiles, saving
+from model_wrappers.mlflow_darknet import SourceFiles, loading, saving
 from model_wrappers.model_identity import folder_digest
-from model_wrappers.model_sums import SumsError, sums_of_folder
+from model_wrappers.model_sums import DOWNLOAD_NOTE, SumsError, sums_of_folder
 from tests.darknet.networks import CELL, write_handmade_model
 
 
@@ -313,3 +313,38 @@ def test_proof_tags_name_the_chosen_engine(proof: Proof) -> None:
     assert tags["proof.machine"] == "a CPU, 3 threads"
     assert tags["proof.parity"].startswith("2 layers, worst ")
     assert tags["proof.report"] == "proof/report.html"
+
+
+@pytest.mark.parametrize(
+    ("note", "registered"),
+    [
+        ("model_name: yolo\nmodel_version: 2026-01-01\n", ("yolo", "2026-01-01")),
+        ("model_name: yolo\nmodel_version: '3'\n", ("yolo", "3")),
+        ("model_name: null\nmodel_version: null\n", None),
+        (None, None),
+    ],
+)
+def test_note_of_a_download_says_which_version_it_is(
+    note: str | None, registered: tuple[str, str] | None, tmp_path: Path
+) -> None:
+    path = tmp_path / DOWNLOAD_NOTE
+    if note is not None:
+        path.write_text(note)
+    assert loading.read_note(path) == registered
+
+
+@pytest.mark.parametrize(
+    ("note", "message"),
+    [
+        ("[1]\n", "is none of MLflow's"),
+        ("model_name: {a: b}\nmodel_version: 1\n", "is none of MLflow's"),
+        ("model_name: yolo\n", "is none of MLflow's"),
+        ("#" * (loading.MAX_NOTE_BYTES + 1), "is none of MLflow's"),
+        ("[" * 99, "is not YAML that can be used: nested deeper than 8"),
+        ("model_name: *a\n", "is not YAML that can be used: an alias"),
+    ],
+)
+def test_note_of_a_download_that_says_something_else_is_refused(note: str, message: str, tmp_path: Path) -> None:
+    (tmp_path / DOWNLOAD_NOTE).write_text(note)
+    with pytest.raises(SumsError, match=rf"{DOWNLOAD_NOTE}: {message}"):
+        loading.read_note(tmp_path / DOWNLOAD_NOTE)

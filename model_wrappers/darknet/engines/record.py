@@ -12,6 +12,7 @@ from typing import Any
 from model_wrappers.darknet.engines import ENGINES, INT8_ENGINE
 from model_wrappers.darknet.errors import ModelFolderError
 from model_wrappers.darknet.timing import TOLERANCE, EngineTiming
+from model_wrappers.regular_file import read_start
 
 MAX_RECORD_BYTES = 1 << 16
 
@@ -43,8 +44,7 @@ def render_record(record: EngineRecord) -> str:
 
 def load_record(path: Path) -> EngineRecord:
     """Read an ``engines.json``. Raises ``ModelFolderError`` for what is none."""
-    with path.open("rb") as file:
-        data = file.read(MAX_RECORD_BYTES + 1)
+    data = read_start(path, MAX_RECORD_BYTES + 1)
     if len(data) > MAX_RECORD_BYTES:
         raise ModelFolderError(str(path), f"is larger than {MAX_RECORD_BYTES} bytes")
     try:

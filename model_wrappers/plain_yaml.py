@@ -14,9 +14,9 @@ MAX_DEPTH = 8
 Plain = str | list["Plain"] | dict[str, "Plain"]
 
 
-def parse_plain(data: bytes) -> Plain:
-    """One document. Raises ``yaml.YAMLError`` naming line and column."""
-    loader = _Loader(data)
+def parse_plain(data: bytes, *, max_depth: int = MAX_DEPTH) -> Plain:
+    """One document. Raises ``yaml.YAMLError`` naming line and column, or ``UnicodeDecodeError``."""
+    loader = _Loader(data, max_depth)
     try:
         node = loader.get_single_node()
         document: Plain = loader.construct_document(node) if node is not None else ""
@@ -28,16 +28,16 @@ def parse_plain(data: bytes) -> Plain:
 class _Loader(yaml.BaseLoader):  # type: ignore[misc]  # PyYAML is untyped
     """Safe: it makes texts, lists and mappings only."""
 
-    def __init__(self, data: bytes) -> None:
+    def __init__(self, data: bytes, max_depth: int) -> None:
         super().__init__(data)
-        self._depth = 0
+        self._depth, self._max_depth = 0, max_depth
 
     def compose_node(self, parent: Any, index: Any) -> Any:
         event = self.peek_event()
         if isinstance(event, yaml.AliasEvent):
             raise yaml.composer.ComposerError(None, None, "an alias is not possible here", event.start_mark)
-        if self._depth == MAX_DEPTH:
-            raise yaml.composer.ComposerError(None, None, f"nested deeper than {MAX_DEPTH}", event.start_mark)
+        if self._depth == self._max_depth:
+            raise yaml.composer.ComposerError(None, None, f"nested deeper than {self._max_depth}", event.start_mark)
         self._depth += 1
         node = super().compose_node(parent, index)
         self._depth -= 1
