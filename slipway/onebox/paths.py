@@ -94,6 +94,10 @@ class Paths:
         return self.home / "hub"
 
     @property
+    def hub_config(self) -> Path:  # the owner's own settings of JupyterHub, where there are any
+        return self.hub / "jupyterhub_config.py"
+
+    @property
     def hub_homes(self) -> Path:
         return self.hub / "homes"
 

@@ -33,6 +33,9 @@ MAX_MESSAGE_BYTES = 64 << 20
 _XSRF_FIELD = re.compile(r"""name="_xsrf"\s+value="([^"]+)"|[?&]_xsrf=([^"&]+)""")
 
 
+ANNOUNCEMENT = "Maintenance on Sunday"
+OWN_CONFIG = f'c.JupyterHub.template_vars = {{"announcement": "{ANNOUNCEMENT}"}}\n'
+"""What the owner of a platform may add to the hub's settings."""
 PASSWORD = "correct horse battery staple"
 
 
@@ -64,6 +67,8 @@ class Hub:
     def start(cls, platform: Platform) -> Self:
         """On a free port, beside what runs."""
         (port,) = free_ports(1)
+        platform.paths.hub.mkdir(mode=0o700, exist_ok=True)
+        platform.paths.hub_config.write_text(OWN_CONFIG)
         platform.slipway("up", "--with", "hub", "--hub-port", str(port))
         return cls(f"http://127.0.0.1:{port}", platform)
 

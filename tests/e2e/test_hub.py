@@ -14,7 +14,7 @@ import pytest_asyncio
 from slipway.onebox.services.hub.accounts import account_of, kubeconfig_of
 from slipway.onebox.services.secrets import ensure_secrets
 from slipway.onebox.supervisor.procfs import command_line, pids
-from tests.e2e.hub import PASSWORD, CellError, Hub, HubSession
+from tests.e2e.hub import ANNOUNCEMENT, PASSWORD, CellError, Hub, HubSession
 from tests.e2e.platform import Platform
 from tests.waiting import eventually
 
@@ -112,6 +112,12 @@ async def test_second_up_keeps_the_hub_and_installs_nothing(hub: Hub) -> None:
     assert "installing" not in out
     assert hub.url in out
     assert ("the same user of this machine" in out) == (os.getuid() != 0)
+
+
+async def test_owners_own_settings_are_read(hub: Hub) -> None:
+    async with hub.admin() as admin:
+        _, page = await admin.get("/hub/login")
+        assert ANNOUNCEMENT in page
 
 
 async def test_signup_waits_for_the_administrator(hub: Hub) -> None:

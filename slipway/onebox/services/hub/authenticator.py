@@ -9,16 +9,15 @@ import bcrypt
 from nativeauthenticator import NativeAuthenticator
 from nativeauthenticator.orm import UserInfo
 
+from slipway.onebox.services.hub.limits import MAX_ACCOUNTS, MAX_PASSWORD_BYTES
 from slipway.onebox.services.hub.names import ADMIN, RESERVED
-
-MAX_ACCOUNTS = 200
-"""Accounts and requests for one: nobody can fill the database by signing up."""
-MAX_PASSWORD_BYTES = 72
-"""bcrypt's limit: a longer one is refused, not cut."""
 
 
 class SlipwayAuthenticator(NativeAuthenticator):  # type: ignore[misc]  # JupyterHub ships no types
-    """NativeAuthenticator with a first account and with limits."""
+    """NativeAuthenticator with a first account and with limits.
+
+    What lets its people in is set on this class: another authenticator that the owner sets up inherits none of it.
+    """
 
     def __init__(self, *given: Any, **options: Any) -> None:
         super().__init__(*given, **options)

@@ -8,22 +8,21 @@ import sys
 from typing import Any
 
 from slipway.onebox.services.hub.authenticator import SlipwayAuthenticator
+from slipway.onebox.services.hub.limits import (
+    ANSWER_WITHIN_S,
+    CULL_EVERY_S,
+    FAILED_LOGINS,
+    IDLE_S,
+    LOCKED_OUT_S,
+    MAX_SERVERS,
+    MAX_STARTING,
+    MIN_PASSWORD,
+    START_WITHIN_S,
+    STOP_STEP_S,
+)
 from slipway.onebox.services.hub.names import ADMIN, CULLER, USER_PATTERN
 from slipway.onebox.services.hub.spawner import INHERITED, SlipwaySpawner
 
-MAX_SERVERS = 10
-"""Servers at a time: each takes some 150 MB before a model is loaded."""
-MAX_STARTING = 3
-IDLE_S = 3600
-CULL_EVERY_S = 300
-START_WITHIN_S = 1800
-"""The first start of a profile installs it."""
-ANSWER_WITHIN_S = 90
-MIN_PASSWORD = 10
-FAILED_LOGINS = 5
-LOCKED_OUT_S = 300
-STOP_STEP_S = 6
-"""The server is asked by SIGINT, then by SIGTERM, then killed: two steps are shorter than the hub's own grace."""
 SERVER_ARGUMENTS = [
     "--KernelManager.transport_encryption=required",  # other users of this machine can connect to a kernel's ports
     f"--MappingKernelManager.cull_idle_timeout={IDLE_S}",
@@ -35,8 +34,8 @@ SERVER_ARGUMENTS = [
 CULLER_SCOPES = ["list:users", "read:users:activity", "read:servers", "delete:servers"]
 
 
-def configure(c: Any) -> None:
-    """Fill JupyterHub's configuration object."""
+def configure(c: Any) -> str:
+    """Fill JupyterHub's configuration object; the answer is the owner's own file, to be read after it, or nothing."""
     options = json.loads(os.environ.pop("SLIPWAY_HUB_OPTIONS"))
     _configure_hub(c, options)
     _configure_users(c)
@@ -55,6 +54,7 @@ def configure(c: Any) -> None:
         }
     ]
     c.JupyterHub.load_roles = [{"name": CULLER, "scopes": CULLER_SCOPES, "services": [CULLER]}]
+    return str(options["own_config"])
 
 
 def _configure_hub(c: Any, options: dict[str, Any]) -> None:
@@ -73,8 +73,8 @@ def _configure_hub(c: Any, options: dict[str, Any]) -> None:
 
 def _configure_users(c: Any) -> None:
     c.JupyterHub.authenticator_class = SlipwayAuthenticator
-    c.Authenticator.admin_users = {ADMIN}
-    c.Authenticator.allow_all = True  # everybody who logs in; whom the administrator has not let in cannot
+    c.SlipwayAuthenticator.admin_users = {ADMIN}
+    c.SlipwayAuthenticator.allow_all = True  # whom the administrator has not let in cannot log in
     c.Authenticator.username_pattern = USER_PATTERN
     c.NativeAuthenticator.open_signup = False
     c.NativeAuthenticator.minimum_password_length = MIN_PASSWORD

@@ -6,6 +6,7 @@ import argparse
 import asyncio
 import json
 import os
+import re
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -32,7 +33,7 @@ from slipway.onebox.services.hub.accounts import (
 )
 from slipway.onebox.services.hub.homes import ensure_home, write_kubeconfig
 from slipway.onebox.services.hub.identity import Identity, ensure_identity, ensure_unix_user, first_closed
-from slipway.onebox.services.hub.names import server_mark
+from slipway.onebox.services.hub.names import MAX_USER, USER_PATTERN, server_mark
 from slipway.onebox.services.hub.ownership import open_folders
 from slipway.onebox.services.hub.profiles import DEFAULT, Profile, UnknownProfileError, find_profile
 from slipway.onebox.services.hub.tenant import in_namespace, load_tenant
@@ -62,6 +63,10 @@ def prepare(paths: Paths, user: str, profile: Profile) -> Launch:
     Raises:
         one of KNOWN_ERRORS: something is missing or refuses.
     """
+    if not re.match(USER_PATTERN, user):
+        raise HomeError(
+            f"{user!r}: a hub user's name is lower-case letters, digits and single hyphens, at most {MAX_USER}"
+        )
     settings, secrets = load_settings(paths.settings), ensure_secrets(paths.secrets)
     say(f"profile {profile.title}: {profile.contents}")
     build(profile.tag, paths=paths, repository=PLATFORM_ROOT, progress=say)
