@@ -213,7 +213,9 @@ def _requested(entry: Mapping[str, Any], what: str) -> RequestedOutput:
 
 
 def _each(fields: Mapping[str, Any], key: str, read: Callable[[Mapping[str, Any], str], T]) -> tuple[T, ...]:
-    entries = fields.get(key) or []
+    entries = fields.get(key)
+    if entries is None:
+        return ()
     if not isinstance(entries, list):
         raise bad(f"{key} is {type(entries).__name__}, not a list")
     found = []
@@ -225,7 +227,9 @@ def _each(fields: Mapping[str, Any], key: str, read: Callable[[Mapping[str, Any]
 
 
 def _parameters(fields: Mapping[str, Any], what: str) -> dict[str, Any]:
-    parameters = fields.get("parameters") or {}
+    parameters = fields.get("parameters")
+    if parameters is None:
+        return {}
     if not isinstance(parameters, dict):
         raise bad(f"{what}: parameters is {type(parameters).__name__}, not an object")
     return dict(parameters)
