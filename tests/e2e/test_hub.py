@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import json
 import os
+import signal
 import stat
 from collections.abc import AsyncIterator
 
@@ -13,7 +14,9 @@ import pytest_asyncio
 
 from slipway.onebox.services.hub.accounts import account_of, kubeconfig_of
 from slipway.onebox.services.secrets import ensure_secrets
+from slipway.onebox.supervisor.history import Phase
 from slipway.onebox.supervisor.procfs import command_line, pids
+from slipway.onebox.supervisor.state import load_states
 from tests.e2e.hub import ANNOUNCEMENT, PASSWORD, CellError, Hub, HubSession
 from tests.e2e.platform import Platform
 from tests.waiting import eventually
@@ -252,6 +255,21 @@ async def test_what_a_user_can_read_is_what_up_says(ada: HubSession, platform: P
     lines = (await ada.run_cell(READ.format(names=names))).text.splitlines()
     expected = "Permission denied" if os.getuid() == 0 else "read"
     assert [line.startswith(expected) for line in lines] == [True] * len(names), lines
+
+
+async def test_killed_hub_finds_its_servers_again(ada: HubSession, platform: Platform) -> None:
+    await ada.run_cell("kept = 42")
+    before = load_states(platform.paths.run)["hub"].identity
+    assert before is not None
+    os.kill(before.pid, signal.SIGKILL)
+
+    def is_back() -> bool:
+        state = load_states(platform.paths.run).get("hub")
+        return state is not None and state.phase is Phase.READY and state.identity not in (None, before)
+
+    await eventually(is_back, timeout_s=60, what="another hub")
+    assert await ada.has_server()
+    assert (await ada.run_cell("print(kept)")).text == "42\n"
 
 
 async def test_stopped_server_leaves_nothing(hub: Hub) -> None:
