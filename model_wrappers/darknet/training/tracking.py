@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -55,15 +56,18 @@ class MlflowRun:
         """Steps are too many to be logged one by one."""
 
     def epoch(self, metrics: EpochMetrics, epochs: int) -> None:
+        from mlflow.entities import Metric
+
         if metrics.epoch <= self._logged:
             return
         values = {LOSS: metrics.loss, RATE: metrics.rate}
         if metrics.map50 is not None:
             values[MAP50] = metrics.map50
         values |= {f"ap50.{_metric_name(name)}": value for name, value in (metrics.classes or {}).items()}
+        now = int(time.time() * 1000)
         with _mlflow():
-            for name, value in values.items():
-                self._client.log_metric(self.run_id, name, value, step=metrics.epoch)
+            batch = [Metric(name, value, now, metrics.epoch) for name, value in values.items()]
+            self._client.log_batch(self.run_id, metrics=batch)
 
     def keep(self, files: Iterable[Path]) -> None:
         """As the run's artifacts."""
@@ -120,10 +124,10 @@ class MlflowRun:
 
     def _new(self, experiment: str, name: str, facts: Mapping[str, Any]) -> str:
         import mlflow
+        from mlflow.entities import Param
 
         run = self._client.create_run(mlflow.set_experiment(experiment).experiment_id, run_name=name)
-        for key, value in facts.items():
-            self._client.log_param(run.info.run_id, key, value)
+        self._client.log_batch(run.info.run_id, params=[Param(key, str(value)) for key, value in facts.items()])
         return str(run.info.run_id)
 
 
