@@ -95,10 +95,13 @@ def changes(
     held: list[Step] = []
     for item in desired:
         found = observed.get(key_of(item))
-        wanted = stamped(unrestarted(item, found))
+        plain = unrestarted(item, found)
+        wanted = stamped(plain)
         if found is None:
             steps.append(Step("Create", wanted, "missing"))
-        elif (difference := first_difference(wanted, found)) and not _is_accepted(wanted, found, accepted or {}):
+            continue
+        difference = first_difference(plain, found) or first_difference(wanted, found)  # the stamp says least
+        if difference and not _is_accepted(wanted, found, accepted or {}):
             step = Step("Update", wanted, f"{difference} differs")
             (held if _must_wait(wanted, found, desired, observed) else steps).append(step)
     return steps, held

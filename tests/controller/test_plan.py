@@ -246,6 +246,7 @@ def test_new_revision_is_selected_when_every_part_of_it_is_ready():
 def test_going_back_is_one_round_of_services():
     steps = actions(desired(*follower("1", "2")), at("2", "1"))
     assert {(step.verb, step.object["kind"]) for step in steps} == {("Update", "Service")}
+    assert {step.reason for step in steps} == {"spec.selector.slipway.dev/revision differs"}
     assert selected(carried_out(steps, at("2", "1"))) == revision("stable", "1").name
 
 
