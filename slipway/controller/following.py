@@ -100,7 +100,7 @@ def roll_back(state: Following, request: RollbackRequest) -> tuple[Following, Mo
     served = state.revision(state.serving)
     move = Move(state.predictor, state.wanted, target, who=request.who, why=request.why, how="rollback")
     previous = served if served != target else None
-    rejected = {node: version for node, version in state.wanted.versions.items() if target.versions[node] != version}
+    rejected = {node: version for node, version in state.wanted.versions.items() if target.versions.get(node) != version}
     return (
         replace(
             handled,
