@@ -26,12 +26,12 @@ from model_wrappers.darknet.engines.record import EngineRecord
 from model_wrappers.darknet.errors import ProofError
 from model_wrappers.darknet.folder import ModelFolder
 from model_wrappers.darknet.int8_trial import Int8Trial, try_int8, with_graph
-from model_wrappers.darknet.layers import Head, Network, Shape
+from model_wrappers.darknet.layers import Head, Shape
 from model_wrappers.darknet.letterbox import Pixels, Size, letterbox
 from model_wrappers.darknet.provenance import file_sha256
 from model_wrappers.darknet.timing import TOLERANCE, EngineTiming, Floats, difference, fastest, time_engines
 from model_wrappers.darknet.training.photos import PhotoSet
-from model_wrappers.darknet.weights import Weights, load_weights
+from model_wrappers.darknet.weights import load_weights
 
 if TYPE_CHECKING:
     from model_wrappers.photo import PhotoFile
@@ -70,19 +70,27 @@ class GoldenPhoto:
 
 @dataclass(frozen=True)
 class Proof:
-    """``engine`` is the fastest within tolerance; ``digests`` are SHA-256 by file name; ``compared_on`` names the input."""
+    """``digests`` are SHA-256 by file name."""
 
     summary: NetworkSummary
     licence: str
     digests: dict[str, str]
-    compared_on: str
     layers: tuple[LayerParity, ...]
     timings: tuple[EngineTiming, ...]
-    engine: str
     threads: int
     machine: str
     photos: tuple[GoldenPhoto, ...]
     int8: Int8Trial | None = None
+
+    @property
+    def engine(self) -> str:
+        """The fastest that may be chosen."""
+        return fastest(self.timings).engine
+
+    @property
+    def compared_on(self) -> str:
+        """What the layers and engines were given."""
+        return self.photos[0].name if self.photos else NOISE
 
     @property
     def worst(self) -> LayerParity:
@@ -97,6 +105,7 @@ class Proof:
     def to_json(self) -> dict[str, Any]:
         """All of it but the pictures."""
         document = asdict(self)
+        document["engine"], document["compared_on"] = self.engine, self.compared_on
         document["worst_difference"] = self.worst.difference
         document["tolerance"] = TOLERANCE
         document["layers_note"] = LAYERS_NOTE
@@ -135,35 +144,34 @@ def prove(
         ProofError: too many photos, or a layer differs by more than ``timing.TOLERANCE``. EngineError: no engine is within it.
     """
     _check_request(len(photos), labelled, int8_max_loss)
-    summary = check(cfg, weights, names)
-    files = ModelFolder(cfg, weights, names)
+    summary, files = check(cfg, weights, names), ModelFolder(cfg, weights, names)
     digests = _digests(files)
-    size = Size(summary.width, summary.height)
+    size, used = Size(summary.width, summary.height), threads or engine_threads()
     opened = [_open(path, size) for path in photos]
     pixels = opened[0].letterboxed if opened else _noise(size)
-    network = load_network(cfg)
-    layers, heads = compare_layers(network, load_weights(weights, network), pixels)
-    used = threads or engine_threads()
+    layers, heads = compare_layers(files, pixels)
     trial = try_int8(files, labelled, threads=used, max_loss=int8_max_loss) if labelled else None
+    timings, found = _time_and_look(files, pixels, heads, opened, engines=engines, threads=used, trial=trial)
+    return Proof(summary, licence, digests, layers, timings, used, machine_name(), found, int8=trial)
+
+
+def _time_and_look(
+    files: ModelFolder,
+    pixels: Pixels,
+    heads: Sequence[Floats],
+    photos: Sequence[_OpenedPhoto],
+    *,
+    engines: Sequence[str] | None,
+    threads: int,
+    trial: Int8Trial | None,
+) -> tuple[tuple[EngineTiming, ...], tuple[GoldenPhoto, ...]]:
+    """Time the engines, with the graph in 8 bits beside them if there is one, and find boxes with the fastest."""
     with with_graph(files, trial.graph) if trial else nullcontext(files) as timed:
         chosen = [*(installed_engines() if engines is None else engines), *([INT8_ENGINE] if trial else [])]
-        timings = time_engines(timed, pixels, heads, threads=used, names=chosen)
+        timings = time_engines(timed, pixels, heads, threads=threads, names=chosen)
         timings = tuple(trial.told(timing) for timing in timings) if trial else timings
-        best = fastest(timings)
-        detector = Detector(timed, engine=best.engine, threads=used)
-    return Proof(
-        summary=summary,
-        licence=licence,
-        digests=digests,
-        compared_on=photos[0].name if photos else NOISE,
-        layers=layers,
-        timings=timings,
-        engine=best.engine,
-        threads=used,
-        machine=machine_name(),
-        photos=tuple(_golden(one, detector) for one in opened),
-        int8=trial,
-    )
+        detector = Detector(timed, engine=fastest(timings).engine, threads=threads)
+        return timings, tuple(_golden(one, detector) for one in photos)
 
 
 def _check_request(photos: int, labelled: PhotoSet | None, int8_max_loss: float | None) -> None:
@@ -184,11 +192,13 @@ def _digests(files: ModelFolder) -> dict[str, str]:
     return digests
 
 
-def compare_layers(network: Network, weights: Weights, pixels: Pixels) -> tuple[tuple[LayerParity, ...], list[Floats]]:
+def compare_layers(files: ModelFolder, pixels: Pixels) -> tuple[tuple[LayerParity, ...], list[Floats]]:
     """Every layer of the compiled graph beside the plain forward pass, and that pass's raw heads."""
     from model_wrappers.darknet.compiler import compile_network
     from model_wrappers.darknet.engines.onnx_runtime import open_graph
 
+    network = load_network(files.cfg_path)
+    weights = load_weights(files.weights_path, network)
     expected = reference.run(network, weights, pixels)
     graph = compile_network(network, weights, outputs=range(len(network.layers)))
     found = open_graph(graph, threads=engine_threads()).run(pixels[None])

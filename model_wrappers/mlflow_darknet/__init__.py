@@ -16,7 +16,14 @@ from model_wrappers.mlflow_darknet.layout import (
     check_file_names,
 )
 from model_wrappers.mlflow_darknet.loading import load_model
-from model_wrappers.mlflow_darknet.registration import DIGEST_TAG, log_model, proof_tags, set_alias, tag_version
+from model_wrappers.mlflow_darknet.registration import (
+    DIGEST_TAG,
+    RegistrationError,
+    log_model,
+    proof_tags,
+    set_alias,
+    tag_version,
+)
 from model_wrappers.mlflow_darknet.saving import save_model
 from model_wrappers.mlflow_darknet.scoring import PhotoModel, signature
 from model_wrappers.mlflow_darknet.scoring import load_pyfunc as _load_pyfunc
@@ -27,6 +34,7 @@ __all__ = [
     "FLAVOR_NAME",
     "PROOF_FOLDER",
     "PhotoModel",
+    "RegistrationError",
     "SourceFiles",
     "_load_pyfunc",  # MLflow calls it by this name
     "check_file_names",

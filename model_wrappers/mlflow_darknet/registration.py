@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from model_wrappers.darknet.errors import DarknetError
 from model_wrappers.mlflow_darknet.layout import (
     FLAVOR_NAME,
     LOADER_MODULE,
@@ -25,7 +27,11 @@ if TYPE_CHECKING:
 
 DIGEST_TAG = "slipway.digest"
 LICENCE_TAG = "licence"
-OWN_PREFIXES = ("slipway.", "sha256.", "proof.", LICENCE_TAG)  # tags that are measured, not said
+OWN_PREFIXES = ("slipway.", "sha256.", "proof.")  # of tags that are measured, not said
+
+
+class RegistrationError(DarknetError):
+    """A version that MLflow has and that lacks something; the text says what completes or removes it."""
 
 
 def log_model(
@@ -52,47 +58,94 @@ def log_model(
     pointed to by ``aliases`` before this returns. ``labelled`` and ``int8_max_loss`` are those of ``prove``.
 
     Raises:
-        DarknetError, PhotoError, MlflowException: a file, a photo, a name, an alias or a tag is refused; MLflow knows of
-            nothing then.
+        DarknetError, PhotoError, MlflowException: something is refused; MLflow knows of nothing then. Later: see ``_whole``.
     """
-    from mlflow.models import Model
-
-    from model_wrappers.darknet.proof import prove
-
     files = SourceFiles(Path(cfg), Path(weights), Path(names))
     check_file_names(files)
     check_version_labels(registered_model_name, aliases, tags or {})
-    proof = prove(
-        *files,
-        photos=[Path(photo) for photo in photos],
-        licence=licence,
-        labelled=labelled,
-        int8_max_loss=int8_max_loss,
-    )
+    shown = [Path(photo) for photo in photos]
+    proof = _prove(files, photos=shown, licence=licence, labelled=labelled, int8_max_loss=int8_max_loss)
+    extras = {"input_example": input_example, "code_paths": code_paths, "pip_requirements": pip_requirements}
+    info = _log(files, proof, name, registered_model_name, metadata=dict(metadata) if metadata else None, **extras)
+    if registered_model_name:
+        version = str(info.registered_model_version)
+        with _whole(registered_model_name, version):
+            _label(registered_model_name, version, files, proof, tags=tags or {}, model_id=info.model_id)
+        _point(registered_model_name, version, aliases)
+    return info
+
+
+def _prove(files: SourceFiles, **settings: Any) -> Proof:
+    from model_wrappers.darknet.proof import prove
+
+    return prove(*files, **settings)
+
+
+def _log(files: SourceFiles, proof: Proof, name: str, registered_name: str | None, **extras: Any) -> ModelInfo:
+    """The model folder, by way of ``save_model``, into the artifact store, and perhaps a version of it."""
+    from mlflow.models import Model
+
     info: ModelInfo = Model.log(
         artifact_path=None,
         name=name,
         flavor=import_module(LOADER_MODULE),
         flavor_name=FLAVOR_NAME,
-        registered_model_name=registered_model_name,
-        cfg=files.cfg,
-        weights=files.weights,
-        names=files.names,
-        input_example=input_example,
-        licence=licence,
+        registered_model_name=registered_name,
+        **vars(files),
+        licence=proof.licence,
         proof=proof,
-        metadata=dict(metadata) if metadata else None,
-        code_paths=code_paths,
-        pip_requirements=pip_requirements,
+        **extras,
     )
-    if registered_model_name:
-        version = str(info.registered_model_version)
-        digests = {f"sha256.{kind}": proof.digests[path.name] for kind, path in vars(files).items()}
-        tag_version(registered_model_name, version, {**(tags or {}), **digests, **proof_tags(proof)})
-        _describe(registered_model_name, version, proof, info.model_id)
-        for alias in aliases:
-            set_alias(registered_model_name, alias, version)
     return info
+
+
+@contextmanager
+def _whole(name: str, version: str) -> Iterator[None]:
+    """A version gets all that belongs to it, or is deleted again.
+
+    Raises:
+        RegistrationError: neither was possible. Otherwise what was raised within.
+    """
+    import mlflow
+
+    try:
+        yield
+    except BaseException as exc:  # an interrupt, too, leaves half a version
+        try:
+            mlflow.MlflowClient().delete_model_version(name, version)
+        except mlflow.MlflowException as also:
+            raise RegistrationError(
+                f"models:/{name}/{version} is in MLflow without its digest and tags ({_line(exc)}), and could not be deleted "
+                f"({_line(also)}): delete it with mlflow.MlflowClient().delete_model_version({name!r}, {version!r}), "
+                "then register again"
+            ) from exc
+        raise
+
+
+def _line(exc: BaseException) -> str:
+    return " ".join(str(exc).split()) or type(exc).__name__
+
+
+def _label(
+    name: str, version: str, files: SourceFiles, proof: Proof, *, tags: Mapping[str, str], model_id: str
+) -> None:
+    _describe(name, version, proof, model_id)
+    digests = {f"sha256.{kind}": proof.digests[path.name] for kind, path in vars(files).items()}
+    tag_version(name, version, {**tags, **digests, **proof_tags(proof)})
+
+
+def _point(name: str, version: str, aliases: Sequence[str]) -> None:
+    """The version is whole by now, and an alias may be what is served: none of it is undone."""
+    from mlflow.exceptions import MlflowException
+
+    for alias in aliases:
+        try:
+            set_alias(name, alias, version)
+        except MlflowException as exc:
+            raise RegistrationError(
+                f"models:/{name}/{version} is registered, but alias {alias!r} could not be moved to it ({_line(exc)}): "
+                f"move it with model_wrappers.mlflow_darknet.set_alias({name!r}, {alias!r}, {version!r})"
+            ) from exc
 
 
 def check_version_labels(name: str | None, aliases: Sequence[str], tags: Mapping[str, str]) -> None:
@@ -121,7 +174,7 @@ def check_version_labels(name: str | None, aliases: Sequence[str], tags: Mapping
         _validate_model_alias_name_reserved(alias)  # type: ignore[no-untyped-call]
     for key, value in tags.items():
         _validate_model_version_tag(key, value)  # type: ignore[no-untyped-call]
-        if key.startswith(OWN_PREFIXES):
+        if key == LICENCE_TAG or key.startswith(OWN_PREFIXES):
             raise MlflowException.invalid_parameter_value(
                 f"tag {key!r} is set by the registration itself: name it otherwise"
             )

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from model_wrappers import darknet
 from model_wrappers.darknet.errors import ModelFolderError, ProofError
-from model_wrappers.darknet.folder import ENGINES_NAME, INT8_NAME, ONNX_NAME
+from model_wrappers.darknet.folder import ENGINES_NAME, INT8_NAME, MLMODEL, ONNX_NAME, load_model_folder
 from model_wrappers.darknet.provenance import file_sha256
 from model_wrappers.mlflow_darknet import environment
 from model_wrappers.mlflow_darknet.layout import (
@@ -60,19 +60,23 @@ def save_model(
 
     files = SourceFiles(Path(cfg), Path(weights), Path(names))
     check_file_names(files)
-    target = Path(path)
-    if target.exists() and (not target.is_dir() or any(target.iterdir())):
-        raise ModelFolderError(str(target), "exists already: a new folder is expected")
+    _check_new(Path(path))
     proof = proof or _prove(files, photos, licence)
-    with _new_folder(target) as folder:
+    with _new_folder(Path(path)) as folder:
         _write_data(folder, files, proof)
         model = mlflow_model if mlflow_model is not None else Model()
         model.metadata = dict(metadata) if metadata else model.metadata
         _write_mlflow_files(folder, model, input_example, code_paths, pip_requirements)
         _add_flavors(model, files, proof, code="code" if code_paths else None)
         model.model_size_bytes = sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
-        model.save(str(folder / "MLmodel"))
+        model.save(str(folder / MLMODEL))
+        load_model_folder(folder)  # metadata that our strict reader refuses would be found where it is served
         (folder / SUMS_NAME).write_text(sums_of_folder(folder))
+
+
+def _check_new(path: Path) -> None:
+    if path.exists() and (not path.is_dir() or any(path.iterdir())):
+        raise ModelFolderError(str(path), "exists already: a new folder is expected")
 
 
 def _prove(files: SourceFiles, photos: Sequence[str | Path], licence: str) -> Proof:

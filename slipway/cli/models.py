@@ -92,6 +92,7 @@ def _refuse_silence(address: str) -> None:
 @contextmanager
 def _registry_errors(subject: str) -> Iterator[None]:
     """What MLflow or S3 refuse, as one line about ``subject``."""
+    from boto3.exceptions import Boto3Error  # of an upload; below neither of botocore's
     from botocore.exceptions import BotoCoreError, ClientError
     from mlflow.exceptions import MlflowException
 
@@ -99,8 +100,21 @@ def _registry_errors(subject: str) -> Iterator[None]:
         yield
     except MlflowException as exc:
         raise click.ClickException(f"{subject}: {exc.message}") from exc
-    except (BotoCoreError, ClientError) as exc:
+    except (Boto3Error, BotoCoreError, ClientError) as exc:
         raise click.ClickException(f"{subject}: S3: {exc}") from exc
+
+
+@contextmanager
+def _model_errors() -> Iterator[None]:
+    """What is wrong with a model, a photo or a version, as one line."""
+    from model_wrappers.darknet import DarknetError
+    from model_wrappers.errors import ComponentError
+    from model_wrappers.model_sums import SumsError
+
+    try:
+        yield
+    except (DarknetError, ComponentError, SumsError) as exc:
+        raise click.ClickException(str(exc)) from exc
 
 
 @model_command.command()
@@ -153,8 +167,7 @@ def register(
       slipway model register yolo --cfg yolov3.cfg --weights yolov3.weights --names coco.names --alias champion
       slipway model register yolo --cfg yolov3.cfg --weights voc.weights --names voc.names --labelled VOC2007 --int8 .005
     """  # noqa: D301  - click reads the backspace character
-    from model_wrappers import darknet, mlflow_darknet
-    from model_wrappers.errors import ComponentError
+    from model_wrappers import mlflow_darknet
 
     if int8_max_loss is not None and labelled is None:
         raise click.UsageError("--int8: a loss is measured on labelled photos: --labelled names their folder")
@@ -163,22 +176,10 @@ def register(
     client = _client()
     if not as_json:
         click.echo(f"{cfg.name}: {summary.width}x{summary.height}, {summary.classes} classes, strict load passed")
-    with _registry_errors(name):
-        try:
-            info = mlflow_darknet.log_model(
-                cfg=cfg,
-                weights=weights,
-                names=names,
-                registered_model_name=name,
-                licence=licence,
-                photos=photos,
-                labelled=labelled_photos,
-                int8_max_loss=int8_max_loss,
-                tags=pairs,
-                aliases=alias,
-            )
-        except (darknet.DarknetError, ComponentError) as exc:
-            raise click.ClickException(str(exc)) from exc
+    said: dict[str, Any] = {"licence": licence, "tags": pairs, "aliases": alias, "registered_model_name": name}
+    shown: dict[str, Any] = {"photos": photos, "labelled": labelled_photos, "int8_max_loss": int8_max_loss}
+    with _registry_errors(name), _model_errors():
+        info = mlflow_darknet.log_model(cfg=cfg, weights=weights, names=names, **said, **shown)
         version = str(info.registered_model_version)
         digest = client.get_model_version(name, version).tags[mlflow_darknet.DIGEST_TAG]
     if as_json:
@@ -195,12 +196,10 @@ def _check_files(
     from model_wrappers.darknet.names import load_names
     from model_wrappers.darknet.training.voc import load_voc
 
-    try:
+    with _model_errors():
         mlflow_darknet.check_file_names(mlflow_darknet.SourceFiles(cfg, weights, names))
         summary = darknet.check(cfg, weights, names)
         return summary, load_voc(labelled, split, load_names(names)) if labelled else None
-    except darknet.DarknetError as exc:
-        raise click.ClickException(str(exc)) from exc
 
 
 def _pair(tag: str) -> tuple[str, str]:

@@ -1,4 +1,4 @@
-"""What ``slipway model register`` refuses before it asks any registry."""
+"""What ``slipway model register`` refuses before it asks any registry, and how it tells what the registry refuses."""
 
 from __future__ import annotations
 
@@ -6,8 +6,14 @@ import shutil
 from pathlib import Path
 
 import pytest
+from boto3.exceptions import S3UploadFailedError
+from botocore.exceptions import EndpointConnectionError
 from click.testing import CliRunner, Result
+from mlflow.exceptions import MlflowException
 
+from model_wrappers import mlflow_darknet
+from model_wrappers.model_sums import SumsError
+from slipway.cli import models
 from slipway.cli.main import main
 from tests.darknet.networks import write_handmade_model
 
@@ -62,3 +68,34 @@ def test_reserved_name_is_refused(folder: Path, name: str) -> None:
 def test_wrong_usage_says_what_is_right(folder: Path, words: tuple[str, ...], said: str) -> None:
     result = register(folder, *words)
     assert (result.exit_code, said in result.stderr) == (WRONG_USAGE, True), result.stderr
+
+
+@pytest.mark.parametrize(
+    ("error", "told"),
+    [
+        (
+            S3UploadFailedError("Failed to upload a to b: AccessDenied"),
+            "cells: S3: Failed to upload a to b: AccessDenied",
+        ),
+        (EndpointConnectionError(endpoint_url="http://s3"), "cells: S3: Could not connect to the endpoint URL"),
+        (MlflowException("no such experiment"), "cells: no such experiment"),
+        (
+            mlflow_darknet.RegistrationError("models:/cells/3 is in MLflow without"),
+            "models:/cells/3 is in MLflow without",
+        ),
+        (SumsError(Path("SHA256SUMS"), "line 1: is none"), "SHA256SUMS: line 1: is none"),
+    ],
+    ids=lambda value: type(value).__name__,
+)
+def test_what_the_registry_or_s3_refuse_is_one_line(
+    folder: Path, error: Exception, told: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(**_: object) -> None:
+        raise error
+
+    monkeypatch.setattr(models, "_client", lambda: None)
+    monkeypatch.setattr(mlflow_darknet, "log_model", refuse)
+    result = register(folder)
+    assert result.exit_code == FAILED
+    (line,) = result.stderr.splitlines()
+    assert line.startswith(f"Error: {told}")

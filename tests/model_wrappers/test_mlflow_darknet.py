@@ -7,9 +7,9 @@ import os
 import subprocess
 import sys
 import warnings
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from types import ModuleType
+from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import cv2
@@ -25,6 +25,7 @@ from model_wrappers import darknet, mlflow_darknet
 from model_wrappers.darknet.errors import ModelFolderError
 from model_wrappers.darknet.proof import Proof, prove
 from model_wrappers.mlflow_darknet import SourceFiles, loading, saving
+from model_wrappers.mlflow_darknet.registration import check_version_labels
 from model_wrappers.model_identity import folder_digest
 from model_wrappers.model_sums import DOWNLOAD_NOTE, SumsError, sums_of_folder
 from tests.darknet.networks import CELL, write_handmade_model
@@ -348,3 +349,105 @@ def test_note_of_a_download_that_says_something_else_is_refused(note: str, messa
     (tmp_path / DOWNLOAD_NOTE).write_text(note)
     with pytest.raises(SumsError, match=rf"{DOWNLOAD_NOTE}: {message}"):
         loading.read_note(tmp_path / DOWNLOAD_NOTE)
+
+
+class Registry:
+    """What ``log_model`` does with a version that ``Model.log`` has made; ``fails`` names the calls that break."""
+
+    def __init__(self, *fails: str) -> None:
+        self.fails, self.calls = fails, []
+
+    def __getattr__(self, name: str) -> Any:
+        def call(*arguments: Any, **named: Any) -> Any:
+            self.calls.append(name)
+            if name in self.fails:
+                raise MlflowException(f"{name}: the registry\nis away")
+            return SimpleNamespace(experiment_id="0", aliases={})
+
+        return call
+
+
+@pytest.fixture
+def log(sources: Path, proof: Proof, monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
+    """``log_model`` of a version 3 of ``yolo`` in a registry; S3 gives ``sums``."""
+
+    def run(registry: Registry, sums: bytes | Exception, **labels: Any) -> None:
+        def download(uri: str, dst_path: str) -> str:
+            if isinstance(sums, Exception):
+                raise sums
+            path = Path(dst_path) / "SHA256SUMS"
+            path.write_bytes(sums)
+            return str(path)
+
+        info = SimpleNamespace(registered_model_version=3, model_id="m-1")
+        monkeypatch.setattr("mlflow.models.Model.log", lambda **_: info)
+        monkeypatch.setattr(mlflow, "MlflowClient", lambda: registry)
+        monkeypatch.setattr(mlflow.artifacts, "download_artifacts", download)
+        registry.get_model_version_download_uri = lambda *_: "s3://bucket/model"
+        monkeypatch.setattr("model_wrappers.darknet.proof.prove", lambda *_, **__: proof)
+        mlflow_darknet.log_model(**files_of(sources), registered_model_name="yolo", **labels)
+
+    return run
+
+
+def test_version_gets_its_digest_last_and_then_its_aliases(log: Callable[..., None]) -> None:
+    registry = Registry()
+    log(registry, b"", aliases=["champion"])
+    steps = [name for name in registry.calls if name != "get_registered_model"]
+    assert steps[:2] == ["get_logged_model", "update_model_version"]
+    assert set(steps[2:-1]) == {"set_model_version_tag"}
+    assert steps[-1] == "set_registered_model_alias"
+
+
+@pytest.mark.parametrize("step", ["get_logged_model", "update_model_version", "set_model_version_tag"])
+def test_version_that_does_not_get_what_belongs_to_it_is_deleted(log: Callable[..., None], step: str) -> None:
+    registry = Registry(step)
+    with pytest.raises(MlflowException, match=f"{step}: the registry"):
+        log(registry, b"", aliases=["champion"])
+    assert registry.calls[-1] == "delete_model_version"
+    assert "set_registered_model_alias" not in registry.calls
+
+
+def test_version_whose_sums_cannot_be_read_is_deleted(log: Callable[..., None]) -> None:
+    registry = Registry()
+    with pytest.raises(OSError, match="S3 is away"):
+        log(registry, OSError("S3 is away"))
+    assert registry.calls[-1] == "delete_model_version"
+    with pytest.raises(SumsError, match="line 1"):
+        log(registry, b"no sums\n")
+    assert registry.calls[-1] == "delete_model_version"
+
+
+def test_version_that_can_be_neither_completed_nor_deleted_is_named_with_what_to_do(log: Callable[..., None]) -> None:
+    registry = Registry("set_model_version_tag", "delete_model_version")
+    with pytest.raises(mlflow_darknet.RegistrationError) as refused:
+        log(registry, b"")
+    assert str(refused.value) == (
+        "models:/yolo/3 is in MLflow without its digest and tags (set_model_version_tag: the registry is away), and could "
+        "not be deleted (delete_model_version: the registry is away): delete it with "
+        "mlflow.MlflowClient().delete_model_version('yolo', '3'), then register again"
+    )
+
+
+def test_alias_that_cannot_be_moved_leaves_the_version_and_says_how_to_move_it(log: Callable[..., None]) -> None:
+    registry = Registry("set_registered_model_alias")
+    with pytest.raises(mlflow_darknet.RegistrationError) as refused:
+        log(registry, b"", aliases=["champion"])
+    assert "delete_model_version" not in registry.calls
+    assert str(refused.value) == (
+        "models:/yolo/3 is registered, but alias 'champion' could not be moved to it (set_registered_model_alias: the "
+        "registry is away): move it with model_wrappers.mlflow_darknet.set_alias('yolo', 'champion', '3')"
+    )
+
+
+def test_tag_that_begins_like_one_of_ours_is_allowed(sources: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    check_version_labels("yolo", [], {"licence-holder": "us", "proofread": "yes", "sha256": "x"})
+
+
+def test_metadata_that_could_not_be_read_back_is_refused_when_it_is_saved(
+    sources: Path, proof: Proof, tmp_path: Path
+) -> None:
+    twice = ["a"]
+    with pytest.raises(ModelFolderError, match="an alias is not possible"):
+        mlflow_darknet.save_model(tmp_path / "m", **files_of(sources), proof=proof, metadata={"a": twice, "b": twice})
+    assert list(tmp_path.iterdir()) == []
