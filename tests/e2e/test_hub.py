@@ -81,6 +81,11 @@ for name, call in {
         refused.append((name, error.response["Error"]["Code"]))
 print(refused)
 """
+LEFT_BEHIND = """
+import os, subprocess
+job = subprocess.Popen(["sleep", "1000"], start_new_session=True)
+print(os.getpid(), os.getppid(), job.pid)
+"""
 READ = """
 import pathlib
 for name in {names!r}:
@@ -274,7 +279,8 @@ async def test_killed_hub_finds_its_servers_again(ada: HubSession, platform: Pla
 
 async def test_stopped_server_leaves_nothing(hub: Hub) -> None:
     async with hub.user("eve") as eve:
-        result = await eve.run_cell("import os; print(os.getpid(), os.getppid())")
-        kernel, server = map(int, result.text.split())
-        assert {kernel, server} <= set(pids())
-    await eventually(lambda: not {kernel, server} & set(pids()), what="the end of eve's server and kernel")
+        result = await eve.run_cell(LEFT_BEHIND)
+        started = set(map(int, result.text.split()))
+        assert len(started) == 3
+        assert started <= set(pids())
+    await eventually(lambda: not started & set(pids()), what="the end of eve's server, kernel and background job")

@@ -86,6 +86,7 @@ def _configure_users(c: Any) -> None:
 def _configure_servers(c: Any, options: dict[str, Any]) -> None:
     c.JupyterHub.spawner_class = SlipwaySpawner
     c.SlipwaySpawner.prepare_argv = options["prepare"]
+    c.SlipwaySpawner.end_argv = options["end"]
     c.Spawner.env_keep = list(INHERITED)  # nothing else of the hub's environment, where its secrets are
     c.Spawner.options_form = options["form"]
     c.Spawner.options_from_form = _profile_of

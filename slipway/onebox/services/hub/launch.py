@@ -43,6 +43,7 @@ def hub_environment(programs: Programs, paths: Paths, settings: Settings, secret
         "database": str(paths.data("hub") / "jupyterhub.sqlite"),
         "proxy_url": f"http://{HOST}:{settings.hub_proxy_port}",
         "prepare": [sys.executable, "-m", "slipway.onebox.services.hub.prepare", "--home", str(paths.home)],
+        "end": [sys.executable, "-m", "slipway.onebox.services.hub.servers", "--home", str(paths.home)],
         "form": render_form(),
         "own_config": str(paths.hub_config) if paths.hub_config.exists() else "",
         "culler_environment": {MARK: server_mark(paths, CULLER)},

@@ -15,6 +15,8 @@ MAX_USER = 32
 USER_PATTERN = rf"(?=.{{1,{MAX_USER}}}\Z)[a-z][a-z0-9]*(-[a-z0-9]+)*\Z"
 """So that a name is also part of a namespace's, of a folder's and of an MLflow account's."""
 SERVICE_ACCOUNT = "tenant"
+READY, FAILED = "ready ", "failed "
+"""How `prepare` begins its last line, which is for the hub; the rest of it is JSON."""
 
 
 def namespace_of(user: str) -> str:

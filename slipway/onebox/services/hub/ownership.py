@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import stat
 from collections.abc import Iterable, Iterator
@@ -46,7 +47,8 @@ def open_folders(paths: Paths, *, gid: int, images: Iterable[Path]) -> None:
         folder.chmod(PASSED_BY_HUB_USERS)
     for entry in paths.home.iterdir():
         if entry not in passed and not entry.is_symlink():
-            entry.chmod(stat.S_IMODE(entry.stat().st_mode) & 0o700)
+            with contextlib.suppress(FileNotFoundError):  # a file that was about to take another's place
+                entry.chmod(stat.S_IMODE(entry.stat().st_mode) & 0o700)
 
 
 def _open_tree(root: Path) -> None:

@@ -9,7 +9,7 @@ import os
 import re
 import sys
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -33,13 +33,13 @@ from slipway.onebox.services.hub.accounts import (
 )
 from slipway.onebox.services.hub.homes import ensure_home, write_kubeconfig
 from slipway.onebox.services.hub.identity import Identity, ensure_identity, ensure_unix_user, first_closed
-from slipway.onebox.services.hub.names import MAX_USER, USER_PATTERN, server_mark
+from slipway.onebox.services.hub.names import FAILED, MAX_USER, READY, USER_PATTERN, server_mark
 from slipway.onebox.services.hub.ownership import open_folders
 from slipway.onebox.services.hub.profiles import DEFAULT, Profile, UnknownProfileError, find_profile
 from slipway.onebox.services.hub.tenant import in_namespace, load_tenant
 from slipway.onebox.services.mlflow_accounts import AccountError, ensure_account
-from slipway.onebox.services.secrets import ensure_secrets
-from slipway.onebox.settings import load_settings
+from slipway.onebox.services.secrets import Secrets, ensure_secrets
+from slipway.onebox.settings import Settings, load_settings
 
 COMMANDS = Path("slipway", "onebox", "services", "hub", "bin")  # below the image root
 FIELD_MANAGER = "slipway-hub"
@@ -74,7 +74,7 @@ def prepare(paths: Paths, user: str, profile: Profile) -> Launch:
     image = store.resolve(profile.tag)
     account = account_of(user, secrets)
     say(f"namespace {account.namespace}, MLflow account {account.namespace}")
-    asyncio.run(_grant(paths, account))
+    asyncio.run(_grant(paths, account, settings, secrets))
     owner = _owner(paths, user, first=settings.hub_first_uid, store=store, image=image)
     home = paths.hub_home(user)
     ensure_home(home, owner=owner, notebooks=NOTEBOOKS)
@@ -95,9 +95,8 @@ def prepare(paths: Paths, user: str, profile: Profile) -> Launch:
     return Launch(image.entrypoint, {**variables, **own, **image.env}, str(home), _popen_identity(owner))
 
 
-async def _grant(paths: Paths, account: Account) -> None:
+async def _grant(paths: Paths, account: Account, settings: Settings, secrets: Secrets) -> None:
     """The user's namespace with its Role and its Secrets, and the account at MLflow."""
-    settings, secrets = load_settings(paths.settings), ensure_secrets(paths.secrets)
     own = (token_secret(account), training_secret(account, settings, secrets))
     async with Kube.from_kubeconfig(paths.kubeconfig, user_agent=FIELD_MANAGER) as kube:
         for item in (*in_namespace(load_tenant(), account.namespace), *own):
@@ -139,9 +138,9 @@ def main() -> int:
     try:
         launch = prepare(Paths(given.home.absolute()), given.user, find_profile(given.profile or DEFAULT))
     except KNOWN_ERRORS as error:
-        say(f"failed {json.dumps(str(error) or type(error).__name__)}")
+        say(FAILED + json.dumps(str(error) or type(error).__name__))
         return 1
-    say("ready " + json.dumps({"argv": launch.argv, "env": launch.env, "cwd": launch.cwd, "identity": launch.identity}))
+    say(READY + json.dumps(asdict(launch)))
     return 0
 
 

@@ -6,17 +6,17 @@ import asyncio
 import contextlib
 import json
 import os
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from typing import Any
 
 from jupyterhub.spawner import LocalProcessSpawner
 from traitlets import List, Unicode
 
+from slipway.onebox.services.hub.names import FAILED, READY
+
 MAX_LINE_BYTES = 1 << 20
 MAX_LINES = 200
 """Progress that one start keeps; more is not shown."""
-READY, FAILED = "ready ", "failed "
-"""How `prepare` begins its last line, which is for us; the rest of it is JSON."""
 INHERITED = ("LANG", "LC_ALL", "TZ")
 
 
@@ -32,6 +32,7 @@ class SlipwaySpawner(LocalProcessSpawner):  # type: ignore[misc]  # JupyterHub s
     """Starts the server with the home, the environment and the user number that the platform gives the user."""
 
     prepare_argv = List(Unicode(), help="The platform's program that makes a user ready.").tag(config=True)
+    end_argv = List(Unicode(), help="The platform's program that ends what a user started.").tag(config=True)
 
     def __init__(self, **options: Any) -> None:
         super().__init__(**options)
@@ -48,6 +49,12 @@ class SlipwaySpawner(LocalProcessSpawner):  # type: ignore[misc]  # JupyterHub s
         address: tuple[str, int] = await super().start()
         return address
 
+    async def stop(self, now: bool = False) -> None:
+        """Stop the server, then whatever its user started beside it."""
+        await super().stop(now=now)
+        process = await self._platform(self.end_argv, stdout=None)
+        await process.wait()
+
     def make_preexec_fn(self, name: str) -> None:
         """None: `subprocess` itself changes user, group and folder."""
 
@@ -58,22 +65,16 @@ class SlipwaySpawner(LocalProcessSpawner):  # type: ignore[misc]  # JupyterHub s
         """The lines of `prepare`, as they come."""
         shown = 0
         while True:
-            for line in self._lines[shown:]:
-                yield {"message": line}
-            shown = len(self._lines)
-            self._changed.clear()
-            await self._changed.wait()
+            if shown < len(self._lines):
+                shown += 1
+                yield {"message": self._lines[shown - 1]}
+            else:
+                self._changed.clear()
+                await self._changed.wait()
 
     async def _prepare(self) -> dict[str, Any]:
-        words = ("--user", self.user.name, "--profile", str(self.user_options.get("profile", "")))
-        process = await asyncio.create_subprocess_exec(
-            *self.prepare_argv,
-            *words,
-            env={name: value for name, value in os.environ.items() if name not in ("PYTHONPATH", "NODE_OPTIONS")},
-            stdin=asyncio.subprocess.DEVNULL,
-            stdout=asyncio.subprocess.PIPE,
-            limit=MAX_LINE_BYTES,
-        )
+        profile = ("--profile", str(self.user_options.get("profile", "")))
+        process = await self._platform([*self.prepare_argv, *profile], stdout=asyncio.subprocess.PIPE)
         try:
             prepared = await self._read(process)
             code = await process.wait()
@@ -83,6 +84,17 @@ class SlipwaySpawner(LocalProcessSpawner):  # type: ignore[misc]  # JupyterHub s
         if prepared is None:
             raise PreparationError(f"the preparation ended with exit code {code}; the hub's log says why")
         return prepared
+
+    async def _platform(self, argv: Sequence[str], *, stdout: int | None) -> asyncio.subprocess.Process:
+        """A program of the platform's, which has an interpreter of its own."""
+        return await asyncio.create_subprocess_exec(
+            *argv,
+            *("--user", self.user.name),
+            env={name: value for name, value in os.environ.items() if name != "PYTHONPATH"},
+            stdin=asyncio.subprocess.DEVNULL,
+            stdout=stdout,
+            limit=MAX_LINE_BYTES,
+        )
 
     async def _read(self, process: asyncio.subprocess.Process) -> dict[str, Any] | None:
         assert process.stdout is not None  # noqa: S101  - we asked for a pipe
