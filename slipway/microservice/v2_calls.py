@@ -99,7 +99,7 @@ def call_v2(
     component_ms = (time.perf_counter() - begun) * 1000
     if isinstance(answer, Verbatim):
         response = _response_of_raw(answer.message, hook, requests[0], model)
-    elif answer.data is requests[0].inputs[0].array:
+    elif hook != "aggregate" and _is_unchanged(answer.data, inputs[0].features, requests[0]):
         same = replace(requests[0].inputs[0], name=_output_name(hook, requests[0], model))  # as it came, BF16 too
         response = InferResponse((same,), parameters=_parameters(answer))
     else:
@@ -107,6 +107,13 @@ def call_v2(
     if hook in INFER_HOOKS:
         _check_outputs(requests[0], response)
     return _signed(response, requests[0], model), component_ms
+
+
+def _is_unchanged(data: Any, features: Any, request: InferRequest) -> bool:
+    """Whether a hook gave its one tensor back: the array itself (changed in place or not), or bytes or a text."""
+    if data is not features or len(request.inputs) != 1:
+        return False
+    return data is request.inputs[0].array or isinstance(data, (bytes, str))
 
 
 def _signed(response: InferResponse, request: InferRequest, model: ServedModel) -> InferResponse:
@@ -142,8 +149,9 @@ def _features(tensor: Tensor) -> Any:
     if tensor.datatype != BYTES:
         return tensor.array
     items, kind = tensor.array.ravel().tolist(), tensor.parameters.get(CONTENT_TYPE)
-    if kind in (TEXT, OBJECT):
-        items = [_decoded(item, tensor.name) for item in items]
+    if kind not in (TEXT, OBJECT):
+        return items[0] if len(items) == 1 else tensor.array
+    items = [_decoded(item, tensor.name) for item in items]
     if len(items) != 1:
         return objects(items, tensor.shape)
     return parse_json(items[0], what=f"input {tensor.name}") if kind == OBJECT else items[0]

@@ -1,0 +1,464 @@
+"""A component class over the Open Inference Protocol: the same hooks as over the seldon protocol, both wires."""
+
+from __future__ import annotations
+
+import io
+import json
+import random
+from typing import Any
+
+import grpc
+import numpy as np
+import pytest
+from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
+from hypothesis import given
+
+from slipway.contract.limits import MAX_BODY_BYTES
+from slipway.contract.protos import inference_pb2 as v2
+from slipway.contract.protos import prediction_pb2 as pb
+from slipway.microservice.component import component_of
+from slipway.microservice.custom_metrics import CustomMetrics
+from slipway.microservice.hooks import Hooks
+from slipway.microservice.settings import Identity
+from slipway.microservice.v2_calls import ServedModel, call_v2
+from slipway.serving.v2_json import V2Body, parse_infer_response, render_infer_request
+from slipway.serving.v2_messages import InferRequest
+from slipway.serving.v2_proto import parse_infer_response_proto, render_infer_request_proto
+from slipway.serving.v2_tensors import Tensor, objects
+from tests.microservice.conftest import Serve, Served
+from tests.serving.v2_strategies import REQUESTS, assert_same
+
+M = Identity("m", "example/m:0.1", "dep", "pred", "v1")
+INFER = "/v2/models/m/infer"
+
+
+class Model:
+    """Answers ``result`` (its input without one) and remembers what it was given."""
+
+    def __init__(self, result: Any = None) -> None:
+        self.result, self.seen = result, []
+
+    def predict(self, X, names, meta=None):
+        self.seen.append((X, list(names), meta))
+        return X if self.result is None else self.result
+
+
+def numbers(values: Any = (1, 2), dtype: str = "f4", name: str = "x", **parameters: Any) -> Tensor:
+    datatype = {"f4": "FP32", "i8": "INT64", "f8": "FP64"}[dtype]
+    return Tensor(name, datatype, np.array(values, dtype=dtype), parameters)
+
+
+def text(*items: bytes, **parameters: Any) -> Tensor:
+    return Tensor("x", "BYTES", objects(list(items), [len(items)]), parameters)
+
+
+async def over_rest(
+    served: Served, request: InferRequest, *, binary: bool = False, path: str = INFER, headers: Any = None
+) -> tuple[Any, Any]:
+    """The answer (parsed where it is 200) and its headers."""
+    sent = render_infer_request(request, binary=lambda _: binary)
+    extra = {} if sent.json_bytes is None else {"Inference-Header-Content-Length": str(sent.json_bytes)}
+    async with served.session.post(served.url + path, data=sent.body, headers={**extra, **(headers or {})}) as response:
+        body, size = await response.read(), response.headers.get("Inference-Header-Content-Length")
+        if response.status != 200:
+            return (response.status, json.loads(body)), response.headers
+        return parse_infer_response(V2Body(body, int(size) if size else None)), response.headers
+
+
+async def over_grpc(served: Served, request: InferRequest, **options: Any) -> Any:
+    call = served.channel.unary_unary("/inference.GRPCInferenceService/ModelInfer")
+    raw = await call(render_infer_request_proto(request).SerializeToString(), **options)
+    return parse_infer_response_proto(v2.ModelInferResponse.FromString(raw))
+
+
+async def over(wire: str, served: Served, request: InferRequest) -> Any:
+    if wire == "grpc":
+        return await over_grpc(served, request)
+    return (await over_rest(served, request, binary=wire == "binary"))[0]
+
+
+WIRES = pytest.mark.parametrize("wire", ["json", "binary", "grpc"])
+
+
+@WIRES
+async def test_one_tensor_is_x_with_names_and_meta(serve: Serve, wire):
+    model = Model(np.array([[0.5]], dtype="f4"))
+    served = await serve(model, identity=M)
+    request = InferRequest((numbers([[1, 2]], names='["a","b"]'),), id="7", parameters={"k": "v", "n": 3})
+    answer = await over(wire, served, request)
+    features, names, meta = model.seen[0]
+    assert (features.dtype, features.tolist(), names) == (np.float32, [[1.0, 2.0]], ["a", "b"])
+    assert meta == {"tags": {"k": "v", "n": 3}, "puid": "7"}
+    assert (answer.id, answer.model_name, answer.model_version) == ("7", "m", "0.1")
+    assert answer.parameters == {"k": "v", "n": 3}
+    assert_same(answer.outputs[0], Tensor("output-0", "FP32", np.array([[0.5]], dtype="f4")))
+
+
+@WIRES
+async def test_columns_are_the_columns_of_x(serve: Serve, wire):
+    model = Model()
+    served = await serve(model, identity=M)
+    columns = (numbers([1, 2], name="a"), numbers([[3], [4]], dtype="i8", name="b"))
+    await over(wire, served, InferRequest(columns))
+    features, names, _ = model.seen[0]
+    assert (features.tolist(), names) == ([[1.0, 3.0], [2.0, 4.0]], ["a", "b"])
+
+
+@pytest.mark.parametrize("wire", ["json", "grpc"])
+async def test_several_tensors_that_are_no_columns_need_a_raw_hook(serve: Serve, wire):
+    served = await serve(Model(), identity=M)
+    request = InferRequest((numbers([[1, 2]], name="a"), numbers([1], name="b")))
+    if wire == "json":
+        answer, headers = await over_rest(served, request)
+        assert answer[0] == 400
+        assert "predict_raw" in answer[1]["error"]
+        assert headers["x-slipway-reason"] == "MICROSERVICE_BAD_DATA"
+    else:
+        with pytest.raises(grpc.aio.AioRpcError, match="predict_raw") as refused:
+            await over_grpc(served, request)
+        assert refused.value.code() is grpc.StatusCode.INVALID_ARGUMENT
+
+
+@pytest.mark.parametrize(
+    ("tensor", "given"),
+    [
+        (text(b"\xff\xd8"), b"\xff\xd8"),
+        (text("é".encode(), content_type="str"), "é"),
+        (text(b'{"a": [1]}', content_type="json"), {"a": [1]}),
+    ],
+)
+@WIRES
+async def test_one_element_of_bytes_is_itself(serve: Serve, wire, tensor, given):
+    model = Model()
+    served = await serve(model, identity=M)
+    answer = await over(wire, served, InferRequest((tensor,)))
+    assert model.seen[0][0] == given
+    assert answer.outputs[0].parameters == tensor.parameters
+    assert (answer.outputs[0].datatype, answer.outputs[0].shape) == ("BYTES", (1,))
+    if given != {"a": [1]}:
+        assert answer.outputs[0].array.tolist() == tensor.array.tolist()
+
+
+async def test_several_elements_of_bytes_are_an_array(serve: Serve):
+    model = Model()
+    served = await serve(model, identity=M)
+    await over_grpc(served, InferRequest((text(b"a", b"\xff"),)))
+    await over_grpc(served, InferRequest((text(b"a", b"b", content_type="str"),)))
+    assert [seen[0].tolist() for seen in model.seen] == [[b"a", b"\xff"], ["a", "b"]]
+
+
+@pytest.mark.parametrize(
+    ("result", "datatype", "data", "parameters"),
+    [
+        ([[1, 2]], "INT64", [[1, 2]], {}),
+        ([0.5], "FP64", [0.5], {}),
+        (np.array([True]), "BOOL", [True], {}),
+        (np.float16([1.5]), "FP16", [1.5], {}),
+        ("text", "BYTES", [b"text"], {"content_type": "str"}),
+        (b"\xff", "BYTES", [b"\xff"], {}),
+        ({"a": 1}, "BYTES", [b'{"a":1}'], {"content_type": "json"}),
+        (np.array(["a", "bc"]), "BYTES", [b"a", b"bc"], {"content_type": "str"}),
+    ],
+)
+@WIRES
+async def test_every_result_has_a_datatype(serve: Serve, wire, result, datatype, data, parameters):
+    served = await serve(Model(result), identity=M)
+    (output,) = (await over(wire, served, InferRequest((numbers(),)))).outputs
+    assert (output.datatype, output.array.tolist(), output.parameters) == (datatype, data, parameters)
+
+
+class Echo:
+    def transform_output(self, X, names, meta=None):
+        return X
+
+
+@given(REQUESTS)
+def test_what_a_component_gives_back_as_it_came_is_the_same_to_the_bit(request_):
+    hooks = Hooks(component_of(Echo()), CustomMetrics(M), M)
+    one = InferRequest(request_.inputs[:1], request_.id, request_.parameters)
+    answer, _ = call_v2(hooks, "transform_output", [one], raw=dict, is_proto=False, model=ServedModel(("m",)))
+    assert (answer.id, answer.parameters) == (one.id, one.parameters)
+    assert_same(answer.outputs[0], one.inputs[0])
+
+
+async def test_class_names_and_tags_are_parameters(serve: Serve):
+    class Named(Model):
+        def class_names(self):
+            return ["cat", "dog"]
+
+        def tags(self):
+            return {"mine": 1.5, "list": [1], "none": None}
+
+    served = await serve(Named(np.array([[1.0, 2.0]])), identity=M)
+    answer, _ = await over_rest(served, InferRequest((numbers(),), parameters={"theirs": True}))
+    assert answer.outputs[0].parameters == {"names": '["cat","dog"]'}
+    assert answer.parameters == {"theirs": True, "mine": 1.5, "list": "[1]"}
+
+
+async def test_answers_go_in_the_form_that_was_asked_for(serve: Serve):
+    served = await serve(Model(np.arange(3)), identity=M)
+    sent = {"inputs": [{"name": "x", "datatype": "INT32", "shape": [1], "data": [1]}]}
+    for more, size in (
+        ({}, None),
+        ({"parameters": {"binary_data_output": True}}, 24),
+        ({"parameters": {"binary_data_output": True}, "outputs": [{"name": "y", "parameters": {"binary_data": False}}]}, None),
+        ({"outputs": [{"name": "y", "parameters": {"binary_data": True}}]}, 24),
+    ):  # fmt: skip
+        async with served.session.post(served.url + INFER, json={**sent, **more}) as response:
+            body, length = await response.read(), response.headers.get("Inference-Header-Content-Length")
+        entry = json.loads(body[: int(length)] if length else body)["outputs"][0]
+        assert entry.get("parameters", {}).get("binary_data_size") == size
+        assert ("data" in entry) == (size is None)
+
+
+async def test_unknown_output_is_refused_with_the_names(serve: Serve):
+    class Declared(Model):
+        def init_metadata(self):
+            return {"outputs": [{"name": "scores", "datatype": "FP64", "shape": [-1]}]}
+
+    served = await serve(Declared([1.0]), identity=M)
+    sent = {"inputs": [{"name": "x", "datatype": "INT32", "shape": [1], "data": [1]}], "outputs": [{"name": "y"}]}
+    status, answer = await served.post(INFER, sent)
+    assert (status, answer) == (400, {"error": "output 'y' is none of the model's: scores"})
+
+
+class Raw:
+    """Adds two tensors, whatever form the request has."""
+
+    def predict_raw(self, msg):
+        if isinstance(msg, v2.ModelInferRequest):
+            total = sum(sum(tensor.contents.int64_contents) for tensor in msg.inputs)
+            output = {"name": "sum", "datatype": "INT64", "shape": [1], "contents": {"int64_contents": [total]}}
+            return v2.ModelInferResponse(outputs=[output])
+        total = sum(sum(tensor["data"]) for tensor in msg["inputs"])
+        return {
+            "outputs": [{"name": "sum", "datatype": "INT64", "shape": [1], "data": [total]}],
+            "parameters": {"p": 1},
+        }
+
+
+@WIRES
+async def test_raw_hook_gets_the_request_as_it_came(serve: Serve, wire):
+    served = await serve(Raw(), identity=M)
+    inputs = (numbers([1, 2], dtype="i8", name="a"), numbers([30], dtype="i8", name="b"))
+    answer = await over(wire, served, InferRequest(inputs, id="9"))
+    assert (answer.id, answer.outputs[0].name, answer.outputs[0].array.tolist()) == ("9", "sum", [33])
+
+
+@pytest.mark.parametrize(
+    ("raw", "datatype", "data"),
+    [
+        ({"data": {"ndarray": [[1, 2]]}, "meta": {"tags": {"t": 1}}}, "INT64", [[1, 2]]),
+        ({"strData": "a"}, "BYTES", [b"a"]),
+        (pb.SeldonMessage(data=pb.DefaultData(tensor=pb.Tensor(shape=[1], values=[2]))), "FP64", [2.0]),
+    ],
+)
+async def test_raw_hook_may_answer_in_the_seldon_protocol(serve: Serve, raw, datatype, data):
+    class Seldon:
+        def predict_raw(self, _msg):
+            return raw
+
+    served = await serve(Seldon(), identity=M)
+    answer, _ = await over_rest(served, InferRequest((numbers(),)))
+    assert (answer.outputs[0].datatype, answer.outputs[0].array.tolist()) == (datatype, data)
+
+
+async def test_raw_reply_that_is_nothing_is_the_component_s_fault(serve: Serve):
+    class Wrong:
+        def predict_raw(self, _msg):
+            return {"outputs": [{"name": "y"}]}
+
+    answer, headers = await over_rest(await serve(Wrong(), identity=M), InferRequest((numbers(),)))
+    assert answer[0] == 500
+    assert headers["x-slipway-reason"] == "MICROSERVICE_INTERNAL_ERROR"
+
+
+class Everything:
+    def predict(self, X, names, meta=None):
+        return X + 1
+
+    def transform_input(self, X, names, meta=None):
+        return X + 10
+
+    def transform_output(self, X, names, meta=None):
+        return X + 100
+
+    def route(self, X, names, meta=None):
+        return int(X.sum())
+
+    def aggregate(self, features, names):
+        return sum(features)
+
+
+@pytest.mark.parametrize("hook", ["predict", "transform_input", "transform_output"])
+async def test_header_says_which_hook_an_inference_is_for(serve: Serve, hook):
+    served = await serve(Everything(), identity=M)
+    request = InferRequest((numbers([0], dtype="i8"),))
+    added = {"predict": 1, "transform_input": 10, "transform_output": 100}[hook]
+    rest, _ = await over_rest(served, request, headers={"x-slipway-hook": hook})
+    rpc = await over_grpc(served, request, metadata=(("x-slipway-hook", hook),))
+    name = "output-0" if hook == "predict" else "x"
+    for answer in (rest, rpc):
+        assert (answer.outputs[0].name, answer.outputs[0].array.tolist()) == (name, [added])
+
+
+async def test_hook_that_is_none_is_refused(serve: Serve):
+    answer, _ = await over_rest(
+        await serve(Everything(), identity=M), InferRequest((numbers(),)), headers={"x-slipway-hook": "load"}
+    )
+    assert answer[0] == 400
+    assert "predict, transform_input" in answer[1]["error"]
+
+
+async def test_transformer_without_the_hook_passes_tensors_on(serve: Serve):
+    served = await serve(Model(), identity=M)
+    request = InferRequest((numbers([[1, 2]], name="a", k=1), text(b"\xff")), id="3", parameters={"p": 1})
+    answer, _ = await over_rest(served, request, binary=True, headers={"x-slipway-hook": "transform_input"})
+    assert (answer.id, answer.parameters) == ("3", {"p": 1})
+    for one, other in zip(answer.outputs, request.inputs, strict=True):
+        assert_same(one, other)
+
+
+async def test_router_answers_its_route(serve: Serve):
+    served = await serve(Everything(), identity=M)
+    request = InferRequest((numbers([1, 2], dtype="i8"),))
+    rest, _ = await over_rest(served, request, path="/v2/models/m/route")
+    rpc = await over_grpc(served, request, metadata=(("x-slipway-hook", "route"),))
+    for answer in (rest, rpc):
+        assert answer.outputs[0].array.tolist() == [[3]]
+
+
+async def test_combiner_gets_every_child_s_answer(serve: Serve):
+    served = await serve(Everything(), identity=M)
+    child = {
+        "model_name": "a",
+        "id": "4",
+        "outputs": [{"name": "y", "datatype": "INT64", "shape": [2], "data": [1, 2]}],
+    }
+    status, answer = await served.post("/v2/models/m/aggregate", [child, child])
+    assert (status, answer["outputs"][0]["data"], answer["id"]) == (200, [2, 4], "4")
+    joined = InferRequest(tuple(numbers([1, 2], dtype="i8", name="y", slipway_child=child) for child in (0, 1)))
+    rpc = await over_grpc(served, joined, metadata=(("x-slipway-hook", "aggregate"),))
+    assert rpc.outputs[0].array.tolist() == [2, 4]
+    assert (await served.post("/v2/models/m/aggregate", {"outputs": []}))[0] == 400
+    assert (await served.post("/v2/models/m/aggregate", []))[0] == 400
+
+
+async def test_server_and_model_answer_questions_over_rest(serve: Serve):
+    class Described(Model):
+        def init_metadata(self):
+            return {
+                "name": "digits", "versions": ["3"], "platform": "custom",
+                "inputs": [{"name": "x", "datatype": "FP32", "shape": [-1, 2]}, {"messagetype": "strData"}],
+                "outputs": [{"name": "y", "datatype": "INT64", "shape": [1]}],
+            }  # fmt: skip
+
+    served = await serve(Described(), identity=M)
+    assert (await served.get("/v2"))[1]["extensions"] == ["binary_tensor_data"]
+    assert await served.get("/v2/health/live") == (200, {"live": True})
+    assert await served.get("/v2/health/ready") == (200, {"ready": True})
+    for path in ("/v2/models/m", "/v2/models/digits", "/v2/models/m/versions/3"):
+        assert await served.get(path) == (200, {
+            "name": "m", "versions": ["3"], "platform": "custom",
+            "inputs": [{"name": "x", "datatype": "FP32", "shape": [-1, 2]}],
+            "outputs": [{"name": "y", "datatype": "INT64", "shape": [1]}],
+        })  # fmt: skip
+        assert await served.get(f"{path}/ready") == (200, {"name": "m", "ready": True})
+    served.lifecycle.start_draining()
+    assert await served.get("/v2/health/ready") == (503, {"ready": False})
+    assert (await served.get("/v2/models/m/ready"))[0] == 503
+    assert await served.get("/v2/health/live") == (200, {"live": True})
+
+
+async def ask(served: Served, method: str, request: Any, answer: Any) -> Any:
+    call = served.channel.unary_unary(f"/inference.GRPCInferenceService/{method}")
+    return answer.FromString(await call(request.SerializeToString()))
+
+
+async def test_server_and_model_answer_questions_over_grpc(serve: Serve):
+    served = await serve(Model(), identity=M)
+    assert (await ask(served, "ServerLive", v2.ServerLiveRequest(), v2.ServerLiveResponse)).live
+    assert (await ask(served, "ServerReady", v2.ServerReadyRequest(), v2.ServerReadyResponse)).ready
+    told = await ask(served, "ServerMetadata", v2.ServerMetadataRequest(), v2.ServerMetadataResponse)
+    assert list(told.extensions) == ["binary_tensor_data"]
+    assert (await ask(served, "ModelReady", v2.ModelReadyRequest(name="m"), v2.ModelReadyResponse)).ready
+    told = await ask(served, "ModelMetadata", v2.ModelMetadataRequest(name="m"), v2.ModelMetadataResponse)
+    assert (told.name, list(told.versions)) == ("m", ["0.1"])
+    for method, request in (("ModelReady", v2.ModelReadyRequest(name="n")), ("ModelMetadata", v2.ModelMetadataRequest(name="n"))):  # fmt: skip
+        with pytest.raises(grpc.aio.AioRpcError) as refused:
+            await ask(served, method, request, v2.ModelReadyResponse)
+        assert refused.value.code() is grpc.StatusCode.NOT_FOUND
+
+
+async def test_model_is_not_ready_while_its_health_hook_raises(serve: Serve):
+    class Ill(Model):
+        def health_status(self):
+            raise RuntimeError("no model in memory")
+
+    served = await serve(Ill(), identity=M)
+    assert await served.get("/v2/models/m/ready") == (500, {"error": "no model in memory"})
+
+
+@pytest.mark.parametrize("path", ["/v2/models/n/infer", "/v2/models/m/versions/9/infer", "/v2/x", "/v2/models/m/x"])
+async def test_what_is_not_here_is_404_in_the_protocol_s_form(serve: Serve, path):
+    status, answer = await (await serve(Model(), identity=M)).post(path, {})
+    assert status == 404
+    assert list(answer) == ["error"]
+
+
+async def test_errors_of_hooks_keep_status_and_reason(serve: Serve):
+    class Refusing:
+        def predict(self, X, names):
+            error = ValueError("too dark")
+            error.status_code, error.reason = 422, "TOO_DARK"
+            raise error
+
+    served = await serve(Refusing(), identity=M)
+    answer, headers = await over_rest(served, InferRequest((numbers(),)))
+    assert (answer, headers["x-slipway-reason"]) == ((422, {"error": "too dark"}), "TOO_DARK")
+    with pytest.raises(grpc.aio.AioRpcError, match="too dark") as refused:
+        await over_grpc(served, InferRequest((numbers(),)))
+    assert refused.value.code() is grpc.StatusCode.INVALID_ARGUMENT
+    assert dict(refused.value.trailing_metadata())["x-slipway-reason"] == "TOO_DARK"
+
+
+async def test_bodies_above_the_limit_are_413(serve: Serve):
+    served = await serve(Model(), identity=M)
+    async with served.session.post(served.url + INFER, data=io.BytesIO(bytes(MAX_BODY_BYTES + 1))) as response:
+        assert (response.status, list(await response.json())) == (413, ["error"])
+
+
+@pytest.mark.parametrize("length", ["-1", "x", "1e3", "9" * 30, "٣"])
+async def test_length_header_that_is_none_is_400(serve: Serve, length):
+    served = await serve(Model(), identity=M)
+    headers = {"Inference-Header-Content-Length": length}
+    async with served.session.post(served.url + INFER, data=b"{}", headers=headers) as response:
+        assert response.status == 400
+
+
+async def test_reflection_knows_the_service_whose_protobufs_have_a_pool_of_their_own(serve: Serve):
+    served = await serve(Model(), identity=M)
+    stub = reflection_pb2_grpc.ServerReflectionStub(served.channel)
+    requests = [
+        reflection_pb2.ServerReflectionRequest(file_containing_symbol=symbol)
+        for symbol in ("inference.GRPCInferenceService", "seldon.protos.Model", "inference.Nothing")
+    ]
+    answers = [answer async for answer in stub.ServerReflectionInfo(iter(requests))]
+    kinds = [answer.WhichOneof("message_response") for answer in answers]
+    assert kinds == ["file_descriptor_response", "file_descriptor_response", "error_response"]
+
+
+async def test_any_bytes_over_grpc_are_refused_and_the_server_goes_on(serve: Serve):
+    served = await serve(Model(), identity=M)
+    call = served.channel.unary_unary("/inference.GRPCInferenceService/ModelInfer")
+    right = render_infer_request_proto(InferRequest((numbers(), text(b"abc")), is_raw=True)).SerializeToString()
+    dice = random.Random(1)
+    for _ in range(200):
+        broken = bytearray(right)
+        for _ in range(dice.randrange(1, 8)):
+            broken[dice.randrange(len(broken))] = dice.randrange(256)
+        try:
+            await call(bytes(broken))
+        except grpc.aio.AioRpcError as refused:
+            assert refused.code() in (grpc.StatusCode.INVALID_ARGUMENT, grpc.StatusCode.NOT_FOUND), refused.details()
+    assert (await over_grpc(served, InferRequest((numbers(),)))).outputs[0].array.tolist() == [1, 2]
