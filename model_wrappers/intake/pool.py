@@ -17,11 +17,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from model_wrappers.intake.errors import DECODER_UNAVAILABLE, IMAGE_TOO_SLOW, IMAGE_UNDECODABLE, PhotoError
-from model_wrappers.intake.header import MAX_PHOTO_BYTES, read_header
-from model_wrappers.intake.request import READY, REPLY, Preparation
+from model_wrappers.intake.header import MAX_PHOTO_BYTES, MAX_PIXELS, read_header
+from model_wrappers.intake.request import MAX_SENTENCE_BYTES, READY, REPLY, Preparation
 
 DECODE_TIMEOUT_S = 2.0
 START_TIMEOUT_S = 20.0
+WAIT_TIMEOUT_S = 30.0  # for a decoder that nobody uses
+PASSED_VARIABLES = (
+    "PATH",
+    "PYTHONPATH",
+    "LD_LIBRARY_PATH",
+    "SLIPWAY_CONTAINER",
+)  # no keys where foreign bytes are decoded
+ONE_THREAD = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}  # else numpy starts one for each processor
 PIPE_BYTES = 1024 * 1024
 READ_BYTES = 1024 * 1024
 
@@ -41,7 +49,7 @@ class _Late(Exception):
 
 
 class _Gone(Exception):
-    """The process ended in the middle of a photo."""
+    """The process ended in the middle of a photo, or answered what no decoder does."""
 
 
 class _Decoder:
@@ -49,26 +57,46 @@ class _Decoder:
 
     def __init__(self) -> None:
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "model_wrappers.intake.worker"], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+            [sys.executable, "-m", "model_wrappers.intake.worker"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            env={**ONE_THREAD, **{name: os.environ[name] for name in PASSED_VARIABLES if name in os.environ}},
         )
         assert self._process.stdin is not None and self._process.stdout is not None  # noqa: S101, PT018  - PIPE
         self._to, self._from = self._process.stdin.fileno(), self._process.stdout.fileno()
         for descriptor in (self._to, self._from):
             os.set_blocking(descriptor, False)
         self._is_ready = False
+        self._is_between_photos = True
         self._retires = False
 
     def prepare(self, photo: bytes, preparation: Preparation, *, timeout_s: float) -> Prepared:
+        """One photo's pixels, or a PhotoError with the decoder's reason. Whatever else is raised ends its use."""
         self._wait_ready()
+        self._is_between_photos = False  # an interrupt would leave somebody's pixels in the pipe, for the next photo
+        answer = self._exchange(photo, preparation, timeout_s)
+        self._is_between_photos = True
+        if isinstance(answer, str):
+            raise PhotoError(IMAGE_UNDECODABLE, answer)
+        return answer
+
+    def _exchange(self, photo: bytes, preparation: Preparation, timeout_s: float) -> Prepared | str:
         deadline = time.monotonic() + timeout_s
         self._write(preparation.pack(len(photo)), deadline)
         self._write(photo, deadline)
         is_decoded, self._retires, *numbers = REPLY.unpack(self._read(REPLY.size, deadline))
         if not is_decoded:
-            raise PhotoError(IMAGE_UNDECODABLE, self._read(numbers[0], deadline).decode())
+            return self._sentence(numbers[0], deadline)
         width, height, columns, rows = numbers
+        if not (0 < width * height <= MAX_PIXELS and 0 < rows * columns <= MAX_PIXELS):
+            raise _Gone
         pixels = np.frombuffer(self._read(rows * columns * 3, deadline), np.uint8).reshape(rows, columns, 3)
         return Prepared((width, height), pixels)
+
+    def _sentence(self, length: int, deadline: float) -> str:
+        if length > MAX_SENTENCE_BYTES:
+            raise _Gone
+        return self._read(length, deadline).decode(errors="replace")
 
     def _wait_ready(self) -> None:
         """Its imports take their time once; when they fail that is not the photo's fault."""
@@ -109,7 +137,7 @@ class _Decoder:
 
     @property
     def is_usable(self) -> bool:
-        return not self._retires and self._process.poll() is None
+        return self._is_between_photos and not self._retires and self._process.poll() is None
 
     def kill(self) -> None:
         self._process.kill()
@@ -145,7 +173,7 @@ class DecoderPool:
     def prepare(self, photo: bytes, preparation: Preparation) -> Prepared:
         """Look at the header here, decode and letterbox over there. PhotoError says what is wrong with the photo."""
         read_header(photo, max_photo_bytes=self._max_photo_bytes)
-        decoder = self._usable(self._idle.get())
+        decoder = self._usable(self._lent())
         if not decoder.is_usable:
             self._idle.put(decoder)
             raise PhotoError(DECODER_UNAVAILABLE, "The photo's decoder cannot be started: its log says why.")
@@ -153,6 +181,13 @@ class DecoderPool:
             return self._prepare(decoder, photo, preparation)
         finally:
             self._give_back(decoder)
+
+    def _lent(self) -> _Decoder:
+        try:
+            return self._idle.get(timeout=WAIT_TIMEOUT_S)
+        except queue.Empty as exc:
+            sentence = f"Every decoder has been busy for {WAIT_TIMEOUT_S:g} s: send the photo again later."
+            raise PhotoError(DECODER_UNAVAILABLE, sentence) from exc
 
     def _prepare(self, decoder: _Decoder, photo: bytes, preparation: Preparation) -> Prepared:
         try:

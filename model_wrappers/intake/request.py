@@ -38,5 +38,7 @@ REPLY = struct.Struct("<??IIII")
 Of a photo that did not decode the first number is the length of the sentence that follows.
 """
 
+MAX_SENTENCE_BYTES = 4096
+
 READY = b"\x01"
 """Sent once when the process has imported what it needs and has confined itself."""

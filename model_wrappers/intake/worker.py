@@ -1,11 +1,14 @@
 """The decoder process: photos on standard input, pixels on standard output, until either closes.
 
-It may be killed at any moment: it holds nothing. Its limits are set before the first untrusted byte is read.
+It may be killed at any moment: it holds nothing. Its limits are set before the first untrusted byte is read. When its
+parent goes, its input ends, and a photo that it still works on has its limit of processor time. (A signal at the parent's
+death would come when the parent's *thread* that started it ends.)
 """
 
 from __future__ import annotations
 
 import ctypes
+import math
 import os
 import resource
 import sys
@@ -15,13 +18,12 @@ import cv2
 
 from model_wrappers.intake.decode import prepare
 from model_wrappers.intake.errors import PhotoError
-from model_wrappers.intake.request import HEAD_BYTES, READY, REPLY, Preparation
+from model_wrappers.intake.request import HEAD_BYTES, MAX_SENTENCE_BYTES, READY, REPLY, Preparation
 
 MAX_MEMORY_BYTES = 2 * 1024**3  # address space: a 50-megapixel photo takes about 0.6 GB on its way
 RETIRE_ABOVE_BYTES = 160 * 1024**2  # resident: after a large photo a fresh process takes over
+MAX_CPU_S = 3  # of one photo: the pool gives up sooner, but may be gone
 PR_SET_NO_NEW_PRIVS = 38
-PR_SET_PDEATHSIG = 1
-SIGKILL = 9
 
 
 def main() -> int:
@@ -34,6 +36,7 @@ def main() -> int:
         if len(head) < HEAD_BYTES:
             return 0
         photo_bytes, preparation = Preparation.unpack(head)
+        _allow_cpu(MAX_CPU_S)
         retires = _answer(source.read(photo_bytes), preparation, sink)
         sink.flush()
         if retires:
@@ -56,24 +59,30 @@ def _answer(photo: bytes, preparation: Preparation, sink: BinaryIO) -> bool:
 
 
 def _refuse(sentence: str, sink: BinaryIO) -> bool:
-    encoded, retires = sentence.encode(), _resident_bytes() > RETIRE_ABOVE_BYTES
+    encoded, retires = sentence.encode()[:MAX_SENTENCE_BYTES], _resident_bytes() > RETIRE_ABOVE_BYTES
     sink.write(REPLY.pack(False, retires, len(encoded), 0, 0, 0) + encoded)
     return retires
 
 
 def _confine() -> None:
-    """No files, no cores, bounded memory; gone when the parent goes."""
+    """No file is written, no core, no new privileges; bounded memory."""
     cv2.setNumThreads(1)
-    prctl = ctypes.CDLL(None, use_errno=True).prctl
-    for option, value in ((PR_SET_NO_NEW_PRIVS, 1), (PR_SET_PDEATHSIG, SIGKILL)):
-        if prctl(option, value, 0, 0, 0) != 0:
-            raise OSError(ctypes.get_errno(), "prctl")
+    if ctypes.CDLL(None, use_errno=True).prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0:
+        raise OSError(ctypes.get_errno(), "prctl")
     for limit, value in (
         (resource.RLIMIT_AS, MAX_MEMORY_BYTES),
         (resource.RLIMIT_FSIZE, 0),
         (resource.RLIMIT_CORE, 0),
     ):
         resource.setrlimit(limit, (value, value))
+
+
+def _allow_cpu(seconds: int) -> None:
+    """The kernel ends the process (SIGXCPU) that needs more from now on."""
+    used = resource.getrusage(resource.RUSAGE_SELF)
+    _, most = resource.getrlimit(resource.RLIMIT_CPU)
+    limit = math.ceil(used.ru_utime + used.ru_stime) + seconds
+    resource.setrlimit(resource.RLIMIT_CPU, (limit if most < 0 else min(limit, most), most))
 
 
 def _resident_bytes() -> int:

@@ -6,8 +6,11 @@ import io
 import os
 import signal
 import struct
+import subprocess
+import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -17,9 +20,12 @@ from PIL import Image
 
 from model_wrappers.intake import DecoderPool, PhotoError, Preparation
 from model_wrappers.intake.header import read_header
+from model_wrappers.intake.request import REPLY
+from tests.waiting import wait_until
 
 WIDTH, HEIGHT = 64, 48
 AS_IT_IS = Preparation()
+PATIENCE_S = 50.0  # where it is not the time that is tested
 
 
 def quarters() -> np.ndarray:
@@ -37,7 +43,7 @@ def encoded(format: str, *, mode: str = "RGB", **options: object) -> bytes:
 
 @pytest.fixture(scope="module")
 def pool() -> Iterator[DecoderPool]:
-    with DecoderPool() as pool:
+    with DecoderPool(timeout_s=PATIENCE_S) as pool:
         yield pool
 
 
@@ -219,17 +225,129 @@ def test_slow_photo_is_refused_and_its_decoder_replaced() -> None:
         assert (refused.value.reason, refused.value.status_code) == ("IMAGE_TOO_SLOW", 400)
 
 
-def test_large_photo_retires_its_decoder(pool: DecoderPool) -> None:
+def test_large_photo_retires_its_decoder() -> None:
     buffer = io.BytesIO()
     Image.new("RGB", (8000, 6200), (200, 10, 10)).save(buffer, "PNG")
-    first = [decoder._process.pid for decoder in pool._idle.queue]
-    for _ in first:
-        prepared = pool.prepare(buffer.getvalue(), AS_IT_IS)
-        assert prepared.size == (8000, 6200)
-        assert prepared.pixels[6199, 7999].tolist() == [200, 10, 10]
-    for _ in first:
-        assert_quarters(pool.prepare(encoded("PNG"), AS_IT_IS).pixels)
-    assert not {decoder._process.pid for decoder in pool._idle.queue} & {*first}
+    with DecoderPool(timeout_s=PATIENCE_S) as pool:
+        first = [decoder._process.pid for decoder in pool._idle.queue]
+        for _ in first:
+            prepared = pool.prepare(buffer.getvalue(), AS_IT_IS)
+            assert prepared.size == (8000, 6200)
+            assert prepared.pixels[6199, 7999].tolist() == [200, 10, 10]
+        for _ in first:
+            assert_quarters(pool.prepare(encoded("PNG"), AS_IT_IS).pixels)
+        assert not {decoder._process.pid for decoder in pool._idle.queue} & {*first}
+
+
+def test_decoder_outlives_the_thread_that_started_it() -> None:
+    pools: list[DecoderPool] = []
+
+    def start() -> None:
+        pools.append(DecoderPool(timeout_s=PATIENCE_S))
+        for decoder in pools[0]._idle.queue:
+            decoder._wait_ready()
+
+    thread = threading.Thread(target=start)
+    thread.start()
+    thread.join()
+    with pools[0] as pool:
+        first = {decoder._process.pid for decoder in pool._idle.queue}
+        for _ in first:
+            assert_quarters(pool.prepare(encoded("PNG"), AS_IT_IS).pixels)
+        assert {decoder._process.pid for decoder in pool._idle.queue} == first
+
+
+def test_decoders_end_with_the_process_that_started_them() -> None:
+    script = (
+        "from model_wrappers.intake import DecoderPool\n"
+        "pool = DecoderPool()\n"
+        "for decoder in pool._idle.queue:\n    decoder._wait_ready()\n"
+        "print(*(decoder._process.pid for decoder in pool._idle.queue), flush=True)\n"
+        "input()\n"
+    )
+    parent = subprocess.Popen([sys.executable, "-c", script], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    with parent:
+        assert parent.stdout is not None
+        pids = [int(pid) for pid in parent.stdout.readline().split()]
+        parent.kill()
+    assert len(pids) == 2
+    wait_until(lambda: not any(is_running(pid) for pid in pids), timeout_s=PATIENCE_S, what="the decoders' end")
+
+
+def is_running(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
+
+
+def test_photo_that_takes_the_processor_for_seconds_is_ended_by_the_kernel() -> None:
+    script = (
+        "from model_wrappers.intake import worker\n"
+        "worker.resource.setrlimit(worker.resource.RLIMIT_CORE, (0, 0))\n"
+        "worker._allow_cpu(1)\n"
+        "while True: pass\n"
+    )
+    ended = subprocess.run([sys.executable, "-c", script], check=False, capture_output=True)
+    assert ended.returncode == -signal.SIGXCPU
+
+
+def test_decoder_knows_no_keys(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "secret")
+    with DecoderPool() as pool:
+        for decoder in pool._idle.queue:
+            decoder._wait_ready()
+            environment = Path(f"/proc/{decoder._process.pid}/environ").read_bytes()
+            assert b"PATH=" in environment
+            assert b"AWS_SECRET_ACCESS_KEY" not in environment
+
+
+def test_interrupted_photo_does_not_reach_the_next_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The answer to the first photo may be in the pipe by then."""
+    with DecoderPool(timeout_s=PATIENCE_S) as pool:
+        decoder = pool._idle.queue[0]
+        monkeypatch.setattr(decoder, "_read", interrupt_after_ready(decoder._read))
+        with pytest.raises(KeyboardInterrupt):
+            pool.prepare(encoded("PNG"), Preparation(16, 16))
+        assert decoder._process.poll() is not None
+        for _ in range(2):
+            assert_quarters(pool.prepare(encoded("PNG"), AS_IT_IS).pixels)
+
+
+def interrupt_after_ready(read: Callable[[int, float], bytearray]) -> Callable[[int, float], bytearray]:
+    def reading(count: int, deadline: float) -> bytearray:
+        if count == REPLY.size:
+            raise KeyboardInterrupt
+        return read(count, deadline)
+
+    return reading
+
+
+@pytest.mark.parametrize(
+    "reply",
+    [
+        REPLY.pack(True, False, 10, 10, 2**32 - 1, 2**32 - 1),
+        REPLY.pack(True, False, 0, 10, 10, 10),
+        REPLY.pack(True, False, 10, 10, 0, 10),
+        REPLY.pack(False, False, 2**32 - 1, 0, 0, 0),
+    ],
+)
+def test_answer_that_no_decoder_gives_ends_the_decoder(reply: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
+    with DecoderPool(timeout_s=PATIENCE_S) as pool:
+        decoder = pool._idle.queue[0]
+        decoder._wait_ready()
+        monkeypatch.setattr(decoder, "_read", lambda *_: bytearray(reply))
+        assert reason(pool, encoded("PNG")) == ("IMAGE_UNDECODABLE", 400)
+        assert decoder._process.poll() is not None
+
+
+def test_photo_that_waits_too_long_for_a_decoder_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("model_wrappers.intake.pool.WAIT_TIMEOUT_S", 0.01)
+    with DecoderPool() as pool:
+        lent = [pool._idle.get() for _ in range(2)]
+        assert reason(pool, encoded("PNG")) == ("DECODER_UNAVAILABLE", 503)
+        for decoder in lent:
+            pool._idle.put(decoder)
 
 
 PHOTOS = [encoded(format) for format in ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF")]
