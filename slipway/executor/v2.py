@@ -60,8 +60,8 @@ class V2Dialect:
 
     def route(self, answer: Payload, *, router: str) -> int:
         answer = inflate(answer)
-        if not answer.is_protobuf and answer.json_bytes is None and "outputs" not in _object(answer.body):
-            return parse_route(answer, router=router)
+        if not answer.is_protobuf and answer.json_bytes is None and not _has_outputs(answer.body):
+            return parse_route(answer, router=router)  # a router of the seldon protocol, or bare numbers
         from slipway.executor.v2_tensors import first_number
 
         number = first_number(answer, router=router)
@@ -89,6 +89,14 @@ V2 = V2Dialect()
 def model_path(model: str, verb: str = "") -> str:
     """``/v2/models/<model>``, with what is asked of it; ``model`` may end in ``/versions/<version>``."""
     return f"/v2/models/{model}/{verb}" if verb else f"/v2/models/{model}"
+
+
+def _has_outputs(body: bytes) -> bool:
+    try:
+        found = parse_json(body)
+    except ServingError:
+        return False
+    return isinstance(found, dict) and "outputs" in found
 
 
 def _hook(method: Method) -> dict[str, str]:
