@@ -10,6 +10,7 @@ from pathlib import Path, PurePosixPath
 from slipway.storage.errors import DigestMismatch
 
 SUMS_NAME = "SHA256SUMS"
+DOWNLOAD_NOTE = "registered_model_meta"  # MLflow adds it to what it downloads; it is no file of the model
 READ_BYTES = 1024 * 1024
 MAX_FILES = 10_000
 DIGEST = re.compile(r"sha256:[0-9a-f]{64}")

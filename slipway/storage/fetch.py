@@ -11,7 +11,15 @@ from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 from slipway.storage.cache import ModelCache
-from slipway.storage.checksums import DIGEST, SUMS_NAME, digest_of_sums, parse_sums, sums_of_folder, verify_folder
+from slipway.storage.checksums import (
+    DIGEST,
+    DOWNLOAD_NOTE,
+    SUMS_NAME,
+    digest_of_sums,
+    parse_sums,
+    sums_of_folder,
+    verify_folder,
+)
 from slipway.storage.errors import DigestMismatch, SourceNotFound, StorageError, StorageUnavailable, UnsupportedUri
 from slipway.storage.s3 import Progress, RemoteFile, S3Folder
 
@@ -150,6 +158,9 @@ def _keep(incoming: Path, wanted: Wanted, cache: ModelCache, use: Use, *, etags:
     listed = parse_sums(sums)
     verify_folder(incoming, listed, where=wanted.uri)
     present = {line.partition("  ")[2] for line in sums_of_folder(incoming).decode().splitlines()}
+    if DOWNLOAD_NOTE in present - set(listed):
+        (incoming / DOWNLOAD_NOTE).unlink()
+        present.discard(DOWNLOAD_NOTE)
     if extra := sorted(present - set(listed)):
         raise DigestMismatch(f"{wanted.uri}: {extra[0]} is there but not listed in {SUMS_NAME}")
     if wanted.digest and found != wanted.digest:

@@ -13,8 +13,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from model_wrappers import model_sums
 from slipway.storage.cache import ModelCache
-from slipway.storage.checksums import digest_of_sums, parse_sums, sums_of_folder
+from slipway.storage.checksums import DOWNLOAD_NOTE, SUMS_NAME, digest_of_sums, parse_sums, sums_of_folder
 from slipway.storage.errors import DigestMismatch, SourceNotFound, UnsupportedUri
 from slipway.storage.fetch import Wanted, fetch
 
@@ -66,6 +67,23 @@ def test_fetch_refuses_a_file_that_the_list_does_not_know(model: Path, cache: Mo
     (model / "data" / "evil.py").write_text("import os")
     with pytest.raises(DigestMismatch, match="data/evil.py is there but not listed"):
         fetch(Wanted("models:/m/1", f"file://{model}"), cache, progress=no_progress)
+
+
+def test_fetch_takes_a_folder_that_mlflow_downloaded_and_leaves_its_note_behind(model: Path, cache: ModelCache) -> None:
+    (model / "SHA256SUMS").write_bytes(sums_of_folder(model))
+    digest = digest_of_sums(sums_of_folder(model))
+    (model / DOWNLOAD_NOTE).write_text("model_name: m\nmodel_version: '1'\n")
+    fetched = fetch(Wanted("models:/m/1", f"file://{model}", digest), cache, progress=no_progress)
+    assert fetched.digest == digest
+    assert not (fetched.folder / DOWNLOAD_NOTE).exists()
+    assert (model / DOWNLOAD_NOTE).is_file()
+    (model / "data" / DOWNLOAD_NOTE).touch()
+    with pytest.raises(DigestMismatch, match=f"data/{DOWNLOAD_NOTE} is there but not listed"):
+        fetch(Wanted("models:/m/1", f"file://{model}", digest), cache, progress=no_progress)
+
+
+def test_note_of_mlflow_has_one_name_in_storage_and_flavour() -> None:
+    assert (DOWNLOAD_NOTE, SUMS_NAME) == (model_sums.DOWNLOAD_NOTE, model_sums.SUMS_NAME)
 
 
 def test_fetch_names_the_schemes_it_reads(cache: ModelCache) -> None:
