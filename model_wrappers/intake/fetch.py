@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import http.client
 import ipaddress
+import queue
 import socket
 import ssl
 import threading
@@ -20,12 +21,14 @@ from model_wrappers.intake.errors import IMAGE_TOO_LARGE, URL_REFUSED, PhotoErro
 
 FETCH_TIMEOUT_S = 5.0
 MAX_REDIRECTS = 3
+MAX_LOOKUPS = 8  # of names at once; one that the resolver hangs on counts until it gives up
 NAT64 = ipaddress.IPv6Network("64:ff9b::/96")
 URL_CHARACTERS = "/?:@!$&'()*+,;=-._~%"  # RFC 3986; everything else is written as %XX
 READ_BYTES = 64 * 1024
 REDIRECTS = (301, 302, 303, 307, 308)
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 Resolve = Callable[[str, int], Sequence[str]]
+_LOOKUPS = threading.BoundedSemaphore(MAX_LOOKUPS)
 
 
 def resolve(host: str, port: int) -> Sequence[str]:
@@ -49,7 +52,7 @@ def fetch_photo(url: str, *, max_bytes: int, resolve: Resolve = resolve) -> byte
     deadline = time.monotonic() + FETCH_TIMEOUT_S
     for _ in range(MAX_REDIRECTS + 1):
         parts = _parse(url)
-        address = _public_address(parts, resolve)
+        address = _public_address(parts, resolve, deadline)
         with _connection(parts, address, deadline) as connection:
             location, body = _get(connection, parts, max_bytes)
         if location is None:
@@ -84,15 +87,42 @@ def _port(parts: SplitResult) -> int:
     return parts.port or (443 if parts.scheme == "https" else 80)
 
 
-def _public_address(parts: SplitResult, resolve: Resolve) -> str:
+def _public_address(parts: SplitResult, resolve: Resolve, deadline: float) -> str:
     host = parts.hostname or ""
     try:
-        addresses = [ipaddress.ip_address(text.partition("%")[0]) for text in resolve(host, _port(parts))]
+        found = _look_up(lambda: resolve(host, _port(parts)), deadline)
+        addresses = [ipaddress.ip_address(text.partition("%")[0]) for text in found]
+    except TimeoutError as exc:
+        raise _refused(f"{host} was not found in {FETCH_TIMEOUT_S:g} s") from exc
     except (OSError, ValueError, UnicodeError) as exc:
         raise _refused(f"{host} has no address") from exc
     if not addresses or not all(is_public(address) for address in addresses):
         raise _refused(f"{host} is not a public address")
     return str(addresses[0])
+
+
+def _look_up(find: Callable[[], Sequence[str]], deadline: float) -> Sequence[str]:
+    """``find()`` in a thread of its own: the system's resolver knows no deadline. Raises ``TimeoutError``, or what it did."""
+    answer: queue.SimpleQueue[Sequence[str] | Exception] = queue.SimpleQueue()
+
+    def run() -> None:
+        try:
+            answer.put(find())
+        except Exception as exc:  # noqa: BLE001  - raised where it is waited for
+            answer.put(exc)
+        finally:
+            _LOOKUPS.release()
+
+    if not _LOOKUPS.acquire(timeout=max(deadline - time.monotonic(), 0)):
+        raise TimeoutError
+    threading.Thread(target=run, daemon=True).start()
+    try:
+        found = answer.get(timeout=max(deadline - time.monotonic(), 0))
+    except queue.Empty as exc:
+        raise TimeoutError from exc
+    if isinstance(found, Exception):
+        raise found
+    return found
 
 
 @contextlib.contextmanager

@@ -21,6 +21,7 @@ from model_wrappers.intake import fetch
 from model_wrappers.intake.fetch import fetch_photo, is_public
 from model_wrappers.tutorial_response import TutorialResponse
 from tests.model_wrappers.test_intake import HEIGHT, WIDTH, encoded, quarters
+from tests.waiting import wait_until
 
 
 @pytest.fixture(scope="module")
@@ -235,3 +236,28 @@ def test_tutorial_response_without_detections_is_502() -> None:
     with pytest.raises(ComponentError) as refused:
         TutorialResponse().transform_output_raw({"strData": "x"})
     assert (refused.value.status_code, refused.value.reason) == (502, "DETECTIONS_MISSING")
+
+
+def test_name_that_the_resolver_hangs_on_is_refused_in_time_and_few_are_asked_at_once(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(fetch, "FETCH_TIMEOUT_S", 0.02)
+    monkeypatch.setattr(fetch, "_LOOKUPS", threading.BoundedSemaphore(2))
+    answers, asked = threading.Event(), []
+
+    def hang(host: str, port: int) -> list[str]:
+        asked.append(host)
+        answers.wait()
+        return ["127.0.0.1"]
+
+    try:
+        for _ in range(4):
+            with pytest.raises(ComponentError, match=r"h was not found in 0\.02 s"):
+                fetch_photo("http://h/", max_bytes=100, resolve=hang)
+        wait_until(lambda: len(asked) == 2, timeout_s=20, what="the two lookups")
+    finally:
+        answers.set()
+    monkeypatch.setattr(fetch, "FETCH_TIMEOUT_S", 20.0)
+    assert len(asked) == 2
+    with pytest.raises(ComponentError, match="h is not a public address"):  # what hung has given its place back
+        fetch_photo("http://h/", max_bytes=100, resolve=hang)
