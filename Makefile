@@ -32,8 +32,9 @@ test: check  ## Everything but conformance: checks, unit and golden tests, the r
 	$(BIN)/pytest --ignore=tests/darknet -m "$(QUICK)" --durations=5
 	$(BIN)/pytest -m "(e2e or browser) and not conformance and not gpu" --timeout=900 --durations=10
 
-conformance: setup  ## Compare with seldon-core 1.17.1, in an environment of its own (.venv-seldon)
+conformance: setup  ## Compare with seldon-core 1.17.1 and ask with V2's own clients, in environments of their own
 	tests/conformance/environment
+	tests/conformance/v2_environment
 	$(BIN)/pytest -m conformance --timeout=300 --durations=5
 
 training: setup  ## Types and tests of training, in an environment with PyTorch (.venv-training)
