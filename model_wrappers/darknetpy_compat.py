@@ -13,6 +13,7 @@ from typing import TypedDict
 
 from model_wrappers import darknet, photo
 from model_wrappers.darknet.errors import NamesError
+from model_wrappers.darknet.thresholds import check_share
 from model_wrappers.regular_file import read_start
 
 MAX_DATA_BYTES = 1 << 16
@@ -42,8 +43,7 @@ class Detector:
             PhotoError: the file is no photo, or larger than ``MAX_PHOTO_BYTES``. ValueError: a threshold is not within 0..1.
         """
         for name, value in (("thresh", thresh), ("hier_thresh", hier_thresh), ("nms", nms)):
-            if not 0 <= value <= 1:
-                raise ValueError(f"{name}={value}: a number from 0 to 1 is expected")
+            check_share(name, value)
         pixels = photo.read(Path(path)).decode()
         found = self._detector.detect(pixels, confidence=thresh, iou=nms or NO_NMS)
         return [

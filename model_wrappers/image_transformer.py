@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import atexit
 import os
-import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from model_wrappers import wire
-from model_wrappers.darknet.letterbox import Size, letterbox
+from model_wrappers.darknet.letterbox import letterbox, parse_size
 from model_wrappers.errors import ComponentError
 from model_wrappers.intake.errors import IMAGE_TOO_LARGE, PhotoError
 from model_wrappers.intake.fetch import fetch_photo
@@ -22,7 +21,6 @@ from model_wrappers.intake.request import Preparation
 
 MAX_SIDE = wire.MAX_SIDE
 MAX_DECODERS = 4
-_SIZE = re.compile(r"([1-9][0-9]{0,3})x([1-9][0-9]{0,3})", re.ASCII)
 
 
 class ImageTransformer:
@@ -45,14 +43,13 @@ class ImageTransformer:
         *,
         allow_url: bool = False,
     ) -> None:
-        match = _SIZE.fullmatch(input)
-        if match is None or max(int(match[1]), int(match[2])) > MAX_SIDE:
-            raise ValueError(f"input={input!r}: WIDTHxHEIGHT is expected, each up to {MAX_SIDE}, e.g. 416x416")
+        self.size = parse_size("input", input)
+        if max(self.size) > MAX_SIDE:
+            raise ValueError(f"input={input!r}: at most {MAX_SIDE} pixels a side are possible")
         if not 0 < max_photo_bytes <= MAX_PHOTO_BYTES:
             raise ValueError(f"max_photo_bytes={max_photo_bytes} is not within 1..{MAX_PHOTO_BYTES}")
         if not 0 <= jpeg_quality <= 100:
             raise ValueError(f"jpeg_quality={jpeg_quality} is not within 0..100")
-        self.size = Size(int(match[1]), int(match[2]))
         self.preparation = Preparation(self.size.width, self.size.height, sharpness, jpeg_quality)
         self.max_photo_bytes = max_photo_bytes
         self.allow_url = allow_url

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 import threading
 import time
 from collections import Counter
@@ -13,6 +12,7 @@ from typing import Any
 
 from model_wrappers import wire
 from model_wrappers.darknet import Detector, Size
+from model_wrappers.darknet.letterbox import parse_size
 from model_wrappers.errors import ComponentError
 from model_wrappers.exported import ExportedDetector
 from model_wrappers.exported.layout import LAYOUT_NAME
@@ -23,7 +23,6 @@ FILE_SCHEME = "file://"
 MODEL_URI_VARIABLE = "MLSERVER_MODEL_URI"
 DEFAULT_FOLDER = "/mnt/models"
 BOXES = ("clipped", "raw")
-_SIZE = re.compile(r"([1-9][0-9]{0,3})x([1-9][0-9]{0,3})", re.ASCII)
 
 
 class YoloDetector:
@@ -55,7 +54,7 @@ class YoloDetector:
         uri = model_uri or os.environ.get(MODEL_URI_VARIABLE, DEFAULT_FOLDER)
         self.folder = Path(uri.removeprefix(FILE_SCHEME))
         self.confidence, self.iou, self.nms, self.engine = confidence, iou, nms, engine
-        self.input = _parse_size(input) if input else None
+        self.input = parse_size("input", input) if input else None
         if boxes not in BOXES:
             raise ValueError(f"boxes={boxes!r} is not one of {', '.join(BOXES)}")
         self.boxes = boxes
@@ -170,10 +169,3 @@ def _mismatch(what: str, detector: Detector | ExportedDetector) -> ComponentErro
         f"{what} and the network's input of {detector.input} differ: set the transformer's input to {detector.input}",
         reason="INPUT_SIZE_MISMATCH",
     )
-
-
-def _parse_size(text: str) -> Size:
-    match = _SIZE.fullmatch(text)
-    if match is None:
-        raise ValueError(f"input={text!r}: WIDTHxHEIGHT is expected, for example 416x416")
-    return Size(int(match[1]), int(match[2]))

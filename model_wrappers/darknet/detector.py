@@ -16,7 +16,8 @@ from model_wrappers.darknet.folder import ModelFolder, load_model_folder
 from model_wrappers.darknet.layers import Head
 from model_wrappers.darknet.letterbox import Pixels, Size, check_pixels, letterbox
 from model_wrappers.darknet.names import load_names
-from model_wrappers.darknet.nms import NMS_KINDS, Nms
+from model_wrappers.darknet.nms import Nms, check_nms
+from model_wrappers.darknet.thresholds import check_share
 
 
 class Detector:
@@ -49,9 +50,9 @@ class Detector:
         clip: bool = True,
         threads: int | None = None,
     ) -> None:
-        self.confidence = _share("confidence", confidence)
-        self.iou = _share("iou", iou)
-        self.nms = _nms(nms)
+        self.confidence = check_share("confidence", confidence)
+        self.iou = check_share("iou", iou)
+        self.nms = check_nms(nms)
         self.clip = clip
         files = folder if isinstance(folder, ModelFolder) else load_model_folder(folder)
         network = load_network(files.cfg_path)
@@ -86,15 +87,3 @@ class Detector:
             nms=self.nms,
             clip=self.clip,
         )
-
-
-def _share(name: str, value: float) -> float:
-    if not 0 <= value <= 1:
-        raise ValueError(f"{name}={value}: a number from 0 to 1 is expected")
-    return float(value)
-
-
-def _nms(kind: str) -> Nms:
-    if kind not in NMS_KINDS:
-        raise ValueError(f"nms={kind!r} is not one of {', '.join(NMS_KINDS)}")
-    return "obj" if kind == "obj" else "sort"

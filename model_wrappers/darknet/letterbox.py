@@ -6,6 +6,7 @@ photo. Weights are float32 as in Darknet, including its last row, which its own 
 
 from __future__ import annotations
 
+import re
 from functools import lru_cache
 from typing import NamedTuple
 
@@ -20,6 +21,8 @@ GREY = 128  # round(255 * 0.5)
 GEOMETRY_CACHE = 64  # distinct photo sizes whose places and weights are kept: about 100 bytes per pixel of a side
 STRIP_LEVELS = 1 << 16  # levels mixed at a time: a strip's float32 rows stay in the processor's cache
 
+_SIZE = re.compile(r"([1-9][0-9]{0,3})x([1-9][0-9]{0,3})", re.ASCII)
+
 
 class Size(NamedTuple):
     """Pixels across and down."""
@@ -29,6 +32,14 @@ class Size(NamedTuple):
 
     def __str__(self) -> str:
         return f"{self.width}x{self.height}"
+
+
+def parse_size(name: str, text: str) -> Size:
+    """``WIDTHxHEIGHT``, each of 1 to 9999 pixels. Raises ``ValueError`` that begins with ``name``."""
+    match = _SIZE.fullmatch(text)
+    if match is None:
+        raise ValueError(f"{name}={text!r}: WIDTHxHEIGHT is expected, e.g. 416x416")
+    return Size(int(match[1]), int(match[2]))
 
 
 class Placement(NamedTuple):

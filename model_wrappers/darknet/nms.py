@@ -15,6 +15,13 @@ BLOCK = 64  # boxes whose overlaps with all worse ones are held at a time: 2 MiB
 NMS_KINDS: tuple[Nms, ...] = get_args(Nms)
 
 
+def check_nms(kind: str) -> Nms:
+    """``kind``. Raises ``ValueError`` where it is none."""
+    if kind not in NMS_KINDS:
+        raise ValueError(f"nms={kind!r} is not one of {', '.join(NMS_KINDS)}")
+    return "obj" if kind == "obj" else "sort"
+
+
 def suppress(candidates: Candidates, *, threshold: float, kind: Nms) -> Pairs:
     """The pairs that survive, most probable first: boxes that overlap a better one by more than ``threshold`` (IoU) go.
 

@@ -17,7 +17,8 @@ from model_wrappers.darknet.engines.onnx_runtime import open_session
 from model_wrappers.darknet.errors import EngineError, InputError
 from model_wrappers.darknet.letterbox import Pixels, Size, check_pixels, letterbox
 from model_wrappers.darknet.names import load_names
-from model_wrappers.darknet.nms import NMS_KINDS, Nms
+from model_wrappers.darknet.nms import Nms, check_nms
+from model_wrappers.darknet.thresholds import check_share
 from model_wrappers.exported.decode import decode
 from model_wrappers.exported.layout import LAYOUT_NAME, Layout, LayoutError, Picture, load_layout
 
@@ -44,13 +45,8 @@ class ExportedDetector:
         clip: bool = True,
         threads: int | None = None,
     ) -> None:
-        for name, value in (("confidence", confidence), ("iou", iou)):
-            if not 0 <= value <= 1:
-                raise ValueError(f"{name}={value}: a number from 0 to 1 is expected")
-        if nms not in NMS_KINDS:
-            raise ValueError(f"nms={nms!r} is not one of {', '.join(NMS_KINDS)}")
-        self.confidence, self.iou, self.clip = confidence, iou, clip
-        self.nms: Nms = nms
+        self.confidence, self.iou = check_share("confidence", confidence), check_share("iou", iou)
+        self.nms, self.clip = check_nms(nms), clip
         self._layout = load_layout(folder)
         self._path = folder / LAYOUT_NAME
         self.names = _names(self._layout)

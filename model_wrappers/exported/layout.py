@@ -19,7 +19,6 @@ perhaps [1, N] (torchvision, TensorFlow's object detection).
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, get_args
@@ -27,6 +26,7 @@ from typing import Any, Literal, get_args
 import yaml
 
 from model_wrappers.darknet.cfg import MAX_CLASSES
+from model_wrappers.darknet.letterbox import parse_size
 from model_wrappers.darknet.sections import parse_number, quoted
 from model_wrappers.plain_yaml import Plain, parse_plain
 from model_wrappers.regular_file import read_start
@@ -37,7 +37,6 @@ MAX_LAYOUT_BYTES = 1 << 14
 Family = Literal["yolov5", "yolov8", "ssd"]
 Corners = Literal["corners", "corners-yx", "centre"]
 
-_SIZE = re.compile(r"([1-9][0-9]{0,3})x([1-9][0-9]{0,3})", re.ASCII)
 _SSD_ONLY = ("outputs", "boxes", "unit", "first_class")
 
 
@@ -198,10 +197,12 @@ class _Reader:
         if "size" not in self._left:
             return None
         value = self._left.pop("size")
-        match = _SIZE.fullmatch(value) if isinstance(value, str) else None
-        if match is None:
-            raise self._error("size", f"{_shown(value)}: WIDTHxHEIGHT is expected, e.g. 640x640")
-        return int(match[1]), int(match[2])
+        if not isinstance(value, str):
+            raise self._error("size", f"{_shown(value)}: WIDTHxHEIGHT is expected")
+        try:
+            return parse_size("size", value)
+        except ValueError as exc:
+            raise self._error("size", f"{_shown(value)}: WIDTHxHEIGHT is expected") from exc
 
     def _finish(self) -> None:
         if self._left:

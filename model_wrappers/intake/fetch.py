@@ -105,15 +105,17 @@ def _look_up(find: Callable[[], Sequence[str]], deadline: float) -> Sequence[str
     """``find()`` in a thread of its own: the system's resolver knows no deadline. Raises ``TimeoutError``, or what it did."""
     answer: queue.SimpleQueue[Sequence[str] | Exception] = queue.SimpleQueue()
 
+    places = _LOOKUPS
+
     def run() -> None:
         try:
             answer.put(find())
         except Exception as exc:  # noqa: BLE001  - raised where it is waited for
             answer.put(exc)
         finally:
-            _LOOKUPS.release()
+            places.release()
 
-    if not _LOOKUPS.acquire(timeout=max(deadline - time.monotonic(), 0)):
+    if not places.acquire(timeout=max(deadline - time.monotonic(), 0)):
         raise TimeoutError
     threading.Thread(target=run, daemon=True).start()
     try:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from model_wrappers import darknet, photo
+from model_wrappers.darknet.thresholds import check_share
 from model_wrappers.errors import ComponentError
 from model_wrappers.model_sums import verify_listed
 
@@ -71,7 +72,9 @@ class PhotoModel:
         rows = enumerate(model_input[INPUT_COLUMN])
         return pd.DataFrame({OUTPUT_COLUMN: [self._detections(row, value, thresholds) for row, value in rows]})
 
-    def _detections(self, row: int, value: bytes | str, thresholds: Mapping[str, float]) -> list[dict[str, Any]]:
+    def _detections(self, row: int, value: object, thresholds: Mapping[str, float]) -> list[dict[str, Any]]:
+        if not isinstance(value, bytes | bytearray | memoryview | str):  # bytes(10**12) would be as many zeros
+            raise _invalid(f"{INPUT_COLUMN}, row {row}: bytes or base64 text is expected, found {type(value).__name__}")
         try:
             encoded = base64.b64decode(value, validate=True) if isinstance(value, str) else bytes(value)
             pixels = photo.decode(encoded)
@@ -83,10 +86,10 @@ class PhotoModel:
 
 
 def _share(name: str, value: Any) -> float:
-    share = float(value)
-    if not 0 <= share <= 1:
-        raise _invalid(f"params.{name}={value}: a number from 0 to 1 is expected")
-    return share
+    try:
+        return check_share(f"params.{name}", float(value))
+    except (TypeError, ValueError) as exc:
+        raise _invalid(str(exc)) from exc
 
 
 def _invalid(message: str) -> Exception:

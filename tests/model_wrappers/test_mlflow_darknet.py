@@ -451,3 +451,10 @@ def test_metadata_that_could_not_be_read_back_is_refused_when_it_is_saved(
     with pytest.raises(ModelFolderError, match="an alias is not possible"):
         mlflow_darknet.save_model(tmp_path / "m", **files_of(sources), proof=proof, metadata={"a": twice, "b": twice})
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("value", [10**12, None, 1.5, ["a"]], ids=repr)
+def test_row_that_is_neither_bytes_nor_text_is_refused(sources: Path, value: object) -> None:
+    model = mlflow_darknet.PhotoModel(darknet.Detector(sources, engine="onnxruntime"))
+    with pytest.raises(MlflowException, match="image, row 0: bytes or base64 text is expected, found"):
+        model.predict(pd.DataFrame({"image": pd.Series([value], dtype=object)}))
