@@ -13,6 +13,7 @@ from model_wrappers.model_sums import SUMS_NAME
 FLAVOR_NAME = FLAVOUR
 LOADER_MODULE = "model_wrappers.mlflow_darknet"  # what MLmodel names: it must import where the model is served
 DATA_FOLDER = "data"
+CODE_FOLDER = "code"  # pyfunc puts it before everything else that is imported
 PROOF_FOLDER = "proof"
 
 _MADE = {

@@ -16,6 +16,7 @@ from model_wrappers.darknet.folder import ENGINES_NAME, INT8_NAME, MLMODEL, ONNX
 from model_wrappers.darknet.provenance import file_sha256
 from model_wrappers.mlflow_darknet import environment
 from model_wrappers.mlflow_darknet.layout import (
+    CODE_FOLDER,
     DATA_FOLDER,
     FLAVOR_NAME,
     LOADER_MODULE,
@@ -67,7 +68,7 @@ def save_model(
         model = mlflow_model if mlflow_model is not None else Model()
         model.metadata = dict(metadata) if metadata else model.metadata
         _write_mlflow_files(folder, model, input_example, code_paths, pip_requirements)
-        _add_flavors(model, files, proof, code="code" if code_paths else None)
+        _add_flavors(model, files, proof, code=CODE_FOLDER if code_paths else None)
         model.model_size_bytes = sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
         model.save(str(folder / MLMODEL))
         load_model_folder(folder)  # metadata that our strict reader refuses would be found where it is served
@@ -126,19 +127,26 @@ def _write_mlflow_files(
     pip_requirements: Sequence[str] | None,
 ) -> None:
     """Signature, example, code and environment."""
-    from mlflow.models.utils import _save_example
-    from mlflow.utils.model_utils import _validate_and_copy_code_paths
+    from mlflow.models.utils import _save_example  # MLflow offers no public name for it
 
     model.signature = signature()
     if input_example is not None:
         _save_example(model, input_example, str(folder))
-    if code_paths:
-        _validate_and_copy_code_paths(  # type: ignore[no-untyped-call]
-            [str(one) for one in code_paths], str(folder)
-        )
-        for cache in list(folder.rglob(PYTHON_CACHE)):  # another one at the next import
-            shutil.rmtree(cache)
+    for path in code_paths or ():
+        _copy_code(Path(path), folder / CODE_FOLDER)
     environment.write_environment(folder, pip_requirements)
+
+
+def _copy_code(source: Path, code: Path) -> None:
+    """A file or a package, without Python's caches: there is another one at the next import."""
+    code.mkdir(exist_ok=True)
+    target = code / source.resolve().name
+    if target.exists():
+        raise ModelFolderError(str(source), f"code_paths: there are two of the name {target.name}")
+    if source.is_dir():
+        shutil.copytree(source, target, ignore=shutil.ignore_patterns(PYTHON_CACHE))
+    else:
+        shutil.copyfile(source, target)
 
 
 def _add_flavors(model: Model, files: SourceFiles, proof: Proof, *, code: str | None) -> None:

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import base64
 import dataclasses
+import functools
 import importlib
 import os
 import subprocess
@@ -19,6 +20,7 @@ import pandas as pd
 import pytest
 import yaml
 from mlflow.exceptions import MlflowException
+from mlflow.utils.environment import _mlflow_conda_env, _PythonEnv
 
 import model_wrappers
 from model_wrappers import darknet, mlflow_darknet
@@ -182,7 +184,16 @@ def test_environment_pins_what_this_process_runs(saved: Path) -> None:
         mlflow_darknet.get_default_conda_env(),
     ):
         assert sorted(environment["dependencies"][-1]["pip"]) == sorted(wanted)
-    assert yaml.safe_load((saved / "python_env.yaml").read_text())["python"].startswith(f"{sys.version_info.major}.")
+    python_env = yaml.safe_load((saved / "python_env.yaml").read_text())
+    assert python_env == _PythonEnv.current().to_dict()
+    assert mlflow_darknet.get_default_conda_env() == _mlflow_conda_env(
+        additional_pip_deps=mlflow_darknet.get_default_pip_requirements()
+    )
+
+
+def test_mlflow_reads_the_environment(saved: Path, pyfunc: ModuleType) -> None:
+    for form, name in (("pip", "requirements.txt"), ("conda", "conda.yaml")):
+        assert Path(pyfunc.get_model_dependencies(str(saved), format=form)).name == name
 
 
 def test_pip_requirements_stand_in_for_the_default_ones(sources: Path, proof: Proof, tmp_path: Path) -> None:
@@ -458,3 +469,27 @@ def test_row_that_is_neither_bytes_nor_text_is_refused(sources: Path, value: obj
     model = mlflow_darknet.PhotoModel(darknet.Detector(sources, engine="onnxruntime"))
     with pytest.raises(MlflowException, match="image, row 0: bytes or base64 text is expected, found"):
         model.predict(pd.DataFrame({"image": pd.Series([value], dtype=object)}))
+
+
+def test_requirements_name_mlflow_once(sources: Path, proof: Proof, tmp_path: Path) -> None:
+    mlflow_darknet.save_model(
+        tmp_path / "m", **files_of(sources), proof=proof, pip_requirements=["MLflow-skinny[x]>2 ; python_version>'3'"]
+    )
+    assert (tmp_path / "m" / "requirements.txt").read_text() == "MLflow-skinny[x]>2 ; python_version>'3'\n"
+
+
+def test_what_is_no_requirement_and_two_codes_of_one_name_are_refused(
+    sources: Path, proof: Proof, tmp_path: Path
+) -> None:
+    for folder in ("a", "b"):
+        (tmp_path / "code" / folder).mkdir(parents=True)
+        (tmp_path / "code" / folder / "one.py").touch()
+    both = [tmp_path / "code" / folder / "one.py" for folder in ("a", "b")]
+    save = functools.partial(mlflow_darknet.save_model, tmp_path / "m", **files_of(sources), proof=proof)
+    with pytest.raises(ValueError, match="pip_requirements: '-r mine.txt' is no requirement"):
+        save(pip_requirements=["-r mine.txt"])
+    with pytest.raises(ModelFolderError, match=r"one\.py: code_paths: there are two of the name one\.py"):
+        save(code_paths=both)
+    with pytest.raises(FileNotFoundError, match="gone"):
+        save(code_paths=[tmp_path / "gone"])
+    assert [path.name for path in tmp_path.iterdir()] == ["code"]
