@@ -9,6 +9,7 @@ from slipway.contract.protos import tensorflow_serving_pb2 as tf
 from slipway.executor.dialect import Question
 from slipway.executor.errors import ChainError, NotOffered, RouteError
 from slipway.executor.graph import Method, Node
+from slipway.executor.json_keys import renamed_key
 from slipway.executor.payload import Payload, Wire, combine, inflate
 from slipway.executor.routes import parse_route
 from slipway.serving.errors import ServingError
@@ -86,6 +87,9 @@ def request_of_answer(payload: Payload) -> Payload:
     """
     if not payload.is_answer:
         return payload
+    for old, new in NEXT_KEYS.items():
+        if (body := renamed_key(payload.body, old, new)) is not None:
+            return Payload(body, payload.content_type or JSON)
     try:
         fields: Any = parse_json(payload.body, what="a node's answer")
     except ServingError as error:

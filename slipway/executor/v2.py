@@ -17,6 +17,7 @@ from slipway.contract.protos import inference_pb2 as v2
 from slipway.executor.dialect import Question
 from slipway.executor.errors import ChainError, RouteError
 from slipway.executor.graph import Method, Node
+from slipway.executor.json_keys import renamed_key
 from slipway.executor.payload import Payload, Wire, inflate
 from slipway.executor.routes import parse_route
 from slipway.serving.errors import ServingError
@@ -110,6 +111,8 @@ def request_of_answer(payload: Payload) -> Payload:
     """
     if not payload.is_answer:
         return payload
+    if payload.json_bytes is None and (body := renamed_key(payload.body, "outputs", "inputs")) is not None:
+        return Payload(body, payload.content_type or JSON)
     fields, tail = _split(payload)
     if "outputs" not in fields and "inputs" not in fields:
         found = ", ".join(sorted(map(str, fields)))[:200] or "nothing"

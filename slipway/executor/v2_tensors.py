@@ -12,6 +12,7 @@ from slipway.executor.built_in import SIMPLE_ANSWER
 from slipway.executor.errors import CombineError, RouteError
 from slipway.executor.payload import Payload
 from slipway.serving.errors import ServingError
+from slipway.serving.json_body import parse_json
 from slipway.serving.messages import JSON, PROTOBUF, parse_message
 from slipway.serving.v2_json import V2Body, parse_infer_request, parse_infer_response, render_infer_response
 from slipway.serving.v2_messages import CHILD, InferRequest, InferResponse
@@ -41,8 +42,15 @@ def join(answers: Sequence[Payload]) -> Payload:
 
 def _json_text(answer: Payload, place: int) -> bytes:
     """The answer in JSON alone: combiners over REST get an array, which has no place for binary parts."""
-    parsed = _parsed(answer, place)
-    return answer.body if answer.json_bytes is None else render_infer_response(parsed, binary=_never).body
+    if answer.is_protobuf or answer.json_bytes is not None:
+        return render_infer_response(_parsed(answer, place), binary=_never).body
+    try:
+        found = parse_json(answer.body, what=f"the answer of child {place}")
+    except ServingError as error:
+        raise CombineError(f"{error}: it cannot be combined") from error
+    if not isinstance(found, dict) or "outputs" not in found:
+        raise CombineError(f"the answer of child {place} is no inference response: it has no outputs")
+    return answer.body
 
 
 def _never(_output: str) -> bool:

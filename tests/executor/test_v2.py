@@ -199,23 +199,24 @@ async def test_router_s_route_is_its_first_output() -> None:
 
 
 async def test_combiner_gets_a_json_array_also_of_binary_answers() -> None:
-    body = render_infer_response(
+    binary = render_infer_response(
         parse_infer_response(V2Body(b'{"outputs":[{"name":"y","datatype":"FP16","shape":[1],"data":[0.5]}]}')),
         binary=lambda _: True,
     )
     left, right, join = Node("a", rest=answering(1)), Node("b"), Node("c", rest=answering(5))
-    right.rest = lambda _: Reply(body.body, headers={SIZE: str(body.json_bytes)})
+    right.rest = lambda _: Reply(binary.body, headers={SIZE: str(binary.json_bytes)})
     async with (
         serving(left, right, join),
         spec(join.graph("COMBINER", left.graph("MODEL"), right.graph("MODEL"))) as client,
     ):
         assert numbers_of(await infer(client)) == [5]
-        right.rest = lambda _: Reply(b'{"outputs":[{}]}')
-        answer = await infer(client)
+        for body in (b"{}", b"[1]", b"x"):
+            right.rest = lambda _, body=body: Reply(body)
+            answer = await infer(client)
+            assert (answer.status, answer.headers["x-slipway-reason"]) == (500, "COMBINE_INVALID")
     (asked,) = join.calls()
     assert asked.path == "/v2/models/c/aggregate"
     assert [entry["outputs"][0]["data"] for entry in json.loads(asked.body)] == [[1], [0.5]]
-    assert (answer.status, answer.headers["x-slipway-reason"]) == (500, "COMBINE_INVALID")
 
 
 async def test_transformers_are_told_which_hook_is_meant() -> None:
