@@ -64,11 +64,9 @@ def names_of_data(path: Path) -> Path:
     data = read_start(path, MAX_DATA_BYTES + 1)
     if len(data) > MAX_DATA_BYTES:
         raise NamesError(str(path), f"is larger than {MAX_DATA_BYTES:,} bytes: a Darknet .data file has a few lines")
-    text = data.decode(errors="replace")
-    options = dict(
-        _option(line) for line in text.splitlines() if "=" in line and not line.lstrip().startswith(("#", ";"))
-    )
-    named = options.get("names")
+    lines = data.decode("utf-8-sig", errors="replace").splitlines()
+    options = [_option(line) for line in lines if "=" in line and not line.lstrip().startswith(("#", ";"))]
+    named = next((value for key, value in options if key == "names"), "")  # the first, as in Darknet
     if not named:
         raise NamesError(str(path), "has no names=: a Darknet .data file says where the class names are")
     tried = [Path(named), path.parent / named, path.parent.parent / named]

@@ -61,6 +61,26 @@ def test_names_are_found_from_the_working_folder_the_files_own_and_the_one_above
     assert names_of_data(Path("cfg/coco.data")) == Path("data/coco.names")
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        "classes= 2\ntrain  = gone.txt\n#names = gone.names\nnames = data/cells.names\nbackup = backup/\neval=coco\n",
+        "names=data/cells.names\r\nnames=gone.names\r\n",
+        "\ufeffnames\t=  data/cells.names",
+    ],
+)
+def test_detector_of_a_data_file_whose_names_are_below_the_working_folder(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: str
+) -> None:
+    (folder / "cells.data").write_text(text)
+    work = tmp_path / "work"
+    (work / "data").mkdir(parents=True)
+    (folder / "cells.names").rename(work / "data" / "cells.names")
+    monkeypatch.chdir(work)
+    detector = Detector("../cfg/cells.data", str(folder / "cells.cfg"), str(folder / "cells.weights"))
+    assert [one["class"] for one in detector.detect("../cfg/photo.png")] == ["red", "green"]
+
+
 def test_file_that_is_no_photo_or_too_large_is_named(folder: Path) -> None:
     detector = Detector(*(str(folder / f"cells.{suffix}") for suffix in ("data", "cfg", "weights")))
     with pytest.raises(PhotoError, match=r"cells\.data: The \d+ bytes are no JPEG"):

@@ -27,9 +27,12 @@ from mlflow.exceptions import MlflowException
 
 from model_wrappers import mlflow_darknet
 from model_wrappers.darknet import Detection, Detector, WeightsError
+from model_wrappers.mlflow_darknet import registration
 from model_wrappers.model_sums import DOWNLOAD_NOTE, SUMS_NAME, SumsError, digest_of_sums, sums_of_folder
 from slipway.onebox.services.credentials import load_model_credentials
 from slipway.registry import RegistryAddress, resolve
+from slipway.storage.cache import ModelCache
+from slipway.storage.fetch import Wanted, fetch
 from tests.darknet.networks import CELL, write_handmade_model
 from tests.e2e.platform import Platform, free_ports
 from tests.e2e.s3 import client as s3_client
@@ -161,6 +164,9 @@ def test_download_is_what_was_registered(
     assert_same([one.to_json() for one in detector.detect(rgb)], wanted)
     (folder,) = {path.parent for path in tmp_path.rglob("MLmodel")}
     assert (folder / DOWNLOAD_NOTE).is_file()
+    wanted_folder = Wanted(version.source, folder.as_uri(), version.tags[mlflow_darknet.DIGEST_TAG])
+    fetched = fetch(wanted_folder, ModelCache(tmp_path / "cache"), progress=lambda done, total: None)
+    assert not (fetched.folder / DOWNLOAD_NOTE).exists()
     (folder / DOWNLOAD_NOTE).unlink()
     assert (folder / SUMS_NAME).read_text() == sums_of_folder(folder)
 
@@ -216,6 +222,22 @@ def test_bad_pair_leaves_nothing_in_mlflow(variables: dict[str, str], sources: P
     with pytest.raises(WeightsError, match="expected 86064 bytes, found 86060"):
         mlflow_darknet.log_model(**{**files_of(sources), "weights": weights}, registered_model_name="bad")
     assert (len(client.search_logged_models(experiment_ids=["0"])), len(client.search_registered_models())) == before
+
+
+@pytest.mark.parametrize("broken", ["tag_version", "_describe"])
+def test_version_whose_registration_breaks_is_taken_back(
+    variables: dict[str, str], sources: Path, broken: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> None:
+        raise ConnectionError("S3 is away")
+
+    name, client = f"broken-{broken.strip('_')}", mlflow.MlflowClient()
+    with monkeypatch.context() as patch:
+        patch.setattr(registration, broken, fail)
+        with pytest.raises(ConnectionError, match="S3 is away"):
+            mlflow_darknet.log_model(**files_of(sources), registered_model_name=name, aliases=["champion"])
+    assert list(client.search_model_versions(f"name='{name}'")) == []
+    assert dict(client.get_registered_model(name).aliases) == {}
 
 
 def test_command_line_refuses_a_bad_photo_registers_and_shows(platform: Platform, sources: Path) -> None:
