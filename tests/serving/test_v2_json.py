@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import replace
 from typing import Any
 
@@ -30,6 +31,7 @@ from slipway.serving.v2_proto import (
     render_infer_response_proto,
 )
 from slipway.serving.v2_tensors import Tensor
+from tests.data import REPOSITORY
 from tests.serving.v2_strategies import REQUESTS, RESPONSES, assert_same
 
 
@@ -213,3 +215,9 @@ def test_any_protobuf_is_a_request_or_the_client_s_mistake(raw):
         parse_infer_request_proto(parse_message(raw, v2.ModelInferRequest))
     except ServingError as error:
         assert error.status_code == 400
+
+
+def test_documented_request_is_one():
+    (written,) = re.findall(r"-d '(.*?)'\n", (REPOSITORY / "docs" / "protocols.md").read_text(), re.DOTALL)
+    request = parse_infer_request(V2Body(written.encode()))
+    assert (request.id, request.inputs[0].shape, request.inputs[0].datatype) == ("mine-1", (1, 4), "FP32")
