@@ -17,7 +17,7 @@ from typing import NamedTuple
 from model_wrappers.darknet.boxes import Detection
 from model_wrappers.darknet.int8_trial import describe
 from model_wrappers.darknet.proof import LAYERS_NOTE, GoldenPhoto, LayerParity, Proof, render_json
-from model_wrappers.darknet.timing import TOLERANCE, EngineTiming
+from model_wrappers.darknet.timing import TOLERANCE, EngineTiming, ranked
 
 REPORT_NAME = "report.html"
 JSON_NAME = "proof.json"
@@ -119,7 +119,8 @@ def _facts(proof: Proof) -> str:
 
 
 def _engines(proof: Proof) -> str:
-    order = sorted(proof.timings, key=lambda timing: (not timing.is_usable, timing.milliseconds))
+    rest = sorted((timing for timing in proof.timings if not timing.is_usable), key=lambda timing: timing.milliseconds)
+    order = (*ranked(proof.timings), *rest)
     slowest = max(timing.milliseconds for timing in order)
     columns = (TEXT("engine"), TEXT("version"), BAR(""), NUMBER("median ms"), NUMBER("rounds"), NUMBER("difference"))
     rows = (_engine(timing, proof, slowest) for timing in order)

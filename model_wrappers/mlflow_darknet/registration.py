@@ -183,10 +183,10 @@ def check_version_labels(name: str | None, aliases: Sequence[str], tags: Mapping
 def proof_tags(proof: Proof) -> dict[str, str]:
     """What ``slipway model show`` prints of a proof."""
     from model_wrappers.darknet.proof_report import REPORT_NAME
-    from model_wrappers.darknet.timing import TOLERANCE
+    from model_wrappers.darknet.timing import TOLERANCE, ranked
 
     worst = proof.worst.difference
-    timings = sorted((one for one in proof.timings if one.is_usable), key=lambda one: one.milliseconds)
+    timings = ranked(proof.timings)
     return {
         "proof.parity": f"{len(proof.layers)} layers, worst {worst:.1e} of {TOLERANCE:g} allowed, on {proof.compared_on}",
         "proof.engine": proof.engine,

@@ -16,6 +16,7 @@ from model_wrappers.darknet.timing import (
     EngineTiming,
     difference,
     fastest,
+    ranked,
     time_engines,
 )
 from tests.darknet.networks import CELL, write_handmade_model
@@ -137,6 +138,15 @@ def test_wrong_engine_does_not_make_the_right_ones_slow(
     wrong, slower = _time(folder, monkeypatch, *opened)
     assert not wrong.is_usable
     assert (slower.is_usable, slower.rounds, slower.milliseconds) == (True, ROUNDS, 50.0)
+
+
+def test_engine_left_out_as_slow_does_not_win_by_a_busy_hour_after_it() -> None:
+    left_out = EngineTiming("openvino", milliseconds=73.0, rounds=MIN_ROUNDS)
+    timed = EngineTiming("opencv", milliseconds=95.0, rounds=ROUNDS), EngineTiming("onnxruntime", "", 93.0, ROUNDS)
+    failed = EngineTiming("darknet", problem="ended")
+    assert [timing.engine for timing in ranked((left_out, *timed, failed))] == ["onnxruntime", "opencv", "openvino"]
+    assert fastest((left_out, *timed, failed)).engine == "onnxruntime"
+    assert fastest((left_out, failed)).engine == "openvino"
 
 
 @pytest.mark.parametrize("fails_at", [1, 2, 5])

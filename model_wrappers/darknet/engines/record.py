@@ -11,7 +11,7 @@ from typing import Any
 
 from model_wrappers.darknet.engines import ENGINES, INT8_ENGINE
 from model_wrappers.darknet.errors import ModelFolderError
-from model_wrappers.darknet.timing import TOLERANCE, EngineTiming
+from model_wrappers.darknet.timing import TOLERANCE, EngineTiming, ranked
 from model_wrappers.regular_file import read_start
 
 MAX_RECORD_BYTES = 1 << 16
@@ -30,7 +30,7 @@ class EngineRecord:
     @property
     def order(self) -> tuple[EngineTiming, ...]:
         """The usable engines, fastest first."""
-        return tuple(sorted((one for one in self.timings if one.is_usable), key=lambda one: one.milliseconds))
+        return ranked(self.timings)
 
 
 def render_record(record: EngineRecord) -> str:
