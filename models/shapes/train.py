@@ -8,10 +8,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from model_wrappers.darknet.errors import DarknetError
+from model_wrappers.darknet.training.errors import Interrupted
 from model_wrappers.darknet.training.options import INTERRUPTED_EXIT, add_training_options, parse_session
 from model_wrappers.darknet.training.session import run_session
 from model_wrappers.darknet.training.settings import Settings
-from model_wrappers.darknet.training.train import Interrupted
 from models.shapes.data import HELD_OUT, DrawnShapes
 
 HERE = Path(__file__).parent

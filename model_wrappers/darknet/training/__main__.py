@@ -16,11 +16,10 @@ from model_wrappers.darknet.folder import ModelFolder
 from model_wrappers.darknet.letterbox import Size
 from model_wrappers.darknet.names import load_names
 from model_wrappers.darknet.training.anchors import find_anchors, mean_iou
+from model_wrappers.darknet.training.errors import Interrupted
 from model_wrappers.darknet.training.options import INTERRUPTED_EXIT, add_training_options, parse_session
 from model_wrappers.darknet.training.photos import letterboxed
 from model_wrappers.darknet.training.precision import CONFIDENCE, detector_precision
-from model_wrappers.darknet.training.session import run_session
-from model_wrappers.darknet.training.train import Interrupted
 from model_wrappers.darknet.training.voc import VocPhotos, load_voc
 
 EXAMPLES = """examples:
@@ -78,6 +77,8 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _train(arguments: argparse.Namespace) -> int:
+    from model_wrappers.darknet.training.session import run_session  # PyTorch: the other commands do without it
+
     session = parse_session(arguments, cfg=arguments.cfg, names=arguments.names)
     photos = _photos(arguments, arguments.split)
     validation = _photos(arguments, arguments.validate) if arguments.validate else None

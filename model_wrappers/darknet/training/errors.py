@@ -5,6 +5,7 @@ DarknetError
     DataSetError     a folder, list or annotation that is not what its form says; carries the file
     CheckpointError  a checkpoint that is broken, or of another training
     PlaceError       a folder or bucket that cannot be read or written
+    Interrupted      stopped on request, after a checkpoint was kept
 """
 
 from __future__ import annotations
@@ -29,4 +30,8 @@ class CheckpointError(TrainingError):
 
 
 class PlaceError(TrainingError):
+    pass
+
+
+class Interrupted(TrainingError):
     pass

@@ -5,14 +5,14 @@ from __future__ import annotations
 import argparse
 import dataclasses
 from pathlib import Path
-
-import torch
+from typing import TYPE_CHECKING
 
 from model_wrappers.darknet.training.augment import Augmentation
 from model_wrappers.darknet.training.errors import TrainingError
-from model_wrappers.darknet.training.session import Session
-from model_wrappers.darknet.training.settings import DEFAULTS, DEVICES, Settings
-from model_wrappers.darknet.training.train import CHECKPOINT_EVERY_S
+from model_wrappers.darknet.training.settings import CHECKPOINT_EVERY_S, DEFAULTS, DEVICES, Settings
+
+if TYPE_CHECKING:
+    from model_wrappers.darknet.training.session import Session
 
 INTERRUPTED_EXIT = 143  # as of a process that SIGTERM ended
 
@@ -58,6 +58,10 @@ def parse_settings(arguments: argparse.Namespace) -> Settings:
 
 def parse_session(arguments: argparse.Namespace, *, cfg: Path, names: Path) -> Session:
     """Also sets PyTorch's threads, which are the process's."""
+    import torch  # the other commands do without it
+
+    from model_wrappers.darknet.training.session import Session
+
     if arguments.threads is not None:
         if arguments.threads < 1:
             raise TrainingError(f"threads={arguments.threads}: 1 or more is possible")

@@ -14,14 +14,14 @@ import cv2
 
 from model_wrappers.darknet.folder import ModelFolder
 from model_wrappers.darknet.training.checkpoint import Checkpoint, keep_checkpoint, load_checkpoint
-from model_wrappers.darknet.training.errors import TrainingError
+from model_wrappers.darknet.training.errors import Interrupted, TrainingError
 from model_wrappers.darknet.training.output import METRICS_NAME, write_model
 from model_wrappers.darknet.training.photos import PhotoSet
 from model_wrappers.darknet.training.places import FolderPlace, Place, open_place
 from model_wrappers.darknet.training.progress import ProgressLines
-from model_wrappers.darknet.training.settings import DEFAULTS, Settings
+from model_wrappers.darknet.training.settings import CHECKPOINT_EVERY_S, DEFAULTS, Settings
 from model_wrappers.darknet.training.tracking import MlflowRun, check_registration
-from model_wrappers.darknet.training.train import CHECKPOINT_EVERY_S, Interrupted, Trained, Upkeep, choose_device, train
+from model_wrappers.darknet.training.train import Trained, Upkeep, choose_device, train
 
 PROOF_PHOTOS = 4  # of the validation set, shown with boxes in the proof
 

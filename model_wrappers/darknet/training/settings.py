@@ -9,6 +9,7 @@ from typing import Any
 from model_wrappers.darknet.training.augment import MIRRORED, Augmentation
 from model_wrappers.darknet.training.errors import TrainingError
 
+CHECKPOINT_EVERY_S = 60.0
 DEVICES = ("auto", "cpu", "cuda")
 
 

@@ -15,13 +15,11 @@ import torch
 from model_wrappers.darknet.cfg import load_network
 from model_wrappers.darknet.layers import Network
 from model_wrappers.darknet.training.checkpoint import Checkpoint, EpochMetrics
-from model_wrappers.darknet.training.errors import CheckpointError, TrainingError
+from model_wrappers.darknet.training.errors import CheckpointError, Interrupted, TrainingError
 from model_wrappers.darknet.training.module import DarknetModule
 from model_wrappers.darknet.training.photos import PhotoSet
-from model_wrappers.darknet.training.settings import DEFAULTS, DEVICES, Settings
+from model_wrappers.darknet.training.settings import CHECKPOINT_EVERY_S, DEFAULTS, DEVICES, Settings
 from model_wrappers.darknet.training.state import TrainingState
-
-CHECKPOINT_EVERY_S = 60.0
 
 
 class Observer(Protocol):
@@ -58,10 +56,6 @@ class Trained:
     module: DarknetModule
     history: tuple[EpochMetrics, ...]
     seen: int
-
-
-class Interrupted(TrainingError):
-    """Stopped on request after a checkpoint was kept."""
 
 
 def train(

@@ -14,12 +14,12 @@ from model_wrappers.darknet.detector import Detector
 from model_wrappers.darknet.errors import WeightsError
 from model_wrappers.darknet.training.augment import NONE, Augmentation
 from model_wrappers.darknet.training.checkpoint import Checkpoint, EpochMetrics, decode, encode
-from model_wrappers.darknet.training.errors import CheckpointError, TrainingError
+from model_wrappers.darknet.training.errors import CheckpointError, Interrupted, TrainingError
 from model_wrappers.darknet.training.module import DarknetModule
 from model_wrappers.darknet.training.output import render_metrics, write_model
 from model_wrappers.darknet.training.precision import CONFIDENCE, detector_precision
 from model_wrappers.darknet.training.settings import Settings
-from model_wrappers.darknet.training.train import Interrupted, Trained, Upkeep, choose_device, train
+from model_wrappers.darknet.training.train import Trained, Upkeep, choose_device, train
 from model_wrappers.darknet.training.voc import VocPhotos, load_voc
 from model_wrappers.darknet.weights import Weights, WeightsHeader, write_weights
 from tests.training.voc_folder import NAMES, write_voc
