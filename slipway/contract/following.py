@@ -131,6 +131,14 @@ class Following:
     def revision(self, name: str) -> Revision | None:
         return next((item for item in self.revisions if item.name == name), None)
 
+    def rejects(self, node: str, version: str, *, moved_at: str) -> bool:
+        """Whether the alias of ``node``, which names ``version``, still names what was rolled back from.
+
+        ``moved_at`` is the identity of the alias's last recorded move, empty for none: a new one means that somebody wants
+        the version again, also where nobody saw the alias elsewhere in between.
+        """
+        return self.rejected.get(node) == version and moved_at in ("", self.seen.get(node))
+
     @property
     def plan(self) -> str:
         """What is going to change, in one line; empty when nothing is."""

@@ -100,12 +100,15 @@ def roll_back(state: Following, request: RollbackRequest) -> tuple[Following, Mo
     served = state.revision(state.serving)
     move = Move(state.predictor, state.wanted, target, who=request.who, why=request.why, how="rollback")
     previous = served if served != target else None
-    rejected = {node: version for node, version in state.wanted.versions.items() if target.versions.get(node) != version}
+    rejected = {
+        node: version for node, version in state.wanted.versions.items() if target.versions.get(node) != version
+    }
     return (
         replace(
             handled,
             wanted=target,
             previous=previous,
+            until="",  # what serves until then stays without end
             rejected=rejected,
             rolled_back=state.wanted.name,
             reason="",
@@ -125,7 +128,7 @@ def advance(
     seen = {node: pointer.at for node, pointer in pointers.items() if pointer.at}
     if old is None or old.wanted.places != wanted.places:  # another graph: what served it cannot be made from this one
         return Following(predictor, wanted, handled=old.handled if old else "", seen=seen), None
-    kept = {node: version for node, version in old.rejected.items() if _still(pointers.get(node), version)}
+    kept = {node: version for node, version in old.rejected.items() if _still(old, node, pointers.get(node))}
     state = replace(old, rejected=kept, seen={**old.seen, **seen})
     if old.wanted == wanted:
         return state, None
@@ -136,12 +139,13 @@ def advance(
     who, why = _author(old, wanted, pointers)
     move = Move(predictor, old.wanted, wanted, who=who, why=why, how="alias")
     rolled_back = "" if wanted.name == old.rolled_back else old.rolled_back  # somebody wants it again
-    return replace(state, wanted=wanted, previous=previous, rolled_back=rolled_back, reason="", last_error=""), move
+    changed = replace(state, wanted=wanted, previous=previous, until="", rolled_back=rolled_back)
+    return replace(changed, reason="", last_error=""), move
 
 
-def _still(pointer: Pointer | None, version: str) -> bool:
-    """Not known to have left ``version``."""
-    return pointer is None or pointer.version == version
+def _still(state: Following, node: str, pointer: Pointer | None) -> bool:
+    """Not known to have been moved since ``node``'s version was rejected."""
+    return pointer is None or state.rejects(node, pointer.version, moved_at=pointer.at)
 
 
 def _author(old: Following, wanted: Revision, pointers: Mapping[str, Pointer]) -> tuple[str, str]:

@@ -125,7 +125,11 @@ def known_by_following(state: Following, wanted: Reference, pointer: Pointer | N
     present = places.get(state.wanted.versions.get(node, ""))
     if present is None or present.uri != wanted.uri:
         return None
-    if pointer is None or pointer.version in (present.version, state.rejected.get(node)):
+    if (
+        pointer is None
+        or pointer.version == present.version
+        or state.rejects(node, pointer.version, moved_at=pointer.at)
+    ):
         return Known(_entry(wanted, present), is_current=True)
     if pointer.version in places:
         return Known(_entry(wanted, places[pointer.version]), is_current=True)

@@ -195,6 +195,20 @@ async def test_rollback_switches_at_once_and_is_not_undone_while_the_alias_stays
     await until_serving(platform, "2")
 
 
+async def test_rejected_version_that_is_promoted_again_serves(platform):
+    await platform.apply(follower())
+    first = serving(await serve(platform, "1"))
+    async with aiohttp.ClientSession() as session:
+        place = {"registry": platform.address, "session": session}
+        await move_alias("shapes", "champion", "2", who="ann", **place)
+        await serve(platform, "2")
+        await roll_back(platform, first)
+        await until_serving(platform, "1")
+        await move_alias("shapes", "champion", "2", who="bob", why="it was the photos", **place)
+    status = await until_serving(platform, "2")
+    assert (status["history"][-1]["who"], status["history"][-1]["why"]) == ("bob", "it was the photos")
+
+
 async def test_rollback_to_what_is_not_there_is_refused_once(platform):
     await platform.apply(follower())
     await serve(platform, "1")

@@ -106,6 +106,29 @@ def test_rejection_ends_when_the_alias_moves_and_not_before():
     assert move is not None
 
 
+def test_rejected_version_that_is_promoted_again_is_wanted_although_the_alias_never_left_it():
+    promoted, _ = step(served("1"), "2", Pointer("2", "ann", "better", "t1"))
+    back, _ = roll_back(settle(promoted, version("2").name, keep_s=HOUR_S, now=NOW), request("1"))
+    stays, _ = advance(back, version("1"), {NODE: Pointer("2", "ann", "better", "t1")}, predictor="stable")
+    assert stays.rejects(NODE, "2", moved_at="t1")
+    again = Pointer("2", "bob", "it was the photos", "t2")
+    assert not stays.rejects(NODE, "2", moved_at=again.at)
+    state, move = step(stays, "2", again)
+    assert (state.wanted, state.rejected, state.rolled_back) == (version("2"), {}, "")
+    assert move is not None
+    assert (move.who, move.why) == ("bob", "it was the photos")
+
+
+def test_what_serves_stays_when_the_time_of_the_previous_version_is_over():
+    late = NOW + timedelta(hours=2)
+    state = settle(served("2", served("1"), now=NOW), version("2").name, keep_s=HOUR_S, now=late)
+    assert running(state, now=late) == [version("2")]
+    back, _ = roll_back(state, request("1"))
+    assert running(back, now=late) == [version("1"), version("2")]
+    onward, _ = step(state, "3")
+    assert running(onward, now=late) == [version("3"), version("2")]
+
+
 def test_rollback_to_what_is_unknown_changes_nothing_but_is_handled():
     before = served("2", served("1"))
     for to in ("9", "2"):
