@@ -53,13 +53,15 @@ def read_sums(path: Path) -> bytes:
 
 
 def parse_sums(data: bytes, *, path: Path) -> dict[str, str]:
-    """Relative path → hex digest. Raises ``SumsError`` with the line that is no such pair or leaves the folder."""
+    """Relative path → hex digest. Raises ``SumsError`` with the line that is no such pair, leaves the folder or repeats one."""
     files: dict[str, str] = {}
     for number, line in enumerate(data.decode(errors="replace").splitlines(), start=1):
         match = _LINE.fullmatch(line)
         name = PurePosixPath(match["path"]) if match else None
         if match is None or name is None or name.is_absolute() or ".." in name.parts:
             raise SumsError(path, f"line {number}: '<64 hex digits>  <relative path>' is expected, found {line!r}")
+        if str(name) in files:
+            raise SumsError(path, f"line {number}: {str(name)!r} stands twice")
         files[str(name)] = match["digest"]
     return files
 

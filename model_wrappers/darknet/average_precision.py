@@ -68,7 +68,7 @@ def average_precisions(
 
 
 def mean(precisions: Mapping[int, float]) -> float:
-    """MAP."""
+    """The classes' mean (mAP), 0 where there are none."""
     return float(np.mean(list(precisions.values()))) if precisions else 0.0
 
 

@@ -159,8 +159,12 @@ class DecoderPool:
         self._timeout_s = timeout_s
         self._max_photo_bytes = max_photo_bytes
         self._idle: queue.Queue[_Decoder] = queue.Queue()
-        for _ in range(size + 1):
-            self._idle.put(_Decoder())
+        try:
+            for _ in range(size + 1):
+                self._idle.put(_Decoder())
+        except BaseException:
+            self.close()  # those that did start
+            raise
 
     def __enter__(self) -> Self:
         return self

@@ -39,6 +39,8 @@ def parse_sums(sums: bytes) -> dict[str, str]:
         path = PurePosixPath(match["path"]) if match else None
         if match is None or path is None or path.is_absolute() or ".." in path.parts or number > MAX_FILES:
             raise DigestMismatch(f"{SUMS_NAME}:{number}: expected '<64 hex digits>  <relative path>', found {line!r}")
+        if str(path) in files:
+            raise DigestMismatch(f"{SUMS_NAME}:{number}: {str(path)!r} stands twice")
         files[str(path)] = match["digest"]
     return files
 

@@ -341,6 +341,22 @@ def test_answer_that_no_decoder_gives_ends_the_decoder(reply: bytes, monkeypatch
         assert decoder._process.poll() is not None
 
 
+def test_pool_that_cannot_start_leaves_no_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    started: list[subprocess.Popen[bytes]] = []
+    popen = subprocess.Popen
+
+    def second_fails(*arguments: object, **named: object) -> subprocess.Popen[bytes]:
+        if started:
+            raise BlockingIOError("Resource temporarily unavailable")
+        started.append(popen(*arguments, **named))
+        return started[0]
+
+    monkeypatch.setattr(subprocess, "Popen", second_fails)
+    with pytest.raises(BlockingIOError):
+        DecoderPool()
+    assert started[0].returncode == -signal.SIGKILL
+
+
 def test_photo_that_waits_too_long_for_a_decoder_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("model_wrappers.intake.pool.WAIT_TIMEOUT_S", 0.01)
     with DecoderPool() as pool:

@@ -17,6 +17,7 @@ from model_wrappers.model_sums import (
     verify_listed,
 )
 from slipway.storage import checksums
+from slipway.storage.errors import DigestMismatch
 
 
 @pytest.fixture
@@ -100,3 +101,12 @@ def test_list_that_is_too_large_is_not_read(folder: Path, monkeypatch: pytest.Mo
     monkeypatch.setattr(model_sums, "MAX_SUMS_BYTES", whole - 1)
     with pytest.raises(SumsError, match=f"SHA256SUMS: is larger than {whole - 1} bytes"):
         verify_listed(folder)
+
+
+def test_path_that_stands_twice_is_refused(tmp_path: Path) -> None:
+    line = f"{'0' * 64}  data/a\n"
+    twice = (line + line.replace("data/a", "data/./a")).encode()
+    with pytest.raises(SumsError, match="line 2: 'data/a' stands twice"):
+        parse_sums(twice, path=tmp_path / SUMS_NAME)
+    with pytest.raises(DigestMismatch, match="SHA256SUMS:2: 'data/a' stands twice"):
+        checksums.parse_sums(twice)
