@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import re
-
 from slipway.contract.annotations import OURS, TABLE
 from tests.data import REPOSITORY
 
@@ -21,15 +19,3 @@ def test_page_lists_every_annotation_of_ours():
 
 def test_names_are_unique():
     assert len({annotation.name for annotation in TABLE}) == len(TABLE)
-
-
-def test_page_names_tests_that_exist():
-    text = (REPOSITORY / "docs" / "compatibility.md").read_text()
-    named = re.findall(r"`((?:contract|controller|executor|microservice)/test_\w+\.py)(?:::(test_\w+))?`", text)
-    assert len(named) > 20
-    for file, test in named:
-        assert (
-            f"def {test}(" in (REPOSITORY / "tests" / file).read_text()
-            if test
-            else (REPOSITORY / "tests" / file).exists()
-        )
