@@ -19,7 +19,6 @@ import argparse
 import json
 import os
 import statistics
-import subprocess
 import sys
 import tempfile
 import time
@@ -66,7 +65,7 @@ def main() -> int:
         return 2
     if any(os.environ.get(name) != str(arguments.threads) for name in THREAD_VARIABLES):
         environment = {**os.environ, **dict.fromkeys(THREAD_VARIABLES, str(arguments.threads))}
-        return subprocess.run([sys.executable, *sys.argv], env=environment, check=False).returncode
+        os.execve(sys.executable, [sys.executable, *sys.argv], environment)
     results: dict[str, Any] = {"machine": machine(arguments.threads)}
     results["networks"] = {name: measure_network(name, arguments) for name in arguments.networks}
     if "int8" not in arguments.skip:
@@ -164,6 +163,7 @@ def interleave(runs: dict[str, Run], rounds: int, fewer: dict[str, int]) -> dict
         run()
     names = list(runs)
     for number in range(rounds):
+        print(f"round {number + 1} of {rounds}", file=sys.stderr)
         first = number % len(names)
         for name in names[first:] + names[:first]:
             if number < fewer.get(name, rounds):

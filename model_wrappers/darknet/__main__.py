@@ -37,7 +37,10 @@ EXAMPLES = {
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; a refused file is one line on standard error and exit code 1."""
-    arguments = _parser().parse_args(argv)
+    parser = _parser()
+    arguments = parser.parse_args(argv)
+    if arguments.command == "prove" and arguments.int8 is not None and arguments.labelled is None:
+        parser.error("prove: --int8 MAX_LOSS is of mAP on labelled photos: --labelled names their folder")
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")  # a file's name may be no text
     run: Callable[[argparse.Namespace], int] = arguments.run

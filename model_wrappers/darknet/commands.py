@@ -114,10 +114,7 @@ def prove_files(arguments: argparse.Namespace) -> int:
 
     if arguments.to.exists():
         raise DarknetError(f"{arguments.to}: exists already; --to names a folder to make")
-    if arguments.int8 is not None and arguments.labelled is None:
-        raise DarknetError("--int8: a loss is measured on labelled photos: --labelled names their folder")
-    if sys.stderr.isatty():
-        print("comparing every layer and timing every engine: a large network takes minutes", file=sys.stderr)
+    print("comparing every layer and timing every engine: a large network takes minutes", file=sys.stderr)
     files = arguments.cfg, arguments.weights, arguments.names
     labelled = (
         load_voc(arguments.labelled, arguments.split, load_names(arguments.names)) if arguments.labelled else None
@@ -138,7 +135,9 @@ def _proof_table(proof: Proof, folder: Path) -> str:
     lines = [f"{len(proof.layers)} layers on {proof.compared_on}: worst {worst.difference:.1e}, layer {worst.index}"]
     for timing in proof.timings:
         result = timing.problem or f"{timing.milliseconds:8.2f} ms  differs by {timing.difference:.1e}"
-        lines.append(f"  {timing.engine:<16} {result}{'  <- auto' if timing.engine == proof.engine else ''}")
+        lines.append(
+            f"  {timing.engine:<16} {result}{'  <- auto, once registered' if timing.engine == proof.engine else ''}"
+        )
     return "\n".join([*lines, describe(proof.int8), str(folder / REPORT_NAME)])
 
 

@@ -23,7 +23,8 @@ MAX_SECTIONS = 2000
 MAX_LIST_ITEMS = 1000
 MAX_QUOTED = 40  # characters of the file that an error repeats
 
-_INTEGER = re.compile(r"[+-]?[0-9]{1,9}", re.ASCII)
+MAX_DIGITS = 9  # of a whole number
+_INTEGER = re.compile(rf"[+-]?[0-9]{{1,{MAX_DIGITS}}}", re.ASCII)
 _FLOAT = re.compile(r"[+-]?([0-9]{1,15}(\.[0-9]{0,30})?|\.[0-9]{1,30})([eE][+-]?[0-9]{1,3})?", re.ASCII)
 
 
@@ -118,7 +119,7 @@ class Section:
 
     def _one_integer(self, key: str, text: str) -> int:
         if not _INTEGER.fullmatch(text):
-            raise self.error(f"{key}={quoted(text)!r}: a whole number is expected", key)
+            raise self.error(f"{key}={quoted(text)!r}: a whole number of at most {MAX_DIGITS} digits is expected", key)
         return int(text)
 
     def _one_number(self, key: str, text: str) -> float:

@@ -48,7 +48,7 @@ REFUSED = [
     (
         "comment behind a number",
         NET + "[convolutional]\nsize=3#big\n",
-        "x.cfg:6: layer 0 [convolutional]: size='3#big': a whole number is expected",
+        "x.cfg:6: layer 0 [convolutional]: size='3#big': a whole number of at most 9 digits is expected",
     ),
     (
         "activation",

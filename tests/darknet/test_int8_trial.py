@@ -164,10 +164,9 @@ def test_prove_command_measures_no_loss_without_labelled_photos(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     command = ["prove", *map(str, SOURCES), "--to", str(tmp_path / "proof")]
-    assert main([*command, "--int8", ".01"]) == 1
-    assert (
-        "error: --int8: a loss is measured on labelled photos: --labelled names their folder" in capsys.readouterr().err
-    )
+    with pytest.raises(SystemExit, match="^2$"):
+        main([*command, "--int8", ".01"])
+    assert "--int8 MAX_LOSS is of mAP on labelled photos: --labelled names their folder" in capsys.readouterr().err
     assert main([*command, "--labelled", str(tmp_path / "gone")]) == 1
     assert "gone/ImageSets/Main/test.txt: cannot be read as a list of photos" in capsys.readouterr().err
     assert not (tmp_path / "proof").exists()
