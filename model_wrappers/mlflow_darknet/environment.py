@@ -39,7 +39,7 @@ def write_environment(folder: Path, pip_requirements: Sequence[str] | None) -> N
     must be there, or come along as ``code_paths``.
 
     Raises:
-        ValueError: one of them is no requirement, such as an option of pip: the file that it names does not come along.
+        ValueError: see ``check_requirements``.
     """
     requirements = _with_mlflow(get_default_pip_requirements() if pip_requirements is None else pip_requirements)
     python_env = {
@@ -50,6 +50,12 @@ def write_environment(folder: Path, pip_requirements: Sequence[str] | None) -> N
     (folder / REQUIREMENTS_NAME).write_text("".join(f"{line}\n" for line in requirements))
     (folder / CONDA_NAME).write_text(yaml.safe_dump(_conda_env(requirements), sort_keys=False))
     (folder / PYTHON_ENV_NAME).write_text(yaml.safe_dump(python_env, sort_keys=False))
+
+
+def check_requirements(lines: Sequence[str]) -> None:
+    """Raise ``ValueError`` for what is no requirement, such as an option of pip: a file that it names does not come along."""
+    for line in lines:
+        _project(line)
 
 
 def _with_mlflow(requirements: Sequence[str]) -> list[str]:

@@ -85,6 +85,9 @@ def _log(files: SourceFiles, proof: Proof, name: str, registered_name: str | Non
     """The model folder, by way of ``save_model``, into the artifact store, and perhaps a version of it."""
     from mlflow.models import Model
 
+    from model_wrappers.mlflow_darknet.saving import check_extras
+
+    check_extras(extras["code_paths"], extras["pip_requirements"])
     info: ModelInfo = Model.log(
         artifact_path=None,
         name=name,

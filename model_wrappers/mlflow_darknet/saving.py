@@ -60,8 +60,8 @@ def save_model(
     from mlflow.models import Model
 
     files = SourceFiles(Path(cfg), Path(weights), Path(names))
-    check_file_names(files)
-    _check_new(Path(path))
+    _check_new(Path(path), files)
+    check_extras(code_paths, pip_requirements)
     proof = proof or _prove(files, photos, licence)
     with _new_folder(Path(path)) as folder:
         _write_data(folder, files, proof)
@@ -75,7 +75,21 @@ def save_model(
         (folder / SUMS_NAME).write_text(sums_of_folder(folder))
 
 
-def _check_new(path: Path) -> None:
+def check_extras(code_paths: Sequence[str | Path] | None, pip_requirements: Sequence[str] | None) -> None:
+    """Raise ``ModelFolderError`` or ``ValueError`` for code that is not there, or two of one name, and for no requirement."""
+    environment.check_requirements(pip_requirements or ())
+    taken: set[str] = set()
+    for path in map(Path, code_paths or ()):
+        name = path.resolve().name
+        if not path.exists():
+            raise ModelFolderError(str(path), "code_paths: no such file or folder")
+        if name in taken:
+            raise ModelFolderError(str(path), f"code_paths: there are two of the name {name}")
+        taken.add(name)
+
+
+def _check_new(path: Path, files: SourceFiles) -> None:
+    check_file_names(files)
     if path.exists() and (not path.is_dir() or any(path.iterdir())):
         raise ModelFolderError(str(path), "exists already: a new folder is expected")
 
@@ -141,8 +155,6 @@ def _copy_code(source: Path, code: Path) -> None:
     """A file or a package, without Python's caches: there is another one at the next import."""
     code.mkdir(exist_ok=True)
     target = code / source.resolve().name
-    if target.exists():
-        raise ModelFolderError(str(source), f"code_paths: there are two of the name {target.name}")
     if source.is_dir():
         shutil.copytree(source, target, ignore=shutil.ignore_patterns(PYTHON_CACHE))
     else:
