@@ -15,7 +15,7 @@ from slipway.contract.protos import prediction_pb2 as pb
 from slipway.microservice.component import Component, HookMissingError
 from slipway.microservice.custom_metrics import CustomMetrics, checked_metrics
 from slipway.microservice.inputs import Input, array_of_data
-from slipway.microservice.replies import Reply, array_kind_of, default_names
+from slipway.microservice.replies import Reply, array_kind_of, as_array, default_names
 from slipway.microservice.settings import Identity
 from slipway.serving.errors import ServingError
 from slipway.serving.messages import part_to_json
@@ -156,7 +156,7 @@ class Hooks:
         data, runtime_tags, runtime_metrics = _unwrap(result)
         metrics = self._own_metrics(hook, runtime_metrics)
         kind = array_kind_of(data, request)
-        names = self._names(data) if kind else []
+        names = self._names(data, defaults=request is None or request.default_names) if kind else []
         tags = {**carried.get("tags", {}), **self._own_tags(), **runtime_tags}
         unit, image = self.identity.unit, self.identity.image
         path = {**({unit: image} if unit else {}), **carried.get("requestPath", {})}
@@ -187,17 +187,16 @@ class Hooks:
             return []
         return [{**one, "tags": {**one["tags"], "method": method}} if one.get("tags") else one for one in found]
 
-    def _names(self, data: Any) -> Any:
-        defaults = default_names(data)
-        if np.ndim(data) < 2:
+    def _names(self, data: Any, *, defaults: bool) -> Any:
+        if as_array(data).ndim < 2:
             return []
         own = getattr(self.component.instance, "class_names", None)
-        if not callable(own):
-            return defaults if own is None else list(own)
+        if own is not None and not callable(own):
+            return list(own)
         try:
             return list(self.component.call("class_names"))
         except HookMissingError:
-            return defaults
+            return default_names(data) if defaults else []
 
 
 @dataclass(frozen=True)

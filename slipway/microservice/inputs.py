@@ -27,6 +27,8 @@ class Input:
     meta: dict[str, Any] | None
     array_kind: str = ""
     """Form of the request's ``data``: one of ARRAY_KINDS; empty when it used another payload or none."""
+    default_names: bool = True
+    """Whether the columns of an array result get names (``t:0``, …) where the component has none."""
 
     @property
     def puid(self) -> str:

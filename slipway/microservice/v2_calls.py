@@ -19,7 +19,7 @@ from slipway.contract.protos import inference_pb2 as v2
 from slipway.contract.protos import prediction_pb2 as pb
 from slipway.microservice.hooks import Answer, Hooks, Verbatim
 from slipway.microservice.inputs import Input, input_of_json, input_of_proto
-from slipway.microservice.replies import Reply, as_array, default_names
+from slipway.microservice.replies import Reply, as_array
 from slipway.serving.errors import INTERNAL, NOT_FOUND, ServingError
 from slipway.serving.json_body import dump_json, parse_json
 from slipway.serving.v2_json import CONTENT_TYPE, infer_response_of
@@ -129,7 +129,7 @@ def input_of_request(request: InferRequest) -> Input:
     meta = {"tags": without_wire(request.parameters), **({"puid": request.id} if request.id else {})}
     if len(request.inputs) == 1:
         tensor = request.inputs[0]
-        return Input(_features(tensor), _names(tensor), meta, "tensor")
+        return Input(_features(tensor), _names(tensor), meta, "tensor", default_names=False)
     arrays = [tensor.array for tensor in request.inputs]
     rows = {len(array) if array.ndim else 0 for array in arrays}
     is_column = all(array.ndim == 1 or (array.ndim == 2 and array.shape[1] == 1) for array in arrays)
@@ -141,7 +141,7 @@ def input_of_request(request: InferRequest) -> Input:
             f"the request has {len(request.inputs)} inputs ({shapes}): a component without predict_raw takes one "
             "tensor, or numeric columns of one length each"
         )
-    return Input(np.column_stack(arrays), [tensor.name for tensor in request.inputs], meta, "tensor")
+    return Input(np.column_stack(arrays), [tensor.name for tensor in request.inputs], meta, "tensor", False)
 
 
 def _features(tensor: Tensor) -> Any:
@@ -189,7 +189,7 @@ def _output(reply: Reply, hook: str, request: InferRequest, model: ServedModel) 
         raise ServingError(f"the component returned {kind}: a list, a numpy array, dict, str or bytes is expected")
     array = as_array(data)
     parameters: dict[str, Any] = {}
-    if list(reply.names) and list(reply.names) != default_names(data):
+    if list(reply.names):
         parameters[NAMES] = dump_json(list(reply.names)).decode()
     if array.dtype.kind == "U":
         parameters[CONTENT_TYPE] = TEXT

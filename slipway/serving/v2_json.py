@@ -184,7 +184,6 @@ def _tensor(entry: Mapping[str, Any], what: str, tail: _Tail) -> Tensor:
     if not isinstance(shape, list) or len(shape) > MAX_RANK or not all(type(size) is int for size in shape):
         raise bad(f"{what}: shape is not a list of at most {MAX_RANK} integers")
     parameters = _parameters(entry, what)
-    check_parameters(parameters, what)
     array: Array
     if BINARY_SIZE in parameters:
         if "data" in entry:
@@ -208,7 +207,6 @@ def _bytes_of(text: Any, what: str) -> bytes:
 
 def _requested(entry: Mapping[str, Any], what: str) -> RequestedOutput:
     parameters = _parameters(entry, what)
-    check_parameters(parameters, what)
     return RequestedOutput(_required_text(entry, "name", what), parameters)
 
 
@@ -232,6 +230,7 @@ def _parameters(fields: Mapping[str, Any], what: str) -> dict[str, Any]:
         return {}
     if not isinstance(parameters, dict):
         raise bad(f"{what}: parameters is {type(parameters).__name__}, not an object")
+    check_parameters(parameters, what)
     return dict(parameters)
 
 

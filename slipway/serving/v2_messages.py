@@ -18,6 +18,8 @@ BINARY_SIZE = "binary_data_size"
 """Parameter of a tensor: its data are so many bytes behind the JSON."""
 WIRE_PARAMETERS = frozenset({BINARY_OUTPUT, BINARY_DATA, BINARY_SIZE})
 """Parameters about a message's own form, which mean nothing in the next one."""
+MAX_PARAMETERS = 1024
+"""Parameters of one message or tensor."""
 NOT_OFFERED = ("shared_memory_region", "classification")
 """Parameters of extensions that change what data means, and are not offered."""
 
@@ -69,7 +71,9 @@ def without_wire(parameters: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def check_parameters(parameters: Mapping[str, Any], what: str) -> None:
-    """ServingError 400 for a parameter of an extension that is not offered."""
+    """ServingError 400 for too many, and for one of an extension that is not offered."""
+    if len(parameters) > MAX_PARAMETERS:
+        raise bad(f"{what}: {len(parameters)} parameters, the limit is {MAX_PARAMETERS}")
     for name in NOT_OFFERED:
         if name in parameters:
             raise bad(f"{what}: the parameter {name} belongs to an extension that is not offered here")

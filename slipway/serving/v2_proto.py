@@ -55,7 +55,7 @@ def parse_infer_request_proto(message: v2.ModelInferRequest) -> InferRequest:
     return InferRequest(
         inputs=inputs,
         id=message.id,
-        parameters=parameters_of(message.parameters),
+        parameters=parameters_of(message.parameters, "the request"),
         outputs=tuple(_requested(output) for output in message.outputs),
         model_name=message.model_name,
         model_version=message.model_version,
@@ -68,7 +68,7 @@ def parse_infer_response_proto(message: v2.ModelInferResponse) -> InferResponse:
     return InferResponse(
         outputs=_tensors(message.outputs, message.raw_output_contents, "outputs"),
         id=message.id,
-        parameters=parameters_of(message.parameters),
+        parameters=parameters_of(message.parameters, "the answer"),
         model_name=message.model_name,
         model_version=message.model_version,
     )
@@ -95,9 +95,7 @@ def render_infer_request_proto(request: InferRequest) -> v2.ModelInferRequest:
 
 
 def _requested(output: v2.ModelInferRequest.InferRequestedOutputTensor) -> RequestedOutput:
-    parameters = parameters_of(output.parameters)
-    check_parameters(parameters, f"output {output.name[:80]}")
-    return RequestedOutput(output.name, parameters)
+    return RequestedOutput(output.name, parameters_of(output.parameters, f"output {output.name[:80]}"))
 
 
 def _tensors(tensors: Sequence[Any], raw: Sequence[bytes], key: str) -> tuple[Tensor, ...]:
@@ -113,8 +111,7 @@ def _tensor(tensor: Any, raw: bytes | None, what: str) -> Tensor:
     if not tensor.name:
         raise bad(f"{what}: has no name")
     shape, datatype = list(tensor.shape), tensor.datatype
-    parameters = parameters_of(tensor.parameters)
-    check_parameters(parameters, what)
+    parameters = parameters_of(tensor.parameters, what)
     if raw is None:
         array = _array_of_contents(tensor.contents, datatype, shape, what)
     elif tensor.HasField("contents"):
@@ -151,8 +148,9 @@ def _fill_tensors(add: Callable[..., Any], raw_contents: Any, tensors: Iterable[
             getattr(message.contents, CONTENTS[tensor.datatype]).extend(tensor.array.ravel().tolist())
 
 
-def parameters_of(parameters: Mapping[str, v2.InferParameter]) -> dict[str, Any]:
-    """Plain values; a parameter without one is left out."""
+def parameters_of(parameters: Mapping[str, v2.InferParameter], what: str) -> dict[str, Any]:
+    """Plain values; a parameter without one is left out. ServingError 400 for what ``check_parameters`` refuses."""
+    check_parameters(parameters, what)
     found = {}
     for name, parameter in parameters.items():
         if kind := parameter.WhichOneof("parameter_choice"):

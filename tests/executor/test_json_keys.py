@@ -6,7 +6,7 @@ import json
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from slipway.executor.json_keys import MAX_PREFIX_BYTES, renamed_key
@@ -20,6 +20,7 @@ VALUES = st.recursive(
 
 
 @given(st.dictionaries(KEYS, VALUES, max_size=4), st.sampled_from([None, 1]), st.booleans())
+@settings(deadline=None)
 def test_renamed_object_is_the_same_but_for_the_key(
     fields: dict[str, Any], indent: int | None, ascii_only: bool
 ) -> None:

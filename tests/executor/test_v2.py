@@ -8,7 +8,7 @@ from typing import Any
 import grpc
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 
 from slipway.contract.protos import inference_pb2 as v2
 from slipway.executor.errors import ChainError
@@ -124,6 +124,7 @@ async def test_binary_tensors_pass_as_bytes_and_are_asked_on_in_binary() -> None
 
 
 @given(RESPONSES)
+@settings(deadline=None)
 def test_any_rest_answer_is_the_next_request_to_the_bit(response: Any) -> None:
     if not response.outputs:
         return
@@ -137,6 +138,7 @@ def test_any_rest_answer_is_the_next_request_to_the_bit(response: Any) -> None:
 
 
 @given(RESPONSES)
+@settings(deadline=None)
 def test_any_grpc_answer_is_the_next_request_to_the_bit(response: Any) -> None:
     if not response.outputs:
         return
@@ -153,6 +155,7 @@ def test_any_grpc_answer_is_the_next_request_to_the_bit(response: Any) -> None:
 
 
 @given(REQUESTS)
+@settings(deadline=None)
 def test_request_that_no_node_answered_is_an_answer_to_the_bit(request_: Any) -> None:
     body = render_infer_request_proto(request_).SerializeToString()
     answer = answer_of_request(Payload(body, PROTOBUF))

@@ -11,7 +11,7 @@ import grpc
 import numpy as np
 import pytest
 from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
-from hypothesis import given
+from hypothesis import given, settings
 
 from slipway.contract.limits import MAX_BODY_BYTES
 from slipway.contract.protos import inference_pb2 as v2
@@ -173,6 +173,7 @@ class Echo:
 
 
 @given(REQUESTS)
+@settings(deadline=None)
 def test_what_a_component_gives_back_as_it_came_is_the_same_to_the_bit(request_):
     hooks = Hooks(component_of(Echo()), CustomMetrics(M), M)
     one = InferRequest(request_.inputs[:1], request_.id, request_.parameters)

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import example, given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from slipway.contract.protos import inference_pb2 as v2
@@ -44,6 +44,7 @@ def body(*inputs: Any, **fields: Any) -> V2Body:
 
 
 @given(REQUESTS)
+@settings(deadline=None)
 def test_request_is_the_same_after_json_binary_and_protobuf(request_):
     as_json = parse_infer_request(render_infer_request(request_, binary=lambda _: False))
     as_binary = parse_infer_request(render_infer_request(as_json, binary=lambda _: True))
@@ -56,6 +57,7 @@ def test_request_is_the_same_after_json_binary_and_protobuf(request_):
 
 
 @given(REQUESTS)
+@settings(deadline=None)
 def test_request_is_the_same_to_the_bit_where_it_travels_as_bytes(request_):
     binary = parse_infer_request(render_infer_request(request_, binary=lambda _: True))
     raw = parse_infer_request_proto(_sent(render_infer_request_proto(_with(binary, is_raw=True))))
@@ -64,6 +66,7 @@ def test_request_is_the_same_to_the_bit_where_it_travels_as_bytes(request_):
 
 
 @given(RESPONSES, st.booleans())
+@settings(deadline=None)
 def test_response_is_the_same_after_json_and_protobuf(response, choice):
     as_json = parse_infer_response(render_infer_response(response, binary=lambda _: choice))
     as_proto = parse_infer_response_proto(render_infer_response_proto(as_json, is_raw=choice))
@@ -110,6 +113,7 @@ def test_bytes_that_are_no_text_are_base64_in_json_and_say_so():
         (body(tensor(parameters={"binary_data_size": 8})), "has data and binary_data_size"),
         (body({"name": "x", "datatype": "FP32", "shape": [2], "parameters": {"binary_data_size": 8}}), "0 bytes"),
         (body(tensor(), id=3), "id is int"),
+        (body(tensor(), parameters={f"p{n}": n for n in range(1025)}), "1025 parameters, the limit is 1024"),
         (body(tensor(), outputs=[{"name": "y", "parameters": {"classification": 3}}]), "not offered"),
         (body(*[tensor()] * (MAX_TENSORS + 1)), "the limit is"),
         (body(tensor(datatype="BYTES", data=["?", "?"], parameters={"content_type": "base64"})), "not base64"),
@@ -170,6 +174,7 @@ def test_typed_contents_of_every_datatype_that_has_them_are_read():
 
 
 @given(st.binary(max_size=300), st.none() | st.integers(0, 310))
+@settings(deadline=None)
 @example(b'{"inputs":[{"name":"x","datatype":"FP32","shape":[1],"data":[1]}]}', None)
 def test_any_bytes_are_a_request_or_the_client_s_mistake(raw, json_bytes):
     try:
@@ -198,6 +203,7 @@ FIELDS = st.fixed_dictionaries(
 
 
 @given(st.lists(FIELDS, max_size=3) | JSON_VALUES, JSON_VALUES, st.binary(max_size=12))
+@settings(deadline=None)
 def test_any_json_is_a_request_or_the_client_s_mistake(inputs, parameters, tail):
     text = json.dumps({"inputs": inputs, "parameters": parameters}).encode()
     for sent in (V2Body(text), V2Body(text + tail, len(text))):
@@ -210,6 +216,7 @@ def test_any_json_is_a_request_or_the_client_s_mistake(inputs, parameters, tail)
 
 
 @given(st.binary(max_size=200))
+@settings(deadline=None)
 def test_any_protobuf_is_a_request_or_the_client_s_mistake(raw):
     try:
         parse_infer_request_proto(parse_message(raw, v2.ModelInferRequest))

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from slipway.serving.errors import ServingError
@@ -30,6 +30,7 @@ SIZES = {"BOOL": 1, "UINT8": 1, "UINT16": 2, "UINT32": 4, "UINT64": 8, "INT8": 1
 
 
 @given(tensors())
+@settings(deadline=None)
 def test_binary_form_gives_the_same_bits_back(tensor):
     raw = raw_of(tensor)
     again = replace(tensor, array=array_of_raw(raw, tensor.datatype, tensor.shape, "x"))
@@ -131,6 +132,7 @@ def test_bf16_is_rounded_to_the_nearest_and_keeps_nan_and_infinity():
 
 
 @given(st.integers(-(2**70), 2**70), st.sampled_from(["INT8", "INT16", "INT32", "INT64", "UINT8", "UINT32", "UINT64"]))
+@settings(deadline=None)
 def test_integers_are_kept_exactly_or_refused(value, datatype):
     bits = int(datatype.lstrip("UINT"))
     low, high = (0, 2**bits) if datatype.startswith("U") else (-(2 ** (bits - 1)), 2 ** (bits - 1))
