@@ -36,8 +36,10 @@ def render_summary(proof: Proof, *, report: str) -> str:
     if proof.photos:
         found = ", ".join(f"{len(photo.detections)} in {_short(photo.name)}" for photo in proof.photos)
         lines += ["", f"Detections: {found}."]
-    text = "\n".join([*lines, "", f"All of it, with the photos: {report}", ""])
-    return text[:MAX_SUMMARY_CHARACTERS]
+    end = f"\n\nAll of it, with the photos: {report}\n"
+    text = "\n".join(lines)
+    room = MAX_SUMMARY_CHARACTERS - len(end)
+    return (text if len(text) <= room else f"{text[: room - 1]}…") + end
 
 
 def _engine(timing: EngineTiming, chosen: str) -> str:

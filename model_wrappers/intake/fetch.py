@@ -25,6 +25,7 @@ MAX_LOOKUPS = 8  # of names at once; one that the resolver hangs on counts until
 NAT64 = ipaddress.IPv6Network("64:ff9b::/96")
 URL_CHARACTERS = "/?:@!$&'()*+,;=-._~%"  # RFC 3986; everything else is written as %XX
 READ_BYTES = 64 * 1024
+DEFAULT_PORTS = {"http": 80, "https": 443}
 REDIRECTS = (301, 302, 303, 307, 308)
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 Resolve = Callable[[str, int], Sequence[str]]
@@ -78,13 +79,13 @@ def _parse(url: str) -> SplitResult:
         _ = parts.port
     except ValueError as exc:
         raise _refused(f"it does not parse ({exc})") from exc
-    if parts.scheme not in ("http", "https") or not parts.hostname or parts.username is not None:
+    if parts.scheme not in DEFAULT_PORTS or not parts.hostname or parts.username is not None:
         raise _refused("only http://HOST/… and https://HOST/… without a login are fetched")
     return parts
 
 
 def _port(parts: SplitResult) -> int:
-    return parts.port or (443 if parts.scheme == "https" else 80)
+    return parts.port or DEFAULT_PORTS[parts.scheme]
 
 
 def _public_address(parts: SplitResult, resolve: Resolve, deadline: float) -> str:
@@ -139,6 +140,7 @@ def _connection(parts: SplitResult, address: str, deadline: float) -> Iterator[h
                 sock = stack.enter_context(ssl.create_default_context().wrap_socket(sock, server_hostname=host))
             connection = http.client.HTTPConnection(host, _port(parts), timeout=timeout_s)
             connection.sock = sock
+            connection.default_port = DEFAULT_PORTS[parts.scheme]  # which the Host header leaves out
             yield connection
             if is_cut():  # what came until then looks whole where the server gave no length
                 raise TimeoutError

@@ -79,11 +79,12 @@ def test_summary_of_a_large_proof_ends_at_its_limit() -> None:
     large = dataclasses.replace(
         PROOF,
         summary=dataclasses.replace(PROOF.summary, names=names, classes=1000),
-        photos=PROOF.photos * MAX_PHOTOS,
+        photos=(dataclasses.replace(PROOF.photos[0], name="n" * 255),) * MAX_PHOTOS,
         licence="*" * 10_000,
     )
     text = render_summary(large, report="r")
-    assert len(text) <= MAX_SUMMARY_CHARACTERS
+    assert len(text) == MAX_SUMMARY_CHARACTERS
+    assert text.endswith("n…\n\nAll of it, with the photos: r\n")
     assert f"and {1000 - MAX_NAMES} more" in text
     assert "**" not in text.replace("**Proved**", "").replace("**onnxruntime**", "")
 

@@ -125,7 +125,9 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> list[float]:
 
 def _time(folder: Path, monkeypatch: pytest.MonkeyPatch, *opened: ClockedEngine) -> tuple[EngineTiming, ...]:
     """What ``time_engines`` says of these, opened in place of the installed ones of their names."""
-    modules = {engines._MODULES[one.name]: SimpleNamespace(open_files=lambda *_, one=one, **__: one) for one in opened}
+    modules = {
+        engines._PROGRAMS[one.name].module: SimpleNamespace(open_files=lambda *_, one=one, **__: one) for one in opened
+    }
     monkeypatch.setattr(engines, "import_module", modules.__getitem__)
     pixels, right = np.zeros((2, 2, 3), np.uint8), [np.ones(2, np.float32)]
     return time_engines(load_model_folder(folder), pixels, right, threads=1, names=[one.name for one in opened])

@@ -144,7 +144,7 @@ GONE = threading.Event()
 
 class Handler(http.server.BaseHTTPRequestHandler):
     def do_GET(self) -> None:
-        body = encoded("PNG")
+        body = encoded("PNG") if self.path != "/host" else str(self.headers["Host"]).encode()
         if self.path == "/inside":
             self.send_response(302)
             self.send_header("Location", "http://inside.test/secret")
@@ -198,6 +198,15 @@ def names(host: str, port: int) -> list[str]:
 
 def test_photo_at_a_public_address_is_fetched(site: str) -> None:
     assert fetch_photo(f"{site}/a.png", max_bytes=10**6, resolve=names) == encoded("PNG")
+
+
+def test_host_header_has_the_port_only_where_it_is_not_the_schemes_own(
+    site: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    port = int(site.rpartition(":")[2])
+    assert fetch_photo(f"{site}/host", max_bytes=100, resolve=names) == f"photos.test:{port}".encode()
+    monkeypatch.setitem(fetch.DEFAULT_PORTS, "http", port)
+    assert fetch_photo("http://photos.test/host", max_bytes=100, resolve=names) == b"photos.test"
 
 
 @pytest.mark.parametrize(

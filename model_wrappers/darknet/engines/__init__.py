@@ -1,10 +1,10 @@
-"""Engines: what runs a network. Each is a module with ``open_files``; adding one is one row of ``_MODULES``."""
+"""Engines: what runs a network. Each is a module with ``open_files``; adding one is one row of ``_PROGRAMS``."""
 
 from __future__ import annotations
 
 from importlib import import_module
 from importlib.util import find_spec
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -13,16 +13,23 @@ from model_wrappers.darknet.engines.libdarknet import library_path
 from model_wrappers.darknet.errors import EngineError
 from model_wrappers.darknet.folder import ModelFolder
 
-_MODULES = {
-    "onnxruntime": "model_wrappers.darknet.engines.onnx_runtime",
-    "openvino": "model_wrappers.darknet.engines.open_vino",
-    "opencv": "model_wrappers.darknet.engines.opencv_dnn",
-    "darknet": "model_wrappers.darknet.engines.libdarknet",
-    "onnxruntime-int8": "model_wrappers.darknet.engines.onnx_runtime_int8",
+
+class _Program(NamedTuple):
+    """``module`` has ``open_files``; ``package`` is what it imports, empty where it is no Python package."""
+
+    module: str
+    package: str
+
+
+_PROGRAMS = {
+    "onnxruntime": _Program("model_wrappers.darknet.engines.onnx_runtime", "onnxruntime"),
+    "openvino": _Program("model_wrappers.darknet.engines.open_vino", "openvino"),
+    "opencv": _Program("model_wrappers.darknet.engines.opencv_dnn", "cv2"),
+    "darknet": _Program("model_wrappers.darknet.engines.libdarknet", ""),
+    "onnxruntime-int8": _Program("model_wrappers.darknet.engines.onnx_runtime_int8", "onnxruntime"),
 }
-_NEEDS = {"onnxruntime": "onnxruntime", "openvino": "openvino", "opencv": "cv2"}
 INT8_ENGINE = "onnxruntime-int8"  # outside the tolerance by design: only where somebody asked for it
-ENGINES = tuple(name for name in _MODULES if name != INT8_ENGINE)  # those that must compute what Darknet does
+ENGINES = tuple(name for name in _PROGRAMS if name != INT8_ENGINE)  # those that must compute what Darknet does
 AUTO = "auto"  # the fastest of those that the model folder's record names and that open here
 DEFAULT_ENGINE = "onnxruntime"  # where no record was made
 
@@ -59,15 +66,16 @@ def installed_engines() -> tuple[str, ...]:
 
 
 def _is_installed(name: str) -> bool:
-    return library_path() is not None if name == "darknet" else find_spec(_NEEDS[name]) is not None
+    package = _PROGRAMS[name].package
+    return find_spec(package) is not None if package else library_path() is not None
 
 
 def open_engine(name: str, files: ModelFolder, *, threads: int) -> Engine:
     """Load a model in one engine. Raises ``EngineError`` if the engine is unusable or refuses the model."""
-    if name not in _MODULES:
-        raise EngineError(f"engine '{name}' is not one of {', '.join((AUTO, *_MODULES))}")
+    if name not in _PROGRAMS:
+        raise EngineError(f"engine '{name}' is not one of {', '.join((AUTO, *_PROGRAMS))}")
     try:
-        module = import_module(_MODULES[name])
+        module = import_module(_PROGRAMS[name].module)
     except ModuleNotFoundError as exc:
         raise EngineError(f"engine '{name}' is not installed: {exc.name} is missing") from exc
     except ImportError as exc:  # it is there, but a shared library of it is not
