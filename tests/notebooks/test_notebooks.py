@@ -17,6 +17,7 @@ PROFILES = sorted((REPOSITORY / "images").glob("notebook-*/image.yaml"))
 DISTRIBUTIONS = {"cv2": "opencv-python-headless", "IPython": "ipython"}
 """Of what is imported by another name than it is installed by."""
 MAX_CELL_LINES = 32
+MAX_PICTURE_BYTES = 200_000
 DAY = ["01-train.ipynb", "02-register.ipynb", "03-deploy.ipynb", "04-canary.ipynb"]
 
 
@@ -85,3 +86,14 @@ def _is_there(found: Import, packages: list[str], installed: set[str]) -> bool:
 )
 def test_import_check_tells_what_is_there_from_what_is_not(found: Import, expected: bool) -> None:
     assert _is_there(found, ["model_wrappers", "models", "slipway"], {"opencv-python-headless"}) is expected
+
+
+def test_document_of_the_day_names_the_notebooks_and_links_to_what_is_there() -> None:
+    document = REPOSITORY / "docs" / "data-scientist.md"
+    text = document.read_text()
+    assert re.findall(r"^\| `(\d\d-\w+)`", text, re.MULTILINE) == [path.stem for path in PATHS]
+    links = [document.parent / link for link in re.findall(r"\]\(([^)#]+)\)", text)]
+    assert [link for link in links if not link.is_file()] == []
+    pictures = {link for link in links if link.parent.name == "screens"}
+    assert pictures == set((document.parent / "screens").iterdir())
+    assert [path.name for path in pictures if path.stat().st_size > MAX_PICTURE_BYTES] == []
