@@ -81,6 +81,10 @@ def _local_path(source: str) -> Path | None:
 def _fetch_local(path: Path, wanted: Wanted, cache: ModelCache, use: Use) -> Fetched:
     if not path.is_dir():
         raise SourceNotFound(f"{wanted.uri}: {path} is not a folder")
+    if cache.root.resolve().is_relative_to(path.resolve()):  # a copy of it would hold itself, and again
+        raise UnsupportedUri(
+            f"{wanted.uri}: the model cache {cache.root} lies in it: the folder of one model is expected"
+        )
     with cache.incoming(wanted.key) as incoming:
         for file in path.rglob("*"):
             name = file.relative_to(path)

@@ -160,9 +160,11 @@ async def test_controllers_resolver_finds_the_same_digest(version: Any, variable
 def test_download_is_what_was_registered(
     version: Any, wanted: list[Detection], rgb: np.ndarray[Any, np.dtype[np.uint8]], tmp_path: Path
 ) -> None:
-    detector = mlflow_darknet.load_model(f"models:/{NAME}@challenger", dst_path=tmp_path)
+    kept = tmp_path / "kept"
+    kept.mkdir()
+    detector = mlflow_darknet.load_model(f"models:/{NAME}@challenger", dst_path=kept)
     assert_same([one.to_json() for one in detector.detect(rgb)], wanted)
-    (folder,) = {path.parent for path in tmp_path.rglob("MLmodel")}
+    (folder,) = {path.parent for path in kept.rglob("MLmodel")}
     assert (folder / DOWNLOAD_NOTE).is_file()
     wanted_folder = Wanted(version.source, folder.as_uri(), version.tags[mlflow_darknet.DIGEST_TAG])
     fetched = fetch(wanted_folder, ModelCache(tmp_path / "cache"), progress=lambda done, total: None)

@@ -82,6 +82,12 @@ def test_fetch_takes_a_folder_that_mlflow_downloaded_and_leaves_its_note_behind(
         fetch(Wanted("models:/m/1", f"file://{model}", digest), cache, progress=no_progress)
 
 
+def test_fetch_refuses_a_folder_that_holds_the_cache(model: Path) -> None:
+    for root in (model, model / "deep" / "cache"):
+        with pytest.raises(UnsupportedUri, match="the model cache .* lies in it"):
+            fetch(Wanted("models:/m/1", f"file://{model}"), ModelCache(root), progress=no_progress)
+
+
 def test_note_of_mlflow_has_one_name_in_storage_and_flavour() -> None:
     assert (DOWNLOAD_NOTE, SUMS_NAME) == (model_sums.DOWNLOAD_NOTE, model_sums.SUMS_NAME)
 
