@@ -16,6 +16,7 @@ from slipway.controller.alias_watch import AliasWatch, ReadAliases
 from slipway.controller.meta import DEPLOYMENT_ID, MANAGED_BY, MANAGER
 from slipway.controller.queue import Key, WorkQueue
 from slipway.controller.reconcile import Reconciler, owned_kinds
+from slipway.controller.resolver import Ask, PatientResolver
 from slipway.controller.secrets import ModelSecret
 from slipway.controller.settings import Settings
 from slipway.controller.view import View
@@ -24,7 +25,7 @@ from slipway.kube.errors import ConfigError, KubeError
 from slipway.kube.health import serve_health
 from slipway.kube.kinds import POD, SECRET, SELDON_DEPLOYMENT
 from slipway.kube.reflector import Change, Reflector
-from slipway.registry import Pointer, RegistryAddress, RegistryUnavailable, read_aliases
+from slipway.registry import Pointer, RegistryAddress, RegistryUnavailable, ResolvedModel, read_aliases, resolve
 
 log = logging.getLogger(__name__)
 EXAMPLES = """\
@@ -142,7 +143,8 @@ async def keep(
         watch = AliasWatch(
             _reader(registry, session), lambda: deployments.objects(SELDON_DEPLOYMENT), settings.follow_interval_s
         )
-        reconciler = Reconciler(kube, View(deployments), View(dependents), secret, session, settings, registry, watch)
+        resolver = PatientResolver(_asker(registry, session))
+        reconciler = Reconciler(kube, View(deployments), View(dependents), secret, settings, watch, resolver)
         queue = WorkQueue(reconciler, _report_error)
         follow = asyncio.create_task(_follow_all(deployments, dependents, secrets, queue), name="follow the API")
         aliases = asyncio.create_task(_follow_aliases(deployments, watch, queue), name="follow the aliases")
@@ -157,6 +159,7 @@ async def keep(
                 each.cancel()
             await asyncio.gather(follow, aliases, stopped, return_exceptions=True)
             await queue.close()
+            await resolver.close()
 
 
 def _reader(registry: RegistryAddress | None, session: aiohttp.ClientSession) -> ReadAliases:
@@ -166,6 +169,17 @@ def _reader(registry: RegistryAddress | None, session: aiohttp.ClientSession) ->
         return await read_aliases(model, registry=registry, session=session)
 
     return read
+
+
+def _asker(registry: RegistryAddress | None, session: aiohttp.ClientSession) -> Ask:
+    async def ask(uri: str) -> ResolvedModel:
+        if registry is None:
+            raise RegistryUnavailable(f"{uri}: the controller was started without MLFLOW_TRACKING_URI")
+        model = await resolve(uri, registry=registry, session=session)
+        log.info("%s is %s %s", uri, model.uri, model.digest)
+        return model
+
+    return ask
 
 
 async def _follow_aliases(deployments: Reflector, watch: AliasWatch, queue: WorkQueue) -> None:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
+from slipway.contract.defaulting import default
 from slipway.contract.following import Following, Revision
 from slipway.contract.names import REVISION, predictor_service_name
 from slipway.contract.sdep import PredictorSpec, SeldonDeployment
@@ -25,6 +26,7 @@ from slipway.controller.following import (
     running,
     settle,
 )
+from slipway.controller.handover import may_switch
 from slipway.controller.models import (
     Known,
     ModelKey,
@@ -35,8 +37,10 @@ from slipway.controller.models import (
     known_by_status,
     to_status,
 )
-from slipway.controller.plan import ObjectKey
+from slipway.controller.plan import ObjectKey, Step, key_of, stamped
 from slipway.controller.revisions import resolved_models
+from slipway.controller.services import services
+from slipway.controller.settings import Settings
 from slipway.registry import Pointer
 
 Object = dict[str, Any]
@@ -118,6 +122,27 @@ class Follow:
             names = [revision.name for revision in revisions[name]]
             selected[name] = state.serving if is_lost and state.serving in names else state.wanted.name
         return replace(facts, revisions=revisions, selected=selected)
+
+    def switches(self, owned: Mapping[ObjectKey, Object], settings: Settings) -> list[Step]:
+        """What lets the wanted revisions serve that run already, where nothing else can be written."""
+        whole = default(self.sdep, predictor_servers=settings.predictor_servers)
+        deployments = [obj for key, obj in owned.items() if key[0] == "Deployment"]
+        steps = []
+        for predictor in whole.predictors:
+            state = self.states.get(predictor.name)
+            if state is None or state.is_settled:
+                continue
+            for service in services(predictor, whole, revision=state.wanted.name):
+                found = owned.get(key_of(service))
+                if found is not None and may_switch(service, found, deployments):
+                    steps.append(Step("Update", stamped(service), f"{state.wanted.name} is wanted again"))
+        return steps
+
+    def kept(self, status: Mapping[str, Any]) -> Object:
+        """The parts of the next status that are known while the versions are not."""
+        states = [state.to_json() for _, state in sorted(self.states.items())]
+        history = remembered(status.get("history") or (), self.moves, self.states, now=self.now)
+        return {key: value for key, value in (("following", states), ("history", history)) if value}
 
     def models(self, resolved: Resolved) -> list[Object]:
         """``status.models``: of each predictor what serves."""

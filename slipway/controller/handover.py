@@ -69,6 +69,17 @@ def switches_too_early(
     )
 
 
+def may_switch(wanted: Mapping[str, Any], found: Mapping[str, Any], deployments: Sequence[Object]) -> bool:
+    """Whether the Service ``wanted`` can select its revision as ``deployments`` are, whatever else is to be written."""
+    revision = wanted["spec"]["selector"].get(REVISION)
+    running = [item for item in deployments if "deletionTimestamp" not in item["metadata"]]
+    incoming = [item for item in running if revision is not None and _labels(item).get(REVISION) == revision]
+    old = (found["spec"].get("selector") or {}).get(REVISION)
+    outgoing = {_part(item) for item in running if _labels(item).get(REVISION) == old}
+    is_whole = bool(incoming) and outgoing <= {_part(item) for item in incoming}
+    return is_whole and not switches_too_early(wanted, found, incoming, running)
+
+
 def _part(deployment: Mapping[str, Any]) -> frozenset[tuple[str, str]]:
     """Which part of its predictor it is: the same for each revision."""
     return frozenset(item for item in _labels(deployment).items() if item[0].startswith(ENTRY))

@@ -19,7 +19,8 @@ log = logging.getLogger(__name__)
 ModelKey = tuple[str, str]
 """(predictor, node)."""
 Object = dict[str, Any]
-Resolve = Callable[[str], Awaitable[ResolvedModel]]
+LOOK_AGAIN_S = 30.0
+"""After a refusal that somebody may lift outside of the SeldonDeployment: a model registered, a quota raised."""
 
 
 @dataclass(frozen=True)
@@ -36,6 +37,10 @@ class Reference:
         return "@" in self.uri
 
 
+Resolve = Callable[[Reference], Awaitable[ResolvedModel]]
+"""Raises RegistryError."""
+
+
 @dataclass(frozen=True)
 class Known:
     """What an earlier look found, as an entry of ``status.models``. ``is_current``: the registry need not be asked."""
@@ -46,11 +51,14 @@ class Known:
 
 @dataclass
 class Resolved:
-    """``pairs``: each reference with its entry of ``status.models``. ``is_stale``: an alias could not be looked up and an older answer holds."""
+    """``pairs``: each reference with its entry of ``status.models``.
+
+    ``again_s``: an alias could not be looked up and an older answer holds; when to look again, None where all is current.
+    """
 
     models: dict[ModelKey, ResolvedModel] = field(default_factory=dict)
     pairs: list[tuple[Reference, Object]] = field(default_factory=list)
-    is_stale: bool = False
+    again_s: float | None = None
 
     def of_predictor(self, predictor: str, nodes: Mapping[str, str]) -> tuple[NodeModel, ...]:
         """The versions of ``nodes`` (with their URIs)."""
@@ -85,23 +93,27 @@ def followed(sdep: SeldonDeployment) -> dict[str, dict[str, str]]:
 async def resolve_models(sdep: SeldonDeployment, known: Callable[[Reference], Known], resolve: Resolve) -> Resolved:
     """Every ``models:/`` node's version: as ``known`` says where that is current, else as the registry does.
 
-    While the registry is away, the last answer holds; where an alias is followed also when it refuses.
+    While the registry is away, the last answer holds; where an alias is followed also when it refuses. After one question
+    without an answer no more are asked in this look where there was an answer before.
 
     Raises:
         RegistryError: the registry has no answer and there was none before.
     """
     found = Resolved()
+    is_away = False
     for wanted in references(sdep):
         before = known(wanted)
         entry = before.entry
-        if entry is None or not before.is_current:
+        if entry is None or not (before.is_current or is_away):
             try:
-                entry = to_status(wanted, await resolve(wanted.uri))
+                entry = to_status(wanted, await resolve(wanted))
             except RegistryError as error:
-                if entry is None or not (wanted.is_followed or isinstance(error, RegistryUnavailable)):
+                is_away = isinstance(error, RegistryUnavailable)
+                if entry is None or not (wanted.is_followed or is_away):
                     raise
                 log.warning("%s/%s: %s; version %s stays", sdep.namespace, sdep.name, error, entry["version"])
-                found.is_stale = True
+                again_s = error.retry_after_s or LOOK_AGAIN_S
+                found.again_s = min(again_s, found.again_s or again_s)
         found.models[wanted.key] = _model(entry)
         found.pairs.append((wanted, dict(entry)))
     return found

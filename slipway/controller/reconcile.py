@@ -9,8 +9,6 @@ from datetime import UTC, datetime
 from functools import partial
 from typing import Any
 
-import aiohttp
-
 from slipway.contract.admission import review
 from slipway.contract.causes import Cause
 from slipway.contract.defaulting import default
@@ -23,10 +21,11 @@ from slipway.controller.facts import Facts
 from slipway.controller.follow import Follow
 from slipway.controller.follow_status import follow_change
 from slipway.controller.meta import DEPLOYMENT_ID, MANAGER
-from slipway.controller.models import resolve_models
+from slipway.controller.models import LOOK_AGAIN_S, Reference, resolve_models
 from slipway.controller.plan import ObjectKey, Step, actions, changes, fingerprint, first_difference, key_of
 from slipway.controller.pod_labels import label_changes
 from slipway.controller.queue import Key
+from slipway.controller.resolver import PatientResolver, StillAsked
 from slipway.controller.secrets import ModelSecret
 from slipway.controller.settings import Settings
 from slipway.controller.status import CREATING, Observed, failed, status_of
@@ -48,7 +47,7 @@ from slipway.kube.kinds import (
     Kind,
     kind_of,
 )
-from slipway.registry import RegistryAddress, RegistryError, RegistryUnavailable, ResolvedModel, resolve
+from slipway.registry import RegistryError, ResolvedModel
 
 log = logging.getLogger(__name__)
 
@@ -61,8 +60,6 @@ OWNED_KINDS = (
     VIRTUAL_SERVICE,
     DESTINATION_RULE,
 )
-LOOK_AGAIN_S = 30.0
-"""After a refusal that somebody may lift outside of the SeldonDeployment: a model registered, a quota raised."""
 NO_EVENT = frozenset({"ConfigMap"})  # the contract's events are about the others
 Object = dict[str, Any]
 
@@ -80,10 +77,9 @@ class Reconciler:
     deployments: View
     dependents: View
     secret: ModelSecret
-    session: aiohttp.ClientSession
     settings: Settings
-    registry: RegistryAddress | None
     watch: AliasWatch
+    resolve: PatientResolver
     accepted: dict[Key, dict[ObjectKey, str]] = field(default_factory=dict)
     """Fingerprints of what the API made of applies that it did not take literally, by SeldonDeployment."""
 
@@ -103,9 +99,6 @@ class Reconciler:
         sdep = SeldonDeployment.from_json(obj)
         try:
             return await self._bring_about(sdep, obj, old)
-        except RegistryError as exc:
-            await self._report(obj, failed(sdep, str(exc), now=_now(), old=old), reason="ModelNotResolved")
-            return exc.retry_after_s or LOOK_AGAIN_S
         except ApiError as exc:
             if isinstance(exc, Temporary | Conflict):
                 raise
@@ -122,7 +115,10 @@ class Reconciler:
         await self._apply_traffic(sdep)
         follow = Follow.begin(sdep, old, self._owned(sdep), now=datetime.now(UTC))
         known = partial(follow.known, old.get("models") or (), self.watch)
-        resolved = await resolve_models(sdep, known, self._resolve)
+        try:
+            resolved = await resolve_models(sdep, known, partial(self._resolve, sdep))
+        except RegistryError as error:
+            return await self._go_on(sdep, obj, old, follow, error)
         follow = follow.advanced(resolved, self.watch)
         await self._announce(follow)
         facts = follow.facts(Facts(self.settings, resolved.models), self._owned(sdep))
@@ -133,8 +129,22 @@ class Reconciler:
         followers, models = follow.followers(old, self.watch), follow.models(resolved)
         status = status_of(sdep, facts, observed, models=models, now=_now(), old=old, followers=followers)
         await self._report(obj, status, reason="Updated")
-        waits = [LOOK_AGAIN_S if resolved.is_stale else None, follow.next_look_s]
+        waits = [resolved.again_s, follow.next_look_s]
         return min((wait for wait in waits if wait is not None), default=None)
+
+    async def _go_on(
+        self, sdep: SeldonDeployment, obj: Object, old: Object, follow: Follow, error: RegistryError
+    ) -> float:
+        """What should run is not known. What runs goes on as it is, and a rollback to what is warm waits for nothing."""
+        await self._announce(follow)
+        for step in follow.switches(self._owned(sdep), self.settings):
+            await self._write(sdep, step)
+        follow = follow.settled(self._owned(sdep))
+        status = {**old, **follow.kept(old)}
+        if not isinstance(error, StillAsked):
+            status = failed(sdep, str(error), now=_now(), old=status)
+        await self._report(obj, status, reason="ModelNotResolved")
+        return error.retry_after_s or LOOK_AGAIN_S
 
     async def _announce(self, follow: Follow) -> None:
         """The plan of each move, before it is carried out."""
@@ -145,12 +155,8 @@ class Reconciler:
         if follow.refused:
             await record(self.kube, follow.sdep, "RollbackRefused", follow.refused, now=_now(), kind="Warning")
 
-    async def _resolve(self, uri: str) -> ResolvedModel:
-        if self.registry is None:
-            raise RegistryUnavailable(f"{uri}: the controller was started without MLFLOW_TRACKING_URI")
-        model = await resolve(uri, registry=self.registry, session=self.session)
-        log.info("%s is %s %s", uri, model.uri, model.digest)
-        return model
+    async def _resolve(self, sdep: SeldonDeployment, wanted: Reference) -> ResolvedModel:
+        return await self.resolve((sdep.uid, wanted), wanted.uri)
 
     async def _apply_traffic(self, sdep: SeldonDeployment) -> None:
         """Percentages wait for nothing, also not for a registry that a new version needs."""

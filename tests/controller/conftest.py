@@ -30,11 +30,16 @@ NAMESPACE = "team"
 
 @dataclass
 class Registry:
-    """Answers as MLflow does; ``is_away`` makes it 503. ``looks`` counts the looks at where aliases point."""
+    """Answers as MLflow does; ``is_away`` makes it 503. ``looks`` counts the looks at where aliases point.
+
+    ``hangs``: no question but these looks is answered, until the test ends.
+    """
 
     aliases: dict[str, str] = field(default_factory=lambda: {"champion": "1"})
     tags: dict[str, str] = field(default_factory=dict)
     is_away: bool = False
+    hangs: bool = False
+    released: asyncio.Event = field(default_factory=asyncio.Event)
     asked: list[str] = field(default_factory=list)
     looks: int = 0
 
@@ -43,6 +48,8 @@ class Registry:
             self.looks += 1
         else:
             self.asked.append(request.path.rpartition("/")[2])
+            if self.hangs:
+                await self.released.wait()
         if self.is_away:
             return web.json_response({"message": "maintenance"}, status=503)
         if request.method == "POST":
@@ -149,5 +156,6 @@ async def platform(tmp_path: Path) -> AsyncIterator[Platform]:
 
         await restart()
         yield Platform(kube, registry, address, restart, end)
+        registry.released.set()
         await end()
     parts.objects.store.close()

@@ -19,6 +19,8 @@ from tests.waiting import eventually
 
 ALIAS = node(modelUri="models:/shapes@champion")
 FOLLOW = {"slipway.dev/follow-alias": "true"}
+SOON_S = 6.0
+"""Less than one question to a silent registry takes."""
 
 
 def follower(*, keep: str = "1h", **fields: Any) -> Manifest:
@@ -207,6 +209,56 @@ async def test_rejected_version_that_is_promoted_again_serves(platform):
         await move_alias("shapes", "champion", "2", who="bob", why="it was the photos", **place)
     status = await until_serving(platform, "2")
     assert (status["history"][-1]["who"], status["history"][-1]["why"]) == ("bob", "it was the photos")
+
+
+async def at_version_2(platform: Platform) -> str:
+    """The name of the revision before."""
+    await platform.apply(follower())
+    first = serving(await serve(platform, "1"))
+    platform.registry.aliases["champion"] = "2"
+    await serve(platform, "2")
+    return first
+
+
+def with_canary(uri: str) -> Manifest:
+    stable, canary = predictor("main", graph=ALIAS, traffic=90), predictor("new", graph=node(modelUri=uri), traffic=10)
+    return sdep(stable, canary, annotations=FOLLOW)
+
+
+@pytest.mark.parametrize("uri", ["models:/shapes@nowhere", "models:/shapes@champion"])
+@pytest.mark.parametrize("trouble", ["is_away", "hangs"])
+async def test_rollback_waits_for_no_version_of_another_predictor(platform, uri, trouble):
+    first = await at_version_2(platform)
+    asked = len(platform.registry.asked)
+    setattr(platform.registry, trouble, True)
+    await platform.apply(with_canary(uri))
+    await eventually(lambda: len(platform.registry.asked) > asked, what="the canary's version is asked for")
+    await roll_back(platform, first)
+
+    async def carried_out() -> dict[str, Any] | None:
+        found = await platform.kube.get(SELDON_DEPLOYMENT, "iris", namespace=NAMESPACE)
+        state = found["status"]["following"][0]
+        return found["status"] if (state.get("handled"), state["serving"]) == ("t1", first) else None
+
+    status = await eventually(carried_out, what="the rollback is carried out", timeout_s=SOON_S)
+    assert await selected(platform) == first
+    assert status["history"][-1]["how"] == "rollback"
+    setattr(platform.registry, trouble, False)
+    platform.registry.released.set()
+
+
+async def test_rollback_waits_for_no_version_that_the_alias_moved_to(platform):
+    first = await at_version_2(platform)
+    asked = len(platform.registry.asked)
+    platform.registry.hangs = True
+    platform.registry.aliases["champion"] = "3"
+    await eventually(lambda: len(platform.registry.asked) > asked, what="version 3 is asked for")
+    await roll_back(platform, first)
+
+    async def switched() -> bool:
+        return await selected(platform) == first
+
+    await eventually(switched, what="the version before is selected", timeout_s=SOON_S)
 
 
 async def test_rollback_to_what_is_not_there_is_refused_once(platform):

@@ -9,6 +9,7 @@ import pytest
 from slipway.contract.following import Following, NodeModel, Revision
 from slipway.contract.sdep import SeldonDeployment
 from slipway.controller.models import (
+    LOOK_AGAIN_S,
     Reference,
     Resolved,
     followed,
@@ -30,8 +31,8 @@ class Registry:
         self.error: Exception | None = None
         self.asked: list[str] = []
 
-    async def __call__(self, uri: str) -> ResolvedModel:
-        self.asked.append(uri)
+    async def __call__(self, wanted: Reference) -> ResolvedModel:
+        self.asked.append(wanted.uri)
         if self.error:
             raise self.error
         return ResolvedModel("shapes", self.version, None, f"s3://models/{self.version}", alias="champion")
@@ -79,9 +80,23 @@ async def test_last_answer_holds_while_the_registry_is_away():
     first = await look(parsed(), registry)
     registry.error = RegistryUnavailable("maintenance")
     second = await look(parsed(labels={"a": "b"}), registry, first)
-    assert second.is_stale
+    assert second.again_s == RegistryUnavailable.retry_after_s
     assert second.models == first.models
     assert second.pairs[0][1] == first.pairs[0][1], "so that it is asked for again"
+
+
+async def test_registry_without_an_answer_is_asked_once_a_look():
+    registry = Registry()
+    item = SeldonDeployment.from_json(
+        sdep(predictor("one", graph=node(modelUri=CHAMPION)), predictor("two", graph=node(modelUri=CHAMPION)))
+    )
+    edited = SeldonDeployment.from_json(
+        sdep(*(predictor(name, graph=node(modelUri=CHAMPION), labels={"a": "b"}) for name in ("one", "two")))
+    )
+    first = await look(item, registry)
+    registry.asked, registry.error = [], RegistryUnavailable("maintenance")
+    second = await look(edited, registry, first)
+    assert (len(registry.asked), second.models) == (1, first.models)
 
 
 async def test_registry_that_never_answered_is_an_error():
@@ -140,7 +155,7 @@ async def test_followed_alias_that_is_gone_keeps_the_last_answer():
     registry.error = ModelNotFound("no alias")
     edited = parsed(spec=FOLLOW, labels={"a": "b"})
     second = await look(edited, registry, first)
-    assert second.is_stale
+    assert second.again_s == LOOK_AGAIN_S
     assert second.models == first.models
 
 
