@@ -16,6 +16,7 @@ from typing import Self
 import numpy as np
 from numpy.typing import NDArray
 
+from model_wrappers.environment import CONTAINER_VARIABLE, passed
 from model_wrappers.intake.errors import DECODER_UNAVAILABLE, IMAGE_TOO_SLOW, IMAGE_UNDECODABLE, PhotoError
 from model_wrappers.intake.header import MAX_PHOTO_BYTES, MAX_PIXELS, read_header
 from model_wrappers.intake.request import MAX_SENTENCE_BYTES, READY, REPLY, Preparation
@@ -23,12 +24,7 @@ from model_wrappers.intake.request import MAX_SENTENCE_BYTES, READY, REPLY, Prep
 DECODE_TIMEOUT_S = 2.0
 START_TIMEOUT_S = 20.0
 WAIT_TIMEOUT_S = 30.0  # for a decoder that nobody uses
-PASSED_VARIABLES = (
-    "PATH",
-    "PYTHONPATH",
-    "LD_LIBRARY_PATH",
-    "SLIPWAY_CONTAINER",
-)  # no keys where foreign bytes are decoded
+PASSED_VARIABLES = ("PATH", "PYTHONPATH", "LD_LIBRARY_PATH", CONTAINER_VARIABLE)
 ONE_THREAD = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}  # else numpy starts one for each processor
 PIPE_BYTES = 1024 * 1024
 READ_BYTES = 1024 * 1024
@@ -60,7 +56,7 @@ class _Decoder:
             [sys.executable, "-m", "model_wrappers.intake.worker"],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
-            env={**ONE_THREAD, **{name: os.environ[name] for name in PASSED_VARIABLES if name in os.environ}},
+            env={**ONE_THREAD, **passed(PASSED_VARIABLES)},
         )
         assert self._process.stdin is not None and self._process.stdout is not None  # noqa: S101, PT018  - PIPE
         self._to, self._from = self._process.stdin.fileno(), self._process.stdout.fileno()

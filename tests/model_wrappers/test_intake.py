@@ -18,9 +18,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
+from model_wrappers.environment import CONTAINER_VARIABLE
 from model_wrappers.intake import DecoderPool, PhotoError, Preparation
 from model_wrappers.intake.header import read_header
 from model_wrappers.intake.request import REPLY
+from slipway.onebox.runner import process
 from tests.waiting import wait_until
 
 WIDTH, HEIGHT = 64, 48
@@ -294,12 +296,18 @@ def test_photo_that_takes_the_processor_for_seconds_is_ended_by_the_kernel() -> 
 
 def test_decoder_knows_no_keys(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "secret")
+    monkeypatch.setenv(CONTAINER_VARIABLE, "uid/model")
     with DecoderPool() as pool:
         for decoder in pool._idle.queue:
             decoder._wait_ready()
             environment = Path(f"/proc/{decoder._process.pid}/environ").read_bytes()
             assert b"PATH=" in environment
+            assert b"SLIPWAY_CONTAINER=uid/model" in environment
             assert b"AWS_SECRET_ACCESS_KEY" not in environment
+
+
+def test_runners_mark_of_a_container_has_one_name() -> None:
+    assert process.MARK == CONTAINER_VARIABLE
 
 
 def test_interrupted_photo_does_not_reach_the_next_one(monkeypatch: pytest.MonkeyPatch) -> None:

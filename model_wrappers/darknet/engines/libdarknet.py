@@ -29,12 +29,14 @@ from model_wrappers.darknet.folder import ModelFolder
 from model_wrappers.darknet.layers import Convolutional, Network, Route, Shortcut
 from model_wrappers.darknet.provenance import file_sha256
 from model_wrappers.darknet.sections import load_cfg_text
+from model_wrappers.environment import CONTAINER_VARIABLE, passed
 
 LIBRARY_VARIABLE = "LIBDARKNET"  # another place of the library
 LIBRARY_PATH = Path("/usr/lib/darknet/libdarknet.so")
 REPLY_TIMEOUT_S = 180.0  # yolov3-608 on one busy core takes about 30 s
 ACTIVATIONS = frozenset({"leaky", "linear", "relu", "logistic"})  # pjreddie's; any other name becomes ReLU there
 
+PASSED_VARIABLES = ("PATH", CONTAINER_VARIABLE)
 _DIGEST_DIGITS = 12
 _SHELL_SAFE = re.compile(r"[A-Za-z0-9._/+=,@-]{1,200}")  # its buffer for the command has 256 bytes
 _BATCH = re.compile(r"^[ \t]*(batch|subdivisions)[ \t]*=.*$", re.MULTILINE)
@@ -92,7 +94,7 @@ class DarknetProcess:
             self._pipe = ChildPipe(
                 "libdarknet",
                 [sys.executable, "-I", libdarknet_child.__file__, *files],
-                env={"OMP_NUM_THREADS": str(threads), "PATH": os.environ.get("PATH", "")},
+                env={"OMP_NUM_THREADS": str(threads), **passed(PASSED_VARIABLES)},
                 cwd=Path(folder),  # gone once it has loaded: it would write bad.list there, of photos it cannot decode
                 timeout_s=timeout_s,
             )
