@@ -490,6 +490,6 @@ def test_what_is_no_requirement_and_two_codes_of_one_name_are_refused(
         save(pip_requirements=["-r mine.txt"])
     with pytest.raises(ModelFolderError, match=r"one\.py: code_paths: there are two of the name one\.py"):
         save(code_paths=both)
-    with pytest.raises(FileNotFoundError, match="gone"):
+    with pytest.raises(ModelFolderError, match="gone: code_paths: no such file or folder"):
         save(code_paths=[tmp_path / "gone"])
     assert [path.name for path in tmp_path.iterdir()] == ["code"]
