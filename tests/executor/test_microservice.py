@@ -9,13 +9,19 @@ import re
 import sys
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import aiohttp
 import pytest
 
+from slipway.contract.protos import inference_pb2 as v2
 from slipway.contract.protos import prediction_pb2 as pb
+from slipway.serving.v2_json import V2Body, parse_infer_response, render_infer_request
+from slipway.serving.v2_messages import InferRequest, InferResponse
+from slipway.serving.v2_proto import parse_infer_response_proto, render_infer_request_proto
+from slipway.serving.v2_tensors import Tensor, objects
 from tests.data import REPOSITORY
 from tests.executor.executors import executor
 
@@ -117,3 +123,43 @@ async def test_microservice_s_answers_travel_as_protobuf(nodes: dict[str, Any]) 
         async with session.post(url, data=b'{"strData":"x"}', headers=headers) as response:
             assert response.headers["x-slipway-wire"] == "protobuf"
             assert pb.SeldonMessage.FromString(await response.read()).strData == "xa"
+
+
+def v2_graph(nodes: dict[str, Any]) -> dict[str, Any]:
+    """a, then c over b and what d routes to, which is b again; then a's output step."""
+
+    def unit(name: str, *children: dict[str, Any], **fields: Any) -> dict[str, Any]:
+        return {"name": name, "endpoint": nodes[name], "children": list(children), **fields}
+
+    routed = unit("d", unit("a", type="MODEL"), unit("b", type="MODEL"), type="ROUTER")
+    below = unit("c", unit("b", type="MODEL"), routed, type="COMBINER")
+    return unit("a", below, type="UNKNOWN_TYPE", methods=["TRANSFORM_INPUT", "TRANSFORM_OUTPUT"])
+
+
+async def test_graph_of_microservices_in_protocol_v2(nodes: dict[str, Any]) -> None:
+    request = InferRequest((Tensor("t", "BYTES", objects([b"x"], [1])),), id="7", parameters={"mine": 1})
+    text = replace(request, inputs=(replace(request.inputs[0], parameters={"content_type": "str"}),))
+    async with executor(v2_graph(nodes), flags=["--protocol", "v2"]) as client:
+        for sent in (request, text):
+            for binary in (False, True):
+                asked = replace(sent, parameters={"mine": 1, "binary_data_output": binary})
+                body = render_infer_request(asked, binary=lambda _, binary=binary: binary)
+                size = {} if body.json_bytes is None else {"Inference-Header-Content-Length": str(body.json_bytes)}
+                rest = await client.post(body.body, "/v2/models/infer", headers=size)
+                assert rest.status == 200, rest.body
+                length = rest.headers.get("Inference-Header-Content-Length")
+                check_v2(parse_infer_response(V2Body(rest.body, int(length) if length else None)))
+                proto = render_infer_request_proto(replace(sent, is_raw=binary))
+                answer, trailing = await client.call(proto, "/inference.GRPCInferenceService/ModelInfer")
+                check_v2(parse_infer_response_proto(v2.ModelInferResponse.FromString(answer)))
+                for routing in (rest.headers["x-slipway-routing"], trailing["x-slipway-routing"]):
+                    assert json.loads(routing) == {"d": 1}
+        wrong = await client.post(b"{}", "/v2/models/infer")
+    assert (wrong.status, wrong.headers["x-slipway-reason"]) == (400, "MICROSERVICE_BAD_DATA")
+    assert list(json.loads(wrong.body)) == ["error"]
+
+
+def check_v2(answer: InferResponse) -> None:
+    (output,) = answer.outputs
+    assert (output.datatype, output.array.tolist()) == ("BYTES", [b"xab+xaba"])
+    assert (answer.id, answer.parameters) == ("7", {"mine": 1})
