@@ -27,6 +27,7 @@ from slipway.microservice.settings import SettingError, Settings, read_settings
 from slipway.microservice.v2_grpc import DESCRIPTORS, v2_handler
 from slipway.microservice.v2_grpc import SERVICE as V2_SERVICE
 from slipway.serving.lifecycle import Lifecycle
+from slipway.serving.limits import HEALTH_CALLS
 from slipway.serving.podinfo import GRPC_MAX_MESSAGE_SIZE, AnnotationError, read_annotations, whole_number
 from slipway.serving.server import BindError, Grpc, Rest, Servers, run
 
@@ -95,6 +96,7 @@ async def _serve(
         threads,
         lifecycle=lifecycle,
         metadata=await threads.run(lambda: _metadata(component, settings)),
+        max_in_flight=settings.max_in_flight,
         max_requests=settings.max_requests,
         max_requests_jitter=settings.max_requests_jitter,
     )
@@ -136,7 +138,8 @@ async def _start(
     registry = CollectorRegistry(auto_describe=False)
     registry.register(service.hooks.metrics)
     exposed = metrics_app(registry, settings.metrics_path, lifecycle=service.lifecycle)
-    rest = [Rest(component_app(service, payload_passthrough=settings.payload_passthrough), settings.http_port)]
+    app = component_app(service, payload_passthrough=settings.payload_passthrough)
+    rest = [Rest(app, settings.http_port, cancels_abandoned=True)]
     rest.append(Rest(exposed, settings.metrics_port) if worker is None else Rest(exposed, worker.metrics_socket))
     grpc_half = None
     if settings.grpc_port is not None:
@@ -146,6 +149,7 @@ async def _start(
             services=[*service_names(), V2_SERVICE],
             port=settings.grpc_port,
             max_message_bytes=limit or MAX_BODY_BYTES,
+            max_calls=settings.max_in_flight + HEALTH_CALLS,
             descriptors=DESCRIPTORS,
         )
     return await Servers.start(

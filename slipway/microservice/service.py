@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import random
 import re
@@ -20,6 +21,7 @@ from slipway.microservice.metadata import metadata_unavailable
 from slipway.serving.admission import Admission
 from slipway.serving.errors import INTERNAL, ServingError
 from slipway.serving.lifecycle import Lifecycle
+from slipway.serving.limits import MAX_IN_FLIGHT
 
 HEALTH_WAIT_S = 1.0
 """A health question waits so long for the component; while it computes, its last health answer stands."""
@@ -36,21 +38,25 @@ class _Raised:
 
 
 class ComponentThreads:
-    """Where the component's code runs. One thread is one critical section for each call and all that belongs to it."""
+    """Where the component's code runs. One thread is one critical section for each call and all that belongs to it.
+
+    A call waits in the event loop until a thread is free, so that one whose client has left is gone at once.
+    """
 
     def __init__(self, threads: int) -> None:
         self._pool = ThreadPoolExecutor(max_workers=threads, thread_name_prefix="component")
+        self._free = asyncio.Semaphore(threads)
         self._lock = threading.Lock()
         self.busy = 0
         """Calls that wait or run."""
         self._begun: dict[int, float] = {}  # by thread
 
     async def run(self, call: Callable[[], T]) -> T:
-        """``call()`` in a component thread; what it raises is raised here, except what would end the event loop."""
-        self._count(1)
-        future = self._pool.submit(self._timed, call)
-        future.add_done_callback(lambda _done: self._count(-1))
-        outcome = await asyncio.wrap_future(future)
+        """``call()`` in a component thread; what it raises is raised here, except what would end the event loop.
+
+        Cancelled while it waits, the call never runs; cancelled while it runs, its result is dropped.
+        """
+        outcome = await self._outcome_of(call)
         if not isinstance(outcome, _Raised):
             return outcome
         error, outcome.error = outcome.error, None
@@ -61,6 +67,24 @@ class ComponentThreads:
             raise ServingError(text, status_code=500, reason=INTERNAL) from error
         finally:
             del error  # its traceback holds this frame
+
+    async def _outcome_of(self, call: Callable[[], T]) -> T | _Raised:
+        self._count(1)
+        try:
+            await self._free.acquire()
+        except asyncio.CancelledError:
+            self._count(-1)
+            raise
+        future = self._pool.submit(self._timed, call)
+        loop = asyncio.get_running_loop()
+        future.add_done_callback(lambda _done: self._ended(loop))
+        return await asyncio.wrap_future(future)
+
+    def _ended(self, loop: asyncio.AbstractEventLoop) -> None:
+        """A thread is free again: told by that thread, maybe after the server has stopped."""
+        self._count(-1)
+        with contextlib.suppress(RuntimeError):  # a closed loop: nobody waits any more
+            loop.call_soon_threadsafe(self._free.release)
 
     def longest_s(self) -> float:
         """Seconds since the oldest call that still runs began; 0 without one."""
@@ -103,14 +127,18 @@ class Service:
         *,
         lifecycle: Lifecycle,
         metadata: dict[str, Any] | str,
+        max_in_flight: int = MAX_IN_FLIGHT,
         max_requests: int = 0,
         max_requests_jitter: int = 0,
     ) -> None:
-        """``metadata`` is the component's, or a sentence that says why there is none."""
+        """``metadata`` is the component's, or a sentence that says why there is none.
+
+        ``max_in_flight``: requests that may be read, wait or compute at a time; one more is refused at once.
+        """
         self.hooks = hooks
         self.threads = threads
         self.lifecycle = lifecycle
-        self.admission = Admission()
+        self.admission = Admission(max_requests=max_in_flight)
         self._metadata = metadata
         self._requests_left = max_requests + random.randint(0, max_requests_jitter) if max_requests else None  # noqa: S311
         self._health_answer = b'{"strData":"healthy","meta":{}}'

@@ -12,7 +12,7 @@ from typing import Any
 from slipway.contract.parameters import FALSE, TRUE
 from slipway.microservice.parameters import ParameterError, parse_parameters
 from slipway.serving.lifecycle import Shutdown
-from slipway.serving.limits import DRAIN_S, GRACE_S
+from slipway.serving.limits import DRAIN_S, GRACE_S, MAX_CONNECTIONS, MAX_IN_FLIGHT
 from slipway.serving.podinfo import annotations_file
 from slipway.serving.server import bind_host
 
@@ -58,6 +58,7 @@ class Settings:
     metrics_path: str
     workers: int
     threads: int
+    max_in_flight: int
     max_requests: int
     max_requests_jitter: int
     log_level: str
@@ -94,6 +95,7 @@ def _settings(flags: argparse.Namespace, environment: Mapping[str, str]) -> Sett
         metrics_path=_path(environment.get("PREDICTIVE_UNIT_METRICS_ENDPOINT", "/metrics")),
         workers=max(1, number("--workers", flags.workers), grpc_workers),
         threads=1 if number("--single-threaded", flags.single_threaded) else max(1, threads),
+        max_in_flight=_in_flight(flags.max_in_flight),
         max_requests=number("--max-requests", flags.max_requests),
         max_requests_jitter=number("--max-requests-jitter", flags.max_requests_jitter),
         log_level=_level(environment.get("SELDON_LOG_LEVEL") or flags.log_level),
@@ -137,6 +139,12 @@ _FLAGS: tuple[tuple[str, str, str, str], ...] = (
     ("--threads", "GUNICORN_THREADS", "1", "calls into the component at a time, in one process"),
     ("--grpc-workers", "GRPC_WORKERS", "1", "0: no gRPC; more than --workers: as many processes"),
     ("--grpc-threads", "GRPC_THREADS", "1", "like --threads; the larger of the two counts"),
+    (
+        "--max-in-flight",
+        "SLIPWAY_MAX_IN_FLIGHT",
+        f"{MAX_IN_FLIGHT}",
+        "requests that wait or compute in one process; one more is answered 429 (gRPC: RESOURCE_EXHAUSTED) at once",
+    ),
     ("--max-requests", "GUNICORN_MAX_REQUESTS", "0", "a worker is replaced after so many requests; 0: never"),
     ("--max-requests-jitter", "GUNICORN_MAX_REQUESTS_JITTER", "0", "up to so many more, by chance"),
     ("--single-threaded", "FLASK_SINGLE_THREADED", "0", "1: one call at a time, whatever --threads says"),
@@ -179,6 +187,14 @@ def _number(name: str, text: str) -> int:
     if not str(text).isdecimal():
         raise SettingError(f"{name}: {text!r} is not a number of 0 or more")
     return int(text)
+
+
+def _in_flight(text: str) -> int:
+    if not 1 <= (count := _number("--max-in-flight", text)) <= MAX_CONNECTIONS:
+        raise SettingError(
+            f"--max-in-flight: {text!r} is not from 1 to {MAX_CONNECTIONS}, the connections of a process"
+        )
+    return count
 
 
 def _port(name: str, text: str) -> int:

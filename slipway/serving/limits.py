@@ -13,8 +13,11 @@ MAX_IN_FLIGHT_BYTES = 16 * MAX_BODY_BYTES
 MAX_CONNECTIONS = 2048
 """REST connections of one port; a further one is closed when it is accepted."""
 
-MAX_CONCURRENT_RPCS = 256
-"""gRPC calls of one process, health checks included; gRPC itself answers RESOURCE_EXHAUSTED above it."""
+HEALTH_CALLS = 64
+"""gRPC calls beside the requests in flight: health checks, their watches, reflection, requests that are being refused."""
+
+MAX_CONCURRENT_RPCS = MAX_IN_FLIGHT + HEALTH_CALLS
+"""gRPC calls of one process; gRPC itself answers RESOURCE_EXHAUSTED above it, without a reason."""
 
 ACCEPT_BACKLOG = 512
 """Connections that the kernel holds for us before they are accepted."""

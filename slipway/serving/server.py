@@ -63,6 +63,7 @@ class Grpc:
     services: Sequence[str]
     port: int
     max_message_bytes: int = MAX_BODY_BYTES
+    max_calls: int = limits.MAX_CONCURRENT_RPCS
     interceptors: Sequence[Any] = field(default_factory=tuple)
     descriptors: Any = None
     """A descriptor pool that knows the services besides protobuf's default one, for reflection."""
@@ -173,7 +174,7 @@ class Servers:
         server = grpc.aio.server(
             interceptors=tuple(half.interceptors),
             options=_grpc_options(half.max_message_bytes, reuse_port=reuse_port),
-            maximum_concurrent_rpcs=limits.MAX_CONCURRENT_RPCS,
+            maximum_concurrent_rpcs=half.max_calls,
         )
         server.add_generic_rpc_handlers(tuple(half.handlers))
         health_pb2_grpc.add_HealthServicer_to_server(self._health, server)

@@ -24,6 +24,7 @@ from slipway.microservice.settings import Identity
 from slipway.microservice.v2_grpc import DESCRIPTORS, v2_handler
 from slipway.microservice.v2_grpc import SERVICE as V2_SERVICE
 from slipway.serving.lifecycle import Lifecycle, Shutdown
+from slipway.serving.limits import MAX_IN_FLIGHT
 from slipway.serving.server import Grpc, Rest, Servers
 from tests.microservice.process import MicroserviceProcess
 
@@ -82,6 +83,7 @@ async def _start(
     metrics_in_replies: bool = True,
     payload_passthrough: bool = False,
     model_metadata: str = "",
+    max_in_flight: int = MAX_IN_FLIGHT,
 ) -> Served:
     component = component_of(instance)
     hooks = Hooks(component, CustomMetrics(identity), identity, metrics_in_replies)
@@ -91,12 +93,12 @@ async def _start(
         metadata = str(exc)
     lifecycle, pool = Lifecycle(), ComponentThreads(threads)
     stack.callback(pool.close)
-    service = Service(hooks, pool, lifecycle=lifecycle, metadata=metadata)
+    service = Service(hooks, pool, lifecycle=lifecycle, metadata=metadata, max_in_flight=max_in_flight)
     registry = CollectorRegistry(auto_describe=False)
     registry.register(hooks.metrics)
     servers = await Servers.start(
         rest=[
-            Rest(component_app(service, payload_passthrough=payload_passthrough), 0),
+            Rest(component_app(service, payload_passthrough=payload_passthrough), 0, cancels_abandoned=True),
             Rest(metrics_app(registry, "/prometheus", lifecycle=lifecycle), 0),
         ],
         grpc_half=Grpc(

@@ -70,7 +70,7 @@ def test_an_idle_process_stays_below_70_megabytes(start_process):
 
 
 def test_sigterm_answers_what_is_under_way_and_ends_with_zero(start_process, tmp_path: Path):
-    process = start_process(SLOW)
+    process = start_process(SLOW, "--drain", "3")  # long enough to be seen on a busy machine
     rest, _, _ = process.ready()
     answers: list[tuple[int, bytes]] = []
     asking = threading.Thread(target=lambda: answers.append(_ask(rest, "/predict", {"strData": "x"})))

@@ -58,6 +58,8 @@ def test_every_flag_of_the_original_is_taken():
     [
         (["--http-port", "70000"], {}),
         (["--workers", "-1"], {}),
+        (["--max-in-flight", "0"], {}),
+        (["--max-in-flight", "1000000"], {}),
         (["--drain", "soon"], {}),
         (["--log-level", "LOUD"], {}),
         ([], {"PREDICTIVE_UNIT_PARAMETERS": "{"}),
