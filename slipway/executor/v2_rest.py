@@ -15,6 +15,7 @@ from slipway.executor.run import Journey
 from slipway.executor.v2 import model_path
 from slipway.serving.errors import Failure
 from slipway.serving.json_body import dump_json
+from slipway.serving.v2_openapi import add_v2_docs
 from slipway.serving.v2_rest import SERVER_EXTENSIONS, json_bytes_of, v2_error
 
 MODEL = "/v2/models/{model}"
@@ -33,6 +34,7 @@ class V2RestSurface(RestSurface):
         router.add_get("/v2", self._server)
         router.add_get("/v2/health/live", self._live)
         router.add_get("/v2/health/ready", self._health)
+        add_v2_docs(router, self.engine.graph.predictor)
         router.add_post("/api/v1.0/feedback", self.served("feedback", self.echo))
 
     def render_error(self, failure: Failure) -> Mapping[str, Any]:

@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+from slipway.contract.datatypes import BYTES
 from slipway.contract.protos import inference_pb2 as v2
 from slipway.contract.protos import prediction_pb2 as pb
 from slipway.microservice.hooks import Answer, Hooks, Verbatim
@@ -25,7 +26,7 @@ from slipway.serving.json_body import dump_json, parse_json
 from slipway.serving.v2_json import CONTENT_TYPE, infer_response_of
 from slipway.serving.v2_messages import CHILD, InferRequest, InferResponse, without_wire
 from slipway.serving.v2_proto import parse_infer_response_proto
-from slipway.serving.v2_tensors import BYTES, Tensor, objects, tensor_of
+from slipway.serving.v2_tensors import Tensor, objects, tensor_of
 
 INFER_HOOKS = ("predict", "transform_input", "transform_output")
 """What ``infer`` may mean, in the order of preference where the caller does not say."""

@@ -29,6 +29,7 @@ from slipway.serving.v2_json import (
     render_infer_response,
 )
 from slipway.serving.v2_messages import InferRequest
+from slipway.serving.v2_openapi import add_v2_docs
 from slipway.serving.v2_rest import answering, json_bytes_of, unknown_path, v2_response
 
 MODEL = "/v2/models/{model}"
@@ -49,6 +50,7 @@ def add_v2_routes(app: web.Application, service: Service) -> None:
         router.add_post(f"{path}/infer", answering(_infer(service, "")))
         router.add_post(f"{path}/route", answering(_infer(service, "route")))
         router.add_post(f"{path}/aggregate", answering(_infer(service, "aggregate")))
+    add_v2_docs(router, service.hooks.component.name)
     router.add_route("*", "/v2/{path:.*}", answering(unknown_path))
 
 

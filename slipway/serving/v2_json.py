@@ -13,6 +13,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
+from slipway.contract.datatypes import BYTES
 from slipway.serving.json_body import dump_json, parse_json
 from slipway.serving.v2_messages import (
     BINARY_SIZE,
@@ -23,17 +24,7 @@ from slipway.serving.v2_messages import (
     check_parameters,
     without_wire,
 )
-from slipway.serving.v2_tensors import (
-    BYTES,
-    MAX_RANK,
-    Array,
-    Tensor,
-    array_of_raw,
-    array_of_values,
-    bad,
-    flattened,
-    raw_of,
-)
+from slipway.serving.v2_tensors import MAX_RANK, Array, Tensor, array_of_raw, array_of_values, bad, flattened, raw_of
 
 T = TypeVar("T")
 CONTENT_TYPE = "content_type"

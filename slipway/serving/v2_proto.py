@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from slipway.contract.datatypes import BYTES
 from slipway.contract.protos import inference_pb2 as v2
 from slipway.serving.errors import ServingError
 from slipway.serving.json_body import dump_json
@@ -19,7 +20,6 @@ from slipway.serving.v2_messages import (
     without_wire,
 )
 from slipway.serving.v2_tensors import (
-    BYTES,
     Array,
     Tensor,
     array_of_raw,

@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+from slipway.contract.datatypes import BF16, BOOL, BYTES, DATATYPES
 from slipway.contract.limits import MAX_BODY_BYTES
 from slipway.serving.errors import ServingError
 from slipway.serving.limits import MAX_VALUES
@@ -25,7 +26,6 @@ MAX_RANK = 32
 MAX_TENSORS = 1024
 """Tensors of one request or answer."""
 
-BYTES, BF16, BOOL = "BYTES", "BF16", "BOOL"
 DTYPES: Mapping[str, np.dtype[Any]] = {
     BOOL: np.dtype("?"),
     "UINT8": np.dtype("u1"),
@@ -41,7 +41,6 @@ DTYPES: Mapping[str, np.dtype[Any]] = {
     "FP64": np.dtype("<f8"),
     BF16: np.dtype("<f4"),  # numpy has none: its values are those of FP32 with 16 bits of zeros behind
 }
-DATATYPES = (*DTYPES, BYTES)
 _NAMES = {dtype: name for name, dtype in DTYPES.items() if name != BF16}
 _LENGTH = struct.Struct("<I")
 

@@ -430,3 +430,15 @@ async def test_seldon_paths_are_not_served() -> None:
 
 def test_kfserving_is_v2() -> None:
     assert PROTOCOLS["kfserving"] == PROTOCOLS["v2"]
+
+
+async def test_documentation_is_a_page_and_an_openapi_document() -> None:
+    async with spec({"name": "a", "type": "MODEL"}, ready=False) as client:
+        page = await client.get("/v2/docs/")
+        assert (page.status, page.headers["Content-Type"]) == (200, "text/html; charset=utf-8")
+        document = json.loads((await client.get("/v2/docs/dataplane.json")).body)
+        assert document["openapi"] == "3.0.3"
+        for path, operations in document["paths"].items():
+            there = path.replace("{model}", "a").replace("{version}", "1")
+            for verb in operations:
+                assert (await client.ask(verb.upper(), there)).status in (200, 503), (verb, path)

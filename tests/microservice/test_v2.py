@@ -463,3 +463,19 @@ async def test_any_bytes_over_grpc_are_refused_and_the_server_goes_on(serve: Ser
         except grpc.aio.AioRpcError as refused:
             assert refused.code() in (grpc.StatusCode.INVALID_ARGUMENT, grpc.StatusCode.NOT_FOUND), refused.details()
     assert (await over_grpc(served, InferRequest((numbers(),)))).outputs[0].array.tolist() == [1, 2]
+
+
+async def test_documentation_is_a_page_and_an_openapi_document(serve: Serve):
+    served = await serve(Model(), identity=M)
+    async with served.session.get(f"{served.url}/v2/docs/") as response:
+        page = await response.text()
+    assert response.content_type == "text/html"
+    assert "/v2/models/{model}/infer" in page
+    assert "dataplane.json" in page
+    status, document = await served.get("/v2/docs/dataplane.json")
+    assert (status, document["openapi"]) == (200, "3.0.3")
+    for path, operations in document["paths"].items():
+        for verb in operations:
+            there = path.replace("{model}", "m").replace("{version}", "0.1")
+            async with served.session.request(verb, served.url + there, data=b"{}") as response:
+                assert response.status == (400 if verb == "post" else 200), (verb, path)

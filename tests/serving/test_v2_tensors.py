@@ -10,10 +10,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from slipway.contract.datatypes import DATATYPES
 from slipway.serving.errors import ServingError
 from slipway.serving.limits import MAX_VALUES
 from slipway.serving.v2_tensors import (
-    DATATYPES,
+    DTYPES,
     MAX_ELEMENTS,
     Tensor,
     array_of_raw,
@@ -48,7 +49,7 @@ def test_binary_form_is_the_elements_little_endian(datatype):
 
 
 def test_every_datatype_of_the_protocol_is_known():
-    assert {*SIZES, "BYTES"} == set(DATATYPES)
+    assert {*SIZES, "BYTES"} == {*DTYPES, "BYTES"} == set(DATATYPES)
 
 
 @pytest.mark.parametrize(

@@ -9,8 +9,9 @@ import numpy as np
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
+from slipway.contract.datatypes import BF16, BYTES, DATATYPES
 from slipway.serving.v2_messages import InferRequest, InferResponse
-from slipway.serving.v2_tensors import BF16, BYTES, DATATYPES, DTYPES, Tensor, array_of_raw, objects
+from slipway.serving.v2_tensors import DTYPES, Tensor, array_of_raw, objects
 
 SHAPES = hnp.array_shapes(min_dims=0, max_dims=4, min_side=0, max_side=3)
 NAMES = st.text(st.characters(categories=("L", "N")), min_size=1, max_size=8)
