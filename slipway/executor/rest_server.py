@@ -27,6 +27,7 @@ from slipway.serving.exposition import exposition
 from slipway.serving.json_body import dump_json
 from slipway.serving.lifecycle import Lifecycle
 from slipway.serving.messages import JSON, PROTOBUF
+from slipway.serving.openapi import add_doc_routes, openapi
 from slipway.serving.rest import Handler, application, error_response
 
 LOG = logging.getLogger(__name__)
@@ -79,6 +80,7 @@ class RestSurface:
         router.add_get("/api/v1.0/metadata", self.served("metadata", self._graph_metadata))
         router.add_get("/api/v1.0/status", self.ready)
         router.add_get("/api/v1.0/health/status", self.ready)
+        add_doc_routes(router, document_of(self._settings))
 
     def render_error(self, failure: Failure) -> Mapping[str, Any]:
         """The body of an error of the executor's own."""
@@ -190,6 +192,18 @@ class RestSurface:
 
 async def _live(_request: web.Request) -> web.Response:
     return web.Response()
+
+
+def document_of(settings: Settings) -> dict[str, Any]:
+    """The OpenAPI document of a deployment, as its clients address it through the gateway."""
+    versions = ("v1.0", "v0.1")
+    paths = {
+        "predict": [(f"/api/{version}/predictions", False) for version in versions],
+        "send_feedback": [(f"/api/{version}/feedback", False) for version in versions],
+    }
+    facts = ("/api/v1.0/status", "/api/v1.0/metadata", "/api/v1.0/health/status")
+    server = f"/seldon/{settings.namespace}/{settings.deployment}"
+    return openapi(paths, title=settings.deployment or "SeldonDeployment", facts=facts, server=server)
 
 
 def forwarded(request: web.Request) -> CIMultiDict[str]:

@@ -10,7 +10,6 @@ from prometheus_client import CollectorRegistry
 from slipway.contract.errors import component_error
 from slipway.contract.headers import WIRE, WIRE_PROTOBUF
 from slipway.microservice.calls import RestReply, call_passthrough, call_rest, parse_accept
-from slipway.microservice.openapi import openapi
 from slipway.microservice.requests import RestRequest
 from slipway.microservice.service import Service
 from slipway.microservice.v2_rest import add_v2_routes
@@ -19,6 +18,7 @@ from slipway.serving.errors import Failure, ServingError
 from slipway.serving.exposition import exposition
 from slipway.serving.lifecycle import Lifecycle
 from slipway.serving.messages import JSON
+from slipway.serving.openapi import add_doc_routes, openapi
 from slipway.serving.rest import Handler, application
 
 NOT_READY = "NOT_READY"
@@ -32,6 +32,8 @@ PATHS: dict[str, tuple[tuple[str, bool], ...]] = {
     "aggregate": (("/aggregate", True),),
 }
 """Hook → its paths, and whether they answer GET too."""
+HEALTH_PATHS = ("/health/status", "/api/v1.0/health/status")
+METADATA_PATHS = ("/metadata", "/api/v1.0/metadata")
 
 
 def render_failure(failure: Failure) -> dict[str, object]:
@@ -90,17 +92,16 @@ def _add_facts(app: web.Application, service: Service) -> None:
     async def metadata(_request: web.Request) -> web.Response:
         return web.json_response(service.metadata)
 
-    document = openapi(PATHS, title=service.hooks.component.name)
+    facts = dict.fromkeys(HEALTH_PATHS, status) | dict.fromkeys(METADATA_PATHS, metadata) | {"/health/ping": ping}
+    for path, handler in facts.items():
+        app.router.add_get(path, handler)
+    document = openapi(PATHS, title=service.hooks.component.name, facts=facts)
 
     async def describe(_request: web.Request) -> web.Response:
         return web.json_response(document)
 
-    app.router.add_get("/health/ping", ping)
     app.router.add_get("/seldon.json", describe)
-    for path in ("/health/status", "/api/v1.0/health/status"):
-        app.router.add_get(path, status)
-    for path in ("/metadata", "/api/v1.0/metadata"):
-        app.router.add_get(path, metadata)
+    add_doc_routes(app.router, document)
 
 
 def _marker(service: Service) -> Callable[[web.Request, web.StreamResponse], Awaitable[None]]:

@@ -26,6 +26,19 @@ async def test_live_answers_200_even_while_nodes_are_missing() -> None:
         assert (await client.get("/ready")).status == 503
 
 
+@pytest.mark.parametrize("version", ["v1.0", "v0.1"])
+async def test_openapi_and_its_page_are_of_the_deployment(version: str) -> None:
+    async with executor({"name": "a", "type": "MODEL"}, ready=False) as client:
+        document = await client.get(f"/api/{version}/doc/seldon.json")
+        page = await client.get(f"/api/{version}/doc/")
+    described = json.loads(document.body)
+    assert described["openapi"].startswith("3.")
+    assert (described["info"]["title"], described["servers"]) == ("dep", [{"url": "/seldon/ns/dep"}])
+    assert {PREDICTIONS, "/api/v0.1/feedback", "/api/v1.0/metadata"} <= described["paths"].keys()
+    assert (page.status, page.headers["Content-Type"]) == (200, "text/html; charset=utf-8")
+    assert PREDICTIONS.encode() in page.body
+
+
 @pytest.mark.parametrize("path", [PREDICTIONS, "/api/v0.1/predictions"])
 async def test_predictions_answer_what_the_node_answered(path: str) -> None:
     node = Node("a")

@@ -561,6 +561,17 @@ async def test_openapi_names_every_path(serve: Serve):
     assert {"/predict", "/aggregate", "/send-feedback", "/metadata"} <= document["paths"].keys()
 
 
+@pytest.mark.parametrize("version", ["v1.0", "v0.1"])
+async def test_doc_page_lists_every_path_of_the_document_beside_it(serve: Serve, version: str):
+    served = await serve(Echo())
+    _, document = await served.get(f"/api/{version}/doc/seldon.json")
+    assert document == (await served.get("/seldon.json"))[1]
+    async with served.session.get(f"{served.url}/api/{version}/doc/") as response:
+        assert (response.status, response.content_type) == (200, "text/html")
+        page = await response.text()
+    assert [path for path in document["paths"] if f"<code>{path}</code>" not in page] == []
+
+
 async def test_metadata_defaults_come_from_the_image(serve: Serve):
     served = await serve(Echo(), identity=Identity("n", "localhost:5000/model:1.2", "d", "p", "v"))
     _, metadata = await served.get("/metadata")

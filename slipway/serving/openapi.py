@@ -1,12 +1,18 @@
-"""The OpenAPI document of a component, made from the paths that it serves."""
+"""The OpenAPI document of a component or a graph, made from the paths that it serves."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from aiohttp import web
+
 import slipway
+from slipway.serving.api_page import render_page
 from slipway.serving.messages import JSON, PROTOBUF
+
+DOCUMENT_NAME = "seldon.json"
+DOC_BASES = ("/api/v1.0/doc/", "/api/v0.1/doc/")
 
 _STRINGS = {"type": "array", "items": {"type": "string"}}
 _NUMBERS = {"type": "array", "items": {"type": "number"}}
@@ -66,17 +72,23 @@ _REQUESTS = {"aggregate": "SeldonMessageList", "send_feedback": "Feedback"}
 _PHOTOS = ("multipart/form-data", "application/octet-stream", "image/*")
 
 
-def openapi(paths: Mapping[str, Iterable[tuple[str, bool]]], *, title: str) -> dict[str, Any]:
-    """OpenAPI 3.0 for ``paths``: hook → (path, answers GET too)."""
+def openapi(
+    paths: Mapping[str, Iterable[tuple[str, bool]]], *, title: str, facts: Iterable[str], server: str = "/"
+) -> dict[str, Any]:
+    """OpenAPI 3.0 for ``paths``: hook → (path, answers GET too).
+
+    ``facts`` are paths that answer GET only; ``server`` is what clients write before all of them.
+    """
     documented: dict[str, Any] = {}
     for hook, of_hook in paths.items():
         for path, takes_get in of_hook:
             documented[path] = {"post": _post(hook)} | ({"get": _get(hook)} if takes_get else {})
-    for path in ("/health/ping", "/health/status", "/api/v1.0/health/status", "/metadata", "/api/v1.0/metadata"):
+    for path in facts:
         documented[path] = {"get": {"responses": {"200": {"description": "OK"}}}}
     return {
         "openapi": "3.0.3",
         "info": {"title": title, "version": slipway.__version__},
+        "servers": [{"url": server}],
         "paths": documented,
         "components": {"schemas": SCHEMAS},
     }
@@ -100,3 +112,18 @@ def _responses() -> dict[str, Any]:
         "200": {"description": "the component's reply", "content": message},
         "default": {"description": "an error; status.reason is its machine code", "content": message},
     }
+
+
+def add_doc_routes(router: web.UrlDispatcher, document: Mapping[str, Any]) -> None:
+    """A page below each of DOC_BASES (contract 3.1), and beside it the document that it shows."""
+    page = render_page(document, document_url=DOCUMENT_NAME)
+
+    async def show(_request: web.Request) -> web.Response:
+        return web.Response(text=page, content_type="text/html")
+
+    async def describe(_request: web.Request) -> web.Response:
+        return web.json_response(document)
+
+    for base in DOC_BASES:
+        router.add_get(base, show)
+        router.add_get(f"{base}{DOCUMENT_NAME}", describe)
