@@ -20,7 +20,7 @@ from slipway.mlflow_deployments.errors import DeploymentError, invalid
 from slipway.mlflow_deployments.predictors import find, main, model_uri
 from slipway.mlflow_deployments.settings import DeploySettings
 from slipway.mlflow_deployments.wait import POLL_S, Progress
-from slipway.registry import RegistryAddress, move_alias, parse_model_reference, present_user
+from slipway.registry import RegistryAddress, move_alias, parse_model_reference, present_user, without_login
 from slipway.release import roll_back
 from slipway.release.plan import followings_of
 
@@ -143,5 +143,6 @@ def registry_address() -> RegistryAddress:
     uri = get_tracking_uri()
     address = RegistryAddress.from_env({**os.environ, "MLFLOW_TRACKING_URI": uri})
     if address is None or not uri.startswith(("http://", "https://")):
-        raise invalid(f"{uri} is no MLflow server: MLFLOW_TRACKING_URI names one")
+        shown = without_login(uri)[0]
+        raise invalid(f"{shown} is no MLflow server: MLFLOW_TRACKING_URI names one")
     return address

@@ -6,13 +6,14 @@ from slipway.registry.errors import (
     InvalidModelUri,
     InvalidMove,
     ModelNotFound,
+    MovedElsewhere,
     RegistryError,
     RegistryRefused,
     RegistryUnavailable,
 )
 from slipway.registry.reference import ModelReference, is_model_reference, parse_model_reference
 from slipway.registry.resolve import DIGEST_TAG, ResolvedModel, resolve
-from slipway.registry.rest import RegistryAddress
+from slipway.registry.rest import RegistryAddress, without_login
 
 __all__ = [
     "ALIAS_TAG",
@@ -22,6 +23,7 @@ __all__ = [
     "InvalidMove",
     "ModelNotFound",
     "ModelReference",
+    "MovedElsewhere",
     "Pointer",
     "RegistryAddress",
     "RegistryError",
@@ -35,4 +37,5 @@ __all__ = [
     "present_user",
     "read_aliases",
     "resolve",
+    "without_login",
 ]

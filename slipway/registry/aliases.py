@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -17,7 +17,7 @@ from typing import Any
 import aiohttp
 
 from slipway.contract.following import printable
-from slipway.registry.errors import InvalidMove, RegistryError, RegistryUnavailable
+from slipway.registry.errors import InvalidMove, MovedElsewhere, RegistryError, RegistryUnavailable
 from slipway.registry.reference import SCHEME, parse_model_reference
 from slipway.registry.rest import RegistryAddress, ask
 
@@ -97,16 +97,22 @@ async def move_alias(
     *,
     who: str,
     why: str = "",
+    only_from: Collection[str] = (),
     registry: RegistryAddress,
     session: aiohttp.ClientSession,
 ) -> AliasMove:
     """Point ``alias`` of the registered model at ``version`` and leave a record of it.
 
+    ``only_from``: the versions that it may name until now, any without them; MLflow has no comparison of its own, so that
+    a move within the same milliseconds is not noticed.
+
     The record is written first: a controller that looks in between finds one that does not fit the alias yet, and never
-    a move without its reason. Where the move itself is refused, the earlier record is put back.
+    a move without its reason. Where the move itself is refused, the earlier record is put back; where it is not known
+    whether it was made, the record stays: it says nothing of an alias that names another version.
 
     Raises:
-        RegistryError: InvalidMove and InvalidModelUri before anything is asked, ModelNotFound for an unknown version.
+        RegistryError: InvalidMove and InvalidModelUri before anything is asked, ModelNotFound for an unknown version,
+            MovedElsewhere where the alias names none of ``only_from``.
     """
     for uri in (f"{SCHEME}{name}@{alias}", f"{SCHEME}{name}/{version}"):
         parse_model_reference(uri)
@@ -120,12 +126,17 @@ async def move_alias(
     wanted = {"name": name, "version": version}
     await ask("model-versions/get", wanted, registry=registry, session=session, subject=subject)
     before = (await read_aliases(name, registry=registry, session=session)).get(alias)
+    if only_from and before is not None and before.version not in only_from:
+        by = f" since {before.who} moved it at {before.at}" if before.who else ""
+        raise MovedElsewhere(f"{subject}: it names version {before.version}{by}")
     now = datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
     move = AliasMove(name, alias, version, before.version if before else None, who, why, now)
     tag = {"key": f"{ALIAS_TAG}{alias}", "value": render_tag(move)}
     await write("registered-models/set-tag", tag)
     try:
         await write("registered-models/alias", {"alias": alias, "version": version})
+    except RegistryUnavailable:
+        raise
     except RegistryError:
         earlier = {"version": before.version, "who": before.who, "why": before.why, "at": before.at} if before else {}
         try:
@@ -147,5 +158,7 @@ def check_author(subject: str, *, who: str, why: str) -> None:
     if not who.strip():
         raise InvalidMove(f"{subject}: say who does it")
     for field, text, limit in (("who", who, MAX_WHO_CHARS), ("why", why, MAX_WHY_CHARS)):
+        if any("\ud800" <= character <= "\udfff" for character in text):  # bytes of a command line that were none
+            raise InvalidMove(f"{subject}: {field} is not UTF-8")
         if len(text) > limit:
             raise InvalidMove(f"{subject}: {field} has {len(text)} characters, at most {limit} are possible")

@@ -5,6 +5,7 @@ RegistryError
 ├── RegistryRefused       permanent: 401, 403
 ├── ModelNotFound         permanent: no such model, version or alias
 ├── InvalidModelUri       permanent: the URI does not read as one
+├── MovedElsewhere        permanent: somebody else has moved the alias meanwhile
 └── InvalidMove           permanent: a move of an alias without its author, or with too long a reason
 """
 
@@ -33,6 +34,10 @@ class ModelNotFound(RegistryError):
 
 class InvalidModelUri(RegistryError):
     """Not one of ``models:/name@alias``, ``models:/name/3``."""
+
+
+class MovedElsewhere(RegistryError):
+    """The alias names another version than it was to be moved from."""
 
 
 class InvalidMove(RegistryError):

@@ -11,6 +11,7 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
+from urllib.parse import unquote
 
 import aiohttp
 
@@ -30,12 +31,20 @@ class RegistryAddress:
 
     @classmethod
     def from_env(cls, env: Mapping[str, str] | None = None) -> RegistryAddress | None:
-        """From MLFLOW_TRACKING_URI, _USERNAME and _PASSWORD; None when no URI is set."""
+        """From MLFLOW_TRACKING_URI, _USERNAME and _PASSWORD; None when no URI is set.
+
+        A login inside the URI is taken out of it, because messages, logs and Events show the URI.
+        """
         env = os.environ if env is None else env
-        uri = env.get("MLFLOW_TRACKING_URI")
-        if not uri:
+        given = env.get("MLFLOW_TRACKING_URI")
+        if not given:
             return None
-        return cls(uri.rstrip("/"), env.get("MLFLOW_TRACKING_USERNAME"), env.get("MLFLOW_TRACKING_PASSWORD"))
+        uri, username, password = without_login(given)
+        return cls(
+            uri.rstrip("/"),
+            env.get("MLFLOW_TRACKING_USERNAME") or username,
+            env.get("MLFLOW_TRACKING_PASSWORD") or password,
+        )
 
     @property
     def headers(self) -> dict[str, str]:
@@ -44,6 +53,17 @@ class RegistryAddress:
             return {}
         pair = f"{self.username}:{self.password or ''}"
         return {"Authorization": f"Basic {base64.b64encode(pair.encode()).decode()}"}
+
+
+def without_login(uri: str) -> tuple[str, str | None, str | None]:
+    """The URI without ``user:password@``, and the two, None where there is none."""
+    scheme, separator, rest = uri.partition("://")
+    place, slash, path = rest.partition("/")
+    login, at, host = place.rpartition("@")
+    if not (separator and at):
+        return uri, None, None
+    username, colon, password = login.partition(":")
+    return f"{scheme}://{host}{slash}{path}", unquote(username), unquote(password) if colon else None
 
 
 async def ask(
@@ -67,7 +87,7 @@ async def ask(
             **sent,
         ) as response:
             body = await _body(response, registry=registry, subject=subject)
-    except (aiohttp.ClientError, TimeoutError) as exc:
+    except (aiohttp.ClientError, OSError, ValueError) as exc:  # OSError: also a timeout; ValueError: no address at all
         raise RegistryUnavailable(f"{subject}: {registry.uri} does not answer ({type(exc).__name__}: {exc})") from exc
     return _read(response.status, body, registry=registry, subject=subject)
 

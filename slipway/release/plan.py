@@ -36,6 +36,11 @@ class RollbackPlan:
         """The versions that the aliases of the changed nodes are to name."""
         return tuple(item for item in self.target.models if item not in self.state.wanted.models)
 
+    def versions_of(self, node: str) -> tuple[str, ...]:
+        """What the alias of ``node`` names, unless somebody has moved it past us: what is wanted, or is rejected."""
+        found = (self.state.wanted.versions.get(node), self.state.rejected.get(node))
+        return tuple(version for version in found if version)
+
 
 def plan_rollback(
     obj: Mapping[str, Any], *, now: datetime, predictor: str | None = None, to_version: str | None = None

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from typing import Any
 
 import aiohttp
 
 from slipway.contract.annotations import ROLLBACK
-from slipway.contract.following import NodeModel, RollbackRequest
+from slipway.contract.following import Following, NodeModel, RollbackRequest
 from slipway.kube.client import Kube
 from slipway.kube.kinds import SELDON_DEPLOYMENT
 from slipway.registry import AliasMove, RegistryAddress, RegistryError, check_author, move_alias
@@ -83,14 +84,10 @@ async def _switched(kube: Kube, name: str, namespace: str, request: RollbackRequ
     deadline = time.monotonic() + within_s
     while True:
         obj = await kube.get(SELDON_DEPLOYMENT, name, namespace=namespace)
-        state = next((item for item in followings_of(obj) if item.predictor == request.predictor), None)
-        if state is not None and state.handled == request.at:
-            if state.wanted.name != request.to:
-                raise RollbackRefused(
-                    f"{name}: {request.to} is gone, {state.wanted.name} is wanted: `slipway describe sdep {name}` shows why"
-                )
-            if state.is_settled:
-                return
+        states = {item.predictor: item for item in followings_of(obj)}
+        state = states.get(request.predictor)
+        if _is_done(name, request, state, other=_other_request(obj, request, states)):
+            return
         if time.monotonic() > deadline:
             why = f": {state.reason} {state.last_error}".rstrip() if state is not None and state.reason else ""
             raise RollbackTimeout(
@@ -98,6 +95,39 @@ async def _switched(kube: Kube, name: str, namespace: str, request: RollbackRequ
                 f"`slipway status` tells, `slipway describe sdep {name}` shows how far it is"
             )
         await asyncio.sleep(POLL_S)
+
+
+def _is_done(name: str, request: RollbackRequest, state: Following | None, *, other: RollbackRequest | None) -> bool:
+    """Whether it serves. Raises RollbackRefused where it never will."""
+    if state is None:
+        return False
+    is_handled = state.handled == request.at
+    if state.serving == request.to and (is_handled or other is not None):
+        return True
+    if state.wanted.name == request.to:
+        return False
+    if is_handled:
+        raise RollbackRefused(
+            f"{name}: {request.to} is gone, {state.wanted.name} is wanted: `slipway describe sdep {name}` shows why"
+        )
+    if other is not None:
+        raise RollbackRefused(
+            f"{name}: the rollback of predictor {other.predictor} by {other.who} took the place of this one before it "
+            "was carried out: look, then say it again"
+        )
+    return False
+
+
+def _other_request(
+    obj: Mapping[str, Any], request: RollbackRequest, states: Mapping[str, Following]
+) -> RollbackRequest | None:
+    """The request that stands where ours was written, once it is carried out: an object has room for one."""
+    text = (obj["metadata"].get("annotations") or {}).get(ROLLBACK)
+    if text is None or text == request.render():
+        return None
+    other = RollbackRequest.parse(text, ROLLBACK)
+    state = states.get(other.predictor)
+    return other if state is not None and state.handled == other.at else None
 
 
 async def _move_back(
@@ -111,9 +141,13 @@ async def _move_back(
         if registry is None:
             missing.append(_not_moved(model, "no registry is known here, MLFLOW_TRACKING_URI would name it"))
             continue
+        known = (*plan.versions_of(model.node), model.version)
         said = {"who": who, "why": why or "rolled back"}
         try:
-            made.append(await move_alias(model.name, alias, model.version, **said, registry=registry, session=session))
+            move = await move_alias(
+                model.name, alias, model.version, **said, only_from=known, registry=registry, session=session
+            )
+            made.append(move)
         except RegistryError as error:
             missing.append(_not_moved(model, str(error)))
     return tuple(made), "; ".join(missing)

@@ -75,3 +75,6 @@ def test_registry_is_the_one_that_mlflow_is_set_to(monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr("mlflow.get_tracking_uri", lambda: "sqlite:///mlflow.db")
     with pytest.raises(MlflowException, match="sqlite:///mlflow.db is no MLflow server"):
         registry_address()
+    monkeypatch.setattr("mlflow.get_tracking_uri", lambda: "postgresql://ann:secret@db/mlflow")
+    with pytest.raises(MlflowException, match="postgresql://db/mlflow is no MLflow server"):
+        registry_address()

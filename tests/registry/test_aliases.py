@@ -19,6 +19,7 @@ from slipway.registry import (
     InvalidModelUri,
     InvalidMove,
     ModelNotFound,
+    MovedElsewhere,
     Pointer,
     RegistryAddress,
     RegistryUnavailable,
@@ -33,18 +34,19 @@ PREFIX = "/api/2.0/mlflow/"
 
 @dataclass
 class Mlflow:
-    """One registered model ``yolo`` with versions 1 to 3. ``refuses``: the path that answers 503."""
+    """One registered model ``yolo`` with versions 1 to 3. ``refuses``: the path that answers ``status``."""
 
     aliases: dict[str, str] = field(default_factory=lambda: {"champion": "1"})
     tags: dict[str, str] = field(default_factory=dict)
     refuses: str = ""
+    status: int = 503
     writes: list[str] = field(default_factory=list)
     body: Any = None
 
     async def answer(self, request: web.Request) -> web.Response:
         path = request.path.removeprefix(PREFIX)
         if path == self.refuses and request.method == "POST":
-            return web.json_response({"message": "maintenance"}, status=503)
+            return web.json_response({"message": "maintenance"}, status=self.status)
         if request.method == "POST":
             return self._write(path, await request.json())
         if path == "model-versions/get":
@@ -77,10 +79,18 @@ async def mlflow() -> AsyncIterator[tuple[Mlflow, RegistryAddress]]:
         yield state, RegistryAddress(str(server.make_url("/")).rstrip("/"))
 
 
-async def move(registry: RegistryAddress, version: str = "2", **said: str) -> AliasMove:
+async def move(
+    registry: RegistryAddress,
+    version: str = "2",
+    *,
+    alias: str = "champion",
+    only_from: tuple[str, ...] = (),
+    **said: str,
+) -> AliasMove:
+    words = {"who": "ann", "why": "mAP 0.91", **said}
     async with aiohttp.ClientSession() as session:
         return await move_alias(
-            "yolo", "champion", version, **{"who": "ann", "why": "mAP 0.91", **said}, registry=registry, session=session
+            "yolo", alias, version, **words, only_from=only_from, registry=registry, session=session
         )
 
 
@@ -107,10 +117,30 @@ async def test_move_on_mlflows_own_page_has_no_author(mlflow: tuple[Mlflow, Regi
 async def test_refused_move_leaves_the_earlier_record(mlflow: tuple[Mlflow, RegistryAddress]) -> None:
     state, registry = mlflow
     first = await move(registry)
-    state.refuses = "registered-models/alias"
-    with pytest.raises(RegistryUnavailable, match="models:/yolo@champion to version 3"):
+    state.refuses, state.status = "registered-models/alias", 400
+    with pytest.raises(ModelNotFound, match="models:/yolo@champion to version 3"):
         await move(registry, "3", who="bob")
     assert await read(registry) == {"champion": Pointer("2", "ann", "mAP 0.91", first.at)}
+
+
+async def test_move_that_may_have_been_made_keeps_its_record(mlflow: tuple[Mlflow, RegistryAddress]) -> None:
+    state, registry = mlflow
+    await move(registry)
+    state.refuses = "registered-models/alias"
+    with pytest.raises(RegistryUnavailable):
+        await move(registry, "3", who="bob")
+    assert await read(registry) == {"champion": Pointer("2")}
+    state.aliases["champion"] = "3"
+    assert (await read(registry))["champion"].who == "bob"
+
+
+async def test_alias_is_moved_only_from_where_it_was_expected(mlflow: tuple[Mlflow, RegistryAddress]) -> None:
+    state, registry = mlflow
+    made = await move(registry, only_from=("1",))
+    with pytest.raises(MovedElsewhere, match=f"to version 3: it names version 2 since ann moved it at {made.at}"):
+        await move(registry, "3", only_from=("1", "3"))
+    assert (state.aliases, len(state.writes)) == ({"champion": "2"}, 2)
+    assert (await move(registry, "3", alias="new", only_from=("1",))).before is None
 
 
 async def test_unknown_version_is_refused_before_anything_is_written(mlflow: tuple[Mlflow, RegistryAddress]) -> None:
@@ -127,6 +157,7 @@ async def test_unknown_version_is_refused_before_anything_is_written(mlflow: tup
         ("2", {"who": " "}, InvalidMove),
         ("2", {"who": "a" * (MAX_WHO_CHARS + 1)}, InvalidMove),
         ("2", {"why": "a" * (MAX_WHY_CHARS + 1)}, InvalidMove),
+        ("2", {"why": "\udcff"}, InvalidMove),
     ],
 )
 async def test_unreadable_move_asks_nothing(version: str, said: dict[str, str], error: type[Exception]) -> None:

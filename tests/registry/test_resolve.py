@@ -207,6 +207,31 @@ async def test_registry_address_keeps_its_password_out_of_its_repr() -> None:
 
 
 @pytest.mark.parametrize(
+    ("uri", "address"),
+    [
+        ("https://ann:s%40fe%2F@h:1/mlflow", RegistryAddress("https://h:1/mlflow", "ann", "s@fe/")),
+        ("http://ann@h", RegistryAddress("http://h", "ann")),
+        ("http://h/a@b", RegistryAddress("http://h/a@b")),
+        ("sqlite:///a.db", RegistryAddress("sqlite:///a.db")),
+    ],
+)
+async def test_login_inside_the_uri_is_taken_out_of_what_is_shown(uri: str, address: RegistryAddress) -> None:
+    assert RegistryAddress.from_env({"MLFLOW_TRACKING_URI": uri}) == address
+    named = RegistryAddress.from_env({"MLFLOW_TRACKING_URI": uri, "MLFLOW_TRACKING_USERNAME": "bob"})
+    assert named is not None
+    assert (named.uri, named.username) == (address.uri, "bob")
+
+
+@pytest.mark.parametrize("uri", ["http://ann:secret@127.0.0.1:1", "http://ann:secret@[::1"])
+async def test_address_that_leads_nowhere_is_an_error_of_ours_without_the_password(uri: str) -> None:
+    address = RegistryAddress.from_env({"MLFLOW_TRACKING_URI": uri})
+    assert address is not None
+    with pytest.raises(RegistryUnavailable, match="does not answer") as caught:
+        await ask(address)
+    assert "secret" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
     ("uri", "reference"),
     [
         ("models:/yolo/3", ModelReference("yolo", version="3")),

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import aiohttp
 import pytest
 
+from slipway.contract.annotations import ROLLBACK
+from slipway.contract.following import RollbackRequest
 from slipway.kube.kinds import SELDON_DEPLOYMENT
 from slipway.registry import InvalidMove, RegistryAddress
 from slipway.release import RollbackRefused, RollbackTimeout, RolledBack, roll_back, rollback
 from tests.contract.manifests import sdep
 from tests.controller.conftest import NAMESPACE, Platform
 from tests.controller.test_follow import follower, selected, serve
+from tests.waiting import eventually
 
 
 async def go_back(platform: Platform, *, registry: RegistryAddress | None = None, **options: str) -> RolledBack:
@@ -82,3 +87,47 @@ async def test_controller_that_does_not_act_is_said_after_a_while(platform, monk
     monkeypatch.setattr(rollback, "SWITCH_TIMEOUT_S", 0.2)
     with pytest.raises(RollbackTimeout, match="does not serve after 0 s: is the controller up"):
         await go_back(platform)
+
+
+async def until_asked(platform: Platform) -> None:
+    async def is_asked() -> bool:
+        found = await platform.kube.get(SELDON_DEPLOYMENT, "iris", namespace=NAMESPACE)
+        return ROLLBACK in (found["metadata"].get("annotations") or {})
+
+    await eventually(is_asked, what="the request is written")
+
+
+async def test_alias_that_somebody_else_has_moved_meanwhile_stays_there(platform):
+    await at_version_2(platform)
+    await platform.stop()
+    platform.registry.aliases["champion"] = "3"
+    going = asyncio.create_task(go_back(platform))
+    await until_asked(platform)
+    await platform.restart()
+    done = await going
+    assert platform.registry.aliases == {"champion": "3"}
+    assert (done.moves, "was not moved back (" in done.alias_error) == ((), True)
+    assert "it names version 3" in done.alias_error
+
+
+async def test_rollback_that_another_one_replaced_says_so(platform):
+    await at_version_2(platform)
+    await platform.stop()
+    first = asyncio.create_task(go_back(platform))
+    await until_asked(platform)
+    other = RollbackRequest("main", "v9-00000000", "bob", "t9")
+    body = {"metadata": {"annotations": {ROLLBACK: other.render()}}}
+    await platform.kube.patch(SELDON_DEPLOYMENT, "iris", body, type="merge", namespace=NAMESPACE)
+    await platform.restart()
+    with pytest.raises(RollbackRefused, match="the rollback of predictor main by bob took the place of this one"):
+        await first
+
+
+async def test_two_who_go_back_to_the_same_at_once_both_succeed(platform):
+    await at_version_2(platform)
+    await platform.stop()
+    both = [asyncio.create_task(go_back(platform, who=who)) for who in ("ann", "bob")]
+    await until_asked(platform)
+    await platform.restart()
+    assert {done.plan.target.name for done in await asyncio.gather(*both)} == {await selected(platform)}
+    assert platform.registry.aliases == {"champion": "1"}
