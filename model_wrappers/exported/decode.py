@@ -16,6 +16,8 @@ from model_wrappers.exported.layout import Layout
 
 MAX_SCORE = 1.001  # what rounding makes of 1; more is no share: the export lacks its sigmoid or softmax
 
+FAR_SHARE = 4.0  # a median box this many input sides away is in pixels
+
 Tensor = npt.NDArray[np.generic]
 
 
@@ -37,6 +39,26 @@ def decode(layout: Layout, outputs: Mapping[str, object], net: Size, classes: in
         return np.minimum(found.scores(boxes[places]), 1)
 
     return collect(found.centres[boxes], found.objectness[boxes], scores, classes=classes, confidence=confidence)
+
+
+def check_boxes(layout: Layout, outputs: Mapping[str, object]) -> None:
+    """What the boxes of any photo say about the layout's ``unit`` and ``boxes``: a wrong one would find nothing, for ever.
+
+    Raises ``ValueError`` with the line that was probably meant.
+    """
+    if layout.family != "ssd":
+        return
+    rows = _rows(outputs, layout.outputs.boxes, "[1, N, 4]", 4).astype(np.float64)
+    rows = rows[np.isfinite(rows).all(axis=1) & rows.any(axis=1)]  # some exports fill up with zeros
+    if not len(rows):
+        return
+    far = float(np.median(np.abs(rows).max(axis=1)))
+    if layout.unit == "share" and far > FAR_SHARE:
+        raise ValueError(f"has boxes that reach to {far:.0f}, by median: these are no shares; is `unit: pixel` meant?")
+    if layout.unit == "pixel" and float(np.abs(rows).max()) <= 1:
+        raise ValueError("has boxes of one pixel at most: these are shares; is `unit: share` meant?")
+    if layout.boxes != "centre" and np.mean((rows[:, 2:] < rows[:, :2]).any(axis=1)) > 0.5:
+        raise ValueError("has boxes that mostly end before they begin: these are no corners; is `boxes: centre` meant?")
 
 
 def _yolo(layout: Layout, outputs: Mapping[str, object], net: Size, classes: int, confidence: float) -> _Boxes:

@@ -19,7 +19,7 @@ from model_wrappers.darknet.letterbox import Pixels, Size, check_pixels, letterb
 from model_wrappers.darknet.names import load_names
 from model_wrappers.darknet.nms import Nms, check_nms
 from model_wrappers.darknet.thresholds import check_share
-from model_wrappers.exported.decode import decode
+from model_wrappers.exported.decode import check_boxes, decode
 from model_wrappers.exported.layout import LAYOUT_NAME, Layout, LayoutError, Picture, load_layout
 
 _TYPES: dict[str, type[np.generic]] = {
@@ -54,7 +54,15 @@ class ExportedDetector:
         self.input, self._type = _input_of(self._layout, self._session, self._path)
         self._outputs = [output.name for output in self._session.get_outputs()]
         grey = np.full((self.input.height, self.input.width, 3), 128, np.uint8)
-        self.detect_letterboxed(grey, self.input)  # the first run allocates, and shows whether the layout fits
+        self._check(grey)
+
+    def _check(self, grey: Pixels) -> None:
+        """The first run allocates, and shows whether the layout fits."""
+        self.detect_letterboxed(grey, self.input)
+        try:
+            check_boxes(self._layout, self._run(grey))
+        except ValueError as exc:
+            raise LayoutError(self._path, f"{self._layout.graph.name} {exc}") from exc
 
     def detect(self, rgb: Pixels, *, confidence: float | None = None, iou: float | None = None) -> list[Detection]:
         """uint8 [H, W, 3] RGB photo → detections in its pixels, most confident first; the thresholds for this call."""
@@ -74,8 +82,7 @@ class ExportedDetector:
         found = Size(pixels.shape[1], pixels.shape[0])
         if found != self.input:
             raise InputError(f"the pixels are {found}, the graph's input is {self.input}")
-        tensor = to_tensor(pixels, self._layout.picture, self._type)
-        outputs = dict(zip(self._outputs, self._run(tensor), strict=True))
+        outputs = self._run(pixels)
         least = self.confidence if confidence is None else confidence
         try:
             candidates = decode(self._layout, outputs, self.input, len(self.names), least)
@@ -91,12 +98,13 @@ class ExportedDetector:
             clip=self.clip,
         )
 
-    def _run(self, tensor: npt.NDArray[np.generic]) -> list[object]:
+    def _run(self, pixels: Pixels) -> dict[str, object]:
+        tensor = to_tensor(pixels, self._layout.picture, self._type)
         try:
             values: list[object] = self._session.run(self._outputs, {self._session.get_inputs()[0].name: tensor})
         except Exception as exc:  # ONNX Runtime raises a class per status code, all directly below Exception
             raise EngineError(f"{self._layout.graph}: ONNX Runtime fails on a photo: {exc}") from exc
-        return values
+        return dict(zip(self._outputs, values, strict=True))
 
 
 def to_tensor(pixels: Pixels, picture: Picture, kind: type[np.generic]) -> npt.NDArray[np.generic]:

@@ -61,6 +61,10 @@ def log_model(
         DarknetError, PhotoError, MlflowException: something is refused; MLflow knows of nothing then. Later: see ``_whole``.
     """
     files = SourceFiles(Path(cfg), Path(weights), Path(names))
+    if isinstance(labelled, (str, Path)):
+        raise DarknetError(
+            f"labelled={str(labelled)!r}: photos are expected: load_voc(folder, 'test', names) reads a folder"
+        )
     check_file_names(files)
     check_version_labels(registered_model_name, aliases, tags or {})
     shown = [Path(photo) for photo in photos]

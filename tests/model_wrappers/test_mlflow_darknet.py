@@ -24,7 +24,7 @@ from mlflow.utils.environment import _mlflow_conda_env, _PythonEnv
 
 import model_wrappers
 from model_wrappers import darknet, mlflow_darknet
-from model_wrappers.darknet.errors import ModelFolderError
+from model_wrappers.darknet.errors import DarknetError, ModelFolderError
 from model_wrappers.darknet.proof import Proof, prove
 from model_wrappers.mlflow_darknet import SourceFiles, loading, saving
 from model_wrappers.mlflow_darknet.registration import check_version_labels
@@ -317,6 +317,11 @@ def test_names_aliases_and_tags_are_refused_before_anything_is_logged(
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:1")  # nobody is asked
     with pytest.raises(MlflowException, match=said):
         mlflow_darknet.log_model(**files_of(sources), **labels)
+
+
+def test_folder_given_as_labelled_photos_is_refused_with_what_reads_it(sources: Path) -> None:
+    with pytest.raises(DarknetError, match=r"labelled='VOC2007': photos are expected: load_voc\(folder"):
+        mlflow_darknet.log_model(**files_of(sources), labelled="VOC2007")  # type: ignore[arg-type]
 
 
 def test_proof_tags_name_the_chosen_engine(proof: Proof) -> None:

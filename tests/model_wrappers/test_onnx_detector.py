@@ -221,6 +221,25 @@ def test_ssd_tensors_that_do_not_fit_are_refused(tmp_path: Path, change: dict[st
         ExportedDetector(write_folder(tmp_path / "m", {**SSD, **change}, FAMILIES["ssd"][1]))
 
 
+@pytest.mark.parametrize(
+    ("family", "was", "declared", "meant"),
+    [
+        ("torchvision", "unit: pixel", "unit: share", "unit: pixel"),
+        ("ssd", "first_class: 1", "first_class: 1\nunit: pixel", "unit: share"),
+        ("columns", "boxes: centre", "boxes: corners", "boxes: centre"),
+    ],
+)
+def test_boxes_declared_otherwise_than_they_are_are_refused_at_load(
+    tmp_path: Path, family: str, was: str, declared: str, meant: str
+) -> None:
+    outputs, text = FAMILIES[family]
+    if family == "columns":  # centre and size of a small box
+        outputs = {**outputs, "boxes": np.array([[[40, 40, 8, 8]]], np.float32) / SIDE}
+    folder = write_folder(tmp_path / "m", outputs, text.replace(was, declared))
+    with pytest.raises(LayoutError, match=f"model.onnx has boxes .* is `{meant}` meant"):
+        ExportedDetector(folder)
+
+
 def test_score_columns_must_be_the_names(tmp_path: Path) -> None:
     folder = write_folder(tmp_path / "m", COLUMNS, "family: ssd\nboxes: centre\n")
     with pytest.raises(LayoutError, match="scores have 3 columns, first_class 0 and 2 names need 2"):
