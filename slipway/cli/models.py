@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import socket
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,10 +13,10 @@ from urllib.parse import urlsplit
 
 import click
 
-from slipway.cli.promote import point_alias, promote, render_move
+from slipway.cli.promote import PromotionFailed, point_alias, promote, render_move
 from slipway.onebox.paths import Paths
 from slipway.onebox.services.credentials import load_model_credentials
-from slipway.registry import present_user
+from slipway.registry import present_user, without_login
 
 if TYPE_CHECKING:
     from model_wrappers.darknet import NetworkSummary
@@ -84,7 +84,7 @@ def _refuse_silence(address: str) -> None:
         socket.create_connection((url.hostname or "", port), CONNECT_TIMEOUT_S).close()
     except OSError as exc:
         raise RegistryNotReady(
-            f"the registry at {address} does not answer ({exc.strerror or exc}): "
+            f"the registry at {without_login(address)[0]} does not answer ({exc.strerror or exc}): "
             "is it up? `slipway status` tells, `slipway up` starts it"
         ) from exc
 
@@ -168,24 +168,40 @@ def register(
       slipway model register yolo --cfg yolov3.cfg --weights voc.weights --names voc.names --labelled VOC2007 --int8 .005
     """  # noqa: D301  - click reads the backspace character
     from model_wrappers import mlflow_darknet
+    from model_wrappers.mlflow_darknet.registration import check_version_labels
 
     if int8_max_loss is not None and labelled is None:
         raise click.UsageError("--int8: a loss is measured on labelled photos: --labelled names their folder")
     pairs = dict(_pair(tag) for tag in tags)
+    with _registry_errors(name):
+        check_version_labels(name, alias, pairs)
     summary, labelled_photos = _check_files(cfg, weights, names, labelled=labelled, split=split)
     client = _client()
     if not as_json:
         click.echo(f"{cfg.name}: {summary.width}x{summary.height}, {summary.classes} classes, strict load passed")
-    said: dict[str, Any] = {"licence": licence, "tags": pairs, "aliases": alias, "registered_model_name": name}
+    said: dict[str, Any] = {"licence": licence, "tags": pairs, "registered_model_name": name}
     shown: dict[str, Any] = {"photos": photos, "labelled": labelled_photos, "int8_max_loss": int8_max_loss}
     with _registry_errors(name), _model_errors():
         info = mlflow_darknet.log_model(cfg=cfg, weights=weights, names=names, **said, **shown)
         version = str(info.registered_model_version)
         digest = client.get_model_version(name, version).tags[mlflow_darknet.DIGEST_TAG]
+    _point_aliases(name, version, alias)
     if as_json:
         click.echo(json.dumps({"name": name, "version": version, "digest": digest, "aliases": list(alias)}))
     else:
         click.echo(f"registered models:/{name}/{version}  {digest}" + "".join(f"  @{each}" for each in alias))
+
+
+def _point_aliases(name: str, version: str, aliases: Sequence[str]) -> None:
+    """As ``slipway model promote`` does it, with a record of who did it; the version is there whatever comes of it."""
+    for alias in aliases:
+        try:
+            point_alias(name, alias, version, who=present_user(), why="registered")
+        except PromotionFailed as error:
+            raise type(error)(
+                f"models:/{name}/{version} is registered, but alias {alias!r} was not moved to it ({error.message}): "
+                f"run `slipway model promote {name} {version} --alias {alias}`"
+            ) from error
 
 
 def _check_files(

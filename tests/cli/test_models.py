@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
+import json
 import shutil
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 from boto3.exceptions import S3UploadFailedError
@@ -15,6 +19,7 @@ from model_wrappers import mlflow_darknet
 from model_wrappers.model_sums import SumsError
 from slipway.cli import models
 from slipway.cli.main import main
+from tests.controller.conftest import Platform
 from tests.darknet.networks import write_handmade_model
 
 FAILED, WRONG_USAGE, NOT_READY = 1, 2, 3
@@ -28,10 +33,10 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return write_handmade_model(tmp_path / "model")
 
 
-def register(folder: Path, *words: str, **files: Path) -> Result:
+def register(folder: Path, *words: str, name: str = "cells", **files: Path) -> Result:
     chosen = {kind: files.get(kind, folder / f"cells.{kind}") for kind in ("cfg", "weights", "names")}
     flags = [word for kind, path in chosen.items() for word in (f"--{kind}", str(path))]
-    return CliRunner().invoke(main, ["model", "register", "cells", *flags, *words])
+    return CliRunner().invoke(main, ["model", "register", name, *flags, *words])
 
 
 def test_good_files_reach_for_the_registry(folder: Path) -> None:
@@ -99,3 +104,60 @@ def test_what_the_registry_or_s3_refuse_is_one_line(
     assert result.exit_code == FAILED
     (line,) = result.stderr.splitlines()
     assert line.startswith(f"Error: {told}")
+
+
+class Client:
+    """MLflow's, which knows the version that was just logged."""
+
+    @staticmethod
+    def get_model_version(name: str, version: str) -> SimpleNamespace:
+        return SimpleNamespace(tags={mlflow_darknet.DIGEST_TAG: f"sha256 of {name} {version}"})
+
+
+@pytest.fixture
+def logged(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
+    """What was handed to the flavour, which registers version 2 of shapes."""
+    calls: list[dict[str, Any]] = []
+
+    def log_model(**given: Any) -> SimpleNamespace:
+        calls.append(given)
+        return SimpleNamespace(registered_model_version=2)
+
+    monkeypatch.setattr(models, "_client", Client)
+    monkeypatch.setattr(mlflow_darknet, "log_model", log_model)
+    return calls
+
+
+async def test_alias_of_a_registration_is_recorded_with_who_set_it(
+    folder: Path, logged: list[dict[str, Any]], platform: Platform, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", platform.address.uri)
+    monkeypatch.setenv("JUPYTERHUB_USER", "ann")
+    result = await asyncio.to_thread(register, folder, "--alias", "champion", "--alias", "next", name="shapes")
+    assert result.stdout.splitlines()[-1] == "registered models:/shapes/2  sha256 of shapes 2  @champion  @next"
+    assert platform.registry.aliases == {"champion": "2", "next": "2"}
+    records = [json.loads(platform.registry.tags[f"slipway.alias.{alias}"]) for alias in ("champion", "next")]
+    assert [(one["version"], one["before"], one["who"], one["why"]) for one in records] == [
+        ("2", "1", "ann", "registered"),
+        ("2", None, "ann", "registered"),
+    ]
+    assert "aliases" not in logged[0]
+
+
+async def test_alias_that_is_not_moved_leaves_the_version_and_says_what_moves_it(
+    folder: Path, logged: list[dict[str, Any]], platform: Platform, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", platform.address.uri)
+    platform.registry.is_away = True
+    result = await asyncio.to_thread(register, folder, "--alias", "champion", name="shapes")
+    assert (result.exit_code, len(logged)) == (NOT_READY, 1)
+    assert result.stderr.startswith("Error: models:/shapes/2 is registered, but alias 'champion' was not moved to it (")
+    assert result.stderr.endswith("run `slipway model promote shapes 2 --alias champion`\n")
+
+
+def test_alias_that_cannot_be_one_is_refused_before_anything_is_registered(
+    folder: Path, logged: list[dict[str, Any]]
+) -> None:
+    result = register(folder, "--alias", "v1")
+    assert (result.exit_code, logged) == (FAILED, [])
+    assert "alias" in result.stderr
