@@ -165,7 +165,6 @@ def _tensors(fields: Mapping[str, Any], key: str, raw: memoryview) -> tuple[Tens
     tail = _Tail(raw)
     tensors = _each(fields, key, lambda entry, what: _tensor(entry, what, tail))
     tail.check_end()
-    check_count(tensors, key)
     return tensors
 
 
@@ -207,6 +206,7 @@ def _each(fields: Mapping[str, Any], key: str, read: Callable[[Mapping[str, Any]
         return ()
     if not isinstance(entries, list):
         raise bad(f"{key} is {type(entries).__name__}, not a list")
+    check_count(entries, key)
     found = []
     for place, entry in enumerate(entries):
         if not isinstance(entry, dict):

@@ -50,6 +50,7 @@ CONTENTS: Mapping[str, str] = {
 def parse_infer_request_proto(message: v2.ModelInferRequest) -> InferRequest:
     """ServingError 400 for tensors whose contents do not fit what they say of themselves."""
     inputs = _tensors(message.inputs, message.raw_input_contents, "inputs")
+    check_count(message.outputs, "outputs")
     if not inputs:
         raise bad("inputs is empty: an inference takes at least one tensor")
     return InferRequest(

@@ -144,6 +144,11 @@ def proto_tensor(**fields: Any) -> v2.ModelInferRequest.InferInputTensor:
     [
         ({}, "inputs is empty"),
         ({"inputs": [proto_tensor()]}, "wants 1 values, found 0"),
+        ({"inputs": [proto_tensor()] * (MAX_TENSORS + 1)}, "inputs: 1025 tensors, the limit is"),
+        (
+            {"inputs": [proto_tensor(shape=[0])], "outputs": [{"name": "y"}] * (MAX_TENSORS + 1)},
+            "outputs: 1025 tensors, the limit is",
+        ),
         ({"inputs": [proto_tensor(name="")]}, "has no name"),
         ({"inputs": [proto_tensor(datatype="x")]}, "datatype 'x' is not one of"),
         ({"inputs": [proto_tensor(shape=[-1])]}, "negative"),
