@@ -1,9 +1,9 @@
-"""Parameter values of a graph (contract 4.1): always text in the manifest, typed in the component."""
+"""Parameters of a graph (contract 4.1): always text in the manifest, typed arguments in the component."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import TypeVar
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, TypeVar
 
 from slipway.contract.graph import RANDOM_ABTEST, Parameter
 
@@ -14,6 +14,39 @@ FALSE = frozenset({"n", "no", "f", "false", "off", "0"})
 
 DEFAULT_RATIO_A = 0.5
 """Share of the first child of a RANDOM_ABTEST that says nothing (contract 3.4)."""
+
+
+class ParameterError(ValueError):
+    """A parameter that does not parse; the text names it and what would be right."""
+
+    reason = "MICROSERVICE_BAD_PARAMETER"
+
+
+def parse_parameters(parameters: Any) -> dict[str, int | float | str | bool]:
+    """A component's arguments from parsed JSON: ``[{"name": "iou", "value": "0.45", "type": "FLOAT"}]`` → ``{"iou": 0.45}``.
+
+    Raises:
+        ParameterError: it is no list of them, a value is not of its type, or a name is given twice.
+    """
+    if not isinstance(parameters, list):
+        raise ParameterError(f"parameters: {type(parameters).__name__} is not a list of name, value, type")
+    parsed: dict[str, int | float | str | bool] = {}
+    for index, parameter in enumerate(parameters):
+        name, value = _parse_parameter(parameter, where=f"parameters[{index}]")
+        if name in parsed:
+            raise ParameterError(f"parameters[{index}]: {name!r} is given twice")
+        parsed[name] = value
+    return parsed
+
+
+def _parse_parameter(parameter: Any, *, where: str) -> tuple[str, int | float | str | bool]:
+    if not isinstance(parameter, Mapping) or not isinstance(parameter.get("name"), str):
+        raise ParameterError(f"{where}: {parameter!r} has no name")
+    name, value = parameter["name"], parameter.get("value")
+    try:
+        return name, parse_value(Parameter(name, str(value), str(parameter.get("type"))))
+    except ValueError as exc:
+        raise ParameterError(f"{where} ({name}): {exc}") from exc
 
 
 def ratio_a(parameters: Sequence[Parameter]) -> float:

@@ -9,8 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from slipway.contract.parameters import FALSE, TRUE
-from slipway.microservice.parameters import ParameterError, parse_parameters
+from slipway.contract.parameters import FALSE, TRUE, ParameterError, parse_parameters
 from slipway.serving.lifecycle import Shutdown
 from slipway.serving.limits import DRAIN_S, GRACE_S, MAX_CONNECTIONS, MAX_IN_FLIGHT
 from slipway.serving.podinfo import annotations_file

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from slipway.microservice.parameters import ParameterError, parse_parameters
+from slipway.contract.parameters import ParameterError, parse_parameters
 from slipway.microservice.settings import SettingError, read_settings
 
 
