@@ -65,6 +65,20 @@ def call_rest(hooks: Hooks, hook: str, request: RestRequest, *, accepted: Accept
     return render_rest(answer, hook, accepted=accepted, component_ms=component_ms)
 
 
+def handled(hooks: Hooks, call: Callable[[], RestReply]) -> RestReply:
+    """``call()``; where it raises, the answer of the component's own ``model_error_handler`` to that, if it has one."""
+    begun = time.perf_counter()
+    try:
+        return call()
+    except Exception as exc:
+        handler = hooks.component.error_handler
+        answer = handler.answer(exc) if handler else None
+        if answer is None:
+            raise
+        component_ms = (time.perf_counter() - begun) * 1000
+        return RestReply(answer.status, answer.content_type, answer.body, component_ms)
+
+
 def _measured(call: Callable[[], A]) -> tuple[A, float]:
     start = time.perf_counter()
     answer = call()

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from slipway.microservice.error_handler import ErrorHandler
 from slipway.microservice.seldon_names import offer_seldon_names
 
 WITH_META = ("predict", "transform_input", "transform_output", "route")
@@ -33,6 +34,7 @@ class Component:
     instance: Any
     name: str
     meta_hooks: frozenset[str]
+    error_handler: ErrorHandler | None = None
 
     def has(self, hook: str) -> bool:
         return callable(getattr(self.instance, hook, None))
@@ -98,16 +100,18 @@ def create_component(interface: str, parameters: Mapping[str, Any]) -> Component
     except Exception as exc:
         given = ", ".join(sorted(parameters)) or "none"
         raise ComponentError(f"{interface}(...) failed: {one_line(exc)}; parameters given: {given}") from exc
-    if hasattr(instance, "model_error_handler"):
-        advice = "raise exceptions with the attributes status_code and reason instead"
-        raise ComponentError(f"{interface}.model_error_handler is a Flask blueprint, which is not served: {advice}")
-    return component_of(instance)
+    try:
+        return component_of(instance)
+    except (ImportError, TypeError, ValueError) as exc:
+        raise ComponentError(f"{interface}.model_error_handler cannot be used: {one_line(exc)}") from exc
 
 
 def component_of(instance: Any) -> Component:
-    """An instance with what its hooks' signatures say."""
+    """An instance with what its hooks' signatures say. Raises what a ``model_error_handler`` that is none causes."""
     meta_hooks = frozenset(hook for hook in WITH_META if _takes_meta(getattr(instance, hook, None)))
-    return Component(instance, type(instance).__name__, meta_hooks)
+    blueprint = getattr(instance, "model_error_handler", None)
+    handler = None if blueprint is None else ErrorHandler(blueprint)
+    return Component(instance, type(instance).__name__, meta_hooks, handler)
 
 
 def load(component: Component) -> None:

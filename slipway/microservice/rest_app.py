@@ -9,7 +9,7 @@ from prometheus_client import CollectorRegistry
 
 from slipway.contract.errors import component_error
 from slipway.contract.headers import WIRE, WIRE_PROTOBUF
-from slipway.microservice.calls import RestReply, call_passthrough, call_rest, parse_accept
+from slipway.microservice.calls import RestReply, call_passthrough, call_rest, handled, parse_accept
 from slipway.microservice.requests import RestRequest
 from slipway.microservice.service import Service
 from slipway.microservice.v2_rest import add_v2_routes
@@ -65,8 +65,8 @@ def _hook_handler(service: Service, hook: str, *, payload_passthrough: bool) -> 
 
             def call() -> RestReply:
                 if payload_passthrough and service.hooks.has_raw(hook, is_proto=False):
-                    return call_passthrough(service.hooks, sent)
-                return call_rest(service.hooks, hook, sent, accepted=accepted)
+                    return handled(service.hooks, lambda: call_passthrough(service.hooks, sent))
+                return handled(service.hooks, lambda: call_rest(service.hooks, hook, sent, accepted=accepted))
 
             reply = await service.threads.run(call)
         service.count_request()

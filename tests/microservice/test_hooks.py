@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import flask
 import pytest
 
 from slipway.contract.protos import prediction_pb2 as pb
@@ -114,3 +115,34 @@ async def test_a_tftensor_over_rest_needs_no_tensorflow(serve: Serve):
     status, again = await served.post("/predict", {"data": {"tftensor": answered}})
     doubled = {"dtype": "DT_FLOAT", "tensorShape": tensor["tensorShape"], "tensorContent": "AACAQAAAAEE="}
     assert (status, again["data"]["tftensor"]) == (200, doubled)
+
+
+async def test_errors_that_the_component_s_own_blueprint_handles_are_its_answers(serve: Serve):
+    blueprint = flask.Blueprint("errors", __name__)
+
+    class OwnError(Exception):
+        pass
+
+    class OwnestError(OwnError):
+        pass
+
+    @blueprint.app_errorhandler(OwnError)
+    def say(error: OwnError) -> Any:
+        if str(error) == "worse":
+            raise ValueError("the handler's own mistake")
+        return flask.jsonify({"own": str(error)}), 402
+
+    class Model:
+        model_error_handler = blueprint
+
+        def predict(self, X: Any, names: Any) -> Any:
+            raise {"own": OwnError, "ownest": OwnestError, "worse": OwnError}.get(X, KeyError)(X)
+
+    served = await serve(Model())
+    assert await served.post("/predict", {"strData": "own"}) == (402, {"own": "own"})
+    assert await served.post("/predict", {"strData": "ownest"}) == (402, {"own": "ownest"})
+    for other, said in (("other", "'other'"), ("worse", "the handler's own mistake")):
+        status, answer = await served.post("/predict", {"strData": other})
+        assert (status, answer["status"]["reason"]) == (500, "MICROSERVICE_INTERNAL_ERROR")
+        assert said in answer["status"]["info"]
+    assert (await served.post("/predict", {}))[0] == 400, "what is not the component's is not handled"

@@ -120,7 +120,7 @@ def test_a_second_signal_ends_at_once(start_process):
         ),
         ("class Mod:\n    def load(self):\n        self.weights\n", "Mod.load() failed: AttributeError"),
         ("class Mod:\n    def __init__(self, must):\n        pass\n", "Mod(...) failed: TypeError"),
-        ("class Mod:\n    model_error_handler = None\n", "model_error_handler is a Flask blueprint"),
+        ("class Mod:\n    model_error_handler = 1\n", "model_error_handler is int, not a Flask blueprint"),
         ("class Other: pass\n", "has no class Mod"),
         ("import nothing_like_this\n", "import of Mod failed: ModuleNotFoundError"),
         ("class Mod:\n    def init_metadata(self):\n        raise ValueError('bad')\n", "init_metadata() failed"),
