@@ -11,6 +11,7 @@ import json
 import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
+from datetime import datetime
 from typing import Any
 
 from slipway.contract.fields import FieldError, Fields
@@ -109,8 +110,8 @@ class Following:
             wanted=Revision.read(wanted.values, wanted.path),
             previous=None if previous is None else Revision.read(previous.values, previous.path),
             serving=fields.text("serving"),
-            since=fields.text("since"),
-            until=fields.text("until"),
+            since=_time(fields, "since"),
+            until=_time(fields, "until"),
             rejected=fields.texts("rejected"),
             rolled_back=fields.text("rolledBack"),
             handled=fields.text("handled"),
@@ -162,6 +163,18 @@ class Following:
             "seen": dict(self.seen),
         }
         return {key: value for key, value in pairs.items() if value}
+
+
+def _time(fields: Fields, key: str) -> str:
+    """Empty, or RFC 3339 with a zone: who reads it computes with it."""
+    text = fields.text(key)
+    try:
+        is_time = not text or datetime.fromisoformat(text).tzinfo is not None
+    except ValueError:
+        is_time = False
+    if not is_time:
+        raise FieldError(f"{fields.path}.{key}", f"{text!r} is no time: 2026-01-31T12:00:00Z is one")
+    return text
 
 
 def _revision_json(revision: Revision) -> dict[str, Any]:

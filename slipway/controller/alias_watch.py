@@ -12,7 +12,14 @@ from slipway.contract.fields import FieldError
 from slipway.contract.sdep import SeldonDeployment
 from slipway.controller.models import followed
 from slipway.controller.queue import Key
-from slipway.registry import InvalidModelUri, ModelReference, Pointer, RegistryError, parse_model_reference
+from slipway.registry import (
+    InvalidModelUri,
+    ModelReference,
+    Pointer,
+    RegistryError,
+    UnreadableAnswer,
+    parse_model_reference,
+)
 from slipway.registry import RegistryUnavailable as Unavailable
 
 log = logging.getLogger(__name__)
@@ -49,10 +56,10 @@ class AliasWatch:
         for model in sorted(followers):
             try:
                 pointers = await self.read(model)
-            except Unavailable as error:
-                trouble = _short(error)
-                break
             except RegistryError as error:
+                if isinstance(error, Unavailable) and not isinstance(error, UnreadableAnswer):
+                    trouble = _short(error)
+                    break
                 if self.refused.get(model) != _short(error):
                     self.refused[model] = _short(error)
                     concerned |= followers[model]

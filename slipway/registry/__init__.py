@@ -10,6 +10,7 @@ from slipway.registry.errors import (
     RegistryError,
     RegistryRefused,
     RegistryUnavailable,
+    UnreadableAnswer,
 )
 from slipway.registry.reference import ModelReference, is_model_reference, parse_model_reference
 from slipway.registry.resolve import DIGEST_TAG, ResolvedModel, resolve
@@ -30,6 +31,7 @@ __all__ = [
     "RegistryRefused",
     "RegistryUnavailable",
     "ResolvedModel",
+    "UnreadableAnswer",
     "check_author",
     "is_model_reference",
     "move_alias",

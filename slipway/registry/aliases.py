@@ -17,7 +17,7 @@ from typing import Any
 import aiohttp
 
 from slipway.contract.following import printable
-from slipway.registry.errors import InvalidMove, MovedElsewhere, RegistryError, RegistryUnavailable
+from slipway.registry.errors import InvalidMove, MovedElsewhere, RegistryError, RegistryUnavailable, UnreadableAnswer
 from slipway.registry.reference import SCHEME, parse_model_reference
 from slipway.registry.rest import RegistryAddress, ask
 
@@ -68,7 +68,7 @@ async def read_aliases(
             for item in model.get("aliases") or ()
         }
     except (KeyError, TypeError, AttributeError) as exc:
-        raise RegistryUnavailable(
+        raise UnreadableAnswer(
             f"{subject}: {registry.uri} answered as MLflow does not ({type(exc).__name__}: {exc})"
         ) from exc
 

@@ -2,6 +2,7 @@
 
 RegistryError
 ├── RegistryUnavailable   temporary: no answer, 5xx, 429
+│   └── UnreadableAnswer  an answer, but too long or not MLflow's: of this one model perhaps, others may be readable
 ├── RegistryRefused       permanent: 401, 403
 ├── ModelNotFound         permanent: no such model, version or alias
 ├── InvalidModelUri       permanent: the URI does not read as one
@@ -22,6 +23,10 @@ class RegistryUnavailable(RegistryError):
     """The registry did not answer, or said to come back."""
 
     retry_after_s = 5.0
+
+
+class UnreadableAnswer(RegistryUnavailable):
+    """What was asked about cannot be read; another question may be answered."""
 
 
 class RegistryRefused(RegistryError):

@@ -15,7 +15,7 @@ from urllib.parse import unquote
 
 import aiohttp
 
-from slipway.registry.errors import ModelNotFound, RegistryRefused, RegistryUnavailable
+from slipway.registry.errors import ModelNotFound, RegistryRefused, RegistryUnavailable, UnreadableAnswer
 
 REQUEST_TIMEOUT_S = 10.0
 MAX_ANSWER_BYTES = 1024 * 1024
@@ -97,7 +97,7 @@ async def _body(response: aiohttp.ClientResponse, *, registry: RegistryAddress, 
     async for chunk in response.content.iter_any():
         body += chunk
         if len(body) > MAX_ANSWER_BYTES:
-            raise RegistryUnavailable(f"{subject}: {registry.uri}: an answer longer than {MAX_ANSWER_BYTES} bytes")
+            raise UnreadableAnswer(f"{subject}: {registry.uri}: an answer longer than {MAX_ANSWER_BYTES} bytes")
     return bytes(body)
 
 
@@ -114,9 +114,9 @@ def _read(status: int, body: bytes, *, registry: RegistryAddress, subject: objec
     try:
         answer = json.loads(body)
     except ValueError as exc:
-        raise RegistryUnavailable(f"{subject}: {registry.uri} answered no JSON (HTTP {status}): {text}") from exc
+        raise UnreadableAnswer(f"{subject}: {registry.uri} answered no JSON (HTTP {status}): {text}") from exc
     if not isinstance(answer, dict):
-        raise RegistryUnavailable(f"{subject}: {registry.uri} answered no JSON object (HTTP {status}): {text}")
+        raise UnreadableAnswer(f"{subject}: {registry.uri} answered no JSON object (HTTP {status}): {text}")
     if status != 200:
         # MLflow answers an unknown alias with INVALID_PARAMETER_VALUE, an unknown model or version with
         # RESOURCE_DOES_NOT_EXIST; both mean the same to the one who wrote the URI.

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from slipway.controller.alias_watch import AWAY, NOT_FOUND, AliasWatch
-from slipway.registry import ModelNotFound, Pointer, RegistryUnavailable
+from slipway.registry import ModelNotFound, Pointer, RegistryUnavailable, UnreadableAnswer
 from tests.contract.manifests import Manifest, node, predictor, sdep
 
 FOLLOW = {"slipway.dev/follow-alias": "true"}
@@ -110,3 +110,16 @@ async def test_what_nobody_follows_any_more_is_forgotten():
     objects.clear()
     await aliases.look()
     assert aliases.pointer("models:/shapes@champion") is None
+
+
+async def test_answer_about_one_model_that_cannot_be_read_keeps_nobody_else_from_following():
+    registry = Registry()
+    other = "models:/aaa@champion"
+    looking = watch(registry, rose=follower(other), iris=follower())
+    registry.errors["aaa"] = UnreadableAnswer("models:/aaa: an answer longer than 1048576 bytes")
+    assert await looking.look() == {("team", "rose"), ("team", "iris")}
+    assert looking.trouble == ""
+    lost = looking.lost(other)
+    assert lost is not None
+    assert "an answer longer than" in lost.message
+    assert looking.lost("models:/shapes@champion") is None

@@ -168,7 +168,8 @@ def test_history_is_bounded_and_says_when_a_move_served():
 
 def test_unreadable_status_is_as_good_as_none():
     good = served("1")
-    found = read_followings({"following": [7, {"predictor": "x"}, good.to_json()]})
+    bad = [{**good.to_json(), "predictor": "x", "until": text} for text in ("soon", "2026-01-01T00:00:00", "9" * 40)]
+    found = read_followings({"following": [7, {"predictor": "x"}, *bad, good.to_json()]})
     assert found == {"stable": good}
 
 
