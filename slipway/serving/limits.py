@@ -62,6 +62,9 @@ MAX_JSON_DEPTH = 100
 MAX_VALUES = 2_100_000
 """Values of one protobuf payload: as many numbers as a body holds, also in lists of three."""
 
+MAX_TOP_FIELDS = 8192
+"""Fields of a protobuf message itself, repeated ones counted each: four lists of a thousand tensors, and room."""
+
 CONTAINER_VALUES = 2
 """What a list or an object counts for beside its members."""
 
