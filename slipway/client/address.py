@@ -12,6 +12,7 @@ PREDICTIONS = "/api/v1.0/predictions"
 FEEDBACK = "/api/v1.0/feedback"
 _THROUGH_GATEWAY = re.compile(r"(?P<base>.*/seldon/(?P<namespace>[a-z0-9.-]+)/(?P<name>[a-z0-9.-]+))/?")
 _ENDPOINT = re.compile(r"/(?:api/v[01]\.[01]/predictions|predict)/?$")
+_LOGIN = re.compile(r"//[^/]*@")
 EXPECTED = (
     "expected http://GATEWAY/seldon/NAMESPACE/NAME, http://HOST:PORT of an executor or a component, "
     "or the full address of a route of your own"
@@ -40,13 +41,14 @@ def parse_address(url: str) -> Address:
     Raises:
         InvalidAddress: it is no http(s) URL, or has parts that would be lost.
     """
-    parts = urlsplit(url)
+    shown = _LOGIN.sub("//", url)
     try:
+        parts = urlsplit(url)
         host, port = parts.hostname, parts.port
     except ValueError as exc:
-        raise InvalidAddress(f"{url!r}: {exc}; {EXPECTED}") from exc
+        raise InvalidAddress(f"{shown!r}: {exc}; {EXPECTED}") from exc
     if parts.scheme not in ("http", "https") or not host:
-        raise InvalidAddress(f"{url!r} is no address: {EXPECTED}")
+        raise InvalidAddress(f"{shown!r} is no address: {EXPECTED}")
     if parts.username is not None or parts.query or parts.fragment:
         raise InvalidAddress(f"{parts.scheme}://{host}: a login, a query or a fragment has no place here; {EXPECTED}")
     is_tls = parts.scheme == "https"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -10,6 +11,7 @@ from typing import TYPE_CHECKING, Any, overload
 from slipway.client.errors import UnexpectedReply
 from slipway.client.photo import Photo
 from slipway.client.reply import ModelVersion, Reply
+from slipway.contract.following import printable
 
 if TYPE_CHECKING:
     from slipway.client.draw import Picture
@@ -91,7 +93,7 @@ class Detections(Sequence[Detection]):
     def __str__(self) -> str:
         counted = ", ".join(f"{count} {label}" for label, count in self.labels.most_common()) or "nothing"
         said = [str(self.model) if self.model else "", self.predictor, f"{self.reply.elapsed_ms:.0f} ms"]
-        return f"{counted} ({', '.join(part for part in said if part)})"
+        return printable(f"{counted} ({', '.join(part for part in said if part)})")
 
     def draw(self, photo: Photo, *, max_side: int | None = None) -> Picture:
         """The photo with its boxes; it must be the one that was sent. Needs OpenCV.
@@ -130,14 +132,21 @@ def _no_detections(message: Mapping[str, Any]) -> str:
 
 def _detection(row: Mapping[str, Any]) -> Detection:
     class_id = row.get("class_id")
-    box = Box(*(float(row["box"][side]) for side in SIDES))
-    return Detection(str(row["label"]), float(row["confidence"]), box, None if class_id is None else int(class_id))
+    box = Box(*(_finite(row["box"][side]) for side in SIDES))
+    return Detection(str(row["label"]), _finite(row["confidence"]), box, None if class_id is None else int(class_id))
 
 
 def _tutorial_detection(row: Sequence[Any]) -> Detection:
     label, confidence, (x, y, width, height) = row
-    box = Box(x - width / 2, y - height / 2, x + width / 2, y + height / 2)
-    return Detection(str(label), float(confidence), box)
+    corners = (x - width / 2, y - height / 2, x + width / 2, y + height / 2)
+    return Detection(str(label), _finite(confidence), Box(*map(_finite, corners)))
+
+
+def _finite(value: Any) -> float:
+    number = float(value)
+    if not math.isfinite(number):
+        raise ValueError(f"{value!r} is no number")
+    return number
 
 
 def _size(image: Mapping[str, Any] | None) -> Size | None:

@@ -18,6 +18,10 @@ from slipway.client.photo import Photo, Pixels, encode_photo, encode_png
 
 MIN_SIDE = 640
 """A smaller photo is enlarged by whole factors, so that labels can be read."""
+MAX_LABEL_CHARS = 80
+"""Drawn of one label."""
+FARTHEST = 1e6
+"""Pixels from the corner at which a line of a box is drawn at most."""
 _FONT = cv2.FONT_HERSHEY_SIMPLEX
 
 
@@ -89,11 +93,16 @@ def _framed(picture: Pixels, found: Sequence[Detection], *, scale: float) -> Pix
     line = max(2, round(max(picture.shape[:2]) / 400))
     for one in reversed(found):
         colour = colour_of(one.label)
-        low = round(one.box.x_min * scale), round(one.box.y_min * scale)
-        high = round(one.box.x_max * scale), round(one.box.y_max * scale)
+        low = _place(one.box.x_min * scale), _place(one.box.y_min * scale)
+        high = _place(one.box.x_max * scale), _place(one.box.y_max * scale)
         cv2.rectangle(picture, low, high, colour, line)
-        _label(picture, f"{one.label} {one.confidence:.0%}", low, colour, line)
+        _label(picture, f"{one.label[:MAX_LABEL_CHARS]} {one.confidence:.0%}", low, colour, line)
     return picture
+
+
+def _place(pixels: float) -> int:
+    """A whole coordinate that OpenCV takes, also far outside of the picture."""
+    return round(min(max(pixels, -FARTHEST), FARTHEST))
 
 
 def _label(picture: Pixels, text: str, corner: tuple[int, int], colour: tuple[int, int, int], line: int) -> None:

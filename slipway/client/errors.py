@@ -2,6 +2,7 @@
 
 ClientError
 ├── InvalidAddress      the URL is none that a SeldonDeployment can be asked at
+├── InvalidTls          a PEM file of ``Tls`` cannot be read, or is none
 ├── InvalidPhoto        no such file, too large, or an array that is no picture
 ├── InvalidMessage      what should be sent has no form as a SeldonMessage
 ├── Unreachable         no connection, or it broke
@@ -14,6 +15,8 @@ ClientError
 
 from __future__ import annotations
 
+from slipway.contract.following import printable
+
 
 class ClientError(Exception):
     """Base of all; ``retry_after_s`` is None where sending the same once more could do harm or cannot help."""
@@ -23,6 +26,10 @@ class ClientError(Exception):
 
 class InvalidAddress(ClientError, ValueError):
     """The URL does not say where a SeldonDeployment is."""
+
+
+class InvalidTls(ClientError, ValueError):
+    """The files that were given for TLS cannot be used."""
 
 
 class InvalidPhoto(ClientError, ValueError):
@@ -54,7 +61,8 @@ class AnswerError(ClientError):
     """An error that the deployment, or the gateway before it, answered.
 
     ``code`` is the HTTP status (over gRPC the one that means the same), ``reason`` the machine code of
-    ``x-slipway-reason`` or of the body ("" where neither has one), ``info`` the sentence, ``request_id`` the
+    ``x-slipway-reason`` or of the body ("" where neither has one), ``info`` the sentence as it came (the text of the error
+    itself holds nothing that drives a terminal), ``request_id`` the
     ``Seldon-Puid`` under which logs know the request, ``grpc_code`` the gRPC status' name.
     """
 
@@ -69,7 +77,7 @@ class AnswerError(ClientError):
         retry_after_s: float | None = None,
     ) -> None:
         said = f"HTTP {code}" if not grpc_code else f"gRPC {grpc_code}"
-        super().__init__(": ".join(part for part in (said, reason, info) if part))
+        super().__init__(": ".join(printable(part) for part in (said, reason, info) if part))
         self.code = code
         self.reason = reason
         self.info = info

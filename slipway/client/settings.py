@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal, TypedDict, get_args
 
+from slipway.client.errors import InvalidTls
 from slipway.client.forms import FORMS, GRPC_FORMS, Form
 from slipway.contract.limits import MAX_BODY_BYTES
 
@@ -34,13 +35,19 @@ class Tls:
     key_file: Path | None = None
 
     def context(self) -> ssl.SSLContext:
-        context = ssl.create_default_context(cafile=self.ca_file)
-        if self.certificate_file is not None:
-            context.load_cert_chain(self.certificate_file, self.key_file)
+        """Raises InvalidTls."""
+        try:
+            context = ssl.create_default_context(cafile=self.ca_file)
+            if self.certificate_file is not None:
+                context.load_cert_chain(self.certificate_file, self.key_file)
+        except OSError as exc:  # also what is wrong inside of a file
+            files = ", ".join(str(path) for path in (self.ca_file, self.certificate_file, self.key_file) if path)
+            raise InvalidTls(f"{files}: {exc.strerror or exc}: PEM files are expected") from exc
         return context
 
     def read(self) -> tuple[bytes | None, bytes | None, bytes | None]:
-        """Contents of authority, key and certificate, in the order that gRPC takes them."""
+        """Contents of authority, key and certificate, in the order that gRPC takes them. Raises InvalidTls."""
+        self.context()  # gRPC itself says nothing of files that are none
         authority, key, certificate = (
             path.read_bytes() if path else None for path in (self.ca_file, self.key_file, self.certificate_file)
         )
@@ -86,7 +93,8 @@ class Settings:
         if not 1 <= self.attempts <= MAX_ATTEMPTS:
             raise ValueError(f"attempts={self.attempts!r} is not within 1..{MAX_ATTEMPTS}")
         for name, value in self.sent_headers.items():
-            if not name or not (name + value).isprintable() or ":" in name or " " in name:
+            text = name + value
+            if not (name and text.isprintable() and text.isascii()) or ":" in name or " " in name:
                 raise ValueError(f"the header {name!r} or its value has a character that no header can have")
 
     @property

@@ -392,7 +392,7 @@ print(client.detect(b"photo"))
 
 
 async def test_forgotten_client_ends_quietly(yolo: Deployment, tmp_path: Path) -> None:
-    argv = [sys.executable, "-W", "error", "-X", "dev", "-c", FORGETFUL, yolo.url, yolo.transport]
+    argv = [sys.executable, "-W", "error", "-c", FORGETFUL, yolo.url, yolo.transport]
     done = await asyncio.to_thread(
         subprocess.run, argv, cwd=REPOSITORY, capture_output=True, text=True, timeout=30, check=False
     )

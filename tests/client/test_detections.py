@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from model_wrappers.tutorial_response import tutorial_reply
 from slipway.client.detections import Box, Detection, Size, parse_detections
-from slipway.client.errors import UnexpectedReply
+from slipway.client.errors import Refused, UnexpectedReply
 from slipway.client.reply import ModelVersion, Reply, read_reply
 
 DIGEST = "sha256:" + "ab" * 32
@@ -104,6 +104,22 @@ def test_any_json_is_detections_or_unexpected(message: dict[str, Any]) -> None:
         parse_detections(reply(message))
     except UnexpectedReply:
         return
+
+
+@pytest.mark.parametrize("number", ["nan", "inf", float("nan"), float("-inf")])
+def test_number_that_is_none_is_unexpected(number: Any) -> None:
+    for row in ({**CAT, "confidence": number}, {**CAT, "box": {**CAT["box"], "x_min": number}}):  # type: ignore[dict-item]
+        with pytest.raises(UnexpectedReply, match="is no number"):
+            parse_detections(reply({"jsonData": {"detections": [row]}}))
+    with pytest.raises(UnexpectedReply, match="is no number"):
+        parse_detections(reply({"uid": "1", "data": [["cat", 0.5, [float("nan"), 1, 1, 1]]]}))
+
+
+def test_what_a_server_says_cannot_drive_a_terminal() -> None:
+    found = parse_detections(reply({"jsonData": {"detections": [{**CAT, "label": "cat\x1b[2J\n"}]}}))
+    assert str(found) == "1 cat [2J  (12 ms)"
+    error = Refused(400, reason="BAD", info="no\x1b]0;title\x07 photo")
+    assert (str(error), error.info) == ("HTTP 400: BAD: no ]0;title  photo", "no\x1b]0;title\x07 photo")
 
 
 def test_headers_say_who_answered() -> None:

@@ -48,6 +48,11 @@ def test_label_at_the_border_stays_in_the_picture() -> None:
     assert (pixels[2:10, 650:] != 90).any()
 
 
+def test_box_far_outside_and_a_label_without_end_are_drawn() -> None:
+    wild = Detection("x" * 10_000, 0.5, Box(-1e300, 1e300, 1e18, -1e18))
+    assert detections(wild).draw(GREY).pixels.shape == GREY.shape
+
+
 def test_picture_is_shown_saved_and_an_array(tmp_path: Path) -> None:
     picture = detections(CAT).draw(GREY)
     shown = cv2.imdecode(np.frombuffer(picture._repr_png_(), np.uint8), cv2.IMREAD_COLOR_RGB)

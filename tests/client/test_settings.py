@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from slipway.client import Client
+from slipway.client import Client, InvalidTls, Tls
 from slipway.client.settings import Settings
 
 
@@ -23,6 +24,7 @@ from slipway.client.settings import Settings
         ({"headers": {"a b": "c"}}, "header 'a b'"),
         ({"headers": {"a": "b\r\nc: d"}}, "header 'a'"),
         ({"token": "x\ny"}, "header 'authorization'"),
+        ({"token": "schlüssel"}, "header 'authorization'"),
     ],
 )
 def test_option_that_makes_no_sense_is_refused_at_once(options: dict[str, Any], said: str) -> None:
@@ -38,3 +40,14 @@ def test_unknown_option_is_refused() -> None:
 def test_secrets_are_in_no_repr() -> None:
     assert "geheim" not in repr(Settings(token="geheim", headers={"x-key": "geheim"}))
     assert Settings(token="t", headers={"X-Key": "v"}).sent_headers == {"authorization": "Bearer t", "x-key": "v"}
+
+
+@pytest.mark.parametrize("transport", ["rest", "grpc"])
+@pytest.mark.parametrize("name", ["gone.pem", "text.pem"])
+def test_tls_file_that_is_none_is_named_before_anything_is_sent(transport: Any, name: str, tmp_path: Path) -> None:
+    (tmp_path / "text.pem").write_text("no certificate")
+    with (
+        Client("https://127.0.0.1:1", transport=transport, tls=Tls(ca_file=tmp_path / name)) as client,
+        pytest.raises(InvalidTls, match=f"{name}: .*: PEM files are expected"),
+    ):
+        client.predict({"strData": "a"})
