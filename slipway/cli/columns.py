@@ -7,6 +7,7 @@ from typing import Any
 
 import yaml
 
+from slipway.contract.following import printable
 from slipway.kube.kinds import Kind
 
 Object = dict[str, Any]
@@ -29,6 +30,8 @@ def render_table(table: Object, *, wide: bool, with_namespace: bool) -> str:
 
 
 def render_columns(lines: Sequence[Sequence[str]]) -> str:
+    """Aligned; what drives a terminal, as the last words of somebody's container may, is left out."""
+    lines = [[printable(cell) for cell in line] for line in lines]
     widths = [max(len(line[index]) for line in lines) for index in range(len(lines[0]))]
     return "\n".join(
         "   ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip() for line in lines
@@ -44,7 +47,7 @@ def render_description(obj: Object, kind: Kind, events: Sequence[Object]) -> str
         parts.append(f"Namespace:   {meta['namespace']}")
     parts.append(f"Kind:        {obj.get('apiVersion', kind.api_version)} {kind.kind}")
     for heading, field in (("Labels", "labels"), ("Annotations", "annotations")):
-        pairs = [f"{key}={value}" for key, value in sorted((meta.get(field) or {}).items())]
+        pairs = [printable(f"{key}={value}") for key, value in sorted((meta.get(field) or {}).items())]
         parts.append(f"{heading + ':':<13}" + ("\n" + " " * 13).join(pairs or ["<none>"]))
     body = {key: value for key, value in obj.items() if key not in ("apiVersion", "kind", "metadata", "status")}
     for heading, value in (*((key.capitalize(), value) for key, value in body.items()), ("Status", status)):

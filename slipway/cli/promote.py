@@ -10,6 +10,7 @@ import aiohttp
 import click
 
 from slipway.cli.registry import registry_address
+from slipway.contract.following import printable
 from slipway.registry import AliasMove, RegistryAddress, RegistryError, RegistryUnavailable, move_alias, present_user
 
 FAILED, NOT_READY = 1, 3
@@ -71,4 +72,6 @@ async def _move(registry: RegistryAddress, name: str, alias: str, version: str, 
 def render_move(move: AliasMove) -> str:
     """``models:/yolo@champion  2 → 3  by ann: mAP 0.91``."""
     reason = f": {move.why}" if move.why else ""
-    return f"models:/{move.name}@{move.alias}  {move.before or 'none'} → {move.version}  by {move.who}{reason}"
+    return printable(
+        f"models:/{move.name}@{move.alias}  {move.before or 'none'} → {move.version}  by {move.who}{reason}"
+    )

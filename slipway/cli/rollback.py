@@ -10,6 +10,7 @@ import click
 from slipway.cli.objects import NOT_READY, Failure, namespace_option, run
 from slipway.cli.promote import render_move
 from slipway.cli.registry import registry_address
+from slipway.contract.following import printable
 from slipway.kube.client import Kube
 from slipway.registry import RegistryError, present_user
 from slipway.release import ReleaseError, RollbackTimeout, RolledBack, roll_back
@@ -63,7 +64,7 @@ def rollback_command(
                 why=why,
                 predictor=predictor,
                 to_version=to_version,
-                on_plan=lambda line: click.echo(line, err=as_json),
+                on_plan=lambda line: click.echo(printable(line), err=as_json),
             )
 
     try:
@@ -74,7 +75,7 @@ def rollback_command(
         raise Failure(str(exc)) from exc
     click.echo(json.dumps(as_object(done)) if as_json else render(done))
     if done.alias_error:
-        raise Failure(done.alias_error)
+        raise Failure(printable(done.alias_error))
 
 
 def as_object(done: RolledBack) -> dict[str, object]:

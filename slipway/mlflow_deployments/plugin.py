@@ -11,6 +11,7 @@ from mlflow.protos import databricks_pb2 as codes
 
 from slipway.client import Client, Detections
 from slipway.client.bridge import run
+from slipway.contract.following import printable
 from slipway.kube.client import Kube
 from slipway.kube.errors import NotFound
 from slipway.kube.kinds import SELDON_DEPLOYMENT
@@ -44,7 +45,7 @@ Edit = Callable[[Sequence[Json]], Sequence[Sequence[Json]]]
 
 
 def _say(line: str) -> None:
-    print(line, flush=True)
+    print(printable(line), flush=True)
 
 
 class SlipwayDeploymentClient(BaseDeploymentClient):
@@ -212,11 +213,18 @@ async def _update(kube: Kube, name: str, edit: Edit, settings: DeploySettings) -
 
 
 async def _promote(kube: Kube, name: str, settings: DeploySettings) -> dict[str, Any]:
-    """Where the alias of the main predictor is followed, it is moved; else the canary's model is written into it."""
+    """Where the alias of the main predictor is followed, it is moved; else the canary's model is written into it.
+
+    Whether the canary may be removed afterwards is asked before the alias moves.
+    """
     namespace, canary = settings.namespace or kube.access.namespace, settings.predictor or CANARY
-    planned = plan_promotion(await kube.get(SELDON_DEPLOYMENT, name, namespace=namespace), canary)
+    found = await kube.get(SELDON_DEPLOYMENT, name, namespace=namespace)
+    planned = plan_promotion(found, canary)
     if planned is None:
         return await _update(kube, name, lambda before: promotion(before, canary), settings)
+    alone = {**found["spec"], "predictors": without(found["spec"]["predictors"], canary)}
+    obj = seldon_deployment(name, namespace, alone)
+    await kube.apply(obj, field_manager=FIELD_MANAGER, force=settings.force, dry_run=True)
     await move_followed_alias(kube, name, planned, namespace=namespace, settings=settings, progress=_say)
     return await _update(kube, name, lambda before: [without(before, canary)], settings)
 

@@ -8,14 +8,15 @@ import json
 import pytest
 from mlflow.exceptions import MlflowException
 
-from slipway.mlflow_deployments import release
+from slipway.kube.errors import Conflict
+from slipway.mlflow_deployments import plugin, release
 from slipway.mlflow_deployments.errors import as_mlflow_errors
 from slipway.mlflow_deployments.plugin import SlipwayDeploymentClient
 from slipway.mlflow_deployments.release import Promotion, move_followed_alias, roll_deployment_back
 from slipway.mlflow_deployments.settings import DeploySettings
-from tests.contract.manifests import sdep
+from tests.contract.manifests import node, predictor, sdep
 from tests.controller.conftest import NAMESPACE, Platform
-from tests.controller.test_follow import follower, selected, serve
+from tests.controller.test_follow import ALIAS, FOLLOW, follower, selected, serve
 
 TO_2 = Promotion("main", "shapes", "champion", "2")
 
@@ -115,3 +116,18 @@ def test_what_cannot_go_together_is_refused_before_anything_is_asked(uri, config
     with pytest.raises(MlflowException, match=said) as refused:
         SlipwayDeploymentClient("slipway:/nowhere").update_deployment("iris", uri, config=config)
     assert refused.value.error_code == "INVALID_PARAMETER_VALUE"
+
+
+async def test_promotion_that_could_not_remove_the_canary_moves_no_alias(platform):
+    stable = predictor("main", graph=ALIAS, traffic=90)
+    canary = predictor("canary", graph=node(modelUri="models:/shapes/2"), traffic=10)
+    await platform.apply(sdep(stable, canary, annotations=FOLLOW))
+    await platform.until(lambda status: len(status["models"]) == 2, what="both versions are known")
+    with pytest.raises(Conflict, match="person"):
+        await plugin._promote(platform.kube, "iris", DeploySettings(promote=True, namespace=NAMESPACE))
+    assert (platform.registry.aliases, platform.registry.tags) == ({"champion": "1"}, {})
+
+
+def test_progress_cannot_drive_a_terminal(capsys):
+    plugin._say("iris: \x1b[2Jstarting")
+    assert capsys.readouterr().out == "iris:  [2Jstarting\n"
