@@ -14,14 +14,17 @@ FOLDER = Path("slipway/contract/protos")
 NAMES = sorted(path.stem for path in (REPOSITORY / FOLDER).glob("*.proto"))
 
 SAME_NAMES = """
+import sys
 from google.protobuf import descriptor_pb2, descriptor_pool
-from slipway.contract.protos import inference_pb2
-theirs = descriptor_pb2.FileDescriptorProto(name="grpc_service.proto", package="inference", syntax="proto3")
-theirs.message_type.add(name="ModelInferRequest").field.add(name="else", number=1, type=9, label=1)
-found = descriptor_pool.Default().AddSerializedFile(theirs.SerializeToString())
-found = found or descriptor_pool.Default().FindFileByName("grpc_service.proto")
-assert found.message_types_by_name["ModelInferRequest"].fields_by_name.keys() == ["else"]
+from slipway.contract.protos import inference_pb2, prediction_pb2
+file, package, message = sys.argv[1:]
+theirs = descriptor_pb2.FileDescriptorProto(name=file, package=package, syntax="proto3")
+theirs.message_type.add(name=message).field.add(name="other", number=1, type=9, label=1)
+pool = descriptor_pool.Default()
+pool.AddSerializedFile(theirs.SerializeToString())
+assert pool.FindMessageTypeByName(f"{package}.{message}").fields_by_name.keys() == ["other"]
 assert inference_pb2.ModelInferRequest(id="ours").id == "ours"
+assert prediction_pb2.DefaultData(tftensor={"dtype": "DT_FLOAT"}).tftensor.dtype == 1
 """
 
 
@@ -36,5 +39,12 @@ def test_module_is_what_its_proto_makes(name: str, tmp_path: Path) -> None:
         assert (REPOSITORY / FOLDER / f"{name}{suffix}").read_text() == made, "run make protos"
 
 
-def test_component_may_import_other_protobufs_of_the_v2_protocol() -> None:
-    subprocess.run([sys.executable, "-c", SAME_NAMES], cwd=REPOSITORY, check=True)
+@pytest.mark.parametrize(
+    "theirs",
+    [
+        ("grpc_service.proto", "inference", "ModelInferRequest"),  # tritonclient's, KServe's
+        ("tensorflow/core/framework/tensor.proto", "tensorflow", "TensorProto"),
+    ],
+)
+def test_component_may_import_other_protobufs_of_the_same_names(theirs: tuple[str, str, str]) -> None:
+    subprocess.run([sys.executable, "-c", SAME_NAMES, *theirs], cwd=REPOSITORY, check=True)

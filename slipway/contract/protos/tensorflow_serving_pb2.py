@@ -27,7 +27,7 @@ from google.protobuf import wrappers_pb2 as google_dot_protobuf_dot_wrappers__pb
 from slipway.contract.protos import tensor_pb2 as slipway_dot_contract_dot_protos_dot_tensor__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n0slipway/contract/protos/tensorflow_serving.proto\x12\x12tensorflow.serving\x1a\x19google/protobuf/any.proto\x1a\x1egoogle/protobuf/wrappers.proto\x1a$slipway/contract/protos/tensor.proto\"\x8c\x01\n\tModelSpec\x12\x0c\n\x04name\x18\x01 \x01(\t\x12.\n\x07version\x18\x02 \x01(\x0b\x32\x1b.google.protobuf.Int64ValueH\x00\x12\x17\n\rversion_label\x18\x04 \x01(\tH\x00\x12\x16\n\x0esignature_name\x18\x03 \x01(\tB\x10\n\x0eversion_choice\"\xe2\x01\n\x0ePredictRequest\x12\x31\n\nmodel_spec\x18\x01 \x01(\x0b\x32\x1d.tensorflow.serving.ModelSpec\x12>\n\x06inputs\x18\x02 \x03(\x0b\x32..tensorflow.serving.PredictRequest.InputsEntry\x12\x15\n\routput_filter\x18\x03 \x03(\t\x1a\x46\n\x0bInputsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12&\n\x05value\x18\x02 \x01(\x0b\x32\x17.tensorflow.TensorProto:\x02\x38\x01\"\xd0\x01\n\x0fPredictResponse\x12\x31\n\nmodel_spec\x18\x02 \x01(\x0b\x32\x1d.tensorflow.serving.ModelSpec\x12\x41\n\x07outputs\x18\x01 \x03(\x0b\x32\x30.tensorflow.serving.PredictResponse.OutputsEntry\x1aG\n\x0cOutputsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12&\n\x05value\x18\x02 \x01(\x0b\x32\x17.tensorflow.TensorProto:\x02\x38\x01\"d\n\x17GetModelMetadataRequest\x12\x31\n\nmodel_spec\x18\x01 \x01(\x0b\x32\x1d.tensorflow.serving.ModelSpec\x12\x16\n\x0emetadata_field\x18\x02 \x03(\t\"\xe2\x01\n\x18GetModelMetadataResponse\x12\x31\n\nmodel_spec\x18\x01 \x01(\x0b\x32\x1d.tensorflow.serving.ModelSpec\x12L\n\x08metadata\x18\x02 \x03(\x0b\x32:.tensorflow.serving.GetModelMetadataResponse.MetadataEntry\x1a\x45\n\rMetadataEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12#\n\x05value\x18\x02 \x01(\x0b\x32\x14.google.protobuf.Any:\x02\x38\x01\"J\n\x15GetModelStatusRequest\x12\x31\n\nmodel_spec\x18\x01 \x01(\x0b\x32\x1d.tensorflow.serving.ModelSpec\"8\n\x0bStatusProto\x12\x12\n\nerror_code\x18\x01 \x01(\x05\x12\x15\n\rerror_message\x18\x02 \x01(\t\"\xe8\x01\n\x12ModelVersionStatus\x12\x0f\n\x07version\x18\x01 \x01(\x03\x12;\n\x05state\x18\x02 \x01(\x0e\x32,.tensorflow.serving.ModelVersionStatus.State\x12/\n\x06status\x18\x03 \x01(\x0b\x32\x1f.tensorflow.serving.StatusProto\"S\n\x05State\x12\x0b\n\x07UNKNOWN\x10\x00\x12\t\n\x05START\x10\n\x12\x0b\n\x07LOADING\x10\x14\x12\r\n\tAVAILABLE\x10\x1e\x12\r\n\tUNLOADING\x10(\x12\x07\n\x03\x45ND\x10\x32\"^\n\x16GetModelStatusResponse\x12\x44\n\x14model_version_status\x18\x01 \x03(\x0b\x32&.tensorflow.serving.ModelVersionStatus2\xd6\x01\n\x11PredictionService\x12R\n\x07Predict\x12\".tensorflow.serving.PredictRequest\x1a#.tensorflow.serving.PredictResponse\x12m\n\x10GetModelMetadata\x12+.tensorflow.serving.GetModelMetadataRequest\x1a,.tensorflow.serving.GetModelMetadataResponse2w\n\x0cModelService\x12g\n\x0eGetModelStatus\x12).tensorflow.serving.GetModelStatusRequest\x1a*.tensorflow.serving.GetModelStatusResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n0slipway/contract/protos/tensorflow_serving.proto\x12\x12tensorflow.serving\x1a\x19google/protobuf/any.proto\x1a\x1egoogle/protobuf/wrappers.proto\x1a$slipway/contract/protos/tensor.proto\"\x8c\x01\n\tModelSpec\x12\x0c\n\x04name\x18\x01 \x01(\t\x12.\n\x07version\x18\x02 \x01(\x0b\x32\x1b.google.protobuf.Int64ValueH\x00\x12\x17\n\rversion_label\x18\x04 \x01(\tH\x00\x12\x16\n\x0esignature_name\x18\x03 \x01(\tB\x10\n\x0eversion_choice\"\xea\x01\n\x0ePredictRequest\x12\x31\n\nmodel_spec\x18\x01 \x01(\x0b\x32\x1d.tensorflow.serving.ModelSpec\x12>\n\x06inputs\x18\x02 \x03(\x0b\x32..tensorflow.serving.PredictRequest.InputsEntry\x12\x15\n\routput_filter\x18\x03 \x03(\t\x1aN\n\x0bInputsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12.\n\x05value\x18\x02 \x01(\x0b\x32\x1f.slipway.tensorflow.TensorProto:\x02\x38\x01\"\xd8\x01\n\x0fPredictResponse\x12\x31\n\nmodel_spec\x18\x02 \x01(\x0b\x32\x1d.tensorflow.serving.ModelSpec\x12\x41\n\x07outputs\x18\x01 \x03(\x0b\x32\x30.tensorflow.serving.PredictResponse.OutputsEntry\x1aO\n\x0cOutputsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12.\n\x05value\x18\x02 \x01(\x0b\x32\x1f.slipway.tensorflow.TensorProto:\x02\x38\x01\"d\n\x17GetModelMetadataRequest\x12\x31\n\nmodel_spec\x18\x01 \x01(\x0b\x32\x1d.tensorflow.serving.ModelSpec\x12\x16\n\x0emetadata_field\x18\x02 \x03(\t\"\xe2\x01\n\x18GetModelMetadataResponse\x12\x31\n\nmodel_spec\x18\x01 \x01(\x0b\x32\x1d.tensorflow.serving.ModelSpec\x12L\n\x08metadata\x18\x02 \x03(\x0b\x32:.tensorflow.serving.GetModelMetadataResponse.MetadataEntry\x1a\x45\n\rMetadataEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12#\n\x05value\x18\x02 \x01(\x0b\x32\x14.google.protobuf.Any:\x02\x38\x01\"J\n\x15GetModelStatusRequest\x12\x31\n\nmodel_spec\x18\x01 \x01(\x0b\x32\x1d.tensorflow.serving.ModelSpec\"8\n\x0bStatusProto\x12\x12\n\nerror_code\x18\x01 \x01(\x05\x12\x15\n\rerror_message\x18\x02 \x01(\t\"\xe8\x01\n\x12ModelVersionStatus\x12\x0f\n\x07version\x18\x01 \x01(\x03\x12;\n\x05state\x18\x02 \x01(\x0e\x32,.tensorflow.serving.ModelVersionStatus.State\x12/\n\x06status\x18\x03 \x01(\x0b\x32\x1f.tensorflow.serving.StatusProto\"S\n\x05State\x12\x0b\n\x07UNKNOWN\x10\x00\x12\t\n\x05START\x10\n\x12\x0b\n\x07LOADING\x10\x14\x12\r\n\tAVAILABLE\x10\x1e\x12\r\n\tUNLOADING\x10(\x12\x07\n\x03\x45ND\x10\x32\"^\n\x16GetModelStatusResponse\x12\x44\n\x14model_version_status\x18\x01 \x03(\x0b\x32&.tensorflow.serving.ModelVersionStatus2\xd6\x01\n\x11PredictionService\x12R\n\x07Predict\x12\".tensorflow.serving.PredictRequest\x1a#.tensorflow.serving.PredictResponse\x12m\n\x10GetModelMetadata\x12+.tensorflow.serving.GetModelMetadataRequest\x1a,.tensorflow.serving.GetModelMetadataResponse2w\n\x0cModelService\x12g\n\x0eGetModelStatus\x12).tensorflow.serving.GetModelStatusRequest\x1a*.tensorflow.serving.GetModelStatusResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -43,31 +43,31 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_MODELSPEC']._serialized_start=170
   _globals['_MODELSPEC']._serialized_end=310
   _globals['_PREDICTREQUEST']._serialized_start=313
-  _globals['_PREDICTREQUEST']._serialized_end=539
+  _globals['_PREDICTREQUEST']._serialized_end=547
   _globals['_PREDICTREQUEST_INPUTSENTRY']._serialized_start=469
-  _globals['_PREDICTREQUEST_INPUTSENTRY']._serialized_end=539
-  _globals['_PREDICTRESPONSE']._serialized_start=542
-  _globals['_PREDICTRESPONSE']._serialized_end=750
-  _globals['_PREDICTRESPONSE_OUTPUTSENTRY']._serialized_start=679
-  _globals['_PREDICTRESPONSE_OUTPUTSENTRY']._serialized_end=750
-  _globals['_GETMODELMETADATAREQUEST']._serialized_start=752
-  _globals['_GETMODELMETADATAREQUEST']._serialized_end=852
-  _globals['_GETMODELMETADATARESPONSE']._serialized_start=855
-  _globals['_GETMODELMETADATARESPONSE']._serialized_end=1081
-  _globals['_GETMODELMETADATARESPONSE_METADATAENTRY']._serialized_start=1012
-  _globals['_GETMODELMETADATARESPONSE_METADATAENTRY']._serialized_end=1081
-  _globals['_GETMODELSTATUSREQUEST']._serialized_start=1083
-  _globals['_GETMODELSTATUSREQUEST']._serialized_end=1157
-  _globals['_STATUSPROTO']._serialized_start=1159
-  _globals['_STATUSPROTO']._serialized_end=1215
-  _globals['_MODELVERSIONSTATUS']._serialized_start=1218
-  _globals['_MODELVERSIONSTATUS']._serialized_end=1450
-  _globals['_MODELVERSIONSTATUS_STATE']._serialized_start=1367
-  _globals['_MODELVERSIONSTATUS_STATE']._serialized_end=1450
-  _globals['_GETMODELSTATUSRESPONSE']._serialized_start=1452
-  _globals['_GETMODELSTATUSRESPONSE']._serialized_end=1546
-  _globals['_PREDICTIONSERVICE']._serialized_start=1549
-  _globals['_PREDICTIONSERVICE']._serialized_end=1763
-  _globals['_MODELSERVICE']._serialized_start=1765
-  _globals['_MODELSERVICE']._serialized_end=1884
+  _globals['_PREDICTREQUEST_INPUTSENTRY']._serialized_end=547
+  _globals['_PREDICTRESPONSE']._serialized_start=550
+  _globals['_PREDICTRESPONSE']._serialized_end=766
+  _globals['_PREDICTRESPONSE_OUTPUTSENTRY']._serialized_start=687
+  _globals['_PREDICTRESPONSE_OUTPUTSENTRY']._serialized_end=766
+  _globals['_GETMODELMETADATAREQUEST']._serialized_start=768
+  _globals['_GETMODELMETADATAREQUEST']._serialized_end=868
+  _globals['_GETMODELMETADATARESPONSE']._serialized_start=871
+  _globals['_GETMODELMETADATARESPONSE']._serialized_end=1097
+  _globals['_GETMODELMETADATARESPONSE_METADATAENTRY']._serialized_start=1028
+  _globals['_GETMODELMETADATARESPONSE_METADATAENTRY']._serialized_end=1097
+  _globals['_GETMODELSTATUSREQUEST']._serialized_start=1099
+  _globals['_GETMODELSTATUSREQUEST']._serialized_end=1173
+  _globals['_STATUSPROTO']._serialized_start=1175
+  _globals['_STATUSPROTO']._serialized_end=1231
+  _globals['_MODELVERSIONSTATUS']._serialized_start=1234
+  _globals['_MODELVERSIONSTATUS']._serialized_end=1466
+  _globals['_MODELVERSIONSTATUS_STATE']._serialized_start=1383
+  _globals['_MODELVERSIONSTATUS_STATE']._serialized_end=1466
+  _globals['_GETMODELSTATUSRESPONSE']._serialized_start=1468
+  _globals['_GETMODELSTATUSRESPONSE']._serialized_end=1562
+  _globals['_PREDICTIONSERVICE']._serialized_start=1565
+  _globals['_PREDICTIONSERVICE']._serialized_end=1779
+  _globals['_MODELSERVICE']._serialized_start=1781
+  _globals['_MODELSERVICE']._serialized_end=1900
 # @@protoc_insertion_point(module_scope)
