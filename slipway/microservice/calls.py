@@ -12,7 +12,7 @@ from google.protobuf.message import Message
 
 from slipway.contract.protos import prediction_pb2 as pb
 from slipway.microservice.hooks import Answer, Hooks, Verbatim
-from slipway.microservice.inputs import input_of_json, input_of_proto
+from slipway.microservice.inputs import Input, input_of_json, input_of_proto
 from slipway.microservice.replies import Reply, is_exact_in_proto, reply_to_json, reply_to_proto
 from slipway.microservice.requests import MESSAGE_KINDS, RestRequest, as_json_message, parse_request
 from slipway.serving.errors import INTERNAL, ServingError
@@ -85,6 +85,16 @@ def _measured(call: Callable[[], A]) -> tuple[A, float]:
     return answer, (time.perf_counter() - start) * 1000
 
 
+def input_of_rest(request: RestRequest) -> Input:
+    """The arguments of ``predict``. Raises ServingError."""
+    return _input(parse_request(request, pb.SeldonMessage))
+
+
+def render_grpc(answer: Answer) -> pb.SeldonMessage:
+    """The reply as a message. Raises ServingError 500 where the component's result has none."""
+    return _raw_to_proto(answer.message) if isinstance(answer, Verbatim) else reply_to_proto(answer)
+
+
 def call_passthrough(hooks: Hooks, request: RestRequest) -> RestReply:
     """``PAYLOAD_PASSTHROUGH``: predict_raw gets the bytes as they came, and answers with bytes or text."""
     sent = request.query_json or request.body
@@ -103,7 +113,7 @@ def call_grpc(hooks: Hooks, hook: str, message: Message) -> tuple[pb.SeldonMessa
     if raw is not None:
         return _raw_to_proto(raw.message), component_ms
     answer, component_ms = _measured(_normal_call(hooks, hook, message))
-    return _raw_to_proto(answer.message) if isinstance(answer, Verbatim) else reply_to_proto(answer), component_ms
+    return render_grpc(answer), component_ms
 
 
 def call_health(hooks: Hooks) -> bytes:
@@ -124,7 +134,7 @@ def _normal_call(hooks: Hooks, hook: str, message: Any) -> Callable[[], Answer]:
     return lambda: named(request)
 
 
-def _input(message: Any) -> Any:
+def _input(message: Any) -> Input:
     return input_of_proto(message) if isinstance(message, pb.SeldonMessage) else input_of_json(message)
 
 

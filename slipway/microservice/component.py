@@ -39,6 +39,13 @@ class Component:
     def has(self, hook: str) -> bool:
         return callable(getattr(self.instance, hook, None))
 
+    def has_own(self, hook: str) -> bool:
+        """Whether there is such a hook besides the one of SeldonComponent, which only says that it is not there."""
+        for kind in type(self.instance).__mro__:
+            if hook in vars(kind):
+                return kind.__name__ != "SeldonComponent" and self.has(hook)
+        return self.has(hook)
+
     def call(self, hook: str, *args: Any, **kwargs: Any) -> Any:
         """The hook's result; HookMissingError where it is not there or raises SeldonNotImplementedError."""
         method = getattr(self.instance, hook, None)

@@ -10,7 +10,8 @@ import grpc
 
 from slipway.contract.headers import REASON
 from slipway.contract.protos import prediction_pb2 as pb
-from slipway.microservice.calls import call_grpc
+from slipway.microservice.calls import call_grpc, render_grpc
+from slipway.microservice.inputs import input_of_proto
 from slipway.microservice.metadata import metadata_to_proto
 from slipway.microservice.requests import MESSAGE_KINDS
 from slipway.microservice.service import Service
@@ -62,11 +63,19 @@ def _hook_behaviour(service: Service, hook: str) -> Behaviour:
         reply, component_ms = call_grpc(service.hooks, hook, parse_message(raw, kind))
         return reply.SerializeToString(), component_ms
 
+    def run(raw: bytes) -> Awaitable[tuple[bytes, float]]:
+        if hook == "predict" and service.batches:
+            return service.batches.run(
+                lambda: input_of_proto(parse_message(raw, pb.SeldonMessage)),
+                lambda reply, spent_ms: (render_grpc(reply).SerializeToString(), spent_ms),
+            )
+        return service.threads.run(lambda: call(raw))
+
     async def answer(raw: bytes) -> tuple[bytes, float] | Failure:
         try:
             with service.admission.enter() as ticket:
                 ticket.hold(len(raw))
-                return await service.threads.run(lambda: call(raw))
+                return await run(raw)
         except Exception as exc:  # noqa: BLE001 - whatever a component raises becomes an answer
             return logged_grpc(exc, hook)
 

@@ -6,7 +6,7 @@ import asyncio
 import logging
 from collections.abc import Mapping
 
-from slipway.microservice.service import ComponentThreads
+from slipway.microservice.threads import ComponentThreads
 from slipway.serving import limits
 from slipway.serving.podinfo import REST_TIMEOUT, whole_number
 

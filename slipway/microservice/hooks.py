@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from slipway.contract.protos import prediction_pb2 as pb
+from slipway.microservice.batching import join, split
 from slipway.microservice.component import Component, HookMissingError
 from slipway.microservice.custom_metrics import CustomMetrics, checked_metrics
 from slipway.microservice.inputs import Input, array_of_data
@@ -53,6 +54,19 @@ class Hooks:
 
     def predict(self, features: Input) -> Answer:
         return self._with_meta("predict", features, missing=[])
+
+    def predict_together(self, requests: list[Input]) -> list[Answer]:
+        """One call of ``predict`` for ``joinable`` requests; raises NotRowsError, and what the hook raises.
+
+        The component's own tags, metrics and names are asked for each reply, as without batching.
+        """
+        first = requests[0]
+        result = self.component.call_with_meta("predict", join(requests), first.names, first.meta)
+        data, tags, metrics = _unwrap(result)
+        return [
+            self._reply("predict", _Result(part, tags, metrics), request, carried=request.meta or {})
+            for part, request in zip(split(data, requests), requests, strict=True)
+        ]
 
     def transform_input(self, features: Input) -> Answer:
         return self._with_meta("transform_input", features, missing=features.features)

@@ -22,8 +22,9 @@ from slipway.microservice.hang import hung, patience_s
 from slipway.microservice.hooks import Hooks
 from slipway.microservice.metadata import MetadataError, read_metadata
 from slipway.microservice.rest_app import component_app, metrics_app
-from slipway.microservice.service import ComponentThreads, Service
+from slipway.microservice.service import Service
 from slipway.microservice.settings import SettingError, Settings, read_settings
+from slipway.microservice.threads import ComponentThreads
 from slipway.microservice.v2_grpc import DESCRIPTORS, v2_handler
 from slipway.microservice.v2_grpc import SERVICE as V2_SERVICE
 from slipway.serving.lifecycle import Lifecycle
@@ -97,6 +98,7 @@ async def _serve(
         lifecycle=lifecycle,
         metadata=await threads.run(lambda: _metadata(component, settings)),
         max_in_flight=settings.max_in_flight,
+        max_batch=settings.max_batch,
         max_requests=settings.max_requests,
         max_requests_jitter=settings.max_requests_jitter,
     )

@@ -9,7 +9,15 @@ from prometheus_client import CollectorRegistry
 
 from slipway.contract.errors import component_error
 from slipway.contract.headers import WIRE, WIRE_PROTOBUF
-from slipway.microservice.calls import RestReply, call_passthrough, call_rest, handled, parse_accept
+from slipway.microservice.calls import (
+    RestReply,
+    call_passthrough,
+    call_rest,
+    handled,
+    input_of_rest,
+    parse_accept,
+    render_rest,
+)
 from slipway.microservice.requests import RestRequest
 from slipway.microservice.service import Service
 from slipway.microservice.v2_rest import add_v2_routes
@@ -68,7 +76,13 @@ def _hook_handler(service: Service, hook: str, *, payload_passthrough: bool) -> 
                     return handled(service.hooks, lambda: call_passthrough(service.hooks, sent))
                 return handled(service.hooks, lambda: call_rest(service.hooks, hook, sent, accepted=accepted))
 
-            reply = await service.threads.run(call)
+            if hook == "predict" and service.batches and not payload_passthrough:
+                reply = await service.batches.run(
+                    lambda: input_of_rest(sent),
+                    lambda answer, spent_ms: render_rest(answer, hook, accepted=accepted, component_ms=spent_ms),
+                )
+            else:
+                reply = await service.threads.run(call)
         service.count_request()
         return web.Response(
             status=reply.status,

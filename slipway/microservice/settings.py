@@ -58,6 +58,7 @@ class Settings:
     workers: int
     threads: int
     max_in_flight: int
+    max_batch: int
     max_requests: int
     max_requests_jitter: int
     log_level: str
@@ -95,6 +96,7 @@ def _settings(flags: argparse.Namespace, environment: Mapping[str, str]) -> Sett
         workers=max(1, number("--workers", flags.workers), grpc_workers),
         threads=1 if number("--single-threaded", flags.single_threaded) else max(1, threads),
         max_in_flight=_in_flight(flags.max_in_flight),
+        max_batch=max(1, number("--max-batch", flags.max_batch)),
         max_requests=number("--max-requests", flags.max_requests),
         max_requests_jitter=number("--max-requests-jitter", flags.max_requests_jitter),
         log_level=_level(environment.get("SELDON_LOG_LEVEL") or flags.log_level),
@@ -144,6 +146,7 @@ _FLAGS: tuple[tuple[str, str, str, str], ...] = (
         f"{MAX_IN_FLIGHT}",
         "requests that wait or compute in one process; one more is answered 429 (gRPC: RESOURCE_EXHAUSTED) at once",
     ),
+    ("--max-batch", "SLIPWAY_MAX_BATCH", "1", "waiting requests that one call of predict may answer; 1: one each"),
     ("--max-requests", "GUNICORN_MAX_REQUESTS", "0", "a worker is replaced after so many requests; 0: never"),
     ("--max-requests-jitter", "GUNICORN_MAX_REQUESTS_JITTER", "0", "up to so many more, by chance"),
     ("--single-threaded", "FLASK_SINGLE_THREADED", "0", "1: one call at a time, whatever --threads says"),

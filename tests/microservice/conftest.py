@@ -19,8 +19,9 @@ from slipway.microservice.grpc_app import component_handlers, service_names
 from slipway.microservice.hooks import Hooks
 from slipway.microservice.metadata import MetadataError, read_metadata
 from slipway.microservice.rest_app import component_app, metrics_app
-from slipway.microservice.service import ComponentThreads, Service
+from slipway.microservice.service import Service
 from slipway.microservice.settings import Identity
+from slipway.microservice.threads import ComponentThreads
 from slipway.microservice.v2_grpc import DESCRIPTORS, v2_handler
 from slipway.microservice.v2_grpc import SERVICE as V2_SERVICE
 from slipway.serving.lifecycle import Lifecycle, Shutdown
@@ -84,6 +85,7 @@ async def _start(
     payload_passthrough: bool = False,
     model_metadata: str = "",
     max_in_flight: int = MAX_IN_FLIGHT,
+    max_batch: int = 1,
 ) -> Served:
     component = component_of(instance)
     hooks = Hooks(component, CustomMetrics(identity), identity, metrics_in_replies)
@@ -93,7 +95,9 @@ async def _start(
         metadata = str(exc)
     lifecycle, pool = Lifecycle(), ComponentThreads(threads)
     stack.callback(pool.close)
-    service = Service(hooks, pool, lifecycle=lifecycle, metadata=metadata, max_in_flight=max_in_flight)
+    service = Service(
+        hooks, pool, lifecycle=lifecycle, metadata=metadata, max_in_flight=max_in_flight, max_batch=max_batch
+    )
     registry = CollectorRegistry(auto_describe=False)
     registry.register(hooks.metrics)
     servers = await Servers.start(

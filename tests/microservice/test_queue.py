@@ -13,7 +13,7 @@ import pytest
 
 from slipway.contract.protos import prediction_pb2 as pb
 from slipway.contract.protos import prediction_pb2_grpc as stubs
-from slipway.microservice.service import ComponentThreads
+from slipway.microservice.threads import ComponentThreads
 from tests.microservice.conftest import Serve, Served
 from tests.waiting import eventually
 

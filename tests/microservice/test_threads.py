@@ -10,7 +10,7 @@ import weakref
 import pytest
 
 from slipway.microservice.hang import patience_s
-from slipway.microservice.service import ComponentThreads
+from slipway.microservice.threads import ComponentThreads
 from tests.waiting import eventually
 
 

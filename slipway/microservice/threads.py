@@ -1,0 +1,109 @@
+"""Where a component's code runs, and what waits for it."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import threading
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import TypeVar
+
+from slipway.serving.errors import INTERNAL, ServingError
+
+T = TypeVar("T")
+
+
+@dataclass
+class Raised:
+    """``error`` None once it was taken out: a Future's own cycle would keep its traceback and the whole request."""
+
+    error: BaseException | None
+
+
+class ComponentThreads:
+    """Where the component's code runs. One thread is one critical section for each call and all that belongs to it.
+
+    A call waits in the event loop until a thread is free, so that one whose client has left is gone at once.
+    """
+
+    def __init__(self, threads: int) -> None:
+        self.count = threads
+        self._pool = ThreadPoolExecutor(max_workers=threads, thread_name_prefix="component")
+        self._free = asyncio.Semaphore(threads)
+        self._lock = threading.Lock()
+        self.busy = 0
+        """Calls that wait or run."""
+        self._begun: dict[int, float] = {}  # by thread
+
+    async def run(self, call: Callable[[], T]) -> T:
+        """``call()`` in a component thread; what it raises is raised here, except what would end the event loop.
+
+        Cancelled while it waits, the call never runs; cancelled while it runs, its result is dropped.
+        """
+        return result_of(await self._outcome_of(call))
+
+    async def _outcome_of(self, call: Callable[[], T]) -> T | Raised:
+        self._count(1)
+        try:
+            await self._free.acquire()
+        except asyncio.CancelledError:
+            self._count(-1)
+            raise
+        future = self._pool.submit(self._timed, call)
+        loop = asyncio.get_running_loop()
+        future.add_done_callback(lambda _done: self._ended(loop))
+        return await asyncio.wrap_future(future)
+
+    def _ended(self, loop: asyncio.AbstractEventLoop) -> None:
+        """A thread is free again: told by that thread, maybe after the server has stopped."""
+        self._count(-1)
+        with contextlib.suppress(RuntimeError):  # a closed loop: nobody waits any more
+            loop.call_soon_threadsafe(self._free.release)
+
+    def longest_s(self) -> float:
+        """Seconds since the oldest call that still runs began; 0 without one."""
+        with self._lock:
+            return time.monotonic() - min(self._begun.values()) if self._begun else 0.0
+
+    def _timed(self, call: Callable[[], T]) -> T | Raised:
+        thread = threading.get_ident()
+        with self._lock:
+            self._begun[thread] = time.monotonic()
+        try:
+            return outcome_of(call)
+        finally:
+            with self._lock:
+                del self._begun[thread]
+
+    def _count(self, step: int) -> None:
+        with self._lock:  # a call's end is told by its thread
+            self.busy += step
+
+    def close(self) -> None:
+        """Drop what waits; a call that runs cannot be stopped."""
+        self._pool.shutdown(wait=False, cancel_futures=True)
+
+
+def outcome_of(call: Callable[[], T]) -> T | Raised:
+    """What ``call()`` returns or raises."""
+    try:
+        return call()
+    except BaseException as exc:  # noqa: BLE001 - StopIteration and SystemExit would be lost in a Future
+        return Raised(exc)
+
+
+def result_of(outcome: T | Raised) -> T:
+    """The result, or the error raised; once only. What would end the event loop becomes a ServingError."""
+    if not isinstance(outcome, Raised):
+        return outcome
+    error, outcome.error = outcome.error, None
+    try:
+        if isinstance(error, Exception) and not isinstance(error, StopIteration):
+            raise error
+        text = f"the component raised {type(error).__name__}: {error}"
+        raise ServingError(text, status_code=500, reason=INTERNAL) from error
+    finally:
+        del error  # its traceback holds this frame
