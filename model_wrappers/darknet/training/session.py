@@ -78,13 +78,21 @@ def run_session(session: Session, photos: PhotoSet, validation: PhotoSet | None 
         _finish(session, trained, place, run, validation)
     except Interrupted:
         raise
-    except BaseException:
+    except BaseException as exc:
         if run:
-            run.end("FAILED")
+            _end_failed(run, exc)
         raise
     if run:
         run.end("FINISHED")
     return trained
+
+
+def _end_failed(run: MlflowRun, cause: BaseException) -> None:
+    """MLflow may be what failed: then its answer to this is a note on ``cause``, which stays the error."""
+    try:
+        run.end("FAILED")
+    except TrainingError as exc:
+        cause.add_note(f"run {run.run_id} is still RUNNING in MLflow: {exc}")
 
 
 def _open_run(session: Session, photos: PhotoSet, checkpoint: Checkpoint | None) -> MlflowRun | None:

@@ -119,7 +119,7 @@ class MlflowRun:
         try:
             self._client.update_run(run_id, status="RUNNING")
         except MlflowException as exc:
-            raise TrainingError(f"MLflow does not know run {run_id}, which the checkpoint names: {exc}") from exc
+            raise TrainingError(f"run {run_id}, which the checkpoint names, cannot go on in MLflow: {exc}") from exc
         return run_id
 
     def _new(self, experiment: str, name: str, facts: Mapping[str, Any]) -> str:

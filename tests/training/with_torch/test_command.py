@@ -21,9 +21,11 @@ from model_wrappers.darknet.training.checkpoint import (
     keep_checkpoint,
     load_checkpoint,
 )
+from model_wrappers.darknet.training.errors import TrainingError
 from model_wrappers.darknet.training.options import INTERRUPTED_EXIT
 from model_wrappers.darknet.training.output import METRICS_NAME
 from model_wrappers.darknet.training.places import FolderPlace
+from model_wrappers.darknet.training.tracking import MlflowRun
 from models.shapes.train import main as train_shapes
 from tests.data import REPOSITORY
 from tests.training.voc_folder import write_voc
@@ -154,7 +156,19 @@ def test_a_run_that_mlflow_does_not_know_is_named(
     assert checkpoint.run == run.info.run_id
     keep_checkpoint(place, dataclasses.replace(checkpoint, run="0" * 32))
     assert main(words(folder, "--epochs", "1", "--experiment", "gone")) == 1
-    assert f"MLflow does not know run {'0' * 32}, which the checkpoint names" in capsys.readouterr().err
+    assert f"run {'0' * 32}, which the checkpoint names, cannot go on in MLflow" in capsys.readouterr().err
+
+
+def test_failure_stays_the_error_when_mlflow_cannot_be_told(
+    folder: Path, tracking: mlflow.MlflowClient, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def refuse(run: MlflowRun, status: str) -> None:
+        raise TrainingError(f"MLflow: no {status}")
+
+    monkeypatch.setattr(MlflowRun, "end", refuse)
+    (folder / "voc" / "JPEGImages" / "train-3.jpg").write_bytes(b"broken")
+    assert main(words(folder, "--epochs", "1", "--experiment", "away")) == 1
+    assert "train-3.jpg: cannot be read as a photo" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
