@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
+from datetime import UTC
 from typing import Any
 
 import pytest
@@ -30,6 +31,7 @@ MODELS = st.builds(NodeModel, WORDS, WORDS, WORDS, st.from_regex(r"[1-9][0-9]{0,
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.text(), lambda x: st.lists(x) | st.dictionaries(st.text(), x)
 )
+TIMES = st.datetimes(timezones=st.just(UTC)).map(lambda at: at.isoformat())
 ALIAS = node(modelUri="models:/shapes@champion")
 
 
@@ -56,10 +58,12 @@ def test_name_of_a_revision_changes_with_predictor_version_and_digest() -> None:
     assert Revision.of("a", (model("3"),)).name.startswith("v3-")
 
 
-@given(MODELS, MODELS, st.dictionaries(WORDS, WORDS), WORDS)
-def test_state_reads_back_from_its_json(one: NodeModel, other: NodeModel, versions: dict[str, str], text: str) -> None:
+@given(MODELS, MODELS, st.dictionaries(WORDS, WORDS), WORDS, TIMES)
+def test_state_reads_back_from_its_json(
+    one: NodeModel, other: NodeModel, versions: dict[str, str], text: str, at: str
+) -> None:
     wanted, previous = Revision.of("main", (one,)), Revision.of("main", (replace(other, node="previous"),))
-    state = Following("main", wanted, previous, previous.name, text, text, versions, text, text, versions, text, text)
+    state = Following("main", wanted, previous, previous.name, at, at, versions, text, text, versions, text, text)
     assert Following.read(json.loads(json.dumps(state.to_json()))) == state
 
 

@@ -278,7 +278,10 @@ async def test_what_died_without_a_runner_starts_again_with_the_same_digest(pods
     await pods.until(lambda: ready(pods))
     digest, (pid,) = pods.kube.status["containerStatuses"][0]["imageID"], pids(pods)
     await pods.abandon(worker)
+    killed = read_state(worker.folder)
+    assert killed is not None
     os.kill(pid, signal.SIGKILL)
+    await pods.until(lambda: not any(is_same(identity) for identity in killed.processes.values()))
     pods.kube.statuses.clear()
     pods.start(obj=worker.obj)
     await pods.until(lambda: ready(pods))
