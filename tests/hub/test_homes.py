@@ -15,6 +15,7 @@ from slipway.onebox.services.folders import PASSED_BY_HUB_USERS, ensure_folders
 from slipway.onebox.services.hub.homes import ensure_home, write_kubeconfig
 from slipway.onebox.services.hub.identity import Identity
 from slipway.onebox.services.hub.ownership import acting_as, open_folders
+from slipway.onebox.services.hub.prepare import FIRST_FOLDERS
 
 needs_root = pytest.mark.skipif(os.getuid() != 0, reason="only root can give files to another user")
 ADA = Identity(43_001, 43_000)
@@ -34,7 +35,7 @@ def mode(path: Path) -> int:
 
 def test_new_home_is_private_and_has_the_notebooks(tmp_path: Path, notebooks: Path) -> None:
     home = tmp_path / "homes" / "ada"
-    ensure_home(home, owner=None, notebooks=notebooks)
+    ensure_home(home, owner=None, first_folders=[notebooks])
     assert mode(home) == 0o700
     assert sorted(path.name for path in home.rglob("*")) == ["01-train.ipynb", "notebooks"]
     assert mode(home / "notebooks" / "01-train.ipynb") == 0o600
@@ -42,19 +43,29 @@ def test_new_home_is_private_and_has_the_notebooks(tmp_path: Path, notebooks: Pa
 
 def test_home_is_never_filled_again(tmp_path: Path, notebooks: Path) -> None:
     home = tmp_path / "homes" / "ada"
-    ensure_home(home, owner=None, notebooks=notebooks)
+    ensure_home(home, owner=None, first_folders=[notebooks])
     (home / "notebooks" / "01-train.ipynb").write_text("mine")
     home.chmod(0o755)
     (notebooks / "02-register.ipynb").write_text("{}")
-    ensure_home(home, owner=None, notebooks=notebooks)
+    ensure_home(home, owner=None, first_folders=[notebooks])
     assert (home / "notebooks" / "01-train.ipynb").read_text() == "mine"
     assert not (home / "notebooks" / "02-register.ipynb").exists()
     assert mode(home) == 0o700
 
 
+def test_new_home_has_what_hub_md_says_to_apply(tmp_path: Path) -> None:
+    """`kubectl apply -k training` is typed at the home."""
+    home = tmp_path / "homes" / "ada"
+    ensure_home(home, owner=None, first_folders=FIRST_FOLDERS)
+    kustomization = yaml.safe_load((home / "training" / "kustomization.yaml").read_text())
+    assert kustomization["resources"]
+    assert all((home / "training" / name).is_file() for name in kustomization["resources"])
+    assert list((home / "notebooks").glob("*.ipynb"))
+
+
 def test_home_without_notebooks_is_empty(tmp_path: Path) -> None:
     home = tmp_path / "homes" / "ada"
-    ensure_home(home, owner=None, notebooks=tmp_path / "none")
+    ensure_home(home, owner=None, first_folders=[tmp_path / "none"])
     assert list(home.iterdir()) == []
 
 
@@ -68,7 +79,7 @@ def test_kubeconfig_is_its_users_only(tmp_path: Path) -> None:
 @needs_root
 def test_home_belongs_to_its_user(tmp_path: Path, notebooks: Path) -> None:
     home = tmp_path / "homes" / "ada"
-    ensure_home(home, owner=ADA, notebooks=notebooks)
+    ensure_home(home, owner=ADA, first_folders=[notebooks])
     assert {path.stat().st_uid for path in (home, *home.rglob("*"))} == {ADA.uid}
 
 

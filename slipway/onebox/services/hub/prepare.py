@@ -43,7 +43,7 @@ from slipway.onebox.settings import Settings, load_settings
 
 COMMANDS = Path("slipway", "onebox", "services", "hub", "bin")  # below the image root
 FIELD_MANAGER = "slipway-hub"
-NOTEBOOKS = PLATFORM_ROOT / "notebooks"
+FIRST_FOLDERS = (PLATFORM_ROOT / "notebooks", PLATFORM_ROOT / "training")  # what a new home has
 KNOWN_ERRORS = (ImageError, KubeError, AccountError, HomeError, UnknownProfileError, aiohttp.ClientError, TimeoutError)
 
 
@@ -77,7 +77,7 @@ def prepare(paths: Paths, user: str, profile: Profile) -> Launch:
     asyncio.run(_grant(paths, account, settings, secrets))
     owner = _owner(paths, user, first=settings.hub_first_uid, store=store, image=image)
     home = paths.hub_home(user)
-    ensure_home(home, owner=owner, notebooks=NOTEBOOKS)
+    ensure_home(home, owner=owner, first_folders=FIRST_FOLDERS)
     certificate = (paths.home / CERTIFICATE).read_bytes()
     write_kubeconfig(home, render_user_kubeconfig(account, settings, certificate=certificate), owner=owner)
     root, environment = store.root(image), store.environment(image)
