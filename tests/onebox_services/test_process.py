@@ -37,6 +37,24 @@ def test_start_names_a_program_that_is_not_there(tmp_path: Path) -> None:
         launcher.start(spec, log=tmp_path / "envoy.log", ours=())
 
 
+NICED = """
+import os, subprocess, sys
+from slipway.onebox.supervisor.process import give_way
+os.nice(10)
+with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as child:
+    give_way(child.pid, 5)
+    print(os.getpriority(os.PRIO_PROCESS, child.pid))
+    child.kill()
+give_way(child.pid, 5)
+"""
+
+
+def test_niceness_is_added_to_that_of_the_shell() -> None:
+    """An ordinary user may only raise it: an absolute 5 below a shell's 10 is refused."""
+    done = subprocess.run([sys.executable, "-c", NICED], capture_output=True, text=True, check=False)
+    assert (done.stdout, done.stderr) == (f"{min(os.getpriority(os.PRIO_PROCESS, 0) + 15, 19)}\n", "")
+
+
 def test_kill_reaches_children_that_made_sessions_of_their_own(tmp_path: Path) -> None:
     code = f"""
 import os, subprocess, sys

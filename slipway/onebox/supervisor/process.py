@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 from collections.abc import Callable, Collection, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -105,9 +106,15 @@ def start(spec: ProcessSpec, *, log: Path, ours: Collection[int]) -> Process:
         except OSError as error:
             raise LauncherError(process=spec.name, path=spec.argv[0], cause=error) from error
     if spec.nice:
-        os.setpriority(os.PRIO_PROCESS, child.pid, spec.nice)
+        give_way(child.pid, spec.nice)
     identity = identify(child.pid) or Identity(child.pid, 0, "")  # ended at once: a zombie until reaped
     return Process(identity, child)
+
+
+def give_way(pid: int, more: int) -> None:
+    """Add ``more`` to the niceness of a child that may have ended already; the kernel stops at 19."""
+    with suppress(ProcessLookupError):
+        os.setpriority(os.PRIO_PROCESS, pid, os.getpriority(os.PRIO_PROCESS, pid) + more)
 
 
 def spawn_supervisor(argv: Sequence[str], *, log: Path) -> subprocess.Popen[bytes]:
