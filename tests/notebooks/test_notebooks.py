@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import ast
 import itertools
 import re
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
 
+from slipway.client.detections import Box, Detection
 from tests.data import REPOSITORY
-from tests.notebooks.books import PATHS, Import, defined_names, imports, load_cells, own_file, sources
+from tests.notebooks.books import NOTEBOOKS, PATHS, Import, defined_names, imports, load_cells, own_file, sources
 
 PROFILES = sorted((REPOSITORY / "images").glob("notebook-*/image.yaml"))
 DISTRIBUTIONS = {"cv2": "opencv-python-headless", "IPython": "ipython"}
@@ -97,3 +100,27 @@ def test_document_of_the_day_names_the_notebooks_and_links_to_what_is_there() ->
     pictures = {link for link in links if link.parent.name == "screens"}
     assert pictures == set((document.parent / "screens").iterdir())
     assert [path.name for path in pictures if path.stat().st_size > MAX_PICTURE_BYTES] == []
+
+
+def answer(*boxes: tuple[str, float, float]) -> list[Detection]:
+    """Boxes of 50 x 50 pixels: label, left and top of each."""
+    return [Detection(label, 0.9, Box(left, top, left + 50, top + 50)) for label, left, top in boxes]
+
+
+@pytest.mark.parametrize(
+    ("other", "is_same"),
+    [
+        (answer(("circle", 10, 10), ("cross", 80, 80)), True),
+        (answer(("circle", 12, 10), ("cross", 80, 78)), True),
+        (answer(("circle", 10, 10), ("cross", 80, 83)), False),
+        (answer(("circle", 10, 10), ("square", 80, 80)), False),
+        (answer(("circle", 10, 10)), False),
+    ],
+)
+def test_third_notebook_compares_boxes_and_labels(other: list[Detection], *, is_same: bool) -> None:
+    (code,) = [one for one in sources(NOTEBOOKS / "03-deploy.ipynb", "code") if "the same boxes" in one]
+    (function,) = [node for node in ast.parse(code).body if isinstance(node, ast.FunctionDef)]
+    found: dict[str, Any] = {}
+    exec(ast.unparse(function), found)
+    assert found[function.name](answer(("circle", 10, 10), ("cross", 80, 80)), other) is is_same
+    assert f"{function.name}(again, found)" in code
