@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 import yaml
 
+from model_wrappers.darknet.training.errors import Interrupted
 from slipway.client.detections import Box, Detection
 from tests.data import REPOSITORY
 from tests.notebooks.books import NOTEBOOKS, PATHS, Import, defined_names, imports, load_cells, own_file, sources
@@ -124,3 +125,36 @@ def test_third_notebook_compares_boxes_and_labels(other: list[Detection], *, is_
     exec(ast.unparse(function), found)
     assert found[function.name](answer(("circle", 10, 10), ("cross", 80, 80)), other) is is_same
     assert f"{function.name}(again, found)" in code
+
+
+def first_code(name: str) -> ast.Module:
+    return ast.parse(sources(NOTEBOOKS / name, "code")[0])
+
+
+def test_second_notebook_before_the_first_says_what_to_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    checks: list[ast.stmt] = [
+        node for node in first_code("02-register.ipynb").body if isinstance(node, ast.Assign | ast.If)
+    ][:3]
+    code = ast.unparse(ast.Module(checks, []))
+    names: dict[str, Any] = {"Path": Path}
+    sentence = r"^trained/shapes\.cfg, .*shapes\.names: not there: run notebook 1 first, or put your own cfg, weights"
+    with pytest.raises(FileNotFoundError, match=sentence):
+        exec(code, names)
+    (tmp_path / "trained").mkdir()
+    for path in names["yours"].values():
+        path.touch()
+    exec(code, names)
+    assert "**yours" in sources(NOTEBOOKS / "02-register.ipynb", "code")[1]
+
+
+def test_stopped_training_says_how_to_go_on() -> None:
+    def stopped(*_: object) -> None:
+        raise Interrupted("stopped after step 160 of 360")
+
+    (code,) = [one for one in sources(NOTEBOOKS / "01-train.ipynb", "code") if "run_session(" in one]
+    (training,) = [node for node in ast.parse(code).body if isinstance(node, ast.Try)]
+    names = {"Interrupted": Interrupted, "run_session": stopped, "session": 0, "photos": 0, "unseen": 0}
+    with pytest.raises(Interrupted, match="^stopped after step 160 of 360: run the cell again to go on$") as raised:
+        exec(ast.unparse(training), names)
+    assert raised.value.__suppress_context__, "one traceback, not two"
