@@ -133,9 +133,7 @@ def first_code(name: str) -> ast.Module:
 
 def test_second_notebook_before_the_first_says_what_to_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    checks: list[ast.stmt] = [
-        node for node in first_code("02-register.ipynb").body if isinstance(node, ast.Assign | ast.If)
-    ][:3]
+    checks = [node for node in first_code("02-register.ipynb").body if type(node) in (ast.Assign, ast.If)][:3]
     code = ast.unparse(ast.Module(checks, []))
     names: dict[str, Any] = {"Path": Path}
     sentence = r"^trained/shapes\.cfg, .*shapes\.names: not there: run notebook 1 first, or put your own cfg, weights"
