@@ -67,13 +67,23 @@ def invalid(message: str) -> DeploymentError:
     return DeploymentError(message, codes.INVALID_PARAMETER_VALUE)
 
 
+def both_ways(**config: object) -> str:
+    """A configuration as the command line and as Python take it: ``-C force=true (in Python config={'force': True})``."""
+    words = " ".join(
+        f"-C {key}={str(value).lower() if isinstance(value, bool) else value}" for key, value in config.items()
+    )
+    return f"{words} (in Python config={config})"
+
+
 @contextmanager
 def as_mlflow_errors(subject: str) -> Iterator[None]:
-    """Failures of the cluster, the registry and the deployment, each with ``subject`` before its sentence."""
+    """Failures of the cluster, the registry and the deployment, each with ``subject`` before its sentence, once."""
     try:
         yield
     except (kube.KubeError, registry.RegistryError, release.ReleaseError, client.ClientError) as error:
-        raise DeploymentError(f"{subject}: {_sentence(error)}", code_of(error)) from error
+        sentence = _sentence(error)
+        named = sentence if sentence.startswith(f"{subject}: ") else f"{subject}: {sentence}"
+        raise DeploymentError(named, code_of(error)) from error
 
 
 def code_of(error: Exception) -> int:
@@ -86,7 +96,7 @@ def code_of(error: Exception) -> int:
 
 def _sentence(error: Exception) -> str:
     if isinstance(error, kube.Conflict):
-        return f"{error}: -C force=true takes it over"
+        return f"{error}: {both_ways(force=True)} takes it over"
     if isinstance(error, kube.Unavailable):
         return f"{error}: is the platform up? `slipway status` tells"
     return str(error)

@@ -8,7 +8,7 @@ import aiohttp
 from mlflow.protos import databricks_pb2 as codes
 
 from slipway.client.bridge import run
-from slipway.mlflow_deployments.errors import DeploymentError, invalid
+from slipway.mlflow_deployments.errors import DeploymentError, both_ways, invalid
 from slipway.mlflow_deployments.predictors import Model
 from slipway.mlflow_deployments.release import registry_address
 from slipway.mlflow_deployments.settings import DeploySettings
@@ -32,7 +32,7 @@ def find_model(uri: str, settings: DeploySettings, *, flavor: str | None = None)
         size = settings.input or _input(_flavors(uri), uri)
     elif uri.startswith(S3):
         if settings.input is None:
-            raise invalid(f"{uri}: the network's input is not known of a folder: add -C input=WIDTHxHEIGHT")
+            raise invalid(f"{uri}: the network's input is not known of a folder: add {both_ways(input='WIDTHxHEIGHT')}")
         size = settings.input
     else:
         raise invalid(f"{uri}: not registered: write models:/NAME@ALIAS, models:/NAME/VERSION or {S3}BUCKET/FOLDER")
@@ -66,6 +66,6 @@ def _input(flavors: dict[str, Any], uri: str) -> str:
     if darknet is None:
         raise invalid(
             f"{uri}: a model of flavour {', '.join(sorted(flavors)) or 'none'}, not {FLAVOR}; "
-            "for a detector of another family say its input: -C input=WIDTHxHEIGHT"
+            f"for a detector of another family say its input: {both_ways(input='WIDTHxHEIGHT')}"
         )
     return f"{darknet['input_width']}x{darknet['input_height']}"

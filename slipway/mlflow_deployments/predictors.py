@@ -10,7 +10,7 @@ from typing import Any
 from slipway.contract.annotations import FOLLOW_ALIAS
 from slipway.contract.names import SERVICE_NAME_ANNOTATION
 from slipway.contract.sdep import GROUP, KIND
-from slipway.mlflow_deployments.errors import invalid
+from slipway.mlflow_deployments.errors import both_ways, invalid
 from slipway.mlflow_deployments.settings import DeploySettings
 
 STABLE, CANARY = "stable", "canary"
@@ -99,7 +99,10 @@ def with_traffic(predictors: Sequence[Json], name: str, percent: int) -> list[Js
     others = [one for one in live if one["name"] != name]
     if len(others) == len(live):
         names = ", ".join(one["name"] for one in live)
-        raise invalid(f"no predictor {name!r} to give {percent} % to, only {names}: -m MODEL_URI adds a canary")
+        raise invalid(
+            f"no predictor {name!r} to give {percent} % to, only {names}: "
+            "a model beside the traffic adds it: -m MODEL_URI, in Python model_uri=…"
+        )
     if not others and percent != ALL:
         raise invalid(f"{name!r} is the only predictor: it has all traffic")
     shares = {name: percent, **_shares(others, ALL - percent)}
@@ -196,5 +199,5 @@ def _set_parameter(node: Json, name: str, value: str, kind: str) -> None:
 
 def _set_follow(predictor: Json, *, follow: bool, uri: str) -> None:
     if follow and "@" not in uri:
-        raise invalid(f"-C follow=true: {uri} is one version for ever: deploy an alias, models:/NAME@ALIAS")
+        raise invalid(f"{both_ways(follow=True)}: {uri} is one version for ever: deploy an alias, models:/NAME@ALIAS")
     predictor["annotations"] = {**(predictor.get("annotations") or {}), FOLLOW_ALIAS: str(follow).lower()}

@@ -16,7 +16,7 @@ from slipway.contract.annotations import FOLLOW_ALIAS, is_true
 from slipway.kube.client import Kube
 from slipway.kube.errors import Temporary
 from slipway.kube.kinds import SELDON_DEPLOYMENT
-from slipway.mlflow_deployments.errors import DeploymentError, invalid
+from slipway.mlflow_deployments.errors import DeploymentError, both_ways, invalid
 from slipway.mlflow_deployments.predictors import find, main, model_uri
 from slipway.mlflow_deployments.settings import DeploySettings
 from slipway.mlflow_deployments.wait import POLL_S, Progress
@@ -46,7 +46,10 @@ def plan_promotion(obj: Mapping[str, Any], canary: str) -> Promotion | None:
     if not _follows(obj["spec"], stable):
         return None
     if find(predictors, canary) is None:
-        raise invalid(f"there is no predictor {canary!r} to promote: -m MODEL_URI -C traffic=10 adds one")
+        raise invalid(
+            f"there is no predictor {canary!r} to promote: a model with {both_ways(traffic=10)} adds it: "
+            "-m MODEL_URI, in Python model_uri=…"
+        )
     followed = parse_model_reference(model_uri(stable))
     models = (obj.get("status") or {}).get("models") or ()
     found = next((one for one in models if one.get("predictor") == canary), None)
@@ -105,7 +108,8 @@ async def _followed(kube: Kube, name: str, promotion: Promotion, *, namespace: s
         if time.monotonic() > deadline:
             raise DeploymentError(
                 f"{name}: {promotion.predictor} does not serve version {promotion.version} after {timeout_s:g} s"
-                f"{reason and ': '}{reason}; what served before still does: -C rollback=true moves the alias back",
+                f"{reason and ': '}{reason}; what served before still does: "
+                f"{both_ways(rollback=True)} moves the alias back",
                 codes.DEADLINE_EXCEEDED,
             )
         await asyncio.sleep(POLL_S)

@@ -13,7 +13,8 @@ from slipway.release.errors import RollbackRefused
 
 INSTEAD = (
     "put the version, or the percentages, of before into its manifest and apply it; with the annotation "
-    "slipway.dev/follow-alias the version before stays warm from then on"
+    "slipway.dev/follow-alias (mlflow deployments: -C follow=true, in Python config={'follow': True}) the version before "
+    "stays warm from then on"
 )
 
 

@@ -11,6 +11,7 @@ from slipway.client import errors as client
 from slipway.kube import errors as kube
 from slipway.mlflow_deployments.errors import DeploymentError, as_mlflow_errors, invalid
 from slipway.registry import ModelNotFound, RegistryRefused, RegistryUnavailable
+from slipway.release import RollbackRefused
 
 
 def status(code: int, reason: str = "") -> Exception:
@@ -52,8 +53,17 @@ def test_each_failure_has_its_code_and_names_the_deployment(error: Exception, co
 
 
 def test_conflict_says_how_to_take_over() -> None:
-    with pytest.raises(MlflowException, match="-C force=true"), as_mlflow_errors("yolo"):
+    with (
+        pytest.raises(MlflowException, match=r"-C force=true \(in Python config={'force': True}\)"),
+        as_mlflow_errors("yolo"),
+    ):
         raise status(409)
+
+
+def test_sentence_that_names_the_deployment_is_not_named_twice() -> None:
+    with pytest.raises(MlflowException) as raised, as_mlflow_errors("yolo"):
+        raise RollbackRefused("yolo: no predictor follows an alias")
+    assert raised.value.message == "yolo: no predictor follows an alias"
 
 
 def test_bug_of_ours_stays_what_it_is() -> None:

@@ -146,7 +146,7 @@ THREE = with_canary(TWO, NEW, DeploySettings(predictor="third"))
     [
         (
             lambda: with_traffic(TWO[:1], "canary", 10),
-            "no predictor 'canary' to give 10 % to, only stable: -m MODEL_URI",
+            "no predictor 'canary' to give 10 % to, only stable: a model .*-m MODEL_URI, in Python model_uri=",
         ),
         (lambda: with_traffic(TWO[:1], "stable", 10), "'stable' is the only predictor"),
         (lambda: promotion(TWO[:1], "canary"), "promote takes two predictors.*there are: stable"),

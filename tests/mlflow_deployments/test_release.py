@@ -50,7 +50,8 @@ def test_what_serves_one_version_for_ever_follows_nothing() -> None:
 def test_promotion_without_a_canary_says_how_to_add_one() -> None:
     obj = deployment()
     del obj["spec"]["predictors"][1]
-    with pytest.raises(MlflowException, match="no predictor 'canary' to promote: -m MODEL_URI -C traffic=10 adds one"):
+    said = r"no predictor 'canary' to promote: .* -C traffic=10 \(in Python config={'traffic': 10}\) adds it: -m MODEL_URI, "
+    with pytest.raises(MlflowException, match=said):
         plan_promotion(obj, CANARY)
 
 

@@ -59,7 +59,7 @@ def test_predictor_that_can_go_back_is_found_among_several():
 @pytest.mark.parametrize(
     ("obj", "options", "sentence"),
     [
-        (yolo(), {}, "no predictor follows an alias: put the version"),
+        (yolo(), {}, "no predictor follows an alias: put the version.* -C follow=true.*config={'follow': True}"),
         (yolo(following("1")), {"predictor": "b"}, "predictor b follows no alias: those that do: main"),
         (yolo(following("1")), {}, "no version before shapes 1 .*slipway model promote shapes <VERSION> --alias champ"),
         (yolo(following("1", "2", rolled_back=revision("2").name)), {}, "already: .*promote shapes 2 --alias champion"),
