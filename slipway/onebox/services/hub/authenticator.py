@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import os
+from pathlib import Path
 from typing import Any
 
 import bcrypt
 from nativeauthenticator import NativeAuthenticator
+from nativeauthenticator.handlers import TEMPLATE_DIR
 from nativeauthenticator.orm import UserInfo
 
 from slipway.onebox.services.hub.limits import MAX_ACCOUNTS, MAX_PASSWORD_BYTES
 from slipway.onebox.services.hub.names import ADMIN, RESERVED
+from slipway.onebox.services.hub.pages import OURS
 
 
 class SlipwayAuthenticator(NativeAuthenticator):  # type: ignore[misc]  # JupyterHub ships no types
@@ -26,6 +29,7 @@ class SlipwayAuthenticator(NativeAuthenticator):  # type: ignore[misc]  # Jupyte
             hashed = bcrypt.hashpw(password, bcrypt.gensalt())
             self.db.add(UserInfo(username=ADMIN, password=hashed, is_authorized=True))
             self.db.commit()
+        _put_links_into_the_pages(self.parent)
 
     async def authenticate(self, handler: Any, data: dict[str, str]) -> str | None:
         if len(data["password"].encode()) > MAX_PASSWORD_BYTES:
@@ -41,3 +45,12 @@ class SlipwayAuthenticator(NativeAuthenticator):  # type: ignore[misc]  # Jupyte
         if self.normalize_username(username) in RESERVED or self.db.query(UserInfo).count() >= MAX_ACCOUNTS:
             return None
         return super().create_user(username, password, **more)
+
+    def get_handlers(self, app: Any) -> list[tuple[str, Any]]:
+        return [(path, OURS.get(handler, handler)) for path, handler in super().get_handlers(app)]
+
+
+def _put_links_into_the_pages(hub: Any) -> None:
+    """NativeAuthenticator's page.html (Authorize Users, Change Password): after the owner's, before JupyterHub's own."""
+    jupyterhubs = str(Path(hub.data_files_path) / "templates")  # JupyterHub adds it again, as the last
+    hub.template_paths = [*(path for path in hub.template_paths if path != jupyterhubs), TEMPLATE_DIR]
