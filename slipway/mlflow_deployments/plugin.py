@@ -99,7 +99,7 @@ class SlipwayDeploymentClient(BaseDeploymentClient):
     def delete_deployment(
         self, name: str, config: Mapping[str, Any] | None = None, endpoint: str | None = None
     ) -> None:
-        """Remove it, or with ``predictor`` only that one. What is not there is removed already."""
+        """Remove it, or with ``predictor`` only that one. A name that is not there is no error (MLflow's contract), but is said."""
         settings = parse_config(config, endpoint=endpoint)
         with as_mlflow_errors(name):
             self._run(lambda kube: _delete(kube, name, settings))
@@ -256,12 +256,11 @@ async def _delete(kube: Kube, name: str, settings: DeploySettings) -> None:
         removed = settings.predictor
         await _update(kube, name, lambda before: [without(before, removed)], settings)
         return
+    namespace = settings.namespace or kube.access.namespace
     try:
-        await kube.delete(
-            SELDON_DEPLOYMENT, name, namespace=settings.namespace or kube.access.namespace, propagation="Background"
-        )
-    except NotFound:
-        return
+        await kube.delete(SELDON_DEPLOYMENT, name, namespace=namespace, propagation="Background")
+    except NotFound:  # MLflow wants a deletion that may be repeated, and its command says "is deleted" of each
+        _say(f"{name}: was not there, in namespace {namespace}")
 
 
 async def _list(kube: Kube, namespace: str | None) -> list[dict[str, Any]]:

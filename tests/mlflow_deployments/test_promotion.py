@@ -128,6 +128,15 @@ async def test_promotion_that_could_not_remove_the_canary_moves_no_alias(platfor
     assert (platform.registry.aliases, platform.registry.tags) == ({"champion": "1"}, {})
 
 
+async def test_deleting_a_name_that_is_not_there_says_so_and_is_no_error(platform, capsys):
+    await platform.apply(follower())
+    settings = DeploySettings(namespace=NAMESPACE)
+    await plugin._delete(platform.kube, "iris", settings)
+    assert capsys.readouterr().out == ""
+    await plugin._delete(platform.kube, "nobody", settings)
+    assert capsys.readouterr().out == f"nobody: was not there, in namespace {NAMESPACE}\n"
+
+
 def test_progress_cannot_drive_a_terminal(capsys):
     plugin._say("iris: \x1b[2Jstarting")
     assert capsys.readouterr().out == "iris:  [2Jstarting\n"
