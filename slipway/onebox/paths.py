@@ -43,7 +43,7 @@ class Paths:
         return self.home / "settings.json"
 
     @property
-    def mlflow_env(self) -> Path:  # the registry's addresses and keys, for `set -a; . mlflow.env`
+    def mlflow_env(self) -> Path:  # the registry's and the gateway's addresses, and keys, for `set -a; . mlflow.env`
         return self.home / "mlflow.env"
 
     @property

@@ -99,6 +99,16 @@ def test_kubeconfig_is_one_that_our_client_accepts(tmp_path: Path) -> None:
     assert paths.mlflow_env.stat().st_mode & 0o777 == 0o600
 
 
+def test_env_file_has_the_gateway_of_the_port_that_was_chosen(tmp_path: Path) -> None:
+    """docs/data-scientist.md, "Without the hub": this file is all that the notebooks' shell reads."""
+    paths = Paths(tmp_path)
+    secrets = ensure_secrets(paths.secrets)
+    write_access_files(paths, Settings(gateway_port=9090), secrets)
+    lines = paths.mlflow_env.read_text().splitlines()
+    assert "SLIPWAY_GATEWAY=http://127.0.0.1:9090" in lines
+    assert [line for line in lines if line.startswith("MLFLOW_TRACKING_URI=")]
+
+
 def test_first_objects_are_namespaces_then_what_lives_in_them() -> None:
     gateway = {"apiVersion": "networking.istio.io/v1", "kind": "Gateway", "metadata": {"name": "g"}}
     made = list(objects({"AWS_ACCESS_KEY_ID": "x"}, [gateway]))

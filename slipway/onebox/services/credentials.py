@@ -109,6 +109,7 @@ def render_kubeconfig(settings: Settings, secrets: Secrets) -> dict[str, Any]:
 
 
 def write_access_files(paths: Paths, settings: Settings, secrets: Secrets) -> None:
-    """``kubeconfig`` and ``mlflow.env``, readable by their owner only."""
+    """``kubeconfig``, and ``mlflow.env`` with the gateway's address; readable by their owner only."""
     write_private(paths.kubeconfig, yaml.safe_dump(render_kubeconfig(settings, secrets), sort_keys=False))
-    write_private(paths.mlflow_env, render_env_file(render_credentials(settings, registrar(secrets))))
+    variables = {**render_credentials(settings, registrar(secrets)), "SLIPWAY_GATEWAY": gateway_endpoint(settings)}
+    write_private(paths.mlflow_env, render_env_file(variables))
