@@ -6,6 +6,7 @@ import errno
 import importlib
 import sys
 import traceback
+from types import ModuleType
 from typing import Any
 
 import click
@@ -36,7 +37,7 @@ class LazyGroup(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
         if cmd_name not in COMMANDS:
             return None
-        module = importlib.import_module(f"slipway.cli.{COMMANDS[cmd_name][0]}")
+        module = _module_of(cmd_name)
         command: click.Command = getattr(module, f"{cmd_name}_command")
         return command
 
@@ -58,6 +59,20 @@ class LazyGroup(click.Group):
             if isinstance(error, click.ClickException):
                 raise
             raise click.ClickException(_in_one_line(error)) from error
+
+
+def _module_of(command: str) -> ModuleType:
+    """A notebook's image has the package, and of its dependencies only those of the other commands."""
+    name = COMMANDS[command][0]
+    try:
+        return importlib.import_module(f"slipway.cli.{name}")
+    except ModuleNotFoundError as error:
+        if name != "platform" or (error.name or "").partition(".")[0] == "slipway":
+            raise
+        raise click.ClickException(
+            f"`slipway {command}` is for whoever runs the platform, whose packages are not installed here "
+            f"({error.name}); `slipway get sdep` shows what you deployed"
+        ) from error
 
 
 def _in_one_line(error: Exception) -> str:

@@ -3,6 +3,8 @@ from __future__ import annotations
 import importlib
 import re
 import socket
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -73,6 +75,32 @@ def test_unexpected_failure_is_one_line_and_its_traceback_is_for_debug(
     assert result.exit_code == 1
     assert result.output.splitlines()[-1] == f"Error: {home / 'settings.json'}: Is a directory"
     assert ("Traceback" in result.output) is shows
+
+
+def said_without(module: str, *words: str) -> str:
+    """What the command says on standard error, with exit code 1, where ``module`` cannot be imported."""
+    program = "import sys; sys.modules[sys.argv.pop(1)] = None; from slipway.cli.main import main; main()"
+    ran = subprocess.run(
+        [sys.executable, "-c", program, module, *words], check=False, capture_output=True, text=True, timeout=50
+    )
+    assert ran.returncode == 1, ran
+    return ran.stderr
+
+
+@pytest.mark.parametrize("command", ["up", "down", "status"])
+def test_platform_command_in_a_notebook_says_whose_it_is(home: Path, command: str) -> None:
+    said = said_without("psycopg2", command)
+    assert said == (
+        f"Error: `slipway {command}` is for whoever runs the platform, whose packages are not installed here "
+        "(psycopg2); `slipway get sdep` shows what you deployed\n"
+    )
+    assert not home.exists()
+
+
+def test_missing_module_of_ours_is_not_called_a_missing_package(home: Path) -> None:
+    said = said_without("slipway.onebox.services.probes", "status")
+    assert said.startswith("Error: ModuleNotFoundError: import of slipway.onebox.services.probes halted")
+    assert not home.exists()
 
 
 def test_build_prints_the_digest_only(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
