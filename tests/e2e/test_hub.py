@@ -137,6 +137,17 @@ async def test_signup_waits_for_the_administrator(hub: Hub) -> None:
         assert status == 403
 
 
+async def test_administrator_has_a_link_to_the_requests(hub: Hub, ada: HubSession) -> None:
+    link = 'href="/hub/authorize"'
+    async with hub.admin() as admin:
+        assert await admin.log_in()
+        _, page = await admin.get("/hub/home")
+        assert link in page
+    _, page = await ada.get("/hub/home")
+    assert "/hub/change-password" in page
+    assert link not in page
+
+
 @pytest.mark.parametrize(
     ("name", "password", "says"),
     [
