@@ -6,7 +6,7 @@ import os
 import struct
 import zlib
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any, Protocol, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -15,8 +15,21 @@ from slipway.client.errors import InvalidPhoto
 from slipway.contract.limits import MAX_PHOTO_BYTES
 
 Pixels: TypeAlias = npt.NDArray[np.uint8]
-Photo: TypeAlias = str | os.PathLike[str] | bytes | bytearray | memoryview | npt.NDArray[Any]
-"""A path, an encoded photo (JPEG, PNG, WebP, BMP, GIF, TIFF), or an array [H, W, 3] of RGB levels from 0 to 255."""
+
+
+class ArrayLike(Protocol):
+    """What NumPy reads as an array without being told how: Pillow's images, other libraries' arrays."""
+
+    @property
+    def __array_interface__(self) -> dict[str, Any]: ...
+
+
+Photo: TypeAlias = str | os.PathLike[str] | bytes | bytearray | memoryview | npt.NDArray[Any] | ArrayLike
+"""A path, an encoded photo (JPEG, PNG, WebP, BMP, GIF, TIFF), or an array [H, W, 3] of RGB levels from 0 to 255.
+
+An array may be an ``np.ndarray``, or an object that NumPy reads as one (``__array_interface__`` or ``__array__``), such as
+a Pillow image of mode RGB; its pixels go as they lie there, without regard to EXIF.
+"""
 
 _PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _UP = 2
@@ -28,7 +41,7 @@ def encode_photo(photo: Photo) -> bytes:
     """The bytes to send.
 
     Raises:
-        InvalidPhoto: it cannot be read, is empty, is above 8 MiB, or is an array of another kind.
+        InvalidPhoto: it cannot be read, is empty, is above 8 MiB, or is an array or a Pillow image of another kind.
     """
     if isinstance(photo, np.ndarray):
         return _bounded(encode_png(photo), "the array as PNG")
@@ -36,7 +49,29 @@ def encode_photo(photo: Photo) -> bytes:
         return _bounded(bytes(photo), "the photo")
     if isinstance(photo, str | os.PathLike):
         return _read(Path(photo))
+    if is_photo(photo):
+        return _bounded(encode_png(_pixels(photo)), "the array as PNG")
     raise InvalidPhoto(f"{type(photo).__name__} is no photo: a path, bytes or an array [height, width, 3] is expected")
+
+
+def is_photo(value: object) -> bool:
+    """Whether it is of a kind that ``encode_photo`` looks at."""
+    is_known = isinstance(value, str | os.PathLike | bytes | bytearray | memoryview | np.ndarray)
+    if is_known or isinstance(value, np.generic):  # a number of NumPy's is an array to NumPy
+        return is_known
+    kind = type(value)  # not the value itself: asking a Pillow image reads its file
+    return hasattr(kind, "__array_interface__") or hasattr(kind, "__array__")
+
+
+def _pixels(photo: Any) -> npt.NDArray[Any]:
+    """Of Pillow's modes HSV, LAB and YCbCr have three channels too, hence the look at ``mode``."""
+    kind, mode = type(photo).__name__, getattr(photo, "mode", "RGB")
+    if mode != "RGB":
+        raise InvalidPhoto(f"{kind} of mode {mode}: RGB is expected: send photo.convert('RGB')")
+    try:
+        return np.asarray(photo)
+    except (OSError, ValueError, TypeError, RuntimeError) as exc:  # Pillow opens lazily: a file that is cut shows here
+        raise InvalidPhoto(f"{kind} cannot be read as an array: {exc}") from exc
 
 
 def _read(path: Path) -> bytes:

@@ -21,7 +21,7 @@ from slipway.client.errors import (
 )
 from slipway.client.forms import Body, photo_body
 from slipway.client.reply import Reply, read_reply
-from slipway.client.retry import parse_retry_after
+from slipway.client.retry import parse_retry_after, seconds_text
 from slipway.client.settings import CONNECT_TIMEOUT_S, MAX_AT_ONCE, MAX_REPLY_BYTES, Settings
 from slipway.contract import headers
 from slipway.serving.errors import ServingError
@@ -78,7 +78,7 @@ class RestTransport:
         except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError) as exc:
             raise Unreachable(f"{origin}: no connection: {_why(exc)}", was_sent=False) from exc
         except TimeoutError as exc:
-            raise DeadlineExceeded(f"{origin}{path}: no answer within {left_s:.1f} s") from exc
+            raise DeadlineExceeded(f"{origin}{path}: no answer within {seconds_text(left_s)}") from exc
         except (aiohttp.ClientError, OSError) as exc:
             raise Unreachable(f"{origin}: the connection broke: {_why(exc)}", was_sent=True) from exc
         return read_answer(

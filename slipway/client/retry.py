@@ -41,13 +41,18 @@ async def retried(attempt: Attempt[T], *, attempts: int, timeout_s: float) -> T:
             async with asyncio.timeout(left_s):
                 return await attempt(left_s)
         except TimeoutError as exc:
-            raise DeadlineExceeded(f"no answer within {timeout_s:g} s") from exc
+            raise DeadlineExceeded(f"no answer within {seconds_text(timeout_s)}") from exc
         except ClientError as error:
             failures += 1
             pause = pause_s(error, failures, attempts=attempts, left_s=deadline - time.monotonic())
             if pause is None:
                 raise
         await asyncio.sleep(pause)
+
+
+def seconds_text(seconds: float) -> str:
+    """``30 s``, ``1.5 s``; below a second ``250 ms``, ``0.4 ms``."""
+    return f"{round(seconds, 1):g} s" if seconds >= 1 else f"{round(max(seconds, 0) * 1000, 1):g} ms"
 
 
 def parse_retry_after(text: str | None) -> float | None:

@@ -4,13 +4,10 @@ from __future__ import annotations
 
 import base64
 import binascii
-import os
 from collections.abc import Iterator
 from typing import Any
 
-import numpy as np
-
-from slipway.client.photo import Photo
+from slipway.client.photo import Photo, is_photo
 from slipway.mlflow_deployments.errors import invalid
 
 IMAGE, PATH = "image", "path"
@@ -35,18 +32,14 @@ def photos_of(inputs: Any) -> list[Photo]:
 def _photos(inputs: Any) -> Iterator[Photo]:
     if hasattr(inputs, "columns"):  # a DataFrame, without importing pandas for everybody
         yield from _rows(inputs)
-    elif _is_photo(inputs):
+    elif is_photo(inputs):
         yield inputs
-    elif isinstance(inputs, list | tuple) and all(map(_is_photo, inputs)):
+    elif isinstance(inputs, list | tuple) and all(map(is_photo, inputs)):
         yield from inputs
     elif isinstance(inputs, dict):
         yield from _columns(inputs)
     else:
         raise invalid(f"{type(inputs).__name__} is no input: expected {EXPECTED}")
-
-
-def _is_photo(value: Any) -> bool:
-    return isinstance(value, str | os.PathLike | bytes | bytearray | memoryview | np.ndarray)
 
 
 def _rows(table: Any) -> Iterator[Photo]:
@@ -70,7 +63,7 @@ def _column(column: str, values: list[Any]) -> Iterator[Photo]:
     for row, value in enumerate(values):
         if column == IMAGE and isinstance(value, str):
             yield _decoded(value, row)
-        elif _is_photo(value):
+        elif is_photo(value):
             yield value
         else:
             raise invalid(f"row {row}: {column} is {type(value).__name__}: expected {EXPECTED}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from pathlib import Path
 
 import cv2
@@ -10,7 +11,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
+from PIL import Image
 
+from slipway.client.draw import decode_photo
 from slipway.client.errors import InvalidPhoto
 from slipway.client.photo import encode_photo, encode_png
 from slipway.contract.limits import MAX_PHOTO_BYTES
@@ -28,6 +31,37 @@ def test_view_of_an_array_is_sent_as_it_looks() -> None:
     bgr = np.random.default_rng(1).integers(0, 256, (9, 7, 3), np.uint8)
     decoded = cv2.imdecode(np.frombuffer(encode_photo(bgr[..., ::-1]), np.uint8), cv2.IMREAD_COLOR)
     assert np.array_equal(decoded, bgr)
+
+
+def test_pillow_image_is_sent_as_its_rgb_pixels() -> None:
+    rgb = np.random.default_rng(2).integers(0, 256, (9, 7, 3), np.uint8)
+    image = Image.fromarray(rgb)
+    assert encode_photo(image) == encode_png(rgb)
+    assert np.array_equal(decode_photo(image), rgb)
+
+
+def test_object_that_numpy_reads_is_an_array() -> None:
+    class Tensor:
+        def __array__(self, dtype: object = None, *, copy: bool | None = None) -> np.ndarray:
+            return np.full((4, 5, 3), 7, np.uint8)
+
+    assert encode_photo(Tensor()) == encode_png(np.full((4, 5, 3), 7, np.uint8))  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("mode", ["L", "RGBA", "YCbCr", "HSV", "P"])
+def test_pillow_image_of_another_mode_says_how_to_convert_it(mode: str) -> None:
+    with pytest.raises(InvalidPhoto, match=rf"Image of mode {mode}: RGB is expected: send photo.convert\('RGB'\)"):
+        encode_photo(Image.new(mode, (4, 4)))
+
+
+def test_pillow_image_of_a_cut_file_is_refused() -> None:
+    whole = io.BytesIO()
+    Image.fromarray(np.random.default_rng(3).integers(0, 256, (64, 64, 3), np.uint8)).save(whole, "JPEG")
+    with (
+        Image.open(io.BytesIO(whole.getvalue()[:-900])) as image,
+        pytest.raises(InvalidPhoto, match="JpegImageFile cannot be read as an array: .*truncated"),
+    ):
+        encode_photo(image)
 
 
 def test_bytes_and_files_go_as_they_are(tmp_path: Path) -> None:

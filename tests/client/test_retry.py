@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 
@@ -11,7 +12,7 @@ from hypothesis import strategies as st
 
 from slipway.client.errors import ClientError, DeadlineExceeded, Failed, Refused, UnexpectedReply, Unreachable
 from slipway.client.grpc import retry_after_s
-from slipway.client.retry import parse_retry_after, pause_s
+from slipway.client.retry import parse_retry_after, pause_s, retried, seconds_text
 from slipway.client.settings import MAX_RETRY_AFTER_S
 from slipway.kube.reflector import BACKOFF_MAX_S
 
@@ -75,6 +76,22 @@ def test_retry_after_may_be_a_date() -> None:
     found = parse_retry_after(then)
     assert found is not None
     assert 50 < found <= 60
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [(0.001, "1 ms"), (0.0004, "0.4 ms"), (0.25, "250 ms"), (1.5, "1.5 s"), (30, "30 s"), (-1, "0 ms")],
+)
+def test_short_time_is_told_in_milliseconds(seconds: float, text: str) -> None:
+    assert seconds_text(seconds) == text
+
+
+async def test_deadline_that_is_over_says_how_long_it_was() -> None:
+    async def never(_: float) -> None:
+        await asyncio.Event().wait()
+
+    with pytest.raises(DeadlineExceeded, match=r"^no answer within 1 ms$"):
+        await retried(never, attempts=1, timeout_s=0.001)
 
 
 @given(st.text(max_size=40))

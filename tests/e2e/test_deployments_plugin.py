@@ -285,7 +285,7 @@ def test_first_lines_of_the_document_work(
 ) -> None:
     document = (REPOSITORY / "docs" / "client.md").read_text()
     lines = document.partition("```python\n")[2].partition("```")[0]
-    lines = lines.replace("yolo", other).replace("127.0.0.1:8080", platform.gateway)
+    lines = lines.replace("mine", other).replace("127.0.0.1:8080", platform.gateway)
     (tmp_path / "photo.jpg").write_bytes(photo(PHOTO))
     (tmp_path / "lines.py").write_text(f"{lines}\nprint(found[0].label, found.draw('photo.jpg').pixels.shape)\n")
     command = f"cd {tmp_path} && {sys.executable} lines.py"

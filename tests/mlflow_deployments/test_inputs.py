@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from mlflow.exceptions import MlflowException
+from PIL import Image
 
 from slipway.mlflow_deployments.inputs import photos_of
 
@@ -41,12 +42,19 @@ def test_array_is_one_photo() -> None:
     assert found is PIXELS
 
 
+def test_pillow_image_is_one_photo() -> None:
+    image = Image.fromarray(PIXELS)
+    assert photos_of(image) == [image]
+    assert photos_of([image, PIXELS])[0] is image
+
+
 @pytest.mark.parametrize(
     ("inputs", "said"),
     [
         (None, "NoneType is no input"),
         ([], "no photo in the input"),
         ([1], "list is no input"),
+        (np.int64(7), "int64 is no input"),
         (pd.DataFrame({"photo": ["a"]}), "the table has columns photo"),
         (pd.DataFrame({"image": []}), "no photo in the input"),
         (pd.DataFrame({"image": ["a.jpg"]}), "row 0: image is not base64"),
