@@ -1,4 +1,4 @@
-"""How far a training is, for people: a line per epoch and, on a terminal, a bar within it."""
+"""How far a training is, for people: a line soon after it began, one per epoch and, on a terminal, a bar within it."""
 
 from __future__ import annotations
 
@@ -10,6 +10,8 @@ from model_wrappers.darknet.training.checkpoint import EpochMetrics
 
 BAR_CHARS = 24
 BAR_EVERY_S = 0.2
+RATE_AFTER_STEPS = 5
+"""The first step alone is slower than the others: PyTorch warms up in it."""
 CLEAR_LINE = "\r\x1b[K"
 
 
@@ -25,7 +27,12 @@ class ProgressLines:
 
     def step(self, done: int, steps: int, loss: float) -> None:
         now = time.monotonic()
-        self.left = duration_text((now - self.started) / max(1, done - self.before) * (steps - done))
+        step_s = (now - self.started) / max(1, done - self.before)
+        self.left = duration_text(step_s * (steps - done))
+        if done - self.before == RATE_AFTER_STEPS:
+            start = CLEAR_LINE if self.stream.isatty() else ""
+            line = f"{start}step {done}/{steps}  loss {loss:.3f}  {step_s:.2f} s a step  {self.left} left"
+            print(line, file=self.stream, flush=True)
         if self.stream.isatty() and now - self.drawn_at >= BAR_EVERY_S:
             self.drawn_at = now
             full = BAR_CHARS * done // steps
