@@ -60,7 +60,7 @@ def plan_rollback(
     if target is None:
         raise RollbackRefused(
             f"{places} has no version before {_versions(state.wanted)} to go back to: say which one "
-            f"(--to-version), or move the alias: {_promote(state.wanted.models, '<VERSION>')}"
+            f"(slipway rollback --to-version), or move the alias: {_promote(state.wanted.models, '<VERSION>')}"
         )
     if target.name == state.rolled_back:
         raise RollbackRefused(
@@ -98,7 +98,10 @@ def _chosen(name: str, states: Sequence[Following], predictor: str | None) -> Fo
         raise RollbackRefused(f"{name}: no predictor follows an alias: {INSTEAD}")
     candidates = [state for state in states if state.previous and state.previous.name != state.rolled_back]
     if len(states) > 1 and len(candidates) != 1:
-        raise RollbackRefused(f"{name}: several predictors follow an alias: say which (--predictor {known})")
+        raise RollbackRefused(
+            f"{name}: several predictors follow an alias: say which (--predictor {known}; mlflow deployments: "
+            "-C predictor=…, in Python config={'predictor': …})"
+        )
     return candidates[0] if candidates else states[0]
 
 
