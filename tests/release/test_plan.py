@@ -65,7 +65,11 @@ def test_predictor_that_can_go_back_is_found_among_several():
         (yolo(following("1", "2", rolled_back=revision("2").name)), {}, "already: .*promote shapes 2 --alias champion"),
         (yolo(following("2", "1")), {"to_version": "7"}, "neither running nor remembered: .*promote shapes 7"),
         (yolo(following("2", "1")), {"to_version": "2"}, "is at version 2 already"),
-        (yolo(following("2", "1"), following("2", "1", predictor="b")), {}, "say which .--predictor main, b; .* -C predictor=…, in Python"),
+        (
+            yolo(following("2", "1"), following("2", "1", predictor="b")),
+            {},
+            "say which .--predictor main, b; .* -C predictor=…, in Python",
+        ),
         ({"metadata": {"name": "yolo"}, "status": {"following": [7]}}, {}, "status is unreadable"),
     ],
 )
