@@ -81,10 +81,10 @@ def shows_picture(result: CellResult) -> bool:
     return bool(result.images()) or any("<iframe" in one.get("text/html", "") for one in result.outputs)
 
 
-async def test_home_begins_with_the_notebooks_and_nothing_else_of_anybody(bea: HubSession) -> None:
+async def test_home_begins_with_notebooks_and_training_and_nothing_else_of_anybody(bea: HubSession) -> None:
     status, text = await bea.api("GET", f"{bea.server}api/contents/", at=bea.server)
     assert status == 200
-    assert [one["name"] for one in json.loads(text)["content"]] == ["notebooks"]
+    assert sorted(one["name"] for one in json.loads(text)["content"]) == ["notebooks", "training"]
 
 
 async def test_01_train_is_logged_with_its_curves(bea: HubSession, keys: Mapping[str, str]) -> None:
