@@ -30,6 +30,8 @@ METADATA_METHODS = frozenset({"Metadata", "ModelMetadata"})
 
 logger = logging.getLogger(__name__)
 Behaviour = Callable[[bytes, Any], Awaitable[bytes]]
+Answered = tuple[bytes, float] | Failure
+"""The rendered reply and the component's milliseconds, or what is said instead."""
 
 
 def service_names() -> list[str]:
@@ -71,7 +73,7 @@ def _hook_behaviour(service: Service, hook: str) -> Behaviour:
             )
         return service.threads.run(lambda: call(raw))
 
-    async def answer(raw: bytes) -> tuple[bytes, float] | Failure:
+    async def answer(raw: bytes, _context: Any) -> Answered:
         try:
             with service.admission.enter() as ticket:
                 ticket.hold(len(raw))
@@ -79,8 +81,14 @@ def _hook_behaviour(service: Service, hook: str) -> Behaviour:
         except Exception as exc:  # noqa: BLE001 - whatever a component raises becomes an answer
             return logged_grpc(exc, hook)
 
+    return reply_with(service, answer)
+
+
+def reply_with(service: Service, answer: Callable[[bytes, Any], Awaitable[Answered]]) -> Behaviour:
+    """Send what ``answer`` makes of a request and its context, with provenance and time in the trailing metadata."""
+
     async def behave(raw: bytes, context: Any) -> bytes:
-        answered = await answer(raw)
+        answered = await answer(raw, context)
         if isinstance(answered, Failure):
             del raw  # gRPC keeps the frame of an abort until the next garbage collection
             await abort(context, answered, service.facts())

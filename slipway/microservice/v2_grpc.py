@@ -9,11 +9,10 @@ import grpc
 
 from slipway.contract.headers import HOOK
 from slipway.contract.protos import inference_pb2 as v2
-from slipway.microservice.grpc_app import abort, logged_grpc
+from slipway.microservice.grpc_app import Answered, abort, logged_grpc, reply_with
 from slipway.microservice.service import Service
 from slipway.microservice.v2_calls import ServedModel, call_v2, chosen_hook, requests_of_joined
 from slipway.microservice.v2_model import model_metadata, served_model, server_metadata
-from slipway.serving.errors import Failure
 from slipway.serving.messages import parse_message
 from slipway.serving.v2_proto import parse_infer_request_proto, render_infer_response_proto
 
@@ -76,7 +75,9 @@ def _told(service: Service, name: str, fact: Fact) -> Any:
 
 
 def _infer(service: Service) -> Any:
-    async def answer(raw: bytes, named: str) -> tuple[bytes, float] | Failure:
+    async def answer(raw: bytes, context: Any) -> Answered:
+        metadata = context.invocation_metadata() or ()
+        named = next((str(value) for key, value in metadata if key == HOOK), "")
         try:
             hook = chosen_hook(service.hooks, named)
             model = served_model(service)
@@ -86,18 +87,7 @@ def _infer(service: Service) -> Any:
         except Exception as exc:  # noqa: BLE001 - as above
             return logged_grpc(exc, "ModelInfer")
 
-    async def behave(raw: bytes, context: Any) -> bytes:
-        metadata = context.invocation_metadata() or ()
-        answered = await answer(raw, next((str(value) for key, value in metadata if key == HOOK), ""))
-        if isinstance(answered, Failure):
-            del raw  # gRPC keeps the frame of an abort until the next garbage collection
-            await abort(context, answered, service.facts())
-        reply, component_ms = answered
-        service.count_request()
-        context.set_trailing_metadata(tuple({**service.facts(), **service.timing(component_ms)}.items()))
-        return reply
-
-    return behave
+    return reply_with(service, answer)
 
 
 def _answer(service: Service, hook: str, raw: bytes, model: ServedModel) -> tuple[bytes, float]:
