@@ -14,8 +14,7 @@ import yaml
 from click.testing import CliRunner, Result
 
 from slipway.cli.main import main
-from slipway.onebox.paths import Paths
-from tests.onebox_api.conftest import TOKEN, ApiProcess
+from tests.onebox_api.conftest import TOKEN, ApiProcess, running_api
 
 DONE, FAILED, WRONG_USAGE, NOT_READY = 0, 1, 2, 3
 CONFIG = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "settings"}, "data": {"a": "1"}}
@@ -39,13 +38,8 @@ Slipway = Callable[..., Result]
 
 @pytest.fixture(scope="module")
 def api(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ApiProcess]:
-    paths = Paths(tmp_path_factory.mktemp("cli") / "home")
-    paths.secrets.mkdir(parents=True)
-    (paths.secrets / "api-token").write_text(TOKEN)
-    process = ApiProcess(paths)
-    process.start()
-    yield process
-    process.kill()
+    with running_api(tmp_path_factory.mktemp("cli") / "home") as process:
+        yield process
 
 
 @pytest.fixture

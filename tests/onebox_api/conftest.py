@@ -7,6 +7,7 @@ import re
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -70,12 +71,21 @@ class ApiProcess:
         return result.stdout + result.stderr
 
 
-@pytest.fixture
-def api(tmp_path: Path) -> Iterator[ApiProcess]:
-    paths = Paths(tmp_path / "home")
+@contextmanager
+def running_api(home: Path) -> Iterator[ApiProcess]:
+    """An API of its own in a new ``home``, ended afterwards also where the test failed."""
+    paths = Paths(home)
     paths.secrets.mkdir(parents=True)
     (paths.secrets / "api-token").write_text(TOKEN)
     process = ApiProcess(paths)
     process.start()
-    yield process
-    process.kill()
+    try:
+        yield process
+    finally:
+        process.kill()
+
+
+@pytest.fixture
+def api(tmp_path: Path) -> Iterator[ApiProcess]:
+    with running_api(tmp_path / "home") as process:
+        yield process

@@ -14,8 +14,7 @@ import yaml
 from kr8s.asyncio.objects import ConfigMap, Deployment, new_class
 from kubernetes import client, dynamic, watch
 
-from slipway.onebox.paths import Paths
-from tests.onebox_api.conftest import TOKEN, ApiProcess
+from tests.onebox_api.conftest import TOKEN, ApiProcess, running_api
 from tests.onebox_api.test_kubectl import DEPLOYMENT, SDEP
 
 CONFIG_MAP = "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: settings}\ndata: {a: '1'}\n"
@@ -35,13 +34,8 @@ def at(obj: Any, path: tuple[str, ...]) -> Any:
 
 @pytest.fixture(scope="module")
 def api(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ApiProcess]:
-    paths = Paths(tmp_path_factory.mktemp("clients") / "home")
-    paths.secrets.mkdir(parents=True)
-    (paths.secrets / "api-token").write_text(TOKEN)
-    process = ApiProcess(paths)
-    process.start()
-    yield process
-    process.kill()
+    with running_api(tmp_path_factory.mktemp("clients") / "home") as process:
+        yield process
 
 
 @pytest.fixture
