@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from tests.data import REPOSITORY
+from tests.ports import free_ports
 from tests.waiting import wait_until
 
 OFFICIAL = REPOSITORY / ".venv-seldon" / "bin"
@@ -43,7 +44,7 @@ class Server:
     """A microservice in a process group of its own; the official one ignores SIGTERM, so the group is killed."""
 
     def __init__(self, argv: list[str], *, folder: Path, log: Path, environment: dict[str, str]) -> None:
-        self.http, self.grpc, self.metrics = _free_ports(3)
+        self.http, self.grpc, self.metrics = free_ports(3)
         self.log = log
         ports = ["--http-port", self.http, "--grpc-port", self.grpc, "--metrics-port", self.metrics]
         with log.open("wb") as output:
@@ -66,15 +67,6 @@ class Server:
     def end(self) -> None:
         os.killpg(self.process.pid, signal.SIGKILL)
         self.process.wait()
-
-
-def _free_ports(count: int) -> list[int]:
-    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
-    try:
-        return [one.getsockname()[1] for one in sockets]
-    finally:
-        for one in sockets:
-            one.close()
 
 
 def _accepts(port: int) -> bool:

@@ -22,7 +22,8 @@ from yarl import URL
 
 from slipway.onebox.services.hub.names import ADMIN
 from slipway.onebox.services.secrets import ensure_secrets
-from tests.e2e.platform import Platform, free_ports
+from tests.e2e.platform import Platform
+from tests.ports import free_ports
 from tests.waiting import POLL_S
 
 REQUEST_TIMEOUT_S = 60.0

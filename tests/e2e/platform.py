@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
-import socket
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -17,16 +15,11 @@ from slipway.onebox.supervisor.control import living_supervisor
 from slipway.onebox.supervisor.procfs import descendants
 from slipway.onebox.supervisor.state import load_states
 from tests.data import REPOSITORY
+from tests.ports import free_ports
 from tests.waiting import wait_until
 
 COMMAND_TIMEOUT_S = 400
 READY_TIMEOUT_S = 120
-
-
-def free_ports(count: int) -> list[int]:
-    with contextlib.ExitStack() as stack:
-        sockets = [stack.enter_context(socket.create_server(("127.0.0.1", 0))) for _ in range(count)]
-        return [one.getsockname()[1] for one in sockets]
 
 
 @dataclass(frozen=True)

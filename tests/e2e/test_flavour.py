@@ -34,8 +34,9 @@ from slipway.registry import RegistryAddress, resolve
 from slipway.storage.cache import ModelCache
 from slipway.storage.fetch import Wanted, fetch
 from tests.darknet.networks import CELL, write_handmade_model
-from tests.e2e.platform import Platform, free_ports
+from tests.e2e.platform import Platform
 from tests.e2e.s3 import client as s3_client
+from tests.ports import free_ports
 from tests.waiting import wait_until
 
 NAME = "flavour"

@@ -20,8 +20,9 @@ from slipway.storage.cache import ModelCache
 from slipway.storage.checksums import SUMS_NAME, digest_of_sums, sums_of_folder
 from slipway.storage.errors import DigestMismatch, SourceNotFound, StorageError, StorageUnavailable
 from slipway.storage.fetch import Fetched, Wanted, fetch
-from tests.e2e.platform import Platform, free_ports
+from tests.e2e.platform import Platform
 from tests.e2e.s3 import client as s3_client
+from tests.ports import free_ports
 
 BUCKET = "slipway-models"
 PREFIX = "tests/storage"

@@ -23,6 +23,7 @@ from slipway.onebox.settings import load_settings
 from slipway.onebox.supervisor.control import living_supervisor
 from slipway.onebox.supervisor.procfs import command_line, descendants, pids
 from slipway.onebox.supervisor.state import load_states
+from tests.ports import free_ports
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(240)]
 COMMAND_TIMEOUT_S = 150
@@ -83,12 +84,6 @@ class Home:
         if supervisor := living_supervisor(self.paths.run):
             roots.add(supervisor.pid)
         return set().union(*(descendants(pid) for pid in roots))
-
-
-def free_ports(count: int) -> list[int]:
-    with contextlib.ExitStack() as stack:
-        sockets = [stack.enter_context(socket.create_server(("127.0.0.1", 0))) for _ in range(count)]
-        return [one.getsockname()[1] for one in sockets]
 
 
 @pytest.fixture(scope="module")
