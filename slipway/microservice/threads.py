@@ -52,16 +52,25 @@ class ComponentThreads:
         except asyncio.CancelledError:
             self._count(-1)
             raise
-        future = self._pool.submit(self._timed, call)
         loop = asyncio.get_running_loop()
-        future.add_done_callback(lambda _done: self._ended(loop))
-        return await asyncio.wrap_future(future)
+        outcome: asyncio.Future[T | Raised] = loop.create_future()
+        self._pool.submit(self._work, call, loop, outcome)
+        return await outcome
 
-    def _ended(self, loop: asyncio.AbstractEventLoop) -> None:
-        """A thread is free again: told by that thread, maybe after the server has stopped."""
+    def _work(
+        self, call: Callable[[], T], loop: asyncio.AbstractEventLoop, outcome: asyncio.Future[T | Raised]
+    ) -> None:
+        """In a thread. One message tells the event loop all there is to tell: each costs as much as a short call."""
+        found = self._timed(call)
         self._count(-1)
         with contextlib.suppress(RuntimeError):  # a closed loop: nobody waits any more
-            loop.call_soon_threadsafe(self._free.release)
+            loop.call_soon_threadsafe(self._ended, outcome, found)
+
+    def _ended(self, outcome: asyncio.Future[T | Raised], found: T | Raised) -> None:
+        """A thread is free again; what it found goes to whoever still waits for it."""
+        self._free.release()
+        if not outcome.done():
+            outcome.set_result(found)
 
     def longest_s(self) -> float:
         """Seconds since the oldest call that still runs began; 0 without one."""

@@ -53,7 +53,7 @@ def parse_json(body: bytes | str, *, what: str = "the body") -> Any:
         raise ServingError(f"{what} is not JSON: {exc}") from exc
     if _has_nested(value) and json_depth(raw) > MAX_JSON_DEPTH:
         raise _too_deep(what)
-    if _SURROGATE.search(raw) and _has_half_pair(value):
+    if b"\\u" in raw and _SURROGATE.search(raw) and _has_half_pair(value):
         raise ServingError(f"{what} holds half of a surrogate pair: no text has one")
     return value
 

@@ -22,6 +22,32 @@ print(resident_mib() - start)
 """
 
 
+BODIES = """
+import resource
+from slipway.serving.memory import return_large_blocks
+
+def faults():
+    return resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+
+assert return_large_blocks()
+SIZE = 700_000
+def serve():
+    bodies = [bytearray(SIZE) for _ in range(4)]  # as it came, in parts, as text, decoded
+
+serve()
+start = faults()
+for _ in range(100):
+    serve()
+print(faults() - start)
+"""
+
+
 def test_large_blocks_go_back_to_the_system() -> None:
     done = subprocess.run([sys.executable, "-c", PROGRAM], capture_output=True, text=True, check=True)
     assert float(done.stdout) < 4
+
+
+def test_memory_of_one_body_serves_the_next() -> None:
+    done = subprocess.run([sys.executable, "-c", BODIES], capture_output=True, text=True, check=True)
+    pages = 100 * 4 * 700_000 / 4096
+    assert int(done.stdout) < pages / 10
