@@ -18,7 +18,7 @@ from slipway.microservice.custom_metrics import CustomMetrics, checked_metrics
 from slipway.microservice.inputs import Input, array_of_data
 from slipway.microservice.replies import Reply, array_kind_of, as_array, default_names
 from slipway.microservice.settings import Identity
-from slipway.serving.errors import ServingError
+from slipway.serving.errors import INTERNAL, ServingError
 from slipway.serving.messages import part_to_json
 
 METHODS = {
@@ -68,6 +68,24 @@ class Hooks:
             for part, request in zip(split(data, requests), requests, strict=True)
         ]
 
+    def predict_named(self, tensors: Mapping[str, Any], request: Input, outputs: list[str]) -> Reply | None:
+        """``predict_named``: named arrays in, a dict of named results out; None where the component has none.
+
+        ``outputs``: what the client asks for, empty where it asks for all.
+        """
+        try:
+            result = self.component.call("predict_named", tensors, request.names, outputs, request.meta)
+        except HookMissingError:
+            return None
+        data, tags, metrics = _unwrap(result)
+        if not isinstance(data, Mapping) or not data:
+            raise ServingError(
+                f"predict_named returned {type(data).__name__}: a dict of name and result is expected",
+                status_code=500,
+                reason=INTERNAL,
+            )
+        return self._reply("predict", _Result(dict(data), tags, metrics), request, carried=request.meta or {})
+
     def transform_input(self, features: Input) -> Answer:
         return self._with_meta("transform_input", features, missing=features.features)
 
@@ -85,7 +103,7 @@ class Hooks:
         try:
             result = self.component.call_with_meta("route", request.features, request.names, request.meta)
         except HookMissingError as exc:
-            raise ServingError("Route not defined") from exc
+            raise self._undefined("route", exc) from exc
         data, tags, metrics = _unwrap(result)
         if not isinstance(data, int):
             raise ServingError(f"Routing response must be int but got {data!r} ({type(data).__name__})"[:500])
@@ -98,8 +116,12 @@ class Hooks:
         try:
             result = self.component.call("aggregate", features, names)
         except HookMissingError as exc:
-            raise ServingError("Aggregate not defined") from exc
+            raise self._undefined("aggregate", exc) from exc
         return self._reply("aggregate", result, requests[0], carried=_merged_meta(requests))
+
+    def _undefined(self, hook: str, missing: HookMissingError) -> ServingError:
+        """Seldon's sentence for a hook that is not there, else what the hook itself says."""
+        return ServingError(str(missing) if self.component.has(hook) else f"{hook.capitalize()} not defined")
 
     def send_feedback(self, feedback: pb.Feedback) -> Answer:
         """Arrays come from ``data`` only; the routing is the one that this node chose."""

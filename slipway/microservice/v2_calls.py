@@ -1,8 +1,8 @@
 """A V2 inference to a component's hooks and back: one class serves the seldon protocol and this one.
 
 One tensor is ``X``; tensors of one column each are the columns of ``X``, and their names its names; anything else needs
-a raw hook. Request parameters are ``meta["tags"]`` and come back as parameters of the answer, as tags do in a
-SeldonMessage; the request's id is ``meta["puid"]``.
+``predict_named`` or a raw hook. Request parameters are ``meta["tags"]`` and come back as parameters of the answer, as
+tags do in a SeldonMessage; the request's id is ``meta["puid"]``.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from slipway.contract.protos import inference_pb2 as v2
 from slipway.contract.protos import prediction_pb2 as pb
 from slipway.microservice.hooks import Answer, Hooks, Verbatim
 from slipway.microservice.inputs import Input, input_of_json, input_of_proto
-from slipway.microservice.replies import Reply, as_array
+from slipway.microservice.replies import Reply, array_kind_of, as_array
 from slipway.serving.errors import INTERNAL, NOT_FOUND, ServingError
 from slipway.serving.json_body import dump_json, parse_json
 from slipway.serving.v2_json import CONTENT_TYPE, infer_response_of
@@ -92,6 +92,12 @@ def call_v2(
     answer: Answer | None = None
     if hooks.has_raw(hook, is_proto=is_proto):
         answer = hooks.raw(hook, raw(), is_proto=is_proto)
+    if answer is None and hook == "predict" and hooks.component.has("predict_named"):
+        begun = time.perf_counter()
+        if named := _call_named(hooks, requests[0]):
+            component_ms = (time.perf_counter() - begun) * 1000
+            _check_outputs(requests[0], named)
+            return _signed(named, requests[0], model), component_ms
     inputs: list[Input] = []
     if answer is None:
         inputs = [input_of_request(request) for request in requests]
@@ -104,7 +110,9 @@ def call_v2(
         same = replace(requests[0].inputs[0], name=_output_name(hook, requests[0], model))  # as it came, BF16 too
         response = InferResponse((same,), parameters=_parameters(answer))
     else:
-        response = InferResponse((_output(answer, hook, requests[0], model),), parameters=_parameters(answer))
+        response = InferResponse(
+            (_output(answer, _output_name(hook, requests[0], model)),), parameters=_parameters(answer)
+        )
     if hook in INFER_HOOKS:
         _check_outputs(requests[0], response)
     return _signed(response, requests[0], model), component_ms
@@ -125,9 +133,41 @@ def _has(hooks: Hooks, hook: str) -> bool:
     return hooks.component.has(hook) or any(hooks.has_raw(hook, is_proto=is_proto) for is_proto in (False, True))
 
 
+def _call_named(hooks: Hooks, request: InferRequest) -> InferResponse | None:
+    """The answer of ``predict_named``, which gets every tensor by its name; None where there is no such hook."""
+    tensors = {tensor.name: _array(tensor) for tensor in request.inputs}
+    names = _names(request.inputs[0]) if len(request.inputs) == 1 else []
+    carried = Input(None, names, _meta(request), "tensor", default_names=False)
+    reply = hooks.predict_named(tensors, carried, [requested.name for requested in request.outputs])
+    if reply is None:
+        return None
+    results = {
+        str(name): replace(reply, data=data, names=[], array_kind=array_kind_of(data, None))
+        for name, data in reply.data.items()
+    }
+    outputs = tuple(_output(result, name) for name, result in results.items())
+    return InferResponse(outputs, parameters=_parameters(reply))
+
+
+def _array(tensor: Tensor) -> Any:
+    """An array always; BYTES as its parameter ``content_type`` says: texts, JSON values, or bytes."""
+    if tensor.datatype != BYTES:
+        return tensor.array
+    items, kind = tensor.array.ravel().tolist(), tensor.parameters.get(CONTENT_TYPE)
+    if kind in (TEXT, OBJECT):
+        items = [_decoded(item, tensor.name) for item in items]
+    if kind == OBJECT:
+        items = [parse_json(item, what=f"input {tensor.name}") for item in items]
+    return objects(items, tensor.shape)
+
+
+def _meta(request: InferRequest) -> dict[str, Any]:
+    return {"tags": without_wire(request.parameters), **({"puid": request.id} if request.id else {})}
+
+
 def input_of_request(request: InferRequest) -> Input:
     """The hook's arguments; ServingError 400 for tensors that no ``X`` stands for."""
-    meta = {"tags": without_wire(request.parameters), **({"puid": request.id} if request.id else {})}
+    meta = _meta(request)
     if len(request.inputs) == 1:
         tensor = request.inputs[0]
         return Input(_features(tensor), _names(tensor), meta, "tensor", default_names=False)
@@ -139,8 +179,8 @@ def input_of_request(request: InferRequest) -> Input:
             f"{tensor.name[:40]} {tensor.datatype} {list(tensor.shape)}" for tensor in request.inputs[:8]
         )
         raise ServingError(
-            f"the request has {len(request.inputs)} inputs ({shapes}): a component without predict_raw takes one "
-            "tensor, or numeric columns of one length each"
+            f"the request has {len(request.inputs)} inputs ({shapes}): a component without predict_named or "
+            "predict_raw takes one tensor, or numeric columns of one length each"
         )
     return Input(np.column_stack(arrays), [tensor.name for tensor in request.inputs], meta, "tensor", False)
 
@@ -177,8 +217,8 @@ def _names(tensor: Tensor) -> list[Any]:
     return given
 
 
-def _output(reply: Reply, hook: str, request: InferRequest, model: ServedModel) -> Tensor:
-    name, data = _output_name(hook, request, model), reply.data
+def _output(reply: Reply, name: str) -> Tensor:
+    data = reply.data
     if isinstance(data, (bytes, bytearray)):
         return Tensor(name, BYTES, objects([bytes(data)], (1,)))
     if isinstance(data, str):
@@ -242,7 +282,7 @@ def _response_of_raw(message: Any, hook: str, request: InferRequest, model: Serv
         raise _broken(f"the raw hook's reply is neither a V2 response nor a SeldonMessage: {exc}") from exc
     meta = {"tags": (given.meta or {}).get("tags", {})}
     reply = Reply(given.features, given.names, given.array_kind, meta)
-    return InferResponse((_output(reply, hook, request, model),), parameters=_parameters(reply))
+    return InferResponse((_output(reply, _output_name(hook, request, model)),), parameters=_parameters(reply))
 
 
 def _broken(info: str) -> ServingError:

@@ -22,7 +22,7 @@ from slipway.microservice.hooks import Hooks
 from slipway.microservice.settings import Identity
 from slipway.microservice.v2_calls import ServedModel, call_v2
 from slipway.serving.v2_json import V2Body, parse_infer_response, render_infer_request
-from slipway.serving.v2_messages import InferRequest
+from slipway.serving.v2_messages import InferRequest, RequestedOutput
 from slipway.serving.v2_proto import parse_infer_response_proto, render_infer_request_proto
 from slipway.serving.v2_tensors import Tensor, objects
 from tests.microservice.conftest import Serve, Served
@@ -479,3 +479,76 @@ async def test_documentation_is_a_page_and_an_openapi_document(serve: Serve):
             there = path.replace("{model}", "m").replace("{version}", "0.1")
             async with served.session.request(verb, served.url + there, data=b"{}") as response:
                 assert response.status == (400 if verb == "post" else 200), (verb, path)
+
+
+class Named:
+    """Answers what ``answer`` makes of the named arrays, and remembers what it was given."""
+
+    def __init__(self, answer: Any) -> None:
+        self.answer, self.seen = answer, []
+
+    def predict_named(self, tensors, names, outputs, meta):
+        self.seen.append((tensors, list(names), list(outputs), meta))
+        return self.answer(tensors)
+
+    def predict(self, X, names, meta=None):
+        return X
+
+    def tags(self):
+        return {"by": "named"}
+
+
+@WIRES
+async def test_predict_named_gets_every_tensor_by_name_and_names_its_results(serve: Serve, wire):
+    model = Named(lambda given: {"sum": given["a"].sum(keepdims=True), "kinds": [str(given["b"].dtype)]})
+    served = await serve(model, identity=M)
+    tensors = (numbers([[1, 2]], name="a"), Tensor("b", "BYTES", objects([b"x", b"y"], [2])))
+    request = InferRequest(tensors, id="7", outputs=(RequestedOutput("sum"),))
+    answer = await over(wire, served, request)
+    given, _, outputs, meta = model.seen[0]
+    assert (given["a"].tolist(), given["b"].tolist(), outputs) == ([[1.0, 2.0]], [b"x", b"y"], ["sum"])
+    assert (meta["puid"], answer.id, answer.parameters["by"]) == ("7", "7", "named")
+    assert [(one.name, one.datatype, one.array.tolist()) for one in answer.outputs] == [
+        ("sum", "FP32", [[3.0]]),
+        ("kinds", "BYTES", [b"object"]),
+    ]
+
+
+async def test_predict_named_gets_columns_and_decoded_elements(serve: Serve):
+    model = Named(lambda given: {"n": np.array([len(given)])})
+    served = await serve(model, identity=M)
+    await over_grpc(served, InferRequest((numbers([[1, 2]], names='["a","b"]'),)))
+    assert model.seen[0][1] == ["a", "b"]
+    request = InferRequest(
+        (text(b"t", content_type="str"), Tensor("j", "BYTES", objects([b'{"k":1}'], [1]), {"content_type": "json"}))
+    )
+    await over_grpc(served, request)
+    given = model.seen[1][0]
+    assert (given["x"].tolist(), given["j"].tolist()) == (["t"], [{"k": 1}])
+
+
+async def test_predict_named_that_says_not_implemented_leaves_it_to_predict(serve: Serve):
+    class SeldonNotImplementedError(Exception):
+        pass
+
+    def refuse(_given: Any) -> Any:
+        raise SeldonNotImplementedError
+
+    served = await serve(Named(refuse), identity=M)
+    answer = await over_grpc(served, InferRequest((numbers([1, 2]),)))
+    assert answer.outputs[0].array.tolist() == [1.0, 2.0]
+
+
+@pytest.mark.parametrize("result", [[1.0], {}, None])
+async def test_predict_named_without_named_results_is_the_components_mistake(serve: Serve, result):
+    served = await serve(Named(lambda _given: result), identity=M)
+    answer, _ = await over_rest(served, InferRequest((numbers([1, 2]),)))
+    assert answer[0] == 500
+    assert "a dict of name and result is expected" in answer[1]["error"]
+
+
+async def test_output_that_predict_named_did_not_give_is_refused(serve: Serve):
+    served = await serve(Named(lambda _given: {"y": np.zeros(1)}), identity=M)
+    answer, _ = await over_rest(served, InferRequest((numbers([1]),), outputs=(RequestedOutput("z"),)))
+    assert answer[0] == 400
+    assert "output 'z' is none of the model's: y" in answer[1]["error"]
