@@ -18,7 +18,7 @@ from slipway.microservice.multipart import Part, split_parts
 from slipway.serving.errors import ServingError
 from slipway.serving.json_body import parse_json
 from slipway.serving.limits import MAX_FORM_PARTS
-from slipway.serving.messages import PROTOBUF, encode_bin_data, parse_message
+from slipway.serving.messages import PROTOBUF, encode_bin_data, parse_json_message, parse_message
 
 MULTIPART = "multipart/form-data"
 FORM = "application/x-www-form-urlencoded"
@@ -58,7 +58,7 @@ def parse_request(request: RestRequest, kind: type[Message]) -> Any:
     if media_type.startswith(IMAGE) or media_type == RAW_BYTES:
         return _message_of_bytes(request)
     if media_type == "application/json" or (media_type.startswith("application/") and media_type.endswith("+json")):
-        return parse_json(request.body)
+        return parse_json_message(request.body)
     named = f"Content-Type is {media_type[:100]!r}" if media_type else "no Content-Type"
     raise ServingError(f"{NO_JSON}: {named}; JSON, {MULTIPART}, {PROTOBUF}, {RAW_BYTES} or image/* is expected")
 

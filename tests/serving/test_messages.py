@@ -9,7 +9,15 @@ from hypothesis import strategies as st
 
 from slipway.contract.protos import prediction_pb2 as pb
 from slipway.serving.errors import ServingError
-from slipway.serving.messages import feedback_to_json, feedback_to_proto, parse_message, to_json, to_proto
+from slipway.serving.json_body import parse_json
+from slipway.serving.messages import (
+    feedback_to_json,
+    feedback_to_proto,
+    parse_json_message,
+    parse_message,
+    to_json,
+    to_proto,
+)
 
 TEXT = st.text(st.characters(codec="utf-8"), max_size=8)
 FLOATS = st.floats(allow_nan=False, allow_infinity=False)
@@ -106,3 +114,38 @@ def test_feedback_goes_both_ways():
     assert feedback_to_json(feedback_to_proto(body)) == body
     with pytest.raises(ServingError, match="reward is str"):
         feedback_to_proto({"reward": "1"})
+
+
+BIN_DATA_TEXTS = st.one_of(
+    st.binary(max_size=12).map(base64.b64encode),
+    st.text('AB=/+\\"\n é', max_size=8).map(str.encode),
+    st.binary(max_size=4),
+)
+BIN_DATA_BODIES = st.builds(
+    lambda space, text, rest: space + b'{"binData" :"' + text + b'"' + rest,
+    st.sampled_from([b"", b" ", b"\xef\xbb\xbf"]),
+    BIN_DATA_TEXTS,
+    st.sampled_from(
+        [b"}", b',"meta":{"puid":"p"}}', b',"binData":"QQ=="}', b',"binData":""}', b"", b"]", b"}{", b',"a":"\\ud800"}']
+    ),
+)
+
+
+@given(BIN_DATA_BODIES | st.binary(max_size=20))
+def test_message_with_its_photo_first_is_what_json_says(body):
+    try:
+        expected = parse_json(body)
+    except ServingError as refusal:
+        with pytest.raises(ServingError, match="is not JSON|surrogate") as caught:
+            parse_json_message(body)
+        assert caught.value.status_code == refusal.status_code
+        return
+    found = parse_json_message(body)
+    if isinstance(found, dict) and isinstance(found.get("binData"), bytes):
+        assert found == {**expected, "binData": base64.b64decode(expected["binData"])}
+    else:
+        assert found == expected
+
+
+def test_photo_at_the_beginning_of_a_message_is_bytes_at_once():
+    assert parse_json_message(b' { "binData" : "QUI=", "meta": {}}') == {"binData": b"AB", "meta": {}}
