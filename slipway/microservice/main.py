@@ -22,6 +22,7 @@ from slipway.microservice.hang import hung, patience_s
 from slipway.microservice.hooks import Hooks
 from slipway.microservice.metadata import MetadataError, read_metadata
 from slipway.microservice.rest_app import component_app, metrics_app
+from slipway.microservice.restart import Restart, start_afresh
 from slipway.microservice.service import Service
 from slipway.microservice.settings import SettingError, Settings, read_settings
 from slipway.microservice.threads import ComponentThreads
@@ -52,7 +53,7 @@ def main(argv: Sequence[str] | None = None, environment: Mapping[str, str] | Non
     try:
         if worker is None and workers.wants_supervisor(settings):
             return run(workers.supervise(settings, argv))
-        return _serve_component(settings, worker)
+        return _serve_component(settings, worker, argv)
     except (ComponentError, AnnotationError, BindError) as exc:
         _say(str(exc))
         if settings.debug:
@@ -64,17 +65,19 @@ def _say(line: str) -> None:
     print(f"slipway.microservice: {line}", file=sys.stderr, flush=True)
 
 
-def _serve_component(settings: Settings, worker: workers.Worker | None) -> int:
+def _serve_component(settings: Settings, worker: workers.Worker | None, argv: Sequence[str]) -> int:
     component = create_component(settings.interface, settings.parameters)
-    threads = ComponentThreads(settings.threads)
+    threads, restart = ComponentThreads(settings.threads), Restart()
     if settings.pidfile is not None:
         settings.pidfile.write_text(f"{os.getpid()}\n")
     try:
-        code = run(_serve(settings, component, threads, worker))
+        code = run(_serve(settings, component, threads, worker, restart))
     finally:
         threads.close()
         if settings.pidfile is not None:
             settings.pidfile.unlink(missing_ok=True)
+    if restart.asked:
+        start_afresh(argv, metrics_socket=worker.metrics_socket if worker else None)
     if threads.busy:  # Python would wait for ever for a call that does not end
         logging.shutdown()
         os._exit(code)
@@ -82,10 +85,15 @@ def _serve_component(settings: Settings, worker: workers.Worker | None) -> int:
 
 
 async def _serve(
-    settings: Settings, component: Component, threads: ComponentThreads, worker: workers.Worker | None
+    settings: Settings,
+    component: Component,
+    threads: ComponentThreads,
+    worker: workers.Worker | None,
+    restart: Restart,
 ) -> int:
     lifecycle = Lifecycle()
     lifecycle.stop_on_signals()
+    restart.on_hangup(lifecycle)
     if worker is not None:
         worker.stop_with_supervisor(lifecycle)
     if not await _loaded(component, threads, lifecycle):

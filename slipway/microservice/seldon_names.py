@@ -11,6 +11,7 @@ from types import ModuleType
 from typing import Any, NoReturn
 
 from slipway.contract.protos import prediction_pb2
+from slipway.microservice.local_storage import Storage
 from slipway.serving.errors import BAD_DATA, ServingError
 
 
@@ -89,7 +90,8 @@ def create_timer(key: str, value: float) -> dict[str, Any]:
 
 
 _MODULES: dict[str, dict[str, Any]] = {
-    "seldon_core": {},
+    "seldon_core": {"Storage": Storage},
+    "seldon_core.storage": {"Storage": Storage},
     "seldon_core.user_model": {
         "SeldonComponent": SeldonComponent,
         "SeldonNotImplementedError": SeldonNotImplementedError,

@@ -20,6 +20,7 @@ from aiohttp import web
 from prometheus_client import CONTENT_TYPE_LATEST
 
 from slipway.microservice.rest_app import render_failure
+from slipway.microservice.restart import Workers
 from slipway.microservice.settings import Settings
 from slipway.serving.lifecycle import Lifecycle
 from slipway.serving.rest import Handler, application
@@ -64,8 +65,9 @@ def wants_supervisor(settings: Settings) -> bool:
 
 async def supervise(settings: Settings, argv: Sequence[str]) -> int:
     """Run the workers until a signal comes; the exit code. BindError if a port is taken."""
-    lifecycle = Lifecycle()
+    lifecycle, workers = Lifecycle(), Workers()
     lifecycle.stop_on_signals()
+    workers.on_hangup()
     http = bound_socket(settings.host, settings.http_port, reuse_port=True)
     grpc = None if settings.grpc_port is None else bound_socket(settings.host, settings.grpc_port, reuse_port=True)
     ports = ["--http-port", str(http.getsockname()[1])]
@@ -79,7 +81,7 @@ async def supervise(settings: Settings, argv: Sequence[str]) -> int:
         servers = await Servers.start(rest=metrics, grpc_half=None, lifecycle=lifecycle, host=settings.host)
         logger.info("%d workers; metrics %s", settings.workers, servers.rest_addresses[0])
         command = [sys.executable, "-m", "slipway.microservice", *argv, *ports]
-        keepers = [_keep(command, index, path, lifecycle) for index, path in enumerate(sockets)]
+        keepers = [_keep(command, index, path, lifecycle, workers) for index, path in enumerate(sockets)]
         codes = await asyncio.gather(*keepers)
         await servers.stop(0)
     if grpc is not None:
@@ -87,12 +89,13 @@ async def supervise(settings: Settings, argv: Sequence[str]) -> int:
     return max(codes)
 
 
-async def _keep(command: list[str], index: int, metrics_socket: Path, lifecycle: Lifecycle) -> int:
+async def _keep(command: list[str], index: int, metrics_socket: Path, lifecycle: Lifecycle, workers: Workers) -> int:
     """One worker, again and again: 0 after a stop that was asked for, else the code of a worker that failed early."""
     while not lifecycle.stop_asked.is_set():
         environment = {**os.environ, NUMBER: str(index), METRICS_SOCKET: str(metrics_socket)}
         started = time.monotonic()
         process = await asyncio.create_subprocess_exec(*command, stdin=asyncio.subprocess.PIPE, env=environment)
+        workers.running[metrics_socket] = process
         code = await _ended(process, lifecycle)
         if lifecycle.stop_asked.is_set():
             return 0

@@ -7,23 +7,19 @@ from __future__ import annotations
 
 import base64
 import json
-import urllib.error
-import urllib.request
-from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
-import grpc
 import pytest
 from google.protobuf import empty_pb2
 
 from slipway.contract.protos import prediction_pb2 as pb
 from slipway.contract.protos import prediction_pb2_grpc as stubs
 from slipway.serving.messages import feedback_to_proto, to_proto
+from tests.conformance.conftest import COMPONENTS
+from tests.conformance.servers import Reply, Server
 
 pytestmark = pytest.mark.conformance
 
-COMPONENTS = Path(__file__).parent / "components"
 PARAMETERS = json.dumps(
     [
         {"name": "scale", "value": "0.5", "type": "FLOAT"},
@@ -62,41 +58,17 @@ MESSAGES: dict[str, dict[str, Any]] = {
 class Both:
     """Asks both servers the same."""
 
-    def __init__(self, official: Any, ours: Any) -> None:
-        self.servers = (official, ours)
-        self.channels = [grpc.insecure_channel(f"127.0.0.1:{server.grpc}") for server in self.servers]
+    def __init__(self, *servers: Server) -> None:
+        self.servers = servers
 
-    def rest(self, path: str, body: Any = None) -> list[tuple[int, Any]]:
-        return [_ask(f"http://127.0.0.1:{server.http}{path}", body) for server in self.servers]
+    def rest(self, path: str, body: Any = None, **options: Any) -> list[Reply]:
+        return [server.ask(path, body, **options) for server in self.servers]
 
     def call(self, stub: Any, method: str, message: Any) -> list[Any]:
-        return [_call(getattr(stub(channel), method), message) for channel in self.channels]
+        return [server.call(stub, method, message) for server in self.servers]
 
     def metrics(self) -> list[str]:
-        return [_text(f"http://127.0.0.1:{server.metrics}/metrics") for server in self.servers]
-
-
-def _ask(url: str, body: Any) -> tuple[int, Any]:
-    data = None if body is None else json.dumps(body).encode()
-    request = urllib.request.Request(url, data=data, headers={"Content-Type": "application/json"})
-    try:
-        with urllib.request.urlopen(request, timeout=20) as response:
-            return response.status, json.load(response)
-    except urllib.error.HTTPError as error:
-        with error:
-            return error.code, json.load(error)
-
-
-def _text(url: str) -> str:
-    with urllib.request.urlopen(url, timeout=20) as response:
-        return response.read().decode()
-
-
-def _call(method: Callable[..., Any], message: Any) -> Any:
-    try:
-        return method(message, timeout=20)
-    except grpc.RpcError as error:
-        return error.code()
+        return [server.metrics_text() for server in self.servers]
 
 
 @pytest.fixture(scope="module")

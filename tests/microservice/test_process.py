@@ -224,6 +224,34 @@ def test_max_requests_replaces_the_worker_without_losing_requests(start_process)
     assert second not in first
 
 
+LOADED = ECHO + "    def load(self):\n        open('loads', 'a').write('load ')\n"
+
+
+def test_hangup_starts_the_component_afresh_in_the_same_process(start_process, tmp_path: Path):
+    process = start_process(LOADED, "--drain", "0")
+    process.ready()
+    process.send(signal.SIGHUP)
+    rest, _, _ = process.ready(2)
+    assert json.loads(_ask(rest, "/predict", {"strData": "x"})[1])["jsonData"]["pid"] == process.process.pid
+    assert (tmp_path / "loads").read_text() == "load load "
+    process.send(signal.SIGTERM)
+    assert process.wait() == 0
+
+
+def test_hangup_restarts_workers_one_after_the_other_so_that_one_always_answers(start_process, tmp_path: Path):
+    process = start_process(LOADED, "--workers", "2", "--drain", "0.3")
+    rest, _, _ = process.ready(2)
+    process.send(signal.SIGHUP)
+
+    def answered_and_all_restarted() -> bool:
+        assert _ask(rest, "/predict", {"strData": "x"})[0] == 200
+        return (tmp_path / "loads").read_text() == "load " * 4
+
+    wait_until(answered_and_all_restarted, timeout_s=40, what="both workers' restart")
+    process.send(signal.SIGTERM)
+    assert process.wait() == 0
+
+
 def test_a_worker_that_cannot_start_ends_the_whole(start_process):
     process = start_process("class Mod:\n    def load(self):\n        raise OSError('no')\n", "--workers", "2")
     assert process.wait() == 1

@@ -1,0 +1,89 @@
+"""SIGHUP starts a component afresh, its code and model loaded anew, in the process that it has (contract §4.1).
+
+A process of its own does not listen meanwhile; of several workers all but one do.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import signal
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import NoReturn
+
+from slipway.serving.lifecycle import Lifecycle
+
+RESTART_WAIT_S = 120.0
+"""A supervisor waits so long for a worker to serve again before it restarts the next one."""
+POLL_S = 0.1
+
+logger = logging.getLogger(__name__)
+
+
+class Restart:
+    """Whether the stop that was asked for is one of SIGHUP's."""
+
+    def __init__(self) -> None:
+        self.asked = False
+
+    def on_hangup(self, lifecycle: Lifecycle) -> None:
+        """From now on SIGHUP drains and stops the servers; not where the process was started to ignore it (nohup)."""
+
+        def ask() -> None:
+            if not lifecycle.stop_asked.is_set():
+                logger.info("SIGHUP: this process starts afresh")
+                self.asked = True
+                lifecycle.stop_asked.set()
+
+        if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
+            asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, ask)
+
+
+def start_afresh(argv: Sequence[str], *, metrics_socket: Path | None) -> NoReturn:
+    """This program again, in this process: with the same flags, environment and standard input."""
+    if metrics_socket is not None:
+        metrics_socket.unlink(missing_ok=True)
+    logging.shutdown()
+    os.execv(sys.executable, [sys.executable, "-m", "slipway.microservice", *argv])  # noqa: S606 - its own argv, no shell
+
+
+class Workers:
+    """The running workers of a supervisor, which restarts them one after the other when it gets SIGHUP."""
+
+    def __init__(self) -> None:
+        self.running: dict[Path, asyncio.subprocess.Process] = {}
+        """Metrics socket → process."""
+        self._restarting: asyncio.Task[None] | None = None
+
+    def on_hangup(self) -> None:
+        def ask() -> None:
+            if self._restarting is None or self._restarting.done():
+                self._restarting = asyncio.get_running_loop().create_task(restart_in_turn(dict(self.running)))
+
+        if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
+            asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, ask)
+
+
+async def restart_in_turn(workers: Mapping[Path, asyncio.subprocess.Process]) -> None:
+    """SIGHUP to each worker, when the one before it serves again: its metrics socket goes, and comes back."""
+    for path, process in workers.items():
+        if process.returncode is not None:
+            continue
+        before = _inode(path)
+        process.send_signal(signal.SIGHUP)
+        try:
+            async with asyncio.timeout(RESTART_WAIT_S):
+                while _inode(path) in (None, before):  # noqa: ASYNC110 - files set no event
+                    await asyncio.sleep(POLL_S)
+        except TimeoutError:
+            logger.warning("pid %d does not serve again after %g s", process.pid, RESTART_WAIT_S)
+
+
+def _inode(path: Path) -> int | None:
+    try:
+        return path.stat().st_ino
+    except FileNotFoundError:
+        return None
