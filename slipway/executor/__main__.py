@@ -16,6 +16,7 @@ from slipway.executor.settings import parse_settings
 from slipway.executor.timeouts import call_limits
 from slipway.serving.podinfo import AnnotationError, read_annotations
 from slipway.serving.server import BindError, run
+from slipway.serving.tracing_jaeger import TracingError
 
 LOG = logging.getLogger("slipway.executor")
 
@@ -32,7 +33,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             LOG.warning("payload logging is not offered: the logger of %s has no effect", ", ".join(logged))
         limits = call_limits({**spec.annotations, **read_annotations(settings.annotations_file)})
         return run(serve(graph, settings=settings, limits=limits))
-    except (SettingError, GraphError, AnnotationError, BindError) as error:
+    except (SettingError, GraphError, AnnotationError, BindError, TracingError) as error:
         print(f"slipway.executor: {error}", file=sys.stderr)
         return 1
 

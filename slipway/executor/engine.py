@@ -26,6 +26,7 @@ from slipway.executor.timeouts import CallLimits
 from slipway.serving.admission import Admission
 from slipway.serving.limits import MAX_IN_FLIGHT
 from slipway.serving.messages import parse_message
+from slipway.serving.tracing import OFF, Tracing
 
 LOG = logging.getLogger(__name__)
 T = TypeVar("T")
@@ -42,6 +43,7 @@ class Engine:
         limits: CallLimits,
         session: aiohttp.ClientSession,
         dialect: Dialect = SELDON,
+        tracing: Tracing = OFF,
     ) -> None:
         addresses = Addresses(pod_ip=settings.pod_ip, hosts_file=settings.hosts_file)
         self.graph = graph
@@ -49,11 +51,23 @@ class Engine:
         self.admission = Admission(max_requests=MAX_IN_FLIGHT)
         self.metrics = ExecutorMetrics(Identity(settings.deployment, graph.predictor, graph.version))
         self.dialect = dialect
+        self.tracing = tracing
+        if tracing.collector is not None:
+            self.metrics.registry.register(tracing.collector)
         self.rest = RestNodes(
-            session, addresses=addresses, metrics=self.metrics, timeout_s=limits.rest_timeout_s, dialect=dialect
+            session,
+            addresses=addresses,
+            metrics=self.metrics,
+            timeout_s=limits.rest_timeout_s,
+            dialect=dialect,
+            tracing=tracing,
         )
         self.grpc = GrpcNodes(
-            addresses=addresses, metrics=self.metrics, timeout_s=limits.grpc_timeout_s, dialect=dialect
+            addresses=addresses,
+            metrics=self.metrics,
+            timeout_s=limits.grpc_timeout_s,
+            dialect=dialect,
+            tracing=tracing,
         )
         self._readiness = Readiness(
             self.rest, addresses=addresses, full_checks=settings.full_health_checks, dialect=dialect

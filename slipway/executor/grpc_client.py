@@ -24,10 +24,11 @@ from slipway.executor.limits import (
 from slipway.executor.metrics import ExecutorMetrics
 from slipway.executor.payload import Payload, Wire
 from slipway.executor.run import Journey
+from slipway.executor.spans import grpc_facts
 from slipway.serving.messages import PROTOBUF
+from slipway.serving.tracing import OFF, Metadata, Tracing
 
 METADATA_METHOD = "/seldon.protos.Model/Metadata"
-Metadata = tuple[tuple[str, str | bytes], ...]
 
 _CHANNEL_OPTIONS = (
     ("grpc.max_receive_message_length", MAX_ANSWER_BYTES),
@@ -49,8 +50,10 @@ class GrpcNodes:
         metrics: ExecutorMetrics,
         timeout_s: float | None = None,
         dialect: Dialect = SELDON,
+        tracing: Tracing = OFF,
     ) -> None:
         self._addresses = addresses
+        self._tracing = tracing
         self._dialect = dialect
         self._metrics = metrics
         self._timeout_s = timeout_s
@@ -99,22 +102,23 @@ class GrpcNodes:
 
     async def _exchange(self, node: Node, path: str, body: bytes, *, metadata: Metadata) -> tuple[bytes, list[str]]:
         begun = time.perf_counter()
-        call = self._callable(self._target(node), path)(body, metadata=metadata, timeout=self._timeout_s)
-        code = grpc.StatusCode.CANCELLED
+        target, span = self._target(node), self._tracing.call(path, lambda: grpc_facts(node))
+        call = self._callable(target, path)(body, metadata=span.metadata(metadata), timeout=self._timeout_s)
+        code, reason = grpc.StatusCode.CANCELLED, ""
         try:
             answer: bytes = await call
             code = grpc.StatusCode.OK
             trailing = await call.trailing_metadata()
         except grpc.aio.AioRpcError as error:
-            code = error.code()
-            raise self._failure(node, error) from error
+            code, reason = error.code(), _reason(error)
+            raise self._failure(node, error, reason) from error
         finally:
             self._metrics.node_called(node, path, "unary", go_code(code), time.perf_counter() - begun)
+            span.end_grpc(code, reason)
         return answer, [str(value) for key, value in trailing or () if key == headers.MODEL]
 
-    def _failure(self, node: Node, error: grpc.aio.AioRpcError) -> Exception:
+    def _failure(self, node: Node, error: grpc.aio.AioRpcError, reason: str) -> Exception:
         details = error.details() or ""
-        reason = next((str(value) for key, value in error.trailing_metadata() or () if key == headers.REASON), "")
         if error.code() is grpc.StatusCode.UNAVAILABLE and not reason:
             return NodeUnreachable(f"node {node.name}: {details}")
         if error.code() is grpc.StatusCode.DEADLINE_EXCEEDED and not reason:
@@ -137,6 +141,10 @@ class GrpcNodes:
                 channel = self._channels[target] = grpc.aio.insecure_channel(target, options=_CHANNEL_OPTIONS)
             call = self._calls[target, path] = channel.unary_unary(path)
         return call
+
+
+def _reason(error: grpc.aio.AioRpcError) -> str:
+    return next((str(value) for key, value in error.trailing_metadata() or () if key == headers.REASON), "")
 
 
 def go_code(code: grpc.StatusCode) -> str:

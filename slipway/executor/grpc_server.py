@@ -15,13 +15,14 @@ from slipway.contract import headers
 from slipway.contract.protos import prediction_pb2 as pb
 from slipway.executor.engine import Engine
 from slipway.executor.errors import NodeAnswered
-from slipway.executor.grpc_client import METADATA_METHOD, Metadata, go_code
+from slipway.executor.grpc_client import METADATA_METHOD, go_code
 from slipway.executor.payload import Payload, Wire
 from slipway.executor.rest_server import server_timing
 from slipway.executor.routes import routing_text
 from slipway.executor.run import Journey, puid_of
 from slipway.serving.errors import failure_of, grpc_details, grpc_status
 from slipway.serving.messages import PROTOBUF, parse_message
+from slipway.serving.tracing import Metadata
 
 LOG = logging.getLogger(__name__)
 SERVICE = "seldon.protos.Seldon"
@@ -67,6 +68,7 @@ class GrpcSurface:
         async def serve(request: bytes, context: grpc.aio.ServicerContext[bytes, bytes]) -> bytes:
             begun = time.perf_counter()
             journey = journey_of(context)
+            self.engine.tracing.name_request(journey.puid)
             code = grpc.StatusCode.CANCELLED
             try:
                 await context.send_initial_metadata(((headers.PUID, journey.puid),))
@@ -85,7 +87,7 @@ class GrpcSurface:
             context.set_trailing_metadata(self._trailing(journey))
             return answer
 
-        return serve
+        return self.engine.tracing.served_grpc(service, serve)
 
     async def _predict(self, request: bytes, journey: Journey) -> bytes:
         payload = Payload(request, PROTOBUF)

@@ -17,6 +17,7 @@ from slipway.executor.settings import Settings
 from slipway.executor.timeouts import CallLimits
 from slipway.serving.lifecycle import Lifecycle
 from slipway.serving.server import Grpc, Rest, Servers
+from slipway.serving.tracing import open_tracing
 
 LOG = logging.getLogger(__name__)
 
@@ -29,10 +30,12 @@ async def running(
 
     Raises:
         BindError: a port is taken.
+        TracingError: traces are to be sent, and this environment cannot.
     """
+    tracing = open_tracing(settings.tracing)
     async with open_session() as session:
         dialect = PROTOCOLS[settings.protocol or "seldon"].dialect
-        engine = Engine(graph, settings=settings, limits=limits, session=session, dialect=dialect)
+        engine = Engine(graph, settings=settings, limits=limits, session=session, dialect=dialect, tracing=tracing)
         servers = await _listen(engine, settings=settings, limits=limits, lifecycle=lifecycle)
         LOG.info("REST on port %d, gRPC on port %d", servers.rest_ports[0], servers.grpc_port)
         followers = _followers(engine, settings)
@@ -44,6 +47,7 @@ async def running(
             await asyncio.gather(*followers, return_exceptions=True)
             await servers.stop(0)
             await engine.close()
+            await asyncio.to_thread(tracing.close)
 
 
 async def serve(graph: Graph, *, settings: Settings, limits: CallLimits) -> int:

@@ -22,7 +22,9 @@ from slipway.executor.limits import CONNECT_TIMEOUT_S, MAX_ANSWER_BYTES, NODE_CO
 from slipway.executor.metrics import ExecutorMetrics
 from slipway.executor.payload import Payload, Wire, inflate
 from slipway.executor.run import Journey
+from slipway.executor.spans import rest_facts
 from slipway.serving.messages import JSON, PROTOBUF
+from slipway.serving.tracing import OFF, Tracing
 
 PROTOBUF_OR_JSON = f"{PROTOBUF}, {JSON}"
 LARGE_BODY_BYTES = 2**20
@@ -52,8 +54,10 @@ class RestNodes:
         metrics: ExecutorMetrics,
         timeout_s: float | None = None,
         dialect: Dialect = SELDON,
+        tracing: Tracing = OFF,
     ) -> None:
         self._session = session
+        self._tracing = tracing
         self._dialect = dialect
         self._addresses = addresses
         self._metrics = metrics
@@ -101,17 +105,18 @@ class RestNodes:
     ) -> tuple[Payload, list[str]]:
         """The answer and its ``x-slipway-model`` headers; RequestError for anything but HTTP 200."""
         begun = time.perf_counter()
-        status = 0
+        status, reason = 0, ""
+        span = self._tracing.call(label or path, lambda: rest_facts(node, verb))
         try:
             async with self._session.request(
                 verb,
                 self._url(node, path),
-                headers=sent,
+                headers=span.headers(sent),
                 data=_in_pieces(body),
                 timeout=self._timeout,
                 allow_redirects=False,
             ) as response:
-                status = response.status
+                status, reason = response.status, response.headers.get(headers.REASON, "")
                 answer = Payload(
                     await _read_answer(response, node),
                     response.headers.get(hdrs.CONTENT_TYPE, ""),
@@ -131,9 +136,9 @@ class RestNodes:
             raise NodeUnreachable(f"node {node.name}: {_why(error)}") from error
         finally:
             self._metrics.node_called(node, label or path, verb.lower(), str(int(status)), time.perf_counter() - begun)
+            span.end_rest(status, reason)
         self._wires[node.endpoint] = _wire_of(response)
         if status != HTTPStatus.OK:
-            reason = response.headers.get(headers.REASON, "")
             raise NodeAnswered(node.name, status_code=status, payload=answer, reason=reason)
         return answer, response.headers.getall(headers.MODEL, [])
 

@@ -112,6 +112,7 @@ class RestSurface:
         async def serve(request: web.Request) -> web.StreamResponse:
             begun = time.perf_counter()
             journey = Journey(request[PUID_OF], forwarded(request))
+            self.engine.tracing.name_request(journey.puid)
             status = 499  # the client left before there was an answer
             try:
                 response = await self._answer(work, request, journey)
@@ -126,7 +127,7 @@ class RestSurface:
                 response.headers[headers.MODEL] = ", ".join(dict.fromkeys(journey.models))
             return response
 
-        return serve
+        return self.engine.tracing.served_rest(service, serve)
 
     async def _answer(self, work: Work, request: web.Request, journey: Journey) -> web.Response:
         try:

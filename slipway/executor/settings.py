@@ -12,6 +12,8 @@ from slipway.serving.lifecycle import Shutdown
 from slipway.serving.limits import DRAIN_S, GRACE_S
 from slipway.serving.podinfo import annotations_file
 from slipway.serving.server import POD_IP, bind_host
+from slipway.serving.tracing_jaeger import TracingError, asks_for_jaeger
+from slipway.serving.tracing_settings import TracingSettings, read_tracing
 
 MAX_SHUTDOWN_S = 3600.0
 HOSTS = "SLIPWAY_HOSTS"
@@ -21,6 +23,10 @@ LEVELS = {"DEBUG": "DEBUG", "INFO": "INFO", "WARN": "WARNING", "WARNING": "WARNI
 MAX_PORT = 65535
 PROTOCOLS = ("seldon", "tensorflow", "v2", "kfserving")
 TRUTHS = {"true": True, "1": True, "false": False, "0": False}
+TRUE_VARIABLE = frozenset({"true", "TRUE", "1"})
+"""What switches a variable of Seldon's executor on; whatever else does not (contract §6, 58)."""
+SERVICE = "executor"
+"""Of the spans, where the environment has no other name (contract §3.16)."""
 
 EXAMPLES = """\
 examples:
@@ -54,6 +60,7 @@ class Settings:
     cors_origins: str
     cors_headers: str
     injects_routing: bool
+    tracing: TracingSettings | None
 
 
 def parse_settings(argv: Sequence[str], environment: Mapping[str, str]) -> Settings:
@@ -81,7 +88,7 @@ def parse_settings(argv: Sequence[str], environment: Mapping[str, str]) -> Setti
         engine_predictor=environment.get(ENGINE_PREDICTOR),
         annotations_file=flags.annotations_file,
         full_health_checks=flags.full_health_checks,
-        log_level=flags.log_level,
+        log_level="DEBUG" if flags.debug else flags.log_level,
         shutdown=Shutdown(drain_s=max(flags.shutdown_delay, DRAIN_S), grace_s=flags.graceful_timeout),
         bind_host=bind_host(environment),
         pod_ip=environment.get(POD_IP, ""),
@@ -89,7 +96,23 @@ def parse_settings(argv: Sequence[str], environment: Mapping[str, str]) -> Setti
         cors_origins=environment.get("CORS_ALLOWED_ORIGINS") or "*",
         cors_headers=environment.get("CORS_ALLOWED_HEADERS") or DEFAULT_CORS_HEADERS,
         injects_routing=bool(environment.get("SELDON_ENABLE_ROUTING_INJECTION")),
+        tracing=_tracing(flags, environment),
     )
+
+
+def _tracing(flags: argparse.Namespace, environment: Mapping[str, str]) -> TracingSettings | None:
+    """Seldon's executor has no switch for it: a place for spans is one."""
+    asked = environment.get("TRACING", "") in TRUE_VARIABLE or asks_for_jaeger(environment)
+    known = {
+        "k8s.namespace.name": flags.namespace,
+        "seldon.deployment": flags.sdep,
+        "seldon.predictor": flags.predictor,
+    }
+    resource = {key: value for key, value in known.items() if value}
+    try:
+        return read_tracing(environment, asked=asked, service=SERVICE, resource=resource)
+    except TracingError as error:
+        raise SettingError(str(error)) from error
 
 
 def _parser(environment: Mapping[str, str]) -> argparse.ArgumentParser:
@@ -147,6 +170,10 @@ def _add_serving(parser: argparse.ArgumentParser, environment: Mapping[str, str]
     _add(
         parser, "log_level", default=environment.get("SELDON_LOG_LEVEL") or "INFO", type=_level,
         metavar="LEVEL", help=f"{', '.join(LEVELS)} (default: SELDON_LOG_LEVEL, else INFO)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--debug", type=_truth, nargs="?", const=True, default=environment.get("SELDON_DEBUG", "") in TRUE_VARIABLE,
+        help="log at DEBUG, whatever --log_level says (default: SELDON_DEBUG: true, TRUE and 1 mean yes)",
     )  # fmt: skip
 
 
