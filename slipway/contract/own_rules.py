@@ -10,14 +10,14 @@ from slipway.contract.annotations import FOLLOW_ALIAS, ROLLBACK, ROLLOUT, is_tru
 from slipway.contract.causes import Cause, choice, with_paths
 from slipway.contract.fields import FieldError
 from slipway.contract.following import RollbackRequest
-from slipway.contract.graph import METHODS, NODE_TYPES, RANDOM_ABTEST, PredictiveUnit
+from slipway.contract.graph import METHODS, NODE_TYPES, RANDOM_ABTEST, Logger, PredictiveUnit
+from slipway.contract.loggers import LOGGER_MODES, check_log_url
 from slipway.contract.names import MAX_NAME, ORCHESTRATOR, REVISION
 from slipway.contract.parameters import parse_value, ratio_a
 from slipway.contract.sdep import PredictorSpec, SeldonDeployment
 
 MAX_NODES = 64
 """Of one graph: each is called and probed by one executor."""
-LOGGER_MODES = ("request", "response", "all")
 DNS_LABEL = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?")
 RESERVED_LABELS = frozenset({"app", "seldon-app", "seldon-deployment-id", REVISION})
 CHILDREN_NEEDED = {
@@ -92,11 +92,21 @@ def _node(node: PredictiveUnit) -> Iterator[str]:
     for word in (node.type, node.implementation):
         if word in CHILDREN_NEEDED and not node.children:
             yield f"{word} {CHILDREN_NEEDED[word]}, it has none"
-    if node.logger is not None and node.logger.mode and node.logger.mode not in LOGGER_MODES:
-        yield f"logger mode {choice(node.logger.mode, LOGGER_MODES)}"
+    if node.logger is not None:
+        yield from _logger(node.logger)
     yield from _parameters(node)
     if node.implementation == RANDOM_ABTEST:
         yield from _ab_test(node)
+
+
+def _logger(logger: Logger) -> Iterator[str]:
+    if logger.mode and logger.mode not in LOGGER_MODES:
+        yield f"logger mode {choice(logger.mode, LOGGER_MODES)}"
+    if logger.url:
+        try:
+            check_log_url(logger.url)
+        except ValueError as error:
+            yield str(error)
 
 
 def _parameters(node: PredictiveUnit) -> Iterator[str]:

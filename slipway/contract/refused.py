@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from slipway.contract.causes import Cause, with_paths
+from slipway.contract.loggers import KAFKA_BROKER, NO_KAFKA
 from slipway.contract.sdep import PredictorSpec, SeldonDeployment
 
 NOT_IN_TENSORFLOW = frozenset({"SIMPLE_MODEL", "AVERAGE_COMBINER"})
@@ -34,6 +35,5 @@ def _predictor(predictor: PredictorSpec, path: str) -> Iterator[Cause]:
         yield Cause(f"{path}.explainer", "explainers are not offered")
     if predictor.ssl.get("certSecretName"):
         yield Cause(f"{path}.ssl", "TLS between Pods is not offered here: let the mesh do it (DestinationRule tls)")
-    for node, where in with_paths(predictor.graph, f"{path}.graph"):
-        if node.logger is not None:
-            yield Cause(where, f"node {node.name!r}: payload logging is not offered")
+    if any(item.get("name") == KAFKA_BROKER for item in predictor.svc_orch_spec.get("env") or ()):
+        yield Cause(f"{path}.svcOrchSpec.env[{KAFKA_BROKER}]", NO_KAFKA)

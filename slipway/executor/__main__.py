@@ -18,8 +18,6 @@ from slipway.serving.podinfo import AnnotationError, read_annotations
 from slipway.serving.server import BindError, run
 from slipway.serving.tracing_jaeger import TracingError
 
-LOG = logging.getLogger("slipway.executor")
-
 
 def main(argv: Sequence[str] | None = None) -> int:
     """The exit code: 0 after a drain, 1 when it cannot start (2, from argparse, for a wrong command line)."""
@@ -27,10 +25,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         settings = parse_settings(sys.argv[1:] if argv is None else argv, os.environ)
         logging.basicConfig(level=settings.log_level, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
         spec = load_spec(settings)
-        graph = compile_graph(spec)
+        graph = compile_graph(spec, log_url=settings.log_url)
         settings = replace(settings, protocol=load_protocol(settings))
-        if logged := [unit.name for unit in spec.graph.walk() if unit.logger]:
-            LOG.warning("payload logging is not offered: the logger of %s has no effect", ", ".join(logged))
         limits = call_limits({**spec.annotations, **read_annotations(settings.annotations_file)})
         return run(serve(graph, settings=settings, limits=limits))
     except (SettingError, GraphError, AnnotationError, BindError, TracingError) as error:

@@ -2,41 +2,61 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from slipway.contract.graph import METHODS, NODE_TYPES, RANDOM_ABTEST, PredictiveUnit
+from slipway.contract.loggers import check_log_url
 from slipway.contract.parameters import ratio_a
 from slipway.contract.sdep import PredictorSpec
 from slipway.executor.errors import GraphError
-from slipway.executor.graph import BuiltIn, Endpoint, Graph, Image, Method, Node, RandomAbTest
+from slipway.executor.graph import (
+    BuiltIn,
+    Endpoint,
+    EventKind,
+    Graph,
+    Image,
+    Method,
+    Node,
+    PayloadLogger,
+    RandomAbTest,
+)
 
 NETWORK_TYPES = frozenset(NODE_TYPES) - {"UNKNOWN_TYPE"}
 BUILT_INS = frozenset(built_in.value for built_in in BuiltIn)
+LOGGED = {
+    "request": frozenset({EventKind.REQUEST}),
+    "response": frozenset({EventKind.RESPONSE, EventKind.FEEDBACK}),
+    "all": frozenset(EventKind),
+}
+"""A logger's mode → what it logs (contract §3.10)."""
 
 
-def compile_graph(spec: PredictorSpec) -> Graph:
-    """The graph of ``spec``.
+def compile_graph(spec: PredictorSpec, *, log_url: str = "") -> Graph:
+    """The graph of ``spec``; ``log_url``: where the payload loggers without a URL of their own send.
 
     Raises:
-        GraphError: a node has nothing to be called on, a word is none of the contract's, or an A/B test cannot choose.
+        GraphError: a node has nothing to be called on, a word is none of the contract's, an A/B test cannot choose, or
+            payload events have nowhere to go.
     """
     images = {
         container["name"]: str(container.get("image", ""))
         for component in spec.component_specs
         for container in component.containers
     }
-    root = _node(spec.graph, images=images, where=f"predictor {spec.name}: graph")
+    root = _node(spec.graph, images=images, log_url=log_url, where=f"predictor {spec.name}: graph")
     nodes: dict[str, Node] = {}
     for node in root.walk():
         nodes.setdefault(node.name, node)
     version = spec.annotations.get("version") or spec.labels.get("version", "")
-    return Graph(spec.name, version, root, nodes)
+    return Graph(spec.name, version, root, nodes, is_logged=any(node.logger for node in root.walk()))
 
 
-def _node(unit: PredictiveUnit, *, images: dict[str, str], where: str) -> Node:
+def _node(unit: PredictiveUnit, *, images: dict[str, str], log_url: str, where: str) -> Node:
     here = f"{where}: node {unit.name}"
-    children = tuple(_node(child, images=images, where=here) for child in unit.children)
+    children = tuple(_node(child, images=images, log_url=log_url, where=here) for child in unit.children)
     _check_words(unit, here)
     if built_in := _built_in(unit):
-        return _built_in_node(unit, built_in, children, here)
+        return replace(_built_in_node(unit, built_in, children, here), logger=_logger(unit, log_url, here))
     node = Node(
         name=unit.name,
         input=_input(unit),
@@ -47,6 +67,7 @@ def _node(unit: PredictiveUnit, *, images: dict[str, str], where: str) -> Node:
         role=unit.type or "",
         endpoint=_endpoint(unit),
         image=split_image(images.get(unit.name, "")),
+        logger=_logger(unit, log_url, here),
         children=children,
     )
     if node.endpoint is None and (unit.type in NETWORK_TYPES or unit.methods):
@@ -108,6 +129,21 @@ def _router(unit: PredictiveUnit, where: str) -> Method | RandomAbTest | None:
         return RandomAbTest(ratio_a(unit.parameters))
     except ValueError as error:
         raise GraphError(f"{where}: {error}") from error
+
+
+def _logger(unit: PredictiveUnit, log_url: str, where: str) -> PayloadLogger | None:
+    if unit.logger is None:
+        return None
+    if unit.logger.mode not in LOGGED:
+        raise GraphError(f"{where}: logger mode {unit.logger.mode!r} is not one of {', '.join(LOGGED)}")
+    url = unit.logger.url or log_url
+    if not url:
+        raise GraphError(f"{where}: the logger has no url, and REQUEST_LOGGER_DEFAULT_ENDPOINT gives none")
+    try:
+        check_log_url(url)
+    except ValueError as error:
+        raise GraphError(f"{where}: {error}") from None
+    return PayloadLogger(LOGGED[unit.logger.mode], url)
 
 
 def _endpoint(unit: PredictiveUnit) -> Endpoint | None:

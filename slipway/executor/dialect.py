@@ -6,10 +6,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
+from slipway.contract.protos import prediction_pb2 as pb
 from slipway.executor.built_in import average, simple_answer
-from slipway.executor.graph import Method, Node
-from slipway.executor.payload import Payload, Wire, combine
+from slipway.executor.graph import EventKind, Method, Node
+from slipway.executor.payload import Payload, Wire, combine, to_json
 from slipway.executor.routes import parse_route
+from slipway.serving.json_body import dump_json
+from slipway.serving.messages import JSON, feedback_to_json, parse_message
 
 STATUS_PATH = "/health/status"
 METADATA_PATH = "/metadata"
@@ -58,6 +61,12 @@ class Dialect(Protocol):
     def answer(self, payload: Payload) -> Payload:
         """What the client gets: a request that came back from a graph that no node answered becomes an answer."""
 
+    def logged(self, payload: Payload, kind: EventKind) -> Payload:
+        """What a payload log shows of it: JSON where it is protobuf, a request or an answer as ``kind`` says.
+
+        Raises ServingError for a payload that cannot be read.
+        """
+
 
 class SeldonDialect:
     """Protocol ``seldon``: one path for each method, messages as they come."""
@@ -86,6 +95,11 @@ class SeldonDialect:
 
     def answer(self, payload: Payload) -> Payload:
         return payload
+
+    def logged(self, payload: Payload, kind: EventKind) -> Payload:
+        if kind is EventKind.FEEDBACK and payload.is_protobuf:
+            return Payload(dump_json(feedback_to_json(parse_message(payload.body, pb.Feedback))), JSON)
+        return to_json(payload)
 
 
 SELDON: Dialect = SeldonDialect()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import logging
 from collections.abc import Awaitable
 from typing import Any, TypeVar
@@ -13,11 +14,15 @@ from slipway.contract.protos import prediction_pb2 as pb
 from slipway.executor.addresses import Addresses
 from slipway.executor.dialect import METADATA_PATH, SELDON, Dialect
 from slipway.executor.errors import DeadlineError, UnknownNode
-from slipway.executor.graph import Graph, Node
+from slipway.executor.graph import EventKind, Graph, Node
 from slipway.executor.grpc_client import METADATA_METHOD, GrpcNodes
+from slipway.executor.limits import MAX_LOG_BYTES
 from slipway.executor.metadata import describe_json, describe_proto
 from slipway.executor.metrics import ExecutorMetrics, Identity
 from slipway.executor.payload import Payload, Wire, inflate
+from slipway.executor.payload_log import PayloadLog
+from slipway.executor.payload_log_event import Origin, skips_logging
+from slipway.executor.payload_log_queue import Bounds
 from slipway.executor.readiness import Readiness
 from slipway.executor.rest_client import RestNodes
 from slipway.executor.run import Journey, NodeClient, Run, run_feedback, run_graph
@@ -69,6 +74,14 @@ class Engine:
             dialect=dialect,
             tracing=tracing,
         )
+        self.payload_log = PayloadLog(
+            functools.partial(self._origin, settings),
+            dialect=dialect,
+            addresses=addresses,
+            bounds=Bounds(settings.log_entries, settings.log_wait_s, MAX_LOG_BYTES),
+            workers=settings.log_workers,
+            registry=self.metrics.registry,
+        )
         self._readiness = Readiness(
             self.rest, addresses=addresses, full_checks=settings.full_health_checks, dialect=dialect
         )
@@ -83,12 +96,29 @@ class Engine:
             raise UnknownNode(f"predictor {self.graph.predictor} has no node {name[:80]!r}; it has {known}") from None
 
     async def predict(self, payload: Payload, *, client: NodeClient, journey: Journey, ask: Wire) -> Payload:
-        run = Run(client, journey, dialect=self.dialect, injects_routing=self._injects_routing)
+        run = Run(
+            client,
+            journey,
+            dialect=self.dialect,
+            injects_routing=self._injects_routing,
+            recorder=self._recorder(journey),
+        )
         answer = await self.in_time(run_graph(self.graph.root, payload, run=run, ask=ask), journey)
         return self.dialect.answer(answer)
 
     async def feedback(self, payload: Payload, *, client: NodeClient, journey: Journey) -> Payload:
-        return await self.in_time(run_feedback(self.graph.root, payload, run=Run(client, journey)), journey)
+        run = Run(client, journey, recorder=self._recorder(journey))
+        return await self.in_time(run_feedback(self.graph.root, payload, run=run), journey)
+
+    def record_feedback(self, payload: Payload, journey: Journey) -> None:
+        """A feedback that is given back to its client without asking a node (contract §3.5)."""
+        if recorder := self._recorder(journey):
+            for node in self.graph.root.walk():
+                if node.logger is not None and EventKind.FEEDBACK in node.logger.kinds:
+                    recorder.add(node, EventKind.FEEDBACK, payload, puid=journey.puid)
+
+    def _recorder(self, journey: Journey) -> PayloadLog | None:
+        return self.payload_log if self.graph.is_logged and not skips_logging(journey.headers) else None
 
     async def rest_metadata(self, journey: Journey) -> dict[str, Any]:
         """The graph's metadata as JSON, asked of every node over REST."""
@@ -128,6 +158,16 @@ class Engine:
 
     async def close(self) -> None:
         await self.grpc.close()
+        await self.payload_log.close()
+
+    def _origin(self, settings: Settings) -> Origin:
+        return Origin(
+            settings.log_source,
+            settings.deployment,
+            settings.namespace,
+            self.graph.predictor,
+            settings.protocol or "seldon",
+        )
 
     async def in_time(self, work: Awaitable[T], journey: Journey) -> T:
         limit_s = min(self.limits.deadline_s(nodes=len(self.graph.nodes)), journey.remaining_s)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import Enum
 
 
@@ -38,6 +38,23 @@ class RandomAbTest:
     ratio: float
 
 
+class EventKind(Enum):
+    """What a payload log tells of a node; the values are the contract's event types (§3.10)."""
+
+    REQUEST = "io.seldon.serving.inference.request"
+    RESPONSE = "io.seldon.serving.inference.response"
+    FEEDBACK = "io.seldon.serving.feedback"
+
+
+@dataclass(frozen=True, slots=True)
+class PayloadLogger:
+    """Which payloads of a node are logged, and where they are sent."""
+
+    kinds: frozenset[EventKind]
+    url: str = field(repr=False)
+    """May hold a password."""
+
+
 @dataclass(frozen=True, slots=True)
 class Endpoint:
     host: str
@@ -67,6 +84,7 @@ class Node:
     """The node's type, which decides whose inputs and outputs the graph shows (contract §3.15)."""
     endpoint: Endpoint | None = None
     image: Image = Image()
+    logger: PayloadLogger | None = None
     children: tuple[Node, ...] = ()
 
     def walk(self) -> Iterator[Node]:
@@ -86,6 +104,8 @@ class Graph:
     root: Node
     nodes: Mapping[str, Node]
     """By name; of nodes that share one, the first."""
+    is_logged: bool = False
+    """Whether any node has a payload logger."""
 
     def callable_nodes(self) -> list[Node]:
         """The nodes that are reached over the network, each name once."""

@@ -71,8 +71,9 @@ def parse_predictor(text: bytes, *, where: str) -> PredictorSpec:
 class PredictorFile:
     """A predictor file that may be replaced at any time, as the kubelet replaces a ConfigMap's files: by a rename."""
 
-    def __init__(self, path: Path, *, poll_s: float = PREDICTOR_POLL_S) -> None:
+    def __init__(self, path: Path, *, poll_s: float = PREDICTOR_POLL_S, log_url: str = "") -> None:
         self._path = path
+        self._log_url = log_url
         self._poll_s = poll_s
         self._seen: Stamp | None = None  # the first look finds what was loaded before, or what replaced it since
 
@@ -89,7 +90,8 @@ class PredictorFile:
     async def _offer(self, adopt: Adopt) -> bool:
         """Whether this content is done with: taken, or broken for good."""
         try:
-            graph = compile_graph(parse_predictor(_read(self._path), where=str(self._path)))
+            spec = parse_predictor(_read(self._path), where=str(self._path))
+            graph = compile_graph(spec, log_url=self._log_url)
         except GraphError as error:
             LOG.error("the old graph stays: %s", error)  # noqa: TRY400 - the text says it all
             return True

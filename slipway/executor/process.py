@@ -80,7 +80,7 @@ async def _listen(engine: Engine, *, settings: Settings, limits: CallLimits, lif
 def _followers(engine: Engine, settings: Settings) -> list[asyncio.Task[None]]:
     works: list[Coroutine[Any, Any, None]] = [_announce(engine)]
     if settings.predictor_file is not None:
-        works.append(PredictorFile(settings.predictor_file).follow(engine.adopt))
+        works.append(PredictorFile(settings.predictor_file, log_url=settings.log_url).follow(engine.adopt))
     followers = [asyncio.create_task(work) for work in works]
     for follower in followers:
         follower.add_done_callback(_report)

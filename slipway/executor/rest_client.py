@@ -112,7 +112,7 @@ class RestNodes:
                 verb,
                 self._url(node, path),
                 headers=span.headers(sent),
-                data=_in_pieces(body),
+                data=in_pieces(body),
                 timeout=self._timeout,
                 allow_redirects=False,
             ) as response:
@@ -169,7 +169,7 @@ def _why(error: Exception) -> str:
     return str(error) or type(error).__name__
 
 
-def _in_pieces(body: bytes | None) -> bytes | io.BytesIO | None:
+def in_pieces(body: bytes | None) -> bytes | io.BytesIO | None:
     """A large body as a stream, which is written piece by piece: one write of it would hold up the event loop."""
     return io.BytesIO(body) if body and len(body) > LARGE_BODY_BYTES else body
 

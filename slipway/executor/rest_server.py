@@ -173,10 +173,12 @@ class RestSurface:
             fetched = self.engine.rest.fetch(node, path, sent=journey.headers, label=label)
             return await self.engine.in_time(fetched, journey)
 
-    async def echo(self, request: web.Request, _journey: Journey) -> Payload:
-        """Feedback in the protocols that have none: accepted and given back (contract §3.5)."""
+    async def echo(self, request: web.Request, journey: Journey) -> Payload:
+        """Feedback in the protocols that have none: accepted, logged and given back (contract §3.5)."""
         with self.engine.admission.enter() as ticket:
-            return Payload(await read_body(request, ticket), request.headers.get(hdrs.CONTENT_TYPE, ""))
+            payload = Payload(await read_body(request, ticket), request.headers.get(hdrs.CONTENT_TYPE, ""))
+        self.engine.record_feedback(payload, journey)
+        return payload
 
     async def _graph_metadata(self, _request: web.Request, journey: Journey) -> Payload:
         with self.engine.admission.enter():

@@ -12,7 +12,7 @@ from typing import Any, Protocol, TypeVar
 from uuid import uuid4
 
 from slipway.executor.dialect import SELDON, Dialect
-from slipway.executor.graph import BuiltIn, Method, Node, RandomAbTest
+from slipway.executor.graph import BuiltIn, EventKind, Method, Node, RandomAbTest
 from slipway.executor.limits import MAX_PUID_CHARS
 from slipway.executor.payload import Payload, Wire, with_routing
 from slipway.executor.routes import (
@@ -59,6 +59,13 @@ class NodeClient(Protocol):
         """The node's answer, in the wire asked for where the node can; RequestError when there is none."""
 
 
+class Recorder(Protocol):
+    """Where payloads of nodes with a logger go: the payload log, or a list in tests."""
+
+    def add(self, node: Node, kind: EventKind, payload: Payload, *, puid: str) -> None:
+        """Take note of it; never waits, never raises."""
+
+
 @dataclass(frozen=True, slots=True)
 class Run:
     client: NodeClient
@@ -67,6 +74,12 @@ class Run:
     injects_routing: bool = False
     draw: Callable[[], float] = random.random
     """Uniform in [0, 1), for A/B tests."""
+    recorder: Recorder | None = None
+    """None where no payload of this request is logged."""
+
+    def record(self, node: Node, kind: EventKind, payload: Payload) -> None:
+        if self.recorder is not None and node.logger is not None and kind in node.logger.kinds:
+            self.recorder.add(node, kind, payload, puid=self.journey.puid)
 
 
 async def run_graph(node: Node, payload: Payload, *, run: Run, ask: Wire) -> Payload:
@@ -74,12 +87,18 @@ async def run_graph(node: Node, payload: Payload, *, run: Run, ask: Wire) -> Pay
     inside = run.client.takes(node) if node.transforms_output else ask
     if node.input is not None:
         wanted = _children_take(node, run=run, after=inside) if node.children else inside
+        run.record(node, EventKind.REQUEST, payload)
         payload = await _give_input(node, node.input, payload, run=run, ask=wanted)
+        run.record(node, EventKind.RESPONSE, payload)
         run.journey.routing[node.name] = ALL_CHILDREN
     if node.children:
+        run.record(node, EventKind.REQUEST, payload)
         payload = await _run_children(node, payload, run=run, ask=inside)
+        run.record(node, EventKind.RESPONSE, payload)
     if node.transforms_output:
+        run.record(node, EventKind.REQUEST, payload)
         payload = await _call(node, Method.TRANSFORM_OUTPUT, payload, run=run, ask=ask)
+        run.record(node, EventKind.RESPONSE, payload)
     if run.injects_routing:
         payload = with_routing(payload, run.journey.routing)
     return payload
@@ -104,13 +123,20 @@ async def _run_children(node: Node, payload: Payload, *, run: Run, ask: Wire) ->
         return payload
     wanted = run.client.takes(node) if node.combiner else ask
     answers = await _at_once([run_graph(child, payload, run=run, ask=wanted) for child in _chosen(node, route)])
-    match node.combiner:
-        case None:
-            return answers[0]
-        case BuiltIn():
-            return run.dialect.average(answers, ask, node=node.name)
-        case Method():
-            return await _call(node, node.combiner, run.dialect.combine(answers), run=run, ask=ask)
+    if node.combiner is None:
+        return answers[0]
+    run.record(node, EventKind.REQUEST, payload)
+    combined = await _combine(node, node.combiner, answers, run=run, ask=ask)
+    run.record(node, EventKind.RESPONSE, combined)
+    return combined
+
+
+async def _combine(
+    node: Node, combiner: Method | BuiltIn, answers: Sequence[Payload], *, run: Run, ask: Wire
+) -> Payload:
+    if isinstance(combiner, BuiltIn):
+        return run.dialect.average(answers, ask, node=node.name)
+    return await _call(node, combiner, run.dialect.combine(answers), run=run, ask=ask)
 
 
 async def _choose(node: Node, payload: Payload, *, run: Run) -> int:
@@ -134,6 +160,7 @@ def _chosen(node: Node, route: int) -> tuple[Node, ...]:
 
 
 async def _give_feedback(node: Node, payload: Payload, routing: dict[str, int], *, run: Run) -> Payload | None:
+    run.record(node, EventKind.FEEDBACK, payload)
     route = check_feedback_route(routing.get(node.name, ALL_CHILDREN), router=node.name, children=len(node.children))
     await _at_once([_give_feedback(child, payload, routing, run=run) for child in _chosen(node, route)])
     if not node.takes_feedback:

@@ -3,11 +3,20 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
+from slipway.contract.loggers import KAFKA_BROKER, NO_KAFKA
 from slipway.executor.errors import SettingError
+from slipway.executor.limits import (
+    LOG_ENTRIES,
+    LOG_WAIT_MS,
+    LOG_WORKERS,
+    MAX_LOG_ENTRIES,
+    MAX_LOG_WAIT_MS,
+    MAX_LOG_WORKERS,
+)
 from slipway.serving.lifecycle import Shutdown
 from slipway.serving.limits import DRAIN_S, GRACE_S
 from slipway.serving.podinfo import annotations_file
@@ -18,6 +27,7 @@ from slipway.serving.tracing_settings import TracingSettings, read_tracing
 MAX_SHUTDOWN_S = 3600.0
 HOSTS = "SLIPWAY_HOSTS"
 ENGINE_PREDICTOR = "ENGINE_PREDICTOR"
+LOG_URL = "REQUEST_LOGGER_DEFAULT_ENDPOINT"
 DEFAULT_CORS_HEADERS = "Accept, Accept-Encoding, Authorization, Content-Length, Content-Type, X-CSRF-Token"
 LEVELS = {"DEBUG": "DEBUG", "INFO": "INFO", "WARN": "WARNING", "WARNING": "WARNING", "ERROR": "ERROR"}
 MAX_PORT = 65535
@@ -61,6 +71,13 @@ class Settings:
     cors_headers: str
     injects_routing: bool
     tracing: TracingSettings | None
+    log_url: str = field(repr=False)
+    """Where payload loggers without a URL send; may hold a password."""
+    log_source: str
+    """The ``ce-source`` of payload events: this server's URL (contract §3.10)."""
+    log_entries: int
+    log_wait_s: float
+    log_workers: int
 
 
 def parse_settings(argv: Sequence[str], environment: Mapping[str, str]) -> Settings:
@@ -74,6 +91,8 @@ def parse_settings(argv: Sequence[str], environment: Mapping[str, str]) -> Setti
         raise SettingError(
             f"--server_type {flags.server_type}: this executor answers REST and gRPC, it reads no Kafka topic"
         )
+    if environment.get(KAFKA_BROKER):
+        raise SettingError(NO_KAFKA)
     hosts = environment.get(HOSTS, "")
     return Settings(
         deployment=flags.sdep,
@@ -97,6 +116,11 @@ def parse_settings(argv: Sequence[str], environment: Mapping[str, str]) -> Setti
         cors_headers=environment.get("CORS_ALLOWED_HEADERS") or DEFAULT_CORS_HEADERS,
         injects_routing=bool(environment.get("SELDON_ENABLE_ROUTING_INJECTION")),
         tracing=_tracing(flags, environment),
+        log_url=environment.get(LOG_URL, ""),
+        log_source=f"http://{flags.hostname}:{flags.http_port}/",
+        log_entries=flags.log_work_buffer_size,
+        log_wait_s=flags.log_write_timeout_ms / 1000,
+        log_workers=flags.logger_workers,
     )
 
 
@@ -153,14 +177,7 @@ def _add_serving(parser: argparse.ArgumentParser, environment: Mapping[str, str]
     parser.add_argument("--transport", default="rest", choices=("rest", "grpc"), help="both are always served")
     _add(parser, "server_type", default="rpc", choices=("rpc", "kafka"))
     _add(parser, "prometheus_path", default="/prometheus", help="path of the metrics (default: %(default)s)")
-    _add(
-        parser,
-        "log_work_buffer_size",
-        type=int,
-        default=10_000,
-        help="Seldon's flag; no effect, payload logging is not offered",
-    )
-    _add(parser, "log_write_timeout_ms", type=int, default=2_000, help="Seldon's flag; no effect, as above")
+    _add_payload_log(parser)
     _add(
         parser, "full_health_checks", type=_truth, nargs="?", const=True, default=False,
         help="/ready asks each node's health endpoint instead of connecting only",
@@ -175,6 +192,31 @@ def _add_serving(parser: argparse.ArgumentParser, environment: Mapping[str, str]
         "--debug", type=_truth, nargs="?", const=True, default=environment.get("SELDON_DEBUG", "") in TRUE_VARIABLE,
         help="log at DEBUG, whatever --log_level says (default: SELDON_DEBUG: true, TRUE and 1 mean yes)",
     )  # fmt: skip
+
+
+def _add_payload_log(parser: argparse.ArgumentParser) -> None:
+    _add(
+        parser, "log_work_buffer_size", type=_whole(1, MAX_LOG_ENTRIES), default=LOG_ENTRIES,
+        help="payload events that wait to be sent (default: %(default)s); their bytes are bounded too",
+    )  # fmt: skip
+    _add(
+        parser, "log_write_timeout_ms", type=_whole(0, MAX_LOG_WAIT_MS), default=LOG_WAIT_MS,
+        help="how long one more may wait for a place among them, no request waits with it (default: %(default)s)",
+    )  # fmt: skip
+    _add(
+        parser, "logger_workers", type=_whole(1, MAX_LOG_WORKERS), default=LOG_WORKERS,
+        help="payload events that are sent at once (default: %(default)s)",
+    )  # fmt: skip
+    parser.add_argument("--hostname", default="", help="host in the ce-source of payload events (default: none)")
+
+
+def _whole(least: int, most: int) -> Callable[[str], int]:
+    def read(text: str) -> int:
+        if not text.isdecimal() or not least <= int(text) <= most:
+            raise argparse.ArgumentTypeError(f"{text[:40]!r} is no whole number from {least} to {most}")
+        return int(text)
+
+    return read
 
 
 def _add(parser: argparse.ArgumentParser, name: str, **options: object) -> None:

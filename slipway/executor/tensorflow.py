@@ -5,16 +5,18 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from google.protobuf.message import Message
+
 from slipway.contract.protos import tensorflow_serving_pb2 as tf
 from slipway.executor.dialect import Question
 from slipway.executor.errors import ChainError, NotOffered, RouteError
-from slipway.executor.graph import Method, Node
+from slipway.executor.graph import EventKind, Method, Node
 from slipway.executor.json_keys import renamed_key
 from slipway.executor.payload import Payload, Wire, combine, inflate
 from slipway.executor.routes import parse_route
 from slipway.serving.errors import ServingError
 from slipway.serving.json_body import dump_json, parse_json
-from slipway.serving.messages import JSON, PROTOBUF, parse_message
+from slipway.serving.messages import JSON, PROTOBUF, parse_message, part_to_json
 
 PREDICTIONS = "tensorflow.serving.PredictionService"
 MODELS = "tensorflow.serving.ModelService"
@@ -70,6 +72,17 @@ class TensorflowDialect:
 
     def answer(self, payload: Payload) -> Payload:
         return payload
+
+    def logged(self, payload: Payload, kind: EventKind) -> Payload:
+        """Protobuf in its own JSON form: TensorFlow Serving's REST form has no place for every dtype."""
+        if not payload.is_protobuf:
+            return request_of_answer(payload) if kind is EventKind.REQUEST else payload
+        message: Message
+        if kind is EventKind.REQUEST and payload.is_answer:
+            message = _proto_request_of_answer(payload)
+        else:
+            message = parse_message(payload.body, tf.PredictResponse if payload.is_answer else tf.PredictRequest)
+        return Payload(dump_json(part_to_json(message)), JSON)
 
 
 TENSORFLOW = TensorflowDialect()

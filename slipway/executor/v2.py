@@ -16,7 +16,7 @@ from slipway.contract.headers import HOOK
 from slipway.contract.protos import inference_pb2 as v2
 from slipway.executor.dialect import Question
 from slipway.executor.errors import ChainError, RouteError
-from slipway.executor.graph import Method, Node
+from slipway.executor.graph import EventKind, Method, Node
 from slipway.executor.json_keys import renamed_key
 from slipway.executor.payload import Payload, Wire, inflate
 from slipway.executor.routes import parse_route
@@ -82,6 +82,19 @@ class V2Dialect:
 
     def answer(self, payload: Payload) -> Payload:
         return payload if payload.is_answer else answer_of_request(payload)
+
+    def logged(self, payload: Payload, kind: EventKind) -> Payload:
+        if kind is EventKind.RESPONSE:
+            payload = self.answer(payload)
+        elif kind is EventKind.REQUEST and payload.is_answer and payload.is_protobuf:
+            payload = Payload(_proto_request_of_answer(payload.body), PROTOBUF)
+        elif kind is EventKind.REQUEST:
+            payload = request_of_answer(payload)
+        if not payload.is_protobuf:
+            return payload
+        from slipway.executor.v2_tensors import to_json
+
+        return to_json(payload)
 
 
 V2 = V2Dialect()

@@ -14,7 +14,13 @@ from slipway.executor.payload import Payload
 from slipway.serving.errors import ServingError
 from slipway.serving.json_body import parse_json
 from slipway.serving.messages import JSON, PROTOBUF, parse_message
-from slipway.serving.v2_json import V2Body, parse_infer_request, parse_infer_response, render_infer_response
+from slipway.serving.v2_json import (
+    V2Body,
+    parse_infer_request,
+    parse_infer_response,
+    render_infer_request,
+    render_infer_response,
+)
 from slipway.serving.v2_messages import CHILD, InferRequest, InferResponse
 from slipway.serving.v2_proto import (
     parse_infer_request_proto,
@@ -91,6 +97,16 @@ def _rendered(response: InferResponse, like: Payload) -> Payload:
     wants: Callable[[str], bool] = _never if like.json_bytes is None else (lambda _output: True)
     body = render_infer_response(response, binary=wants)
     return Payload(body.body, JSON if body.json_bytes is None else OCTETS, json_bytes=body.json_bytes, is_answer=True)
+
+
+def to_json(payload: Payload) -> Payload:
+    """A protobuf request or answer in the REST form, all of it JSON; ServingError for one that cannot be read."""
+    if payload.is_answer:
+        body = render_infer_response(_response(payload), binary=_never).body
+    else:
+        request = parse_infer_request_proto(parse_message(payload.body, v2.ModelInferRequest))
+        body = render_infer_request(request, binary=_never).body
+    return Payload(body, JSON, is_answer=payload.is_answer)
 
 
 def first_number(answer: Payload, *, router: str) -> float:

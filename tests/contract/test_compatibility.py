@@ -27,7 +27,6 @@ PREDICTOR = "spec.predictors[]."
 REFUSED: dict[str, Manifest] = {
     f"{PREDICTOR}ssl": sdep(predictor(ssl={"certSecretName": "tls"})),
     f"{PREDICTOR}explainer": sdep(predictor(explainer={"type": "AnchorTabular"})),
-    f"{PREDICTOR}graph.logger": sdep(predictor(graph=node(logger={"mode": "all"}))),
 }
 """A use of each field that is refused as a whole; its inner fields go with it."""
 
@@ -43,6 +42,7 @@ TAKEN: Manifest = sdep(
             storageInitializerImage="initializer:1",
             endpoint={"service_host": "h", "service_port": 1, "httpPort": 1, "grpcPort": 2, "type": "REST"},
             parameters=[{"name": "n", "value": "1", "type": "INT"}],
+            logger={"mode": "all", "url": "http://events.default.svc"},
             children=[node("below")],
         ),
         componentSpecs=[

@@ -179,6 +179,11 @@ OWN: dict[str, tuple[Manifest, str, str]] = {
         "spec.predictors[0].graph",
         "request, response, all",
     ),
+    "logger url": (
+        sdep(predictor(graph=node(logger={"mode": "all", "url": "default-broker"}))),
+        "spec.predictors[0].graph",
+        "http:// or https://",
+    ),
     "A/B test of three": (
         sdep(predictor(graph=node(implementation="RANDOM_ABTEST", children=[node("a"), node("b"), node("c")]))),
         "spec.predictors[0].graph",
@@ -264,7 +269,10 @@ def test_too_many_nodes_are_one_cause():
         (sdep(predictor(svcOrchSpec={"env": KAFKA + OUTPUT}), serverType="kafka"), "spec.serverType"),
         (sdep(predictor(explainer={"type": "AnchorTabular"})), "spec.predictors[0].explainer"),
         (sdep(predictor(ssl={"certSecretName": "tls"})), "spec.predictors[0].ssl"),
-        (sdep(predictor(graph=node(logger={"mode": "all"}))), "spec.predictors[0].graph"),
+        (
+            sdep(predictor(svcOrchSpec={"env": [{"name": "LOGGER_KAFKA_BROKER", "value": "kafka:9092"}]})),
+            "spec.predictors[0].svcOrchSpec.env[LOGGER_KAFKA_BROKER]",
+        ),
     ],
 )
 def test_review_refuses_what_is_not_carried_out(manifest, field):

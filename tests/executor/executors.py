@@ -77,7 +77,10 @@ async def executor(
     settings = parse_settings(argv, {"SLIPWAY_POD_IP": "127.0.0.1", **(environment or {})})
     lifecycle = Lifecycle()
     async with running(
-        compile_graph(PredictorSpec.from_json(predictor_of(graph, annotations=annotations_of or {}, **predictor))),
+        compile_graph(
+            PredictorSpec.from_json(predictor_of(graph, annotations=annotations_of or {}, **predictor)),
+            log_url=settings.log_url,
+        ),
         settings=settings,
         limits=call_limits(annotations or {}),
         lifecycle=lifecycle,

@@ -1,0 +1,92 @@
+"""One attempt to send an event over HTTP, and what became of it."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Mapping
+from dataclasses import dataclass
+from http import HTTPStatus
+
+import aiohttp
+from aiohttp import hdrs
+from aiohttp.abc import AbstractResolver, ResolveResult
+
+from slipway.executor.addresses import Addresses
+from slipway.executor.limits import CONNECT_TIMEOUT_S, LOG_DELIVERY_TIMEOUT_S
+from slipway.executor.rest_client import in_pieces
+
+MAX_REPLY_BYTES = 64 * 1024
+"""What is read of a receiver's answer, to use its connection again."""
+PASSING = frozenset({HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.TOO_EARLY, HTTPStatus.TOO_MANY_REQUESTS})
+"""Refusals below 500 that another attempt may get around."""
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """Why an attempt failed; ``text`` holds no URL."""
+
+    text: str
+    is_permanent: bool = False
+
+
+def problem_of(status: int) -> Problem | None:
+    """A receiver's answer: 2xx is a delivery; other 3xx and 4xx will not change, redirects are not followed."""
+    if 200 <= status < 300:
+        return None
+    return Problem(f"answered {status}", is_permanent=status < 500 and status not in PASSING)
+
+
+class _Resolver(AbstractResolver):
+    """Names as nodes' names are: the Pod's own and the hosts file's before the system's."""
+
+    def __init__(self, addresses: Addresses) -> None:
+        self._addresses = addresses
+        self._system = aiohttp.ThreadedResolver()
+
+    async def resolve(
+        self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_INET
+    ) -> list[ResolveResult]:
+        found = await self._system.resolve(self._addresses.resolve(host), port, family)
+        return [{**one, "hostname": host} for one in found]
+
+    async def close(self) -> None:
+        await self._system.close()
+
+
+class Sender:
+    """Kept connections to the receivers; none before the first event."""
+
+    def __init__(self, *, addresses: Addresses, connections: int) -> None:
+        self._addresses = addresses
+        self._connections = connections
+        self._session: aiohttp.ClientSession | None = None
+
+    async def post(self, url: str, headers: Mapping[str, str], body: bytes) -> Problem | None:
+        """None when the receiver took it."""
+        session = self._session or self._open()
+        try:
+            async with session.post(url, headers=headers, data=in_pieces(body), allow_redirects=False) as response:
+                await response.content.read(MAX_REPLY_BYTES)
+                return problem_of(response.status)
+        except TimeoutError:
+            return Problem(f"no answer within {LOG_DELIVERY_TIMEOUT_S:g} s")
+        except aiohttp.ClientConnectorError as error:
+            return Problem(f"no connection: {error.os_error.strerror or type(error.os_error).__name__}")
+        except (aiohttp.InvalidURL, ValueError):
+            return Problem("the URL cannot be asked", is_permanent=True)
+        except (aiohttp.ClientError, OSError) as error:
+            return Problem(type(error).__name__)
+
+    async def close(self) -> None:
+        """Drop the connections."""
+        if self._session is not None:
+            await self._session.close()
+
+    def _open(self) -> aiohttp.ClientSession:
+        self._session = aiohttp.ClientSession(
+            connector=aiohttp.TCPConnector(limit=self._connections, resolver=_Resolver(self._addresses)),
+            cookie_jar=aiohttp.DummyCookieJar(),
+            timeout=aiohttp.ClientTimeout(total=LOG_DELIVERY_TIMEOUT_S, sock_connect=CONNECT_TIMEOUT_S),
+            skip_auto_headers=(hdrs.CONTENT_TYPE,),
+        )
+        return self._session
