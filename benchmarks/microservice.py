@@ -1,145 +1,196 @@
-"""Time per call of one component that echoes, one caller, connections kept: ours, and the official server beside it.
+"""Our microservice beside the official one, in one run: the same class under both, called in turns.
 
-    .venv/bin/python benchmarks/microservice.py [--calls 300] [--official] [--out results.json]
+    python benchmarks/microservice.py                                  # 20 rounds of 25 calls of each kind
+    python benchmarks/microservice.py --rounds 5 --calls 10 --json microservice.json
+    python benchmarks/microservice.py --alone                          # without the official server
 
-The official server needs .venv-seldon (tests/conformance/environment). Prints p50 and p95 in milliseconds.
+The class gives back what it gets. Each round calls every kind of request on one server and then on the other, and the next
+round begins with the other one; a ratio is of the medians of all calls. The client costs next to nothing and connections
+are kept where the server keeps them, so the times are the servers'. Besides: memory (PSS) and processes after the calls,
+and the time from the end of the class's ``load`` to the first answer of ``/health/ping``, over both ports. The official
+server is .venv-seldon's (tests/conformance/environment). Nothing here fails: targets are judged in words.
 """
 
 from __future__ import annotations
 
 import argparse
-import asyncio
 import base64
+import contextlib
 import json
-import os
-import platform
-import signal
-import socket
 import statistics
-import subprocess
 import sys
 import tempfile
-import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-import aiohttp
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
 import grpc
 
+from benchmarks import processes
+from benchmarks.processes import HOST, REPOSITORY, Http, timed, verdict
 from slipway.contract.protos import prediction_pb2 as pb
-from slipway.contract.protos import prediction_pb2_grpc as stubs
 
-REPOSITORY = Path(__file__).resolve().parents[1]
-ECHO = "class Echo:\n    def predict(self, X, names, meta=None):\n        return X\n"
-RECORD = bytes(416 * 416 * 3)
+COMPONENT = """\
+import os, time
+
+class Echo:
+    def load(self):
+        with open(os.environ["LOADED"], "w") as file:
+            file.write(str(time.monotonic()))
+
+    def predict(self, X, names=None, meta=None):
+        return X
+"""
+OURS, OFFICIAL = "slipway", "seldon-core 1.17.1"
+PHOTO = bytes(416 * 416 * 3)
+SMALL_JSON = b'{"data":{"ndarray":[[1.0,2.0,3.0,4.0]]}}'
 WARM_UP = 20
-START_S = 60.0
+LARGE_MESSAGES = (("grpc.max_receive_message_length", -1), ("grpc.max_send_message_length", -1))
 
-Call = Callable[[], Awaitable[object]]
+MAX_REST, MAX_GRPC = 0.25, 0.5
+MAX_PSS_MB, MAX_PROCESSES, MAX_READY_S = 70.0, 1, 1.0
 
-
-def _start(official: bool, folder: Path) -> tuple[subprocess.Popen[bytes], int, int]:
-    http, grpc_port, metrics = _free_ports(3)
-    if official:
-        binaries = REPOSITORY / ".venv-seldon" / "bin"
-        argv = [str(binaries / "python"), str(binaries / "seldon-core-microservice")]
-    else:
-        argv = [sys.executable, "-m", "slipway.microservice"]
-    ports = ["--http-port", str(http), "--grpc-port", str(grpc_port), "--metrics-port", str(metrics)]
-    environment = {"PATH": os.environ["PATH"], "SELDON_LOG_LEVEL": "ERROR"}
-    if not official:
-        environment["PYTHONPATH"] = str(REPOSITORY)
-    process = subprocess.Popen([*argv, "Echo", *ports], cwd=folder, env=environment, start_new_session=True)
-    return process, http, grpc_port
+Call = Callable[[], Any]
 
 
-def _free_ports(count: int) -> list[int]:
-    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
-    ports = [one.getsockname()[1] for one in sockets]
-    for one in sockets:
-        one.close()
-    return ports
+@dataclass(frozen=True)
+class Server:
+    pid: int
+    http: int
+    rpc: int
+    ready_after_load_s: float
 
 
-async def _wait(port: int) -> None:
-    async with asyncio.timeout(START_S):
-        while True:
-            try:
-                _, writer = await asyncio.open_connection("127.0.0.1", port)
-            except OSError:
-                await asyncio.sleep(0.05)
-            else:
-                writer.close()
-                return
+def main() -> int:
+    flags = _parser().parse_args()
+    official = REPOSITORY / ".venv-seldon" / "bin" / "seldon-core-microservice"
+    names = [OURS] if flags.alone else [OURS, OFFICIAL]
+    if OFFICIAL in names and not official.exists():
+        print(f"{official}: not there; see tests/conformance/environment, or say --alone", file=sys.stderr)
+        return 2
+    results: dict[str, Any] = {"machine": processes.machine()}
+    with contextlib.ExitStack() as stack:
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+        (folder / "Echo.py").write_text(COMPONENT)
+        servers = {name: stack.enter_context(_server(name, folder, official)) for name in names}
+        calls = {name: _calls(server) for name, server in servers.items()}
+        results["ms"] = interleave(calls, rounds=flags.rounds, count=flags.calls)
+        results["facts"] = {name: _facts(server) for name, server in servers.items()}
+    results["load_after"] = processes.machine()["load"]
+    if flags.json:
+        flags.json.write_text(json.dumps(results, indent=1) + "\n")
+    print(render(results))
+    return 0
 
 
-async def _measure(call: Call, calls: int) -> dict[str, float]:
-    for _ in range(WARM_UP):
-        await call()
-    times_ms = []
-    for _ in range(calls):
-        start = time.perf_counter()
-        await call()
-        times_ms.append((time.perf_counter() - start) * 1000)
-    return {"p50_ms": statistics.median(times_ms), "p95_ms": statistics.quantiles(times_ms, n=20)[-1]}
-
-
-def _calls(session: aiohttp.ClientSession, url: str, channel: grpc.aio.Channel, *, official: bool) -> dict[str, Call]:
-    def rest(body: bytes, content_type: str, accept: str = "*/*") -> Call:
-        async def call() -> None:
-            headers = {"Content-Type": content_type, "Accept": accept}
-            async with session.post(url, data=body, headers=headers) as response:
-                response.raise_for_status()
-                await response.read()
-
-        return call
-
-    message = pb.SeldonMessage(binData=RECORD)
-    record = json.dumps({"binData": base64.b64encode(RECORD).decode()}).encode()
-    stub = stubs.ModelStub(channel)
-    measured = {
-        "REST ndarray 1x4": rest(b'{"data":{"ndarray":[[1.0,2.0,3.0,4.0]]}}', "application/json"),
-        "REST binData 519 kB as JSON": rest(record, "application/json"),
-        "gRPC binData 519 kB": lambda: stub.Predict(message),
-    }
-    if not official:
-        kind = "application/x-protobuf"
-        measured["REST binData 519 kB as protobuf"] = rest(message.SerializeToString(), kind, kind)
-    return measured
-
-
-async def _run(*, official: bool, calls: int) -> dict[str, dict[str, float]]:
-    with tempfile.TemporaryDirectory() as folder:
-        (Path(folder) / "Echo.py").write_text(ECHO)
-        process, http, grpc_port = _start(official, Path(folder))
-        try:
-            await asyncio.gather(_wait(http), _wait(grpc_port))
-            target = f"127.0.0.1:{grpc_port}"
-            async with aiohttp.ClientSession() as session, grpc.aio.insecure_channel(target) as channel:
-                table = _calls(session, f"http://127.0.0.1:{http}/predict", channel, official=official)
-                return {name: await _measure(call, calls) for name, call in table.items()}
-        finally:
-            os.killpg(process.pid, signal.SIGKILL)  # the official server ignores SIGTERM
-            process.wait()
-
-
-def main() -> None:
-    """Measure, print a table, write the numbers."""
+def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--calls", type=int, default=300, help="measured calls per row (default 300)")
-    parser.add_argument("--official", action="store_true", help="measure seldon-core-microservice 1.17.1 too")
-    parser.add_argument("--out", type=Path, help="write the numbers as JSON")
-    flags = parser.parse_args()
-    results = {"slipway": asyncio.run(_run(official=False, calls=flags.calls))}
-    if flags.official:
-        results["seldon-core 1.17.1"] = asyncio.run(_run(official=True, calls=flags.calls))
-    for server, rows in results.items():
-        for name, row in rows.items():
-            print(f"{server:20} {name:34} p50 {row['p50_ms']:7.2f} ms   p95 {row['p95_ms']:7.2f} ms")
-    if flags.out is not None:
-        facts = {"machine": platform.machine(), "cpus": os.cpu_count(), "python": platform.python_version()}
-        flags.out.write_text(json.dumps({"facts": facts, "results": results}, indent=2) + "\n")
+    parser.add_argument("--rounds", type=int, default=20)
+    parser.add_argument("--calls", type=int, default=25, help="of each kind on each server in a round")
+    parser.add_argument("--alone", action="store_true", help="measure ours only")
+    parser.add_argument("--json", type=Path, help="write every time to this file")
+    return parser
+
+
+@contextlib.contextmanager
+def _server(name: str, folder: Path, official: Path) -> Iterator[Server]:
+    ports = processes.free_ports(3)
+    loaded = folder / f"{name}.loaded"
+    flags = processes.microservice("Echo", ports)
+    ours = name == OURS
+    argv = (
+        processes.module("slipway.microservice", *flags)
+        if ours
+        else [str(official.parent / "python"), str(official), *flags]
+    )
+    environment = {"SELDON_LOG_LEVEL": "ERROR", "LOADED": str(loaded)}
+    if ours:
+        environment["SLIPWAY_POD_IP"] = HOST
+    else:
+        environment["PYTHONPATH"] = ""
+    with processes.process(argv, folder=folder, environment=environment, term=ours) as pid:
+        http = Http(ports[0])
+        processes.wait_until(lambda: http.answers("/health/ping"), what=f"{name}: /health/ping")
+        ready_at = processes.wait_until(lambda: processes.accepts(ports[1]), what=f"{name}: its gRPC port")
+        http.close()
+        yield Server(pid, ports[0], ports[1], ready_at - float(loaded.read_text()))
+
+
+def _calls(server: Server) -> dict[str, Call]:
+    """Kind of request → one call of it. gRPC's (de)serialisation is left out: the bytes are made once."""
+    http = Http(server.http)
+    predict = grpc.insecure_channel(f"{HOST}:{server.rpc}", options=LARGE_MESSAGES).unary_unary(
+        "/seldon.protos.Model/Predict"
+    )
+    small = pb.SeldonMessage()
+    small.data.tensor.shape.extend([1, 4])
+    small.data.tensor.values.extend([1.0, 2.0, 3.0, 4.0])
+    small_proto = small.SerializeToString()
+    photo = pb.SeldonMessage(binData=PHOTO).SerializeToString()
+    photo_json = json.dumps({"binData": base64.b64encode(PHOTO).decode()}).encode()
+    return {
+        "REST small": lambda: http.post("/predict", SMALL_JSON, content_type="application/json"),
+        "REST 519 kB binData": lambda: http.post("/predict", photo_json, content_type="application/json"),
+        "gRPC small": lambda: predict(small_proto),
+        "gRPC 519 kB binData": lambda: predict(photo),
+    }
+
+
+def interleave(calls: dict[str, dict[str, Call]], *, rounds: int, count: int) -> dict[str, dict[str, list[float]]]:
+    """Kind → server → milliseconds of every call, the servers called in turns."""
+    names = list(calls)
+    times: dict[str, dict[str, list[float]]] = {kind: {name: [] for name in names} for kind in calls[names[0]]}
+    for kind in times:
+        for name in names:
+            for _ in range(WARM_UP):
+                calls[name][kind]()
+    for number in range(rounds):
+        for kind, found in times.items():
+            for name in names if number % 2 else reversed(names):
+                found[name] += timed(calls[name][kind], count)
+    return times
+
+
+def _facts(server: Server) -> dict[str, float]:
+    return {
+        "pss_mb": processes.pss_mb(server.pid),
+        "processes": len(processes.family(server.pid)),
+        "ready_after_load_s": server.ready_after_load_s,
+    }
+
+
+def render(results: dict[str, Any]) -> str:
+    """Tables in Markdown."""
+    lines = [f"{processes.told(results['machine'])}; load {results['load_after']} after.", ""]
+    lines += [*_render_times(results["ms"]), "", *_render_facts(results["facts"])]
+    return "\n".join(lines)
+
+
+def _render_times(times: dict[str, dict[str, list[float]]]) -> Iterator[str]:
+    yield f"| median (p95) ms | {' | '.join(next(iter(times.values())))} | ratio | target | |"
+    yield "|---|" + "---|" * (len(next(iter(times.values()))) + 3)
+    for kind, found in times.items():
+        cells = [f"{statistics.median(ms):.3f} ({statistics.quantiles(ms, n=20)[18]:.3f})" for ms in found.values()]
+        most = MAX_REST if kind.startswith("REST") else MAX_GRPC
+        ratio = statistics.median(found[OURS]) / statistics.median(found[OFFICIAL]) if OFFICIAL in found else None
+        judged = f"{ratio:.2f} | ≤ {most:g} | {verdict(ratio, most)}" if ratio else f"| ≤ {most:g} | not compared"
+        yield f"| {kind} | {' | '.join(cells)} | {judged} |"
+
+
+def _render_facts(facts: dict[str, dict[str, float]]) -> Iterator[str]:
+    yield f"| after the calls | {' | '.join(facts)} | target | |"
+    yield "|---|" + "---|" * (len(facts) + 2)
+    for key, title, most, form in (
+        ("pss_mb", "memory, PSS in MB", MAX_PSS_MB, ".0f"),
+        ("processes", "processes", MAX_PROCESSES, ".0f"),
+        ("ready_after_load_s", "ready after load, s", MAX_READY_S, ".2f"),
+    ):
+        cells = [format(found[key], form) for found in facts.values()]
+        yield f"| {title} | {' | '.join(cells)} | ≤ {most:g} | {verdict(facts[OURS][key], most)} |"
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())
