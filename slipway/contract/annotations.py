@@ -26,6 +26,7 @@ Place = Literal["metadata", "spec", "predictor", "componentSpec"]
 NUMBER = r"[1-9][0-9]{0,9}"
 COUNT = r"[0-9]{1,9}"
 TRUTH = r"(?i:true|false)"
+DIGEST = r"([a-z0-9][-a-z0-9]*=)?(sha256:)?[0-9a-f]{64}"
 
 
 @dataclass(frozen=True)
@@ -57,8 +58,8 @@ OURS: tuple[Annotation, ...] = (
     Annotation(
         MODEL_SHA256,
         ("predictor",),
-        r"(sha256:)?[0-9a-f]{64}",
-        "the storage initializer refuses a model folder with another digest",
+        rf"{DIGEST}(,\s*{DIGEST})*",
+        "the storage initializer refuses a model folder with another digest; of several nodes, node=digest for each",
         "the same",
     ),
     Annotation(

@@ -8,6 +8,7 @@ from typing import Any
 
 from slipway.contract.graph import BUILT_IN, UNKNOWN_IMPLEMENTATION
 from slipway.contract.names import container_service_name, service_host
+from slipway.contract.predictor_servers import Servers, image_of
 from slipway.contract.sdep import ComponentSpec, Endpoint, Json, PredictiveUnit, PredictorSpec, SeldonDeployment
 
 FIRST_HTTP_PORT = 9000
@@ -45,13 +46,13 @@ class _Ports:
         return self.metrics - 1
 
 
-def default(sdep: SeldonDeployment, *, predictor_servers: Mapping[str, str] | None = None) -> SeldonDeployment:
+def default(sdep: SeldonDeployment, *, predictor_servers: Servers | None = None) -> SeldonDeployment:
     """Every node with type, implementation and endpoint; every node's container with its ports.
 
-    ``predictor_servers``: image by prepackaged implementation.
+    ``predictor_servers``: image by prepackaged implementation and protocol.
     """
     ports = _Ports()
-    servers = predictor_servers or {}
+    servers = {name: image_of(predictor_servers or {}, name, sdep.protocol) for name in predictor_servers or {}}
     return replace(
         sdep,
         protocol=sdep.protocol or "seldon",

@@ -11,8 +11,10 @@ from slipway.contract.annotations import check_annotations
 from slipway.contract.causes import Cause, choice, with_paths
 from slipway.contract.defaulting import is_prepackaged
 from slipway.contract.graph import UNKNOWN_IMPLEMENTATION
+from slipway.contract.model_digests import digest_causes
 from slipway.contract.names import SERVICE_NAME_ANNOTATION
 from slipway.contract.own_rules import own_rules
+from slipway.contract.predictor_servers import NOT_TENSORFLOW, Servers, image_of, why_no_image
 from slipway.contract.sdep import PredictiveUnit, PredictorSpec, SeldonDeployment
 
 PROTOCOLS = ("", "seldon", "tensorflow", "v2", "kfserving")
@@ -20,10 +22,9 @@ TRANSPORTS = ("", "rest", "grpc")
 SERVER_TYPES = ("", "rpc", "kafka")
 KAFKA_ENV = ("KAFKA_BROKER", "KAFKA_INPUT_TOPIC", "KAFKA_OUTPUT_TOPIC")
 NO_ENGINE = "seldon.io/no-engine"
-NOT_TENSORFLOW = frozenset({"SKLEARN_SERVER", "XGBOOST_SERVER", "MLFLOW_SERVER", "HUGGINGFACE_SERVER"})
 
 
-def validate(sdep: SeldonDeployment, *, predictor_servers: Mapping[str, str] | None = None) -> list[Cause]:
+def validate(sdep: SeldonDeployment, *, predictor_servers: Servers | None = None) -> list[Cause]:
     """Every violation, in the order of the rules; empty when the resource may be stored."""
     causes = [*_spec_rules(sdep), *_traffic_rules(sdep), *_endpoint_rules(sdep)]
     seen_names: set[str] = set()
@@ -32,7 +33,7 @@ def validate(sdep: SeldonDeployment, *, predictor_servers: Mapping[str, str] | N
         path = f"spec.predictors[{index}]"
         causes.extend(_predictor_rules(predictor, path, sdep, seen_names, seen_services))
         causes.extend(_graph_rules(predictor, path, sdep, predictor_servers or {}))
-    return [*causes, *own_rules(sdep), *check_annotations(sdep)]
+    return [*causes, *own_rules(sdep), *check_annotations(sdep), *digest_causes(sdep)]
 
 
 def _spec_rules(sdep: SeldonDeployment) -> Iterator[Cause]:
@@ -102,9 +103,7 @@ def _predictor_rules(
     names.add(predictor.name)
 
 
-def _graph_rules(
-    predictor: PredictorSpec, path: str, sdep: SeldonDeployment, servers: Mapping[str, str]
-) -> Iterator[Cause]:
+def _graph_rules(predictor: PredictorSpec, path: str, sdep: SeldonDeployment, servers: Servers) -> Iterator[Cause]:
     images = {
         container["name"]: container.get("image", "")
         for component in predictor.component_specs
@@ -115,7 +114,7 @@ def _graph_rules(
 
 
 def _node_rules(
-    node: PredictiveUnit, where: str, images: Mapping[str, str], sdep: SeldonDeployment, servers: Mapping[str, str]
+    node: PredictiveUnit, where: str, images: Mapping[str, str], sdep: SeldonDeployment, servers: Servers
 ) -> Iterator[Cause]:
     if node.implementation in ("", UNKNOWN_IMPLEMENTATION):
         if node.name not in images:
@@ -129,14 +128,12 @@ def _node_rules(
 
 
 def _prepackaged_rules(
-    node: PredictiveUnit, where: str, images: Mapping[str, str], sdep: SeldonDeployment, servers: Mapping[str, str]
+    node: PredictiveUnit, where: str, images: Mapping[str, str], sdep: SeldonDeployment, servers: Servers
 ) -> Iterator[Cause]:
     if not node.model_uri and node.implementation != "HUGGINGFACE_SERVER":
         yield Cause(where, f"node {node.name!r}: {node.implementation} needs a modelUri")  # [12]
     if sdep.protocol == "tensorflow" and node.implementation in NOT_TENSORFLOW:
         yield Cause(where, f"node {node.name!r}: {node.implementation} does not speak protocol tensorflow")  # [13]
-    if not images.get(node.name) and node.implementation not in servers:
-        known = ", ".join(sorted(servers)) or "none"
-        yield Cause(
-            where, f"node {node.name!r}: no image, and {node.implementation} is no known server ({known})"
-        )  # [14]
+    if not images.get(node.name) and not image_of(servers, node.implementation, sdep.protocol):
+        why = why_no_image(node.implementation, sdep.protocol, servers)
+        yield Cause(where, f"node {node.name!r}: {why}")  # [14]

@@ -8,12 +8,14 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from slipway.contract.defaulting import is_prepackaged, port_of
+from slipway.contract.model_digests import digest_of
 from slipway.contract.names import ORCHESTRATOR
+from slipway.contract.predictor_servers import UNPICKLING
 from slipway.contract.sdep import Json, PredictiveUnit, PredictorSpec, SeldonDeployment
 from slipway.controller.facts import Facts
 from slipway.controller.meta import GRPC_PORT, HTTP_PORT, Object
 from slipway.controller.pod_labels import labels_json
-from slipway.controller.settings import DEFAULT_USER_ID
+from slipway.controller.settings import DEFAULT_USER_ID, Settings
 
 GRACE_S = 20
 MODELS_PATH = "/mnt/models"
@@ -176,8 +178,10 @@ def _initializer(node: PredictiveUnit, predictor: PredictorSpec, facts: Facts) -
         env = [{"name": "SLIPWAY_MODEL_SOURCE", "value": model.source}]
         if model.digest:
             env.append({"name": "SLIPWAY_MODEL_DIGEST", "value": model.digest})
-    elif digest := predictor.annotations.get("slipway.dev/model-sha256"):
-        env = [{"name": "SLIPWAY_MODEL_DIGEST", "value": f"sha256:{digest.removeprefix('sha256:')}"}]
+    elif digest := digest_of(predictor, node.name):
+        env = [{"name": "SLIPWAY_MODEL_DIGEST", "value": digest}]
+    elif node.implementation in UNPICKLING:  # without a digest the initializer refuses it, and says which to add
+        env = [{"name": "SLIPWAY_UNPICKLED_BY", "value": f"{predictor.name}/{node.name}"}]
     if claim := _claim(node):
         uri = f"{PVC_PATH}/{claim[1]}"
     secret = node.env_secret_ref_name or facts.settings.default_model_secret[1]
@@ -205,7 +209,7 @@ def orchestrator_container(predictor: PredictorSpec, sdep: SeldonDeployment, fac
         "name": ORCHESTRATOR,
         "image": facts.settings.executor_image,
         "args": _orchestrator_args(predictor, sdep),
-        "env": _orchestrator_env(predictor, sdep),
+        "env": _orchestrator_env(predictor, sdep, facts.settings),
         "ports": [
             # no second entry `metrics` with the same number: server-side apply refuses duplicate keys
             {"name": "http", "containerPort": HTTP_PORT, "protocol": "TCP"},
@@ -243,8 +247,8 @@ def _orchestrator_args(predictor: PredictorSpec, sdep: SeldonDeployment) -> list
     return [word for name, value in pairs.items() for word in (f"--{name}", value)]
 
 
-def _orchestrator_env(predictor: PredictorSpec, sdep: SeldonDeployment) -> list[Object]:
-    env = {"REQUEST_LOGGER_DEFAULT_ENDPOINT": {"value": "http://default-broker"}}
+def _orchestrator_env(predictor: PredictorSpec, sdep: SeldonDeployment, settings: Settings) -> list[Object]:
+    env = {"REQUEST_LOGGER_DEFAULT_ENDPOINT": {"value": settings.log_url}}
     for name, value in sdep.annotations.items():
         if name.startswith(ENGINE_PREFIX) and name != "seldon.io/engine-separate-pod":
             env[name.removeprefix(ENGINE_PREFIX).upper().replace("-", "_")] = {"value": value}

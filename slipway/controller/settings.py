@@ -2,27 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from slipway import __version__
+from slipway.contract.predictor_servers import SHIPPED, Servers
 
 DEFAULT_USER_ID = 8888
 FOLLOW_INTERVAL_S = 3.0
+DEFAULT_LOG_URL = "http://default-broker"
 
 
 @dataclass(frozen=True)
 class Settings:
-    """``default_model_secret`` is (namespace, name); ``predictor_servers`` maps an implementation to its image.
+    """``default_model_secret`` is (namespace, name); ``predictor_servers``: images of prepackaged servers.
 
     ``has_keda``: ScaledObjects are written and have an effect. ``follow_interval_s``: pause between two looks at where
-    the followed aliases point.
+    the followed aliases point. ``log_url``: where payload loggers without a URL send their events. ``prefixes_names``: a
+    Deployment's name that is too long keeps the SeldonDeployment's before its hash.
     """
 
     executor_image: str = f"slipway/executor:{__version__}"
     storage_initializer_image: str = f"slipway/storage-initializer:{__version__}"
     istio_gateway: str = "istio-system/seldon-gateway"
     default_model_secret: tuple[str, str] = ("slipway-system", "slipway-model-storage")
-    predictor_servers: Mapping[str, str] = field(default_factory=dict)
+    predictor_servers: Servers = field(default_factory=lambda: dict(SHIPPED))
     has_keda: bool = False
     follow_interval_s: float = FOLLOW_INTERVAL_S
+    log_url: str = DEFAULT_LOG_URL
+    prefixes_names: bool = False

@@ -17,7 +17,7 @@ import aiohttp
 from slipway.registry import RegistryAddress, RegistryError, is_model_reference, parse_model_reference, resolve
 from slipway.storage.cache import ModelCache
 from slipway.storage.checksums import SUMS_NAME, parse_sums
-from slipway.storage.errors import StorageError
+from slipway.storage.errors import DigestNeeded, StorageError
 from slipway.storage.fetch import Fetched, Wanted, fetch
 from slipway.storage.s3 import Progress
 
@@ -35,9 +35,12 @@ def main() -> int:
     try:
         wanted = _wanted(arguments.uri)
         cache = ModelCache(Path(os.environ.get("SLIPWAY_MODEL_CACHE", arguments.folder / ".cache")))
-        fetched = fetch(
-            wanted, cache, progress=_progress_lines(wanted.uri), use=lambda found: fill(arguments.folder, found, wanted)
-        )
+
+        def use(found: Fetched) -> None:
+            refuse_unsigned(found, wanted, node=os.environ.get("SLIPWAY_UNPICKLED_BY", ""))
+            fill(arguments.folder, found, wanted)
+
+        fetched = fetch(wanted, cache, progress=_progress_lines(wanted.uri), use=use)
     except (StorageError, RegistryError) as exc:
         print(f"refused: {exc}", file=sys.stderr)
         return 1
@@ -65,6 +68,20 @@ def _wanted(uri: str) -> Wanted:
         return Wanted(model.uri, model.source, model.digest)
 
     return asyncio.run(ask())
+
+
+def refuse_unsigned(fetched: Fetched, wanted: Wanted, *, node: str) -> None:
+    """``node`` (``predictor/node``): who unpickles what was fetched without a digest to compare with; empty: nobody.
+
+    Raises DigestNeeded with the line that would allow it.
+    """
+    if not node or wanted.digest:
+        return
+    predictor, _, name = node.partition("/")
+    raise DigestNeeded(
+        f"{wanted.uri}: a pickle runs code when it is loaded, and this one is not from the registry. If you trust it, "
+        f'add to the annotations of predictor {predictor}: slipway.dev/model-sha256: "{name}={fetched.digest}"'
+    )
 
 
 def fill(folder: Path, fetched: Fetched, wanted: Wanted) -> None:

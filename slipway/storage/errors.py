@@ -4,7 +4,8 @@ StorageError
 ├── StorageUnavailable   temporary: no answer from S3
 ├── SourceNotFound       nothing at the URI
 ├── UnsupportedUri       a scheme we do not read
-└── DigestMismatch       the bytes are not the registered ones
+├── DigestMismatch       the bytes are not the registered ones
+└── DigestNeeded         a pickle from outside the registry, of which the resource has no digest
 """
 
 from __future__ import annotations
@@ -28,3 +29,7 @@ class UnsupportedUri(StorageError):
 
 class DigestMismatch(StorageError):
     """What was read differs from what was registered; the message names both digests."""
+
+
+class DigestNeeded(StorageError):
+    """Loading the model would run code that nobody vouches for; the message has the line that does."""

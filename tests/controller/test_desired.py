@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -240,6 +241,32 @@ def test_model_download_is_of_the_resolved_version_with_its_digest():
     }
 
 
+@pytest.mark.parametrize(
+    ("implementation", "annotation", "expected"),
+    [
+        ("SKLEARN_SERVER", "", {"SLIPWAY_UNPICKLED_BY": "main/clf"}),
+        ("MLFLOW_SERVER", "", {"SLIPWAY_UNPICKLED_BY": "main/clf"}),
+        ("MLFLOW_SERVER", f"clf={'4' * 64}", {"SLIPWAY_MODEL_DIGEST": f"sha256:{'4' * 64}"}),
+        ("ONNX_SERVER", "", {}),
+        ("XGBOOST_SERVER", f"sha256:{'4' * 64}", {"SLIPWAY_MODEL_DIGEST": f"sha256:{'4' * 64}"}),
+    ],
+)
+def test_pickle_from_outside_the_registry_needs_its_digest(implementation, annotation, expected):
+    graph = node(implementation=implementation, modelUri="s3://m")
+    annotations = {"slipway.dev/model-sha256": annotation} if annotation else {}
+    manifest = sdep(predictor(graph=graph, componentSpecs=[], annotations=annotations))
+    (found,) = template(manifest)["spec"]["initContainers"]
+    assert {item["name"]: item["value"] for item in found["env"]} == expected
+
+
+def test_pickle_of_the_registry_has_its_digest():
+    manifest = sdep(
+        predictor(graph=node(implementation="SKLEARN_SERVER", modelUri="models:/iris/3"), componentSpecs=[])
+    )
+    (found,) = template(manifest, models={("main", "clf"): model("3")})["spec"]["initContainers"]
+    assert "SLIPWAY_UNPICKLED_BY" not in {item["name"] for item in found["env"]}
+
+
 def test_model_folder_is_read_only_for_the_model():
     mounts = container(sdep(predictor(graph=node(modelUri="s3://m"))))["volumeMounts"]
     assert {"name": "clf-provision-location", "mountPath": "/mnt/models", "readOnly": True} in mounts
@@ -320,3 +347,44 @@ def test_headless_service_has_no_address():
 def test_graph_without_containers_has_a_separate_orchestrator():
     found = objects(sdep(predictor(graph=node(implementation="SIMPLE_MODEL"), componentSpecs=[])))
     assert [name for kind, name in found if kind == "Deployment"] == ["iris-main-svc-orch"]
+
+
+def test_long_names_are_prefixed_everywhere_where_told():
+    parts = [f"part-of-the-graph-{letter}" for letter in "abc"]
+    scaled = component(*parts, hpaSpec={"maxReplicas": 2}, pdbSpec={"minAvailable": 1})
+    manifest = sdep(predictor(graph=node(parts[0]), componentSpecs=[scaled]))
+    facts = Facts(replace(SETTINGS, prefixes_names=True))
+    made = desired(SeldonDeployment.from_json(manifest), facts)
+    names = {obj["metadata"]["name"] for obj in made if obj["kind"] != "Service"}
+    (plain,) = [name for (kind, name) in objects(manifest) if kind == "Deployment"]
+    prefixed = plain.replace("seldon-", "iris-")
+    kinds = {"Deployment", "HorizontalPodAutoscaler", "PodDisruptionBudget"}
+    assert {obj["metadata"]["name"] for obj in made if obj["kind"] in kinds} == {prefixed}
+    assert f"{prefixed}-graph" in names
+    assert not [name for name in names if name.startswith("seldon-")]
+
+
+def engine(manifest: Manifest, **settings: Any) -> Object:
+    made = desired(SeldonDeployment.from_json(manifest), Facts(replace(SETTINGS, **settings)))
+    (found,) = [obj for obj in made if obj["kind"] == "Deployment"]
+    return next(
+        item for item in found["spec"]["template"]["spec"]["containers"] if item["name"] == "seldon-container-engine"
+    )
+
+
+def test_payload_log_s_annotations_and_default_endpoint_reach_the_executor():
+    queue = {"seldon.io/executor-logger-queue-size": "7", "seldon.io/executor-logger-write-timeout-ms": "250"}
+    plain, told = engine(sdep()), engine(sdep(annotations=queue), log_url="http://events.default.svc/")
+    assert {"name": "REQUEST_LOGGER_DEFAULT_ENDPOINT", "value": "http://default-broker"} in plain["env"]
+    assert {"name": "REQUEST_LOGGER_DEFAULT_ENDPOINT", "value": "http://events.default.svc/"} in told["env"]
+    for container, values in ((plain, ("10000", "2000")), (told, ("7", "250"))):
+        words = container["args"]
+        sent = [words[words.index(f"--{flag}") + 1] for flag in ("log_work_buffer_size", "log_write_timeout_ms")]
+        assert tuple(sent) == values
+
+
+def test_logger_of_a_node_reaches_the_executor():
+    logger = {"mode": "all", "url": "http://events.default.svc/"}
+    found = objects(sdep(predictor(graph=node(logger=logger))))
+    (graph,) = [json.loads(obj["data"]["predictor.json"]) for (kind, _), obj in found.items() if kind == "ConfigMap"]
+    assert graph["graph"]["logger"] == logger
