@@ -13,22 +13,28 @@ REVISION = "slipway.dev/revision"
 """Label of the Pods of a predictor that follows aliases, and of what its Services select: the revision's name."""
 
 
-def bounded(name: str) -> str:
-    """``name``, or ``seldon-`` and its MD5 where it is too long for Kubernetes."""
+def bounded(name: str, *, prefix: str = "") -> str:
+    """``name``, or, where it is too long for Kubernetes, its MD5 behind ``prefix`` if that fits, else ``seldon-``."""
     if len(name) <= MAX_NAME:
         return name
-    return f"seldon-{hashlib.md5(name.encode(), usedforsecurity=False).hexdigest()}"
+    digest = hashlib.md5(name.encode(), usedforsecurity=False).hexdigest()
+    prefixed = f"{prefix}-{digest}"
+    return prefixed if prefix and len(prefixed) <= MAX_NAME else f"seldon-{digest}"
 
 
-def deployment_name(sdep: str, predictor: PredictorSpec, index: int) -> str:
-    """Of componentSpec ``index``: its own name, else its containers' names joined."""
+def deployment_name(sdep: str, predictor: PredictorSpec, index: int, *, is_prefixed: bool = False) -> str:
+    """Of componentSpec ``index``: its own name, else its containers' names joined.
+
+    ``is_prefixed``: one that is too long keeps the SeldonDeployment's name before its hash.
+    """
     component = predictor.component_specs[index]
     suffix = component.metadata.get("name") or "-".join(container["name"] for container in component.containers)
-    return bounded(_revised(f"{sdep}-{predictor.name}-{index}-{suffix}", predictor))
+    return bounded(_revised(f"{sdep}-{predictor.name}-{index}-{suffix}", predictor), prefix=sdep if is_prefixed else "")
 
 
-def orchestrator_deployment_name(sdep: str, predictor: PredictorSpec) -> str:
-    return bounded(_revised(f"{sdep}-{predictor.name}-svc-orch", predictor))
+def orchestrator_deployment_name(sdep: str, predictor: PredictorSpec, *, is_prefixed: bool = False) -> str:
+    """Of the orchestrator's own Deployment; ``is_prefixed`` as for ``deployment_name``."""
+    return bounded(_revised(f"{sdep}-{predictor.name}-svc-orch", predictor), prefix=sdep if is_prefixed else "")
 
 
 def predictor_service_name(sdep: str, predictor: PredictorSpec) -> str:

@@ -21,13 +21,13 @@ def refused_autoscaling(sdep: SeldonDeployment, settings: Settings) -> Iterator[
                 yield Cause(path, "this controller runs without KEDA: use hpaSpec, or start it with --keda")
 
 
-def autoscaling(predictor: PredictorSpec, sdep: SeldonDeployment) -> list[Object]:
+def autoscaling(predictor: PredictorSpec, sdep: SeldonDeployment, settings: Settings) -> list[Object]:
     """Each object is named like the Deployment that it is about."""
     objects = []
     for index, component in enumerate(predictor.component_specs):
         if not component.containers:
             continue
-        name = deployment_name(sdep.name, predictor, index)
+        name = deployment_name(sdep.name, predictor, index, is_prefixed=settings.prefixes_names)
         if component.keda_spec is not None:
             objects.append(_scaled_object(name, component.keda_spec, sdep))
         elif component.hpa_spec is not None:

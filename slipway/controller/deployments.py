@@ -59,7 +59,7 @@ def _component(
     predictor: PredictorSpec, index: int, sdep: SeldonDeployment, facts: Facts, *, has_orchestrator: bool
 ) -> list[Object]:
     component = predictor.component_specs[index]
-    name = deployment_name(sdep.name, predictor, index)
+    name = deployment_name(sdep.name, predictor, index, is_prefixed=facts.settings.prefixes_names)
     containers, initializers, volumes = node_containers(predictor, index, sdep, facts)
     labels = _pod_labels(name, predictor, sdep)
     nodes = {node.name: node for node in predictor.graph.walk()}
@@ -94,7 +94,7 @@ def _component(
 
 
 def _separate_engine(predictor: PredictorSpec, sdep: SeldonDeployment, facts: Facts) -> list[Object]:
-    name = orchestrator_deployment_name(sdep.name, predictor)
+    name = orchestrator_deployment_name(sdep.name, predictor, is_prefixed=facts.settings.prefixes_names)
     labels = _pod_labels(name, predictor, sdep) | {"seldon-app": predictor_service_name(sdep.name, predictor)}
     template = {
         # Seldon gives this Pod prometheus.io/* only, and so loses its timeouts and sizes; they belong here.

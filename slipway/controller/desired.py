@@ -24,5 +24,5 @@ def desired(sdep: SeldonDeployment, facts: Facts) -> list[Object]:
         objects.extend(revision_services(predictor, whole))
     for predictor, own in runs:
         objects.extend(deployments(predictor, whole, own))
-        objects.extend(autoscaling(predictor, whole))
+        objects.extend(autoscaling(predictor, whole, facts.settings))
     return [*objects, *traffic(whole, facts)]
