@@ -14,6 +14,7 @@ import numpy.typing as npt
 
 from slipway.client.detections import Detection, Detections
 from slipway.client.errors import InvalidPhoto
+from slipway.client.labels import Rectangle, place_labels
 from slipway.client.photo import Photo, Pixels, encode_photo, encode_png
 
 MIN_SIDE = 640
@@ -23,6 +24,7 @@ MAX_LABEL_CHARS = 80
 FARTHEST = 1e6
 """Pixels from the corner at which a line of a box is drawn at most."""
 _FONT = cv2.FONT_HERSHEY_SIMPLEX
+_TEXT_SCALE = 0.25  # of a line's width
 
 
 @dataclass(frozen=True)
@@ -90,14 +92,26 @@ def _resized(rgb: Pixels, scale: float) -> Pixels:
 
 
 def _framed(picture: Pixels, found: Sequence[Detection], *, scale: float) -> Pixels:
+    """Frames first, then labels, so that no frame crosses one."""
     line = max(2, round(max(picture.shape[:2]) / 400))
-    for one in reversed(found):
-        colour = colour_of(one.label)
-        low = _place(one.box.x_min * scale), _place(one.box.y_min * scale)
-        high = _place(one.box.x_max * scale), _place(one.box.y_max * scale)
-        cv2.rectangle(picture, low, high, colour, line)
-        _label(picture, f"{one.label[:MAX_LABEL_CHARS]} {one.confidence:.0%}", low, colour, line)
+    boxes = [_rectangle(one, scale) for one in found]
+    for one, box in zip(reversed(found), reversed(boxes), strict=True):
+        cv2.rectangle(picture, (box.left, box.top), (box.right, box.bottom), colour_of(one.label), line)
+    texts = [f"{one.label[:MAX_LABEL_CHARS]} {one.confidence:.0%}" for one in found]
+    sizes = [_text_size(text, line) for text in texts]
+    height, width = picture.shape[:2]
+    places = place_labels(boxes, [(wide, high + below) for wide, high, below in sizes], width=width, height=height)
+    for one, text, (_, _, below), place in reversed(list(zip(found, texts, sizes, places, strict=True))):
+        corners = (place.left, place.top), (place.right, place.bottom)
+        cv2.rectangle(picture, *corners, colour_of(one.label), cv2.FILLED)
+        start = place.left, place.bottom - below
+        cv2.putText(picture, text, start, _FONT, _TEXT_SCALE * line, (0, 0, 0), max(1, line // 2), cv2.LINE_AA)
     return picture
+
+
+def _rectangle(one: Detection, scale: float) -> Rectangle:
+    box = one.box
+    return Rectangle(*(_place(edge * scale) for edge in (box.x_min, box.y_min, box.x_max, box.y_max)))
 
 
 def _place(pixels: float) -> int:
@@ -105,13 +119,10 @@ def _place(pixels: float) -> int:
     return round(min(max(pixels, -FARTHEST), FARTHEST))
 
 
-def _label(picture: Pixels, text: str, corner: tuple[int, int], colour: tuple[int, int, int], line: int) -> None:
-    size = 0.25 * line
-    (width, height), below = cv2.getTextSize(text, _FONT, size, max(1, line // 2))
-    left = min(max(corner[0], 0), max(picture.shape[1] - width, 0))
-    bottom = max(corner[1], height + below)
-    cv2.rectangle(picture, (left, bottom - height - below), (left + width, bottom), colour, cv2.FILLED)
-    cv2.putText(picture, text, (left, bottom - below), _FONT, size, (0, 0, 0), max(1, line // 2), cv2.LINE_AA)
+def _text_size(text: str, line: int) -> tuple[int, int, int]:
+    """Width, height above the base line, height below it."""
+    (width, height), below = cv2.getTextSize(text, _FONT, _TEXT_SCALE * line, max(1, line // 2))
+    return width, height, below
 
 
 def colour_of(label: str) -> tuple[int, int, int]:
