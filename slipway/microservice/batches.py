@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextvars
 import logging
 import threading
 import time
@@ -50,7 +51,8 @@ class Batches:
             self._waiting[mine] = Job(parse, render)
         if self._turns < self._threads.count:
             self._turns += 1
-            turn = loop.create_task(self._take_turns())
+            nobodys = contextvars.Context()  # a batch is of no single request's trace
+            turn = loop.create_task(self._take_turns(), context=nobodys)
             self._tasks.add(turn)
             turn.add_done_callback(self._tasks.discard)
         try:

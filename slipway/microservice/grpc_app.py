@@ -46,15 +46,15 @@ def component_handlers(service: Service) -> list[grpc.GenericRpcHandler]:
         methods = {
             method.name: grpc.unary_unary_rpc_method_handler(behaviour)
             for method in description.methods
-            if (behaviour := _behaviour(service, method.name)) is not None
+            if (behaviour := _behaviour(service, description.full_name, method.name)) is not None
         }
         handlers.append(grpc.method_handlers_generic_handler(description.full_name, methods))
     return handlers
 
 
-def _behaviour(service: Service, method: str) -> Behaviour | None:
+def _behaviour(service: Service, owner: str, method: str) -> Behaviour | None:
     if hook := HOOK_METHODS.get(method):
-        return _hook_behaviour(service, hook)
+        return service.tracing.served_grpc(f"/{owner}/{method}", _hook_behaviour(service, hook))
     return _metadata_behaviour(service) if method in METADATA_METHODS else None
 
 

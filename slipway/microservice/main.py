@@ -32,6 +32,8 @@ from slipway.serving.lifecycle import Lifecycle
 from slipway.serving.limits import HEALTH_CALLS
 from slipway.serving.podinfo import GRPC_MAX_MESSAGE_SIZE, AnnotationError, read_annotations, whole_number
 from slipway.serving.server import BindError, Grpc, Rest, Servers, run
+from slipway.serving.tracing import Tracing, open_tracing
+from slipway.serving.tracing_jaeger import TracingError
 
 OK, FAILED, USAGE = 0, 1, 2
 LOG_FORMAT = "%(asctime)s %(levelname)s %(name)s: %(message)s"
@@ -54,7 +56,7 @@ def main(argv: Sequence[str] | None = None, environment: Mapping[str, str] | Non
         if worker is None and workers.wants_supervisor(settings):
             return run(workers.supervise(settings, argv))
         return _serve_component(settings, worker, argv)
-    except (ComponentError, AnnotationError, BindError) as exc:
+    except (ComponentError, AnnotationError, BindError, TracingError) as exc:
         _say(str(exc))
         if settings.debug:
             traceback.print_exc()
@@ -66,14 +68,17 @@ def _say(line: str) -> None:
 
 
 def _serve_component(settings: Settings, worker: workers.Worker | None, argv: Sequence[str]) -> int:
+    tracing = open_tracing(settings.tracing, labels={"worker_id": worker.number if worker else "0"})
+    tracing.share()
     component = create_component(settings.interface, settings.parameters)
     threads, restart = ComponentThreads(settings.threads), Restart()
     if settings.pidfile is not None:
         settings.pidfile.write_text(f"{os.getpid()}\n")
     try:
-        code = run(_serve(settings, component, threads, worker, restart))
+        code = run(_serve(settings, component, threads, worker, restart, tracing=tracing))
     finally:
         threads.close()
+        tracing.close()
         if settings.pidfile is not None:
             settings.pidfile.unlink(missing_ok=True)
     if restart.asked:
@@ -90,6 +95,8 @@ async def _serve(
     threads: ComponentThreads,
     worker: workers.Worker | None,
     restart: Restart,
+    *,
+    tracing: Tracing,
 ) -> int:
     lifecycle = Lifecycle()
     lifecycle.stop_on_signals()
@@ -109,6 +116,7 @@ async def _serve(
         max_batch=settings.max_batch,
         max_requests=settings.max_requests,
         max_requests_jitter=settings.max_requests_jitter,
+        tracing=tracing,
     )
     annotations = read_annotations(settings.annotations_file)
     watch = asyncio.create_task(hung(threads, patience_s(annotations)))
@@ -147,6 +155,8 @@ async def _start(
 ) -> Servers:
     registry = CollectorRegistry(auto_describe=False)
     registry.register(service.hooks.metrics)
+    if service.tracing.collector is not None:
+        registry.register(service.tracing.collector)
     exposed = metrics_app(registry, settings.metrics_path, lifecycle=service.lifecycle)
     app = component_app(service, payload_passthrough=settings.payload_passthrough)
     rest = [Rest(app, settings.http_port, cancels_abandoned=True)]

@@ -54,9 +54,10 @@ def component_app(service: Service, *, payload_passthrough: bool = False) -> web
     for hook, paths in PATHS.items():
         handler = _hook_handler(service, hook, payload_passthrough=payload_passthrough and hook == "predict")
         for path, takes_get in paths:
-            app.router.add_post(path, handler)
+            traced = service.tracing.served_rest(path, handler)
+            app.router.add_post(path, traced)
             if takes_get:
-                app.router.add_get(path, handler, allow_head=False)
+                app.router.add_get(path, traced, allow_head=False)
     _add_facts(app, service)
     add_v2_routes(app, service)
     app.on_response_prepare.append(_marker(service))

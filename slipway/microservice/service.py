@@ -17,6 +17,7 @@ from slipway.microservice.threads import ComponentThreads
 from slipway.serving.admission import Admission
 from slipway.serving.lifecycle import Lifecycle
 from slipway.serving.limits import MAX_IN_FLIGHT
+from slipway.serving.tracing import OFF, Tracing
 
 HEALTH_WAIT_S = 1.0
 """A health question waits so long for the component; while it computes, its last health answer stands."""
@@ -38,6 +39,7 @@ class Service:
         max_batch: int = 1,
         max_requests: int = 0,
         max_requests_jitter: int = 0,
+        tracing: Tracing = OFF,
     ) -> None:
         """``metadata`` is the component's, or a sentence that says why there is none.
 
@@ -47,6 +49,7 @@ class Service:
         self.hooks = hooks
         self.threads = threads
         self.lifecycle = lifecycle
+        self.tracing = tracing
         self.admission = Admission(max_requests=max_in_flight)
         self.batches = Batches(hooks, threads, max_batch=max_batch) if max_batch > 1 and _joins(hooks) else None
         self._metadata = metadata

@@ -14,8 +14,11 @@ from slipway.serving.lifecycle import Shutdown
 from slipway.serving.limits import DRAIN_S, GRACE_S, MAX_CONNECTIONS, MAX_IN_FLIGHT
 from slipway.serving.podinfo import annotations_file
 from slipway.serving.server import bind_host
+from slipway.serving.tracing_jaeger import TracingError
+from slipway.serving.tracing_settings import TracingSettings, read_tracing
 
 NOT_IMPLEMENTED = "NOT_IMPLEMENTED"
+NODE = "seldon.node"
 
 EPILOG = """\
 examples:
@@ -70,6 +73,7 @@ class Settings:
     model_metadata: str
     annotations_file: Path
     pidfile: Path | None
+    tracing: TracingSettings | None
 
 
 def read_settings(argv: Sequence[str], environment: Mapping[str, str]) -> Settings:
@@ -77,7 +81,7 @@ def read_settings(argv: Sequence[str], environment: Mapping[str, str]) -> Settin
     flags = _parser(environment).parse_args(argv)
     try:
         return _settings(flags, environment)
-    except ParameterError as exc:
+    except (ParameterError, TracingError) as exc:
         raise SettingError(str(exc)) from exc
 
 
@@ -108,6 +112,7 @@ def _settings(flags: argparse.Namespace, environment: Mapping[str, str]) -> Sett
         model_metadata=environment.get("MODEL_METADATA", ""),
         annotations_file=annotations_file(environment),
         pidfile=Path(flags.pidfile) if flags.pidfile else None,
+        tracing=_tracing(flags, environment),
     )
 
 
@@ -153,17 +158,26 @@ _FLAGS: tuple[tuple[str, str, str, str], ...] = (
     ("--log-level", "", "INFO", "log level; $SELDON_LOG_LEVEL wins"),
     ("--debug", "SELDON_DEBUG", "false", "tracebacks on start-up errors"),
     ("--access-log", "GUNICORN_ACCESS_LOG", "false", "a line for each REST request"),
+    ("--tracing", "TRACING", "0", "1: send traces, as OTEL_* and JAEGER_* say; an OTLP endpoint there is a switch too"),
     ("--pidfile", "", "", "file for the process id"),
     ("--drain", "SLIPWAY_DRAIN_SECONDS", f"{DRAIN_S:g}", "seconds of not-ready but serving after SIGTERM"),
     ("--grace", "SLIPWAY_GRACE_SECONDS", f"{GRACE_S:g}", "seconds for the work under way after that"),
 )
-_SWITCHES = frozenset({"--debug", "--access-log"})
+_SWITCHES = frozenset({"--debug", "--access-log", "--tracing"})
 _TAKEN_AND_UNUSED = (
     ("--service-type", "taken for compatibility; every endpoint is always served"),
     ("--persistence", "taken for compatibility; deprecated, without effect in Seldon too"),
     ("--keepalive", "taken for compatibility; connections are always kept"),
-    ("--tracing", "taken for compatibility; this process sends no traces"),
 )
+
+
+def _tracing(flags: argparse.Namespace, environment: Mapping[str, str]) -> TracingSettings | None:
+    """Spans are of the class, as in Seldon, where the environment has no other name for them (contract §4.1)."""
+    identity = _identity(environment)
+    known = {"seldon.deployment": identity.deployment, "seldon.predictor": identity.predictor, NODE: identity.unit}
+    resource = {key: value for key, value in known.items() if value not in ("", NOT_IMPLEMENTED)}
+    asked = _flag("--tracing", flags.tracing)
+    return read_tracing(environment, asked=asked, service=flags.interface_name, resource=resource)
 
 
 def _identity(environment: Mapping[str, str]) -> Identity:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import contextvars
 import threading
 import time
 from collections.abc import Callable
@@ -54,7 +55,7 @@ class ComponentThreads:
             raise
         loop = asyncio.get_running_loop()
         outcome: asyncio.Future[T | Raised] = loop.create_future()
-        self._pool.submit(self._work, call, loop, outcome)
+        self._pool.submit(contextvars.copy_context().run, self._work, call, loop, outcome)  # the request's trace
         return await outcome
 
     def _work(

@@ -33,7 +33,8 @@ def v2_handler(service: Service) -> grpc.GenericRpcHandler:
         "ModelMetadata": lambda raw: _model_metadata(service, parse_message(raw, v2.ModelMetadataRequest)),
     }
     methods = {name: grpc.unary_unary_rpc_method_handler(_told(service, name, fact)) for name, fact in facts.items()}
-    methods["ModelInfer"] = grpc.unary_unary_rpc_method_handler(_infer(service))
+    infer = service.tracing.served_grpc(f"/{SERVICE}/ModelInfer", _infer(service))
+    methods["ModelInfer"] = grpc.unary_unary_rpc_method_handler(infer)
     return grpc.method_handlers_generic_handler(SERVICE, methods)
 
 

@@ -47,9 +47,9 @@ def add_v2_routes(app: web.Application, service: Service) -> None:
         router.add_get(path, answering(_described(service)))
         router.add_get(f"{path}/ready", answering(_model_ready(service)))
     for path in PREFIXES:
-        router.add_post(f"{path}/infer", answering(_infer(service, "")))
-        router.add_post(f"{path}/route", answering(_infer(service, "route")))
-        router.add_post(f"{path}/aggregate", answering(_infer(service, "aggregate")))
+        for verb, hook in (("infer", ""), ("route", "route"), ("aggregate", "aggregate")):
+            handler = answering(_infer(service, hook))
+            router.add_post(f"{path}/{verb}", service.tracing.served_rest(f"{path}/{verb}", handler))
     add_v2_docs(router, service.hooks.component.name)
     router.add_route("*", "/v2/{path:.*}", answering(unknown_path))
 
