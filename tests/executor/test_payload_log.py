@@ -7,8 +7,10 @@ import gzip
 import json
 import logging
 import re
+import signal
 import time
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 from uuid import UUID
 
@@ -24,6 +26,7 @@ from slipway.executor.settings import parse_settings
 from tests.executor.executors import Executor, executor
 from tests.executor.nodes import Node, Refusal, Reply, serving
 from tests.executor.receivers import FEEDBACK, REQUEST, RESPONSE, Receiver, receiver
+from tests.executor.test_process import run_to_the_end, started, write
 from tests.waiting import eventually
 
 BODY = b'{"data":{"ndarray":[[0]]}}'
@@ -553,7 +556,7 @@ async def test_localhost_is_the_pod_s_own_address() -> None:
     assert event.headers["Host"].startswith("localhost:")
 
 
-async def test_names_of_services_come_from_the_hosts_file(tmp_path: Any) -> None:
+async def test_names_of_services_come_from_the_hosts_file(tmp_path: Path) -> None:
     node = Node("clf")
     hosts = tmp_path / "hosts"
     hosts.write_text("127.0.0.1 sink.default.svc.cluster.local\n")
@@ -599,3 +602,31 @@ def test_flags_of_the_operator_are_taken() -> None:
     found = parse_settings([*flags, "--hostname", "me", "--http_port", "9"], {"REQUEST_LOGGER_DEFAULT_ENDPOINT": "u"})
     assert (found.log_entries, found.log_wait_s, found.log_workers) == (7, 0.25, 3)
     assert (found.log_source, found.log_url) == ("http://me:9/", "u")
+
+
+async def test_logger_that_is_added_to_a_running_predictor_counts_and_sigterm_flushes(tmp_path: Path) -> None:
+    node, path = Node("clf"), tmp_path / "predictor.json"
+    async with receiver(answers=False) as sink, serving(node):
+        write(path, node.graph("MODEL"))
+        async with started("--predictor-file", str(path), "--logger_workers", "1") as process:
+            await eventually(process.is_ready)
+            await process.predict()
+            write(path, node.graph("MODEL", **logged(sink)))
+
+            async def first_event() -> bool:
+                await process.predict()
+                return bool(sink.events)
+
+            await eventually(first_event)
+            process.process.send_signal(signal.SIGTERM)
+            sink.gate.set()
+            assert await asyncio.wait_for(process.process.wait(), 10) == 0
+    assert len(sink.events) % 2 == 0
+    assert {event.kind for event in sink.events} == {REQUEST, RESPONSE}
+    assert not [line for line in process.log if "payload events lost" in line]
+
+
+async def test_kafka_in_the_environment_ends_the_start_with_a_sentence() -> None:
+    code, text = await run_to_the_end(LOGGER_KAFKA_BROKER="kafka:9092")
+    assert code == 1
+    assert "LOGGER_KAFKA_BROKER is not offered" in text
