@@ -66,12 +66,21 @@ class Reference:
         lines = ",\n".join(json.dumps(row, separators=(",", ":")) for row in rows)
         return f'{head[:-1]}, "photos": [\n{lines}\n]}}\n'
 
+    def write(self, folder: Path) -> None:
+        """Into a model folder."""
+        (folder / REFERENCE_NAME).write_text(self.to_json())
+
 
 class PhotoDetector(Protocol):
     """``model_wrappers.darknet.Detector``, or another one like it."""
 
-    input: Size
-    names: Sequence[str]
+    @property
+    def input(self) -> Size:
+        """The network's."""
+
+    @property
+    def names(self) -> Sequence[str]:
+        """Of the classes."""
 
     def detect_letterboxed(
         self, pixels: Pixels, photo: Size, *, confidence: float | None = None, iou: float | None = None
@@ -80,8 +89,10 @@ class PhotoDetector(Protocol):
 
 
 def photos_in(folder: Path) -> list[Path]:
-    """The photos of a folder, by their suffix, sorted."""
-    return sorted(path for path in folder.iterdir() if path.suffix.lower() in SUFFIXES and path.is_file())
+    """The photos of a folder, by their suffix, sorted. Raises DriftReferenceError where they are too few."""
+    found = sorted(path for path in folder.iterdir() if path.suffix.lower() in SUFFIXES and path.is_file())
+    _check_count(len(found), f"{folder}: ")
+    return found
 
 
 def build_reference(detector: PhotoDetector, photos: Sequence[Path]) -> Reference:
@@ -90,13 +101,17 @@ def build_reference(detector: PhotoDetector, photos: Sequence[Path]) -> Referenc
     Raises:
         DriftReferenceError: there are too few. PhotoError, OSError: one is no photo.
     """
-    if len(photos) < MIN_PHOTOS:
-        raise DriftReferenceError(
-            f"{len(photos)} photos for the drift reference: at least {MIN_PHOTOS} such as the model will be sent are needed"
-        )
+    _check_count(len(photos), "")
     step = max(1.0, len(photos) / MAX_PHOTOS)
     chosen = [photos[int(place * step)] for place in range(min(len(photos), MAX_PHOTOS))]
     return Reference(FLOOR, tuple(detector.names), tuple(_look(detector, path) for path in chosen))
+
+
+def _check_count(photos: int, where: str) -> None:
+    if photos < MIN_PHOTOS:
+        raise DriftReferenceError(
+            f"{where}{photos} photos for the drift reference: at least {MIN_PHOTOS} such as the model will be sent are needed"
+        )
 
 
 def _look(detector: PhotoDetector, path: Path) -> PhotoFacts:

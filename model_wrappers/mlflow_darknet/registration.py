@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
     from model_wrappers.darknet.proof import Proof
     from model_wrappers.darknet.training.photos import PhotoSet
+    from model_wrappers.drift import Reference
 
 DIGEST_TAG = "slipway.digest"
 LICENCE_TAG = "licence"
@@ -47,6 +48,7 @@ def log_model(
     photos: Sequence[str | Path] = (),
     labelled: PhotoSet | None = None,
     int8_max_loss: float | None = None,
+    drift_photos: Sequence[str | Path] = (),
     input_example: Any = None,
     metadata: Mapping[str, Any] | None = None,
     code_paths: Sequence[str | Path] | None = None,
@@ -55,7 +57,8 @@ def log_model(
     """Log the model to the current MLflow run (or to none) and, with a registered name, register a version.
 
     The version is tagged with its digest, each file's SHA-256 and what the proof says, described by the proof's summary, and
-    pointed to by ``aliases`` before this returns. ``labelled`` and ``int8_max_loss`` are those of ``prove``.
+    pointed to by ``aliases`` before this returns. ``labelled`` and ``int8_max_loss`` are those of ``prove``,
+    ``drift_photos`` that of ``save_model``.
 
     Raises:
         DarknetError, PhotoError, MlflowException: something is refused; MLflow knows of nothing then. Later: see ``_whole``.
@@ -70,6 +73,7 @@ def log_model(
     shown = [Path(photo) for photo in photos]
     proof = _prove(files, photos=shown, licence=licence, labelled=labelled, int8_max_loss=int8_max_loss)
     extras = {"input_example": input_example, "code_paths": code_paths, "pip_requirements": pip_requirements}
+    extras["drift_reference"] = _drift_reference(files, drift_photos)
     info = _log(files, proof, name, registered_model_name, metadata=dict(metadata) if metadata else None, **extras)
     if registered_model_name:
         version = str(info.registered_model_version)
@@ -83,6 +87,12 @@ def _prove(files: SourceFiles, **settings: Any) -> Proof:
     from model_wrappers.darknet.proof import prove
 
     return prove(*files, **settings)
+
+
+def _drift_reference(files: SourceFiles, photos: Sequence[str | Path]) -> Reference | None:
+    from model_wrappers.mlflow_darknet.saving import build_drift_reference
+
+    return build_drift_reference(files, photos)
 
 
 def _log(files: SourceFiles, proof: Proof, name: str, registered_name: str | None, **extras: Any) -> ModelInfo:

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from mlflow.models import Model
 
     from model_wrappers.darknet.proof import Proof
+    from model_wrappers.drift import Reference
 
 
 def save_model(
@@ -44,13 +45,16 @@ def save_model(
     licence: str = "",
     photos: Sequence[str | Path] = (),
     proof: Proof | None = None,
+    drift_photos: Sequence[str | Path] = (),
+    drift_reference: Reference | None = None,
     metadata: Mapping[str, Any] | None = None,
     code_paths: Sequence[str | Path] | None = None,
     pip_requirements: Sequence[str] | None = None,
 ) -> None:
     """Prove that the three files are one model, compile them and write one MLflow model folder at ``path``.
 
-    ``photos`` are shown with their boxes in the report; ``proof`` is one made before, of the same files. ``code_paths`` are
+    ``photos`` are shown with their boxes in the report; ``proof`` is one made before, of the same files. ``drift_photos``
+    become the reference that ``DetectionDrift`` compares with, or ``drift_reference`` is one made before. ``code_paths`` are
     packages that come along for where they are not installed. ``path`` is there as a whole or not at all.
 
     Raises:
@@ -63,8 +67,11 @@ def save_model(
     _check_new(Path(path), files)
     check_extras(code_paths, pip_requirements)
     proof = proof or _prove(files, photos, licence)
+    reference = drift_reference or build_drift_reference(files, drift_photos)
     with _new_folder(Path(path)) as folder:
         _write_data(folder, files, proof)
+        if reference is not None:
+            reference.write(folder)
         model = mlflow_model if mlflow_model is not None else Model()
         model.metadata = dict(metadata) if metadata else model.metadata
         _write_mlflow_files(folder, model, input_example, code_paths, pip_requirements)
@@ -98,6 +105,15 @@ def _prove(files: SourceFiles, photos: Sequence[str | Path], licence: str) -> Pr
     from model_wrappers.darknet.proof import prove
 
     return prove(*files, photos=[Path(photo) for photo in photos], licence=licence)
+
+
+def build_drift_reference(files: SourceFiles, photos: Sequence[str | Path]) -> Reference | None:
+    """What the model sees on ``photos``; None without any. Raises DriftReferenceError, PhotoError."""
+    from model_wrappers.drift import build_reference
+
+    if not photos:
+        return None
+    return build_reference(darknet.Detector(darknet.ModelFolder(*files)), [Path(photo) for photo in photos])
 
 
 @contextmanager

@@ -145,6 +145,11 @@ def _model_errors() -> Iterator[None]:
     metavar="MAX_LOSS",
     help="Of mAP, 0 to 1: engine auto may choose 8 bits that lose no more on the labelled photos.",
 )
+@click.option(
+    "--drift-reference",
+    type=click.Path(exists=True, file_okay=False, path_type=Path),
+    help="A folder of photos such as the model will be sent: DetectionDrift compares with what it sees there.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 def register(
     name: str,
@@ -158,6 +163,7 @@ def register(
     labelled: Path | None,
     split: str,
     int8_max_loss: float | None,
+    drift_reference: Path | None,
     as_json: bool,
 ) -> None:
     """Check a cfg, weights and names against each other and register them as a new version of NAME.
@@ -176,11 +182,13 @@ def register(
     with _registry_errors(name):
         check_version_labels(name, alias, pairs)
     summary, labelled_photos = _check_files(cfg, weights, names, labelled=labelled, split=split)
+    drift_photos = _drift_photos(drift_reference)
     client = _client()
     if not as_json:
         click.echo(f"{cfg.name}: {summary.width}x{summary.height}, {summary.classes} classes, strict load passed")
     said: dict[str, Any] = {"licence": licence, "tags": pairs, "registered_model_name": name}
     shown: dict[str, Any] = {"photos": photos, "labelled": labelled_photos, "int8_max_loss": int8_max_loss}
+    shown["drift_photos"] = drift_photos
     with _registry_errors(name), _model_errors():
         info = mlflow_darknet.log_model(cfg=cfg, weights=weights, names=names, **said, **shown)
         version = str(info.registered_model_version)
@@ -216,6 +224,13 @@ def _check_files(
         mlflow_darknet.check_file_names(mlflow_darknet.SourceFiles(cfg, weights, names))
         summary = darknet.check(cfg, weights, names)
         return summary, load_voc(labelled, split, load_names(names)) if labelled else None
+
+
+def _drift_photos(folder: Path | None) -> list[Path]:
+    from model_wrappers.drift import photos_in
+
+    with _model_errors():
+        return photos_in(folder) if folder else []
 
 
 def _pair(tag: str) -> tuple[str, str]:

@@ -81,7 +81,7 @@ def test_same_kind_of_photos_alarms_no_more_often_than_declared() -> None:
         reference = Reference(0.05, LABELS, tuple(photos(150, random)))
         raised += alarms(reference, photos(20 * WINDOW, random), false_alarm=declared)
     assert len(raised) == 480
-        _, high = binomial_bounds(len(raised), declared)
+    _, high = binomial_bounds(len(raised), declared)
     assert sum(map(bool, raised)) <= high
 
 
