@@ -17,10 +17,10 @@ WAITING = "slipway_trace_spans_waiting"
 OUTCOMES = ("sent", "failed", "dropped")
 """Taken by the collector; not taken by it; not queued because the queue was full."""
 
-FLUSH_S = 5.0
+FLUSH_S = 3.0
 """How long the end of a process waits for the collector to take the spans that are left."""
 
-ABANDON_S = 1.0
+ABANDON_S = 0.5
 """After that: for the message under way to be given up."""
 
 

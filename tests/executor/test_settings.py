@@ -52,6 +52,28 @@ def settings_of(*argv: str, **environment: str) -> Settings:
     return parse_settings(argv, environment)
 
 
+@pytest.mark.parametrize(
+    ("value", "is_debug"),
+    [("true", True), ("TRUE", True), ("1", True), ("false", False), ("0", False), ("yes", False), ("", False)],
+)
+def test_debug_s_variable_is_read_as_seldon_reads_it(value: str, is_debug: bool) -> None:
+    assert settings_of(SELDON_DEBUG=value).log_level == ("DEBUG" if is_debug else "INFO")
+    assert settings_of("--debug=false", SELDON_DEBUG=value).log_level == "INFO"
+    assert settings_of("--debug", "--log_level", "ERROR", SELDON_DEBUG=value).log_level == "DEBUG"
+
+
+def test_places_for_spans_switch_tracing_on() -> None:
+    assert settings_of(*OPERATOR).tracing is None
+    tracing = settings_of(*OPERATOR, JAEGER_AGENT_HOST="agent").tracing
+    assert tracing is not None
+    assert (tracing.service, tracing.endpoint) == ("executor", "http://agent:4317")
+    assert tracing.resource == {"k8s.namespace.name": "ns", "seldon.deployment": "dep", "seldon.predictor": "main"}
+    for switch in ({"TRACING": "1"}, {"OTEL_EXPORTER_OTLP_ENDPOINT": "http://c:4317"}):
+        assert settings_of(**switch).tracing is not None
+    with pytest.raises(SettingError, match="OTEL_PROPAGATORS: 'xray' is not one of"):
+        settings_of(TRACING="1", OTEL_PROPAGATORS="xray")
+
+
 def test_operator_s_arguments_are_understood() -> None:
     settings = settings_of(*OPERATOR)
     assert (settings.deployment, settings.namespace, settings.predictor) == ("dep", "ns", "main")
