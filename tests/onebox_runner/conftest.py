@@ -16,6 +16,7 @@ from slipway.onebox.images.store import Store
 from slipway.onebox.paths import Paths
 from slipway.onebox.runner.addresses import Addresses
 from slipway.onebox.runner.events import Events
+from slipway.onebox.runner.first_use import FirstUse
 from slipway.onebox.runner.hosts import render_hosts, write_hosts
 from slipway.onebox.runner.machine import Machine
 from slipway.onebox.runner.namespaces import has_mount_namespaces
@@ -162,10 +163,12 @@ async def pods(home: Path, path_mode: str) -> AsyncIterator[Pods]:
             session=session,
             sources=lambda: Sources(sources["config_maps"], sources["secrets"], 2, 1 << 30),
             has_namespaces=path_mode == "mounted" and await has_mount_namespaces(paths),
+            first_use=FirstUse(paths),
         )
         writing = asyncio.create_task(machine.events.run())
         running = Pods(machine, kube, sources)
         yield running
         await running.close()
+        await machine.first_use.close()
         writing.cancel()
         machine.addresses.close()

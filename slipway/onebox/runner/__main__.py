@@ -26,6 +26,7 @@ from slipway.onebox.paths import Paths
 from slipway.onebox.runner.addresses import Addresses
 from slipway.onebox.runner.cache import Cache
 from slipway.onebox.runner.events import Events
+from slipway.onebox.runner.first_use import FirstUse
 from slipway.onebox.runner.hosts import render_hosts, write_hosts
 from slipway.onebox.runner.kubelet import Kubelet
 from slipway.onebox.runner.machine import Machine, memory_bytes
@@ -100,6 +101,7 @@ async def run(paths: Paths, kubeconfig: Path, *, may_mount: bool = True, health:
                 reflector.objects(CONFIG_MAP), reflector.objects(SECRET), os.cpu_count() or 1, memory_bytes()
             ),
             has_namespaces=has_namespaces,
+            first_use=FirstUse(paths),
         )
         async with reflector, serve_health(health, lambda: reflector.synced):
             await _serve(machine, reflector, asked_to_stop)
@@ -135,6 +137,7 @@ async def _serve(machine: Machine, reflector: Reflector, asked_to_stop: asyncio.
         for task in (stopping, registering, *background):
             task.cancel()
         await asyncio.gather(stopping, registering, *background, return_exceptions=True)
+        await machine.first_use.close()
         machine.addresses.close()
 
 

@@ -14,6 +14,7 @@ from slipway.onebox.images.store import Store
 from slipway.onebox.paths import Paths
 from slipway.onebox.runner.addresses import Addresses
 from slipway.onebox.runner.events import Events
+from slipway.onebox.runner.first_use import FirstUse
 from slipway.onebox.runner.references import Sources
 
 
@@ -29,6 +30,7 @@ class Machine:
     session: aiohttp.ClientSession
     sources: Callable[[], Sources]
     has_namespaces: bool
+    first_use: FirstUse
 
     @property
     def claims(self) -> Path:

@@ -5,6 +5,7 @@ Times are seconds of the wall clock, because they outlive the runner in a state 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Literal
@@ -18,6 +19,9 @@ BACKOFF_RESET_S = 600.0
 RETRY_FIRST_S = 1.0
 RETRY_MAX_S = 10.0
 """Failed preparations (an image never built, a ConfigMap missing) are cheap to look at again."""
+
+BUILDING = "BuildingImage"
+"""Why a container waits whose image the platform builds; no reason of Kubernetes', where a registry has it built."""
 
 CANNOT_RUN = (126, 127)
 SAID_BY_SANDBOX = "slipway: "
@@ -144,8 +148,20 @@ def started(observed: Observed, container: Container, *, now: float) -> Observed
     )
 
 
-def start_failed(observed: Observed, name: str, *, reason: str, message: str, now: float) -> Observed:
-    """Not an exit: nothing ran. It waits, and is tried again."""
+def image_awaited(observed: Observed, name: str, *, message: str) -> Observed:
+    """Its image is being built: it waits for ``image_came`` or ``start_failed``."""
+    state = replace(observed.of(name), phase="waiting", not_before=math.inf, problem=BUILDING, problem_message=message)
+    return observed.with_container(name, state)
+
+
+def image_came(observed: Observed, name: str) -> Observed:
+    return observed.with_container(name, replace(observed.of(name), not_before=0.0, problem="", problem_message=""))
+
+
+def start_failed(
+    observed: Observed, name: str, *, reason: str, message: str, now: float, again_s: float | None = None
+) -> Observed:
+    """Not an exit: nothing ran. It waits, and is tried again, after ``again_s`` where that is given."""
     state = observed.of(name)
     failures = state.failed_starts + 1
     return observed.with_container(
@@ -154,7 +170,7 @@ def start_failed(observed: Observed, name: str, *, reason: str, message: str, no
             state,
             phase="waiting",
             failed_starts=failures,
-            not_before=now + retry_delay_s(failures),
+            not_before=now + (retry_delay_s(failures) if again_s is None else again_s),
             problem=reason if failures == 1 else PULL_BACKOFF.get(reason, reason),
             problem_message=message,
         ),

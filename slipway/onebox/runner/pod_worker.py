@@ -17,7 +17,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, assert_never
 
-from slipway.onebox.images.errors import ImageError
+from slipway.onebox.images.errors import ImageError, NotBuilt
 from slipway.onebox.images.store import remove_tree
 from slipway.onebox.runner.addresses import NoAddress
 from slipway.onebox.runner.container_run import Ground, build_command, find_image, with_argv
@@ -34,12 +34,15 @@ from slipway.onebox.runner.decide import (
     next_actions,
     next_due,
 )
+from slipway.onebox.runner.first_use import AGAIN_S
 from slipway.onebox.runner.logs import Output
 from slipway.onebox.runner.machine import Machine
 from slipway.onebox.runner.observed import (
     Observed,
     end_reason,
     exited,
+    image_awaited,
+    image_came,
     preparation_failed,
     prepared,
     probed,
@@ -260,6 +263,11 @@ class PodWorker:
         try:
             command = self._command(name)
             process = self._launch(name, command)
+        except NotBuilt as exc:
+            if container.image in self._machine.first_use.shipped:
+                self._await_image(name, container.image)
+            else:
+                self._start_failed(name, "ErrImagePull", str(exc))
         except ImageError as exc:
             self._start_failed(name, "ErrImagePull", str(exc))
         except (MissingReference, InvalidPod) as exc:
@@ -275,6 +283,22 @@ class PodWorker:
             if container.post_start is not None:
                 self._spawn_task(self._post_start(name, container.post_start))
             self._record_start(name, process)
+        self._wake.set()
+
+    def _await_image(self, name: str, image: str) -> None:
+        message = f"{image} is built on its first use on this machine; its packages are installed once"
+        self._observed = image_awaited(self._observed, name, message=message)
+        self._machine.events.record(self.obj, "Pulling", message)
+        self._spawn_task(self._build(name, image))
+
+    async def _build(self, name: str, image: str) -> None:
+        try:
+            took_s = await self._machine.first_use.build(image)
+        except (ImageError, OSError) as exc:
+            self._start_failed(name, "ErrImagePull", str(exc), again_s=AGAIN_S)
+        else:
+            self._observed = image_came(self._observed, name)
+            self._machine.events.record(self.obj, "Pulled", f"{image} was built in {took_s:.1f} s")
         self._wake.set()
 
     def _launch(self, name: str, command: Command) -> Process:
@@ -307,8 +331,9 @@ class PodWorker:
         ):
             self._machine.events.record(self.obj, reason, message)
 
-    def _start_failed(self, name: str, reason: str, message: str) -> None:
-        self._observed = start_failed(self._observed, name, reason=reason, message=message, now=time.time())
+    def _start_failed(self, name: str, reason: str, message: str, *, again_s: float | None = None) -> None:
+        now = time.time()
+        self._observed = start_failed(self._observed, name, reason=reason, message=message, now=now, again_s=again_s)
         self._warn("Failed", f"{reason}: {message}")
 
     async def _watch(self, name: str, process: Process) -> None:
