@@ -12,8 +12,7 @@ from typing import Any
 
 from model_wrappers.errors import ComponentError
 from model_wrappers.routers.arms import MAX_BRANCHES, Arms
-from model_wrappers.routers.postgres import DSN_VARIABLE, PostgresState
-from model_wrappers.routers.state import MEMORY, POSTGRES, STATES, ArmState, MemoryState, StateAwayError
+from model_wrappers.routers.state import DSN_VARIABLE, MEMORY, POSTGRES, STATES, ArmState, MemoryState, StateAwayError
 
 REWARD_INVALID = "REWARD_INVALID"
 ROUTING_MISSING = "FEEDBACK_ROUTING_MISSING"
@@ -61,6 +60,8 @@ class BanditRouter:
     def _make_state(self, decay: float) -> ArmState:
         if self.state_kind == MEMORY:
             return MemoryState(self.n_branches, decay=decay)
+        from model_wrappers.routers.postgres import PostgresState  # psycopg2 is needed by those who share a state
+
         dsn = os.environ.get(DSN_VARIABLE, "")
         return PostgresState(dsn, self.state_key, self.n_branches, decay=decay)
 

@@ -16,9 +16,8 @@ from psycopg2.extensions import connection as Connection  # noqa: N812  - a clas
 from psycopg2.extensions import parse_dsn
 
 from model_wrappers.routers.arms import Arm, Arms, unknown
-from model_wrappers.routers.state import StateAwayError
+from model_wrappers.routers.state import DSN_VARIABLE, StateAwayError
 
-DSN_VARIABLE = "ROUTER_STATE_DSN"
 REFRESH_S = 1.0
 CONNECT_TIMEOUT_S = 2  # libpq takes no less
 STATEMENT_TIMEOUT_MS = 2000

@@ -9,6 +9,7 @@ from model_wrappers.routers.arms import Arms, rewarded, unknown
 
 MEMORY, POSTGRES = "memory", "postgres"
 STATES = (POSTGRES, MEMORY)
+DSN_VARIABLE = "ROUTER_STATE_DSN"  # address of PostgreSQL, from a Secret
 
 
 class StateAwayError(Exception):

@@ -207,3 +207,30 @@ def test_feedback_that_meets_the_outage_first_is_503_too(key: str) -> None:
             assert router.arms == unknown(2)
     finally:
         server.remove()
+
+
+def test_routing_does_not_wait_for_a_feedback_that_waits_for_the_database(dsn: str, key: str) -> None:
+    """Someone holds the row: the feedback ends after STATEMENT_TIMEOUT_MS, and routes are answered meanwhile."""
+    with closing(ThompsonRouter(2, state="postgres", state_key=key)) as router:
+        router.load()
+        failures: list[ComponentError] = []
+
+        def give() -> None:
+            try:
+                router.send_feedback(None, [], 1.0, None, routing=0)
+            except ComponentError as exc:
+                failures.append(exc)
+
+        with closing(psycopg2.connect(dsn)) as holder, holder.cursor() as cursor:
+            cursor.execute("select 1 from slipway_router where key = %s for update", (key,))
+            waiting = threading.Thread(target=give)
+            waiting.start()
+            routed = 0
+            while waiting.is_alive() and routed < 1000:
+                router.route(None, [])
+                routed += 1
+            assert waiting.is_alive()
+            waiting.join()
+        assert [failure.status_code for failure in failures] == [503]
+        wait_until(lambda: router._state.is_reachable, what="the state is reachable again")
+        assert router.arms == unknown(2)
