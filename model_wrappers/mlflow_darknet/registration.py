@@ -5,11 +5,13 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from model_wrappers.darknet.errors import DarknetError
+from model_wrappers.mlflow_darknet.alias_record import ALIAS_TAG, check_author, present_user, render_record
 from model_wrappers.mlflow_darknet.layout import (
     FLAVOR_NAME,
     LOADER_MODULE,
@@ -20,6 +22,8 @@ from model_wrappers.mlflow_darknet.layout import (
 from model_wrappers.model_sums import SUMS_NAME, digest_of_sums, parse_sums, read_sums
 
 if TYPE_CHECKING:
+    from mlflow import MlflowClient
+    from mlflow.exceptions import MlflowException
     from mlflow.models.model import ModelInfo
 
     from model_wrappers.darknet.proof import Proof
@@ -157,7 +161,7 @@ def _point(name: str, version: str, aliases: Sequence[str]) -> None:
 
     for alias in aliases:
         try:
-            set_alias(name, alias, version)
+            set_alias(name, alias, version, why="registered")
         except MlflowException as exc:
             raise RegistrationError(
                 f"models:/{name}/{version} is registered, but alias {alias!r} could not be moved to it ({_line(exc)}): "
@@ -250,15 +254,46 @@ def _describe(name: str, version: str, proof: Proof, model_id: str) -> None:
     client.update_model_version(name, version, description=render_summary(proof, report=report))
 
 
-def set_alias(name: str, alias: str, version: str) -> str | None:
-    """Point ``alias`` at a version; the version that it pointed at before.
+def set_alias(name: str, alias: str, version: str, *, who: str = "", why: str = "") -> str | None:
+    """Point ``alias`` at a version, and record who does it and why; the version that it pointed at before.
+
+    ``who`` is the present user unless it is said. As ``slipway model promote`` does it, the record is written first: whoever
+    follows the alias never sees a move without its reason. Where the move is refused, the earlier record is put back.
 
     Raises:
-        MlflowException: there is no such model or version, or the alias is a reserved word.
+        MlflowException: there is no such model or version, the alias is a reserved word, or the record is too long.
     """
     import mlflow
+    from mlflow.exceptions import MlflowException
 
+    author = who or present_user()
+    check_version_labels(name, [alias], {})
+    check_author(who=author, why=why)
     client = mlflow.MlflowClient()
-    before = dict(client.get_registered_model(name).aliases).get(alias)
-    client.set_registered_model_alias(name, alias, version)
+    number = str(client.get_model_version(name, version).version)
+    model = client.get_registered_model(name)
+    before = dict(model.aliases).get(alias)
+    key = f"{ALIAS_TAG}{alias}"
+    record = render_record(
+        version=number, before=None if before is None else str(before), who=author, why=why, at=datetime.now(UTC)
+    )
+    client.set_registered_model_tag(name, key, record)
+    try:
+        client.set_registered_model_alias(name, alias, number)
+    except MlflowException as exc:
+        _put_back(client, name, key, model.tags.get(key), because=exc)
+        raise
     return None if before is None else str(before)
+
+
+def _put_back(client: MlflowClient, name: str, key: str, record: str | None, *, because: MlflowException) -> None:
+    """A record of a version that the alias does not name says nothing, so that nothing is wrong where this fails too."""
+    from mlflow.exceptions import MlflowException
+
+    try:
+        if record is None:
+            client.delete_registered_model_tag(name, key)
+        else:
+            client.set_registered_model_tag(name, key, record)
+    except MlflowException as exc:
+        because.add_note(f"the tag {key} of models:/{name} still tells of this move: {_line(exc)}")

@@ -27,6 +27,7 @@ from model_wrappers import darknet, mlflow_darknet
 from model_wrappers.darknet.errors import DarknetError, ModelFolderError
 from model_wrappers.darknet.proof import Proof, prove
 from model_wrappers.mlflow_darknet import SourceFiles, loading, saving
+from model_wrappers.mlflow_darknet.alias_record import ALIAS_TAG
 from model_wrappers.mlflow_darknet.registration import check_version_labels
 from model_wrappers.model_identity import folder_digest
 from model_wrappers.model_sums import DOWNLOAD_NOTE, SumsError, sums_of_folder
@@ -378,7 +379,9 @@ class Registry:
             self.calls.append(name)
             if name in self.fails:
                 raise MlflowException(f"{name}: the registry\nis away")
-            return SimpleNamespace(experiment_id="0", aliases={})
+            return SimpleNamespace(
+                experiment_id="0", aliases={"champion": 2}, tags={f"{ALIAS_TAG}champion": "by ann"}, version=3
+            )
 
         return call
 
@@ -409,10 +412,10 @@ def log(sources: Path, proof: Proof, monkeypatch: pytest.MonkeyPatch) -> Callabl
 def test_version_gets_its_digest_last_and_then_its_aliases(log: Callable[..., None]) -> None:
     registry = Registry()
     log(registry, b"", aliases=["champion"])
-    steps = [name for name in registry.calls if name != "get_registered_model"]
+    steps = [name for name in registry.calls if name not in ("get_registered_model", "get_model_version")]
     assert steps[:2] == ["get_logged_model", "update_model_version"]
-    assert set(steps[2:-1]) == {"set_model_version_tag"}
-    assert steps[-1] == "set_registered_model_alias"
+    assert set(steps[2:-2]) == {"set_model_version_tag"}
+    assert steps[-2:] == ["set_registered_model_tag", "set_registered_model_alias"]
 
 
 @pytest.mark.parametrize("step", ["get_logged_model", "update_model_version", "set_model_version_tag"])
@@ -454,6 +457,35 @@ def test_alias_that_cannot_be_moved_leaves_the_version_and_says_how_to_move_it(l
         "models:/yolo/3 is registered, but alias 'champion' could not be moved to it (set_registered_model_alias: the "
         "registry is away): move it with model_wrappers.mlflow_darknet.set_alias('yolo', 'champion', '3')"
     )
+
+
+@pytest.mark.parametrize("alias", ["champion", "challenger"])
+def test_move_that_is_refused_puts_the_earlier_record_back(monkeypatch: pytest.MonkeyPatch, alias: str) -> None:
+    registry = Registry("set_registered_model_alias")
+    monkeypatch.setattr(mlflow, "MlflowClient", lambda: registry)
+    with pytest.raises(MlflowException, match="set_registered_model_alias: the registry"):
+        mlflow_darknet.set_alias("yolo", alias, "3", who="ann")
+    had_one = alias == "champion"
+    assert registry.calls[-1] == ("set_registered_model_tag" if had_one else "delete_registered_model_tag")
+
+
+@pytest.mark.parametrize(
+    ("said", "message"),
+    [
+        ({"who": " "}, "who is empty"),
+        ({"who": "x" * 201}, "who has 201 characters, at most 200"),
+        ({"why": "x" * 1001}, "why has 1001 characters, at most 1000"),
+        ({"why": "\udcff"}, "why is not UTF-8"),
+    ],
+)
+def test_record_that_could_not_be_written_moves_nothing(
+    monkeypatch: pytest.MonkeyPatch, said: dict[str, str], message: str
+) -> None:
+    registry = Registry()
+    monkeypatch.setattr(mlflow, "MlflowClient", lambda: registry)
+    with pytest.raises(MlflowException, match=message):
+        mlflow_darknet.set_alias("yolo", "champion", "3", **said)
+    assert registry.calls == []
 
 
 def test_tag_that_begins_like_one_of_ours_is_allowed(sources: Path, monkeypatch: pytest.MonkeyPatch) -> None:

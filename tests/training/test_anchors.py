@@ -30,6 +30,12 @@ def test_more_anchors_than_sizes_are_refused() -> None:
         find_anchors(np.array([[1.0, 2.0], [3.0, 4.0], [1.0, 2.0]]), 3)
 
 
+@pytest.mark.parametrize("count", [0, -1])
+def test_no_anchors_are_refused(count: int) -> None:
+    with pytest.raises(TrainingError, match=f"count={count}: 1 anchor or more"):
+        find_anchors(np.array([[1.0, 2.0]]), count)
+
+
 @given(
     st.lists(st.tuples(st.floats(1, 500), st.floats(1, 500)), min_size=4, max_size=40, unique=True), st.integers(1, 4)
 )

@@ -34,11 +34,17 @@ def test_photos_come_with_their_boxes_in_the_order_of_the_list(folder: Path) -> 
     assert middle[2] > 200 > middle[0]  # drawn in OpenCV's order, read as RGB: the disc is light blue
 
 
-def test_the_fingerprint_follows_every_label(folder: Path) -> None:
+def test_the_fingerprint_follows_every_photo_and_label(folder: Path) -> None:
     before = load_voc(folder, "train", NAMES).fingerprint
     assert load_voc(folder, "train", NAMES).fingerprint == before
     assert load_voc(folder, "val", NAMES).fingerprint != before
     assert load_voc(folder, "train", NAMES[::-1]).fingerprint != before
+    photo = folder / "JPEGImages" / "train-1.jpg"
+    content = photo.read_bytes()
+    photo.write_bytes(content[:-1] + b"!")  # as long as before
+    assert load_voc(folder, "train", NAMES).fingerprint != before
+    photo.write_bytes(content)
+    assert load_voc(folder, "train", NAMES).fingerprint == before
     (folder / "Annotations" / "train-1.xml").write_text(annotation([("disc", 1, 1, 20, 20)]))
     assert load_voc(folder, "train", NAMES).fingerprint != before
 

@@ -24,6 +24,8 @@ def find_anchors(sizes: Sizes, count: int, *, seed: int = 1) -> Sizes:
         TrainingError: there are fewer different sizes than anchors.
     """
     distinct = np.unique(sizes, axis=0)
+    if count < 1:
+        raise TrainingError(f"count={count}: 1 anchor or more is possible")
     if len(distinct) < count:
         raise TrainingError(f"{count} anchors from {len(distinct)} different box sizes: fewer anchors are needed")
     anchors = _spread(distinct, count, np.random.default_rng(seed))

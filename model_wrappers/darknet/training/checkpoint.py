@@ -1,10 +1,12 @@
 """Everything that a training needs to go on as if it had never stopped, as one file.
 
-The file is ``torch.save``'s of plain values and tensors, and is read with ``weights_only``: it cannot run code.
+The file is a line with the format and the SHA-256 of what follows, then ``torch.save``'s of plain values and tensors. It
+is read with ``weights_only``: it cannot run code. PyTorch alone takes a changed byte of a tensor as it is.
 """
 
 from __future__ import annotations
 
+import hashlib
 import io
 import pickle
 from dataclasses import asdict, dataclass
@@ -15,7 +17,8 @@ import torch
 from model_wrappers.darknet.training.errors import CheckpointError
 from model_wrappers.darknet.training.places import Place
 
-FORMAT = 1
+SEAL = "slipway checkpoint 2 sha256:"
+SEAL_BYTES = len(SEAL) + 64 + 1
 CHECKPOINT_NAME = "checkpoint.pt"
 
 
@@ -55,23 +58,30 @@ def encode(checkpoint: Checkpoint) -> bytes:
         **{name: getattr(checkpoint, name) for name in Checkpoint.__dataclass_fields__},
         "losses": list(checkpoint.losses),
         "history": [asdict(row) for row in checkpoint.history],
-        "format": FORMAT,
     }
     stream = io.BytesIO()
     torch.save(plain, stream)
-    return stream.getvalue()
+    return _seal(stream.getbuffer()) + stream.getbuffer()
+
+
+def _seal(content: memoryview) -> bytes:
+    return f"{SEAL}{hashlib.sha256(content).hexdigest()}\n".encode()
 
 
 def decode(content: bytes, *, where: str) -> Checkpoint:
     """Raises CheckpointError, which says what to do."""
+    first, _, _ = content[:SEAL_BYTES].partition(b"\n")
+    payload = memoryview(content)[len(first) + 1 :]
+    if not first.startswith(SEAL.encode()):
+        raise CheckpointError(f"{where}: not a checkpoint of this version: remove it to start anew")
+    if _seal(payload) != first + b"\n":
+        raise CheckpointError(f"{where}: is not whole: its SHA-256 is another than it says: remove it to start anew")
     try:
-        plain = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
+        plain = torch.load(io.BytesIO(payload), map_location="cpu", weights_only=True)
     except (RuntimeError, pickle.UnpicklingError, EOFError, ValueError) as exc:
         raise CheckpointError(f"{where}: not a checkpoint ({str(exc)[:200]}): remove it to start anew") from exc
-    if not isinstance(plain, dict) or plain.pop("format", None) != FORMAT:
-        raise CheckpointError(f"{where}: not a checkpoint of format {FORMAT}: remove it to start anew")
-    if plain.keys() != Checkpoint.__dataclass_fields__.keys():
-        raise CheckpointError(f"{where}: holds {', '.join(sorted(plain))}: remove it to start anew")
+    if not isinstance(plain, dict) or plain.keys() != Checkpoint.__dataclass_fields__.keys():
+        raise CheckpointError(f"{where}: not a checkpoint of a training: remove it to start anew")
     history = tuple(EpochMetrics(**row) for row in plain.pop("history"))
     return Checkpoint(**{**plain, "losses": tuple(plain["losses"])}, history=history)
 

@@ -77,6 +77,17 @@ class DarknetModule(nn.Module):
         }
 
 
+def check_norms(network: Network, batch: int) -> None:
+    """Raise TrainingError where batch norm would see one value per channel, which has no spread."""
+    for layer in network.layers:
+        is_normed = isinstance(layer.op, Convolutional) and layer.op.batch_normalize
+        if is_normed and batch * layer.shape.height * layer.shape.width == 1:
+            raise TrainingError(
+                f"{network.path}: layer {layer.index} gives one pixel, and a step has one photo: batch_normalize needs "
+                "more: a larger batch, or a larger width and height"
+            )
+
+
 class _Convolution(nn.Module):
     def __init__(self, op: Convolutional, channels: int) -> None:
         super().__init__()

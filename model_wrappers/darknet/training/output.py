@@ -14,23 +14,28 @@ from model_wrappers.darknet.training.train import Trained
 from model_wrappers.darknet.weights import Weights, WeightsHeader, write_weights
 
 METRICS_NAME = "metrics.csv"
+DRAFT_NAME = ".result"
 
 
 def write_model(trained: Trained, folder: Path, *, cfg: Path, names: Path) -> ModelFolder:
     """``<stem of cfg>.weights`` and ``metrics.csv`` in ``folder``, beside copies of the other two files.
 
-    The stem names all of them, so that the folder is one that serves. Raises the library's errors where the three do
-    not belong together.
+    The stem names all of them, so that the folder is one that serves. Each file is whole from when it is there. Raises the
+    library's errors where the three do not belong together.
     """
-    folder.mkdir(parents=True, exist_ok=True)
-    files = ModelFolder(folder / cfg.name, folder / f"{cfg.stem}.weights", folder / names.name)
+    draft = folder / DRAFT_NAME
+    shutil.rmtree(draft, ignore_errors=True)  # of a process that was killed
+    draft.mkdir(parents=True)
+    files = ModelFolder(draft / cfg.name, draft / f"{cfg.stem}.weights", draft / names.name)
     write_weights_file(trained, files.weights_path)
     for source, target in ((cfg, files.cfg_path), (names, files.names_path)):
-        if source.resolve() != target.resolve():
-            shutil.copyfile(source, target)
-    (folder / METRICS_NAME).write_text(render_metrics(trained.history))
+        shutil.copyfile(source, target)
+    (draft / METRICS_NAME).write_text(render_metrics(trained.history))
     check(files.cfg_path, files.weights_path, files.names_path)
-    return files
+    for path in sorted(draft.iterdir()):
+        path.replace(folder / path.name)
+    draft.rmdir()
+    return ModelFolder(*(folder / path.name for path in (files.cfg_path, files.weights_path, files.names_path)))
 
 
 def write_weights_file(trained: Trained, path: Path) -> None:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import errno
+import fcntl
 import os
 import re
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from pathlib import Path
 from typing import Any, Protocol
 from urllib.parse import urlsplit
@@ -13,11 +16,17 @@ from model_wrappers.darknet.training.errors import PlaceError
 
 MAX_OBJECT_BYTES = 4 << 30  # one PUT of S3 ends at 5 GiB
 S3_CONNECT_TIMEOUT_S, S3_READ_TIMEOUT_S, S3_TRIES = 10, 120, 5
+NO_LOCKS = (errno.EBADF, errno.EINVAL, errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP)  # file systems that lock no folder
 _BUCKET = re.compile(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]")
 
 
 class Place(Protocol):
-    """``read`` answers None where nothing was written yet. Both raise PlaceError."""
+    """``read`` answers None where nothing was written yet. All raise PlaceError.
+
+    While one training holds a place, no other gets it: where that can be known, which is not so of S3.
+    """
+
+    def held(self) -> AbstractContextManager[None]: ...
 
     def read(self, name: str) -> bytes | None: ...
 
@@ -46,6 +55,33 @@ class FolderPlace:
     def __str__(self) -> str:
         return str(self.folder)
 
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        """The folder is made. The kernel ends the lock with the process, however that ends."""
+        descriptor = self._open()
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as exc:
+            os.close(descriptor)
+            raise PlaceError(
+                f"{self.folder}: another training is at work in this folder: wait for its end, stop it, or name another folder"
+            ) from exc
+        except OSError as exc:
+            if exc.errno not in NO_LOCKS:
+                os.close(descriptor)
+                raise PlaceError(f"{self.folder}: cannot be locked: {exc.strerror}") from exc
+        try:
+            yield
+        finally:
+            os.close(descriptor)
+
+    def _open(self) -> int:
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            return os.open(self.folder, os.O_RDONLY | os.O_DIRECTORY)
+        except OSError as exc:
+            raise PlaceError(f"{self.folder}: is no folder that can be used: {exc.strerror}") from exc
+
     def read(self, name: str) -> bytes | None:
         path = self.folder / name
         try:
@@ -58,7 +94,8 @@ class FolderPlace:
             raise PlaceError(f"{path}: cannot be read: {exc.strerror}") from exc
 
     def write(self, name: str, content: bytes) -> None:
-        draft = self.folder / f".{name}.{os.getpid()}"
+        _check_size(f"{self.folder / name}", content)
+        draft = self.folder / f".{name}.draft"  # one name: what a killed process left is written over
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
             with draft.open("wb") as stream:
@@ -96,6 +133,9 @@ class S3Place:
     def __str__(self) -> str:
         return f"s3://{self.bucket}/{self.prefix}"
 
+    def held(self) -> AbstractContextManager[None]:
+        return nullcontext()
+
     def read(self, name: str) -> bytes | None:
         from botocore.exceptions import BotoCoreError, ClientError
 
@@ -114,6 +154,7 @@ class S3Place:
     def write(self, name: str, content: bytes) -> None:
         from botocore.exceptions import BotoCoreError, ClientError
 
+        _check_size(f"{self}/{name}", content)
         try:
             try:
                 self._client.put_object(Bucket=self.bucket, Key=self._key(name), Body=content)
@@ -127,3 +168,9 @@ class S3Place:
 
     def _key(self, name: str) -> str:
         return f"{self.prefix}/{name}" if self.prefix else name
+
+
+def _check_size(where: str, content: bytes) -> None:
+    """What could not be read again is not written."""
+    if len(content) > MAX_OBJECT_BYTES:
+        raise PlaceError(f"{where}: {len(content)} bytes are more than the {MAX_OBJECT_BYTES} that are possible")

@@ -2,26 +2,28 @@
 
 from __future__ import annotations
 
-import signal
+import math
+import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from types import FrameType
 
 import cv2
 
 from model_wrappers.darknet.folder import ModelFolder
 from model_wrappers.darknet.training.checkpoint import Checkpoint, keep_checkpoint, load_checkpoint
 from model_wrappers.darknet.training.errors import Interrupted, TrainingError
+from model_wrappers.darknet.training.keeping import CheckpointKeeper
 from model_wrappers.darknet.training.output import METRICS_NAME, write_model
 from model_wrappers.darknet.training.photos import PhotoSet
 from model_wrappers.darknet.training.places import FolderPlace, Place, open_place
 from model_wrappers.darknet.training.progress import ProgressLines
 from model_wrappers.darknet.training.settings import CHECKPOINT_EVERY_S, DEFAULTS, Settings
+from model_wrappers.darknet.training.stopping import stop_signals
 from model_wrappers.darknet.training.tracking import MlflowRun, check_registration
-from model_wrappers.darknet.training.train import Trained, Upkeep, choose_device, train
+from model_wrappers.darknet.training.train import Prepared, Trained, Upkeep, choose_device, learn, prepare
 
 PROOF_PHOTOS = 4  # of the validation set, shown with boxes in the proof
 
@@ -51,6 +53,12 @@ class Session:
             raise TrainingError("a version is registered from a run: name an experiment too")
         if self.alias and not self.register:
             raise TrainingError("an alias points at a registered version: name the model to register too")
+        if not (math.isfinite(self.checkpoint_every_s) and self.checkpoint_every_s >= 0):
+            raise TrainingError(f"checkpoint_every_s={self.checkpoint_every_s}: 0 seconds or more are possible")
+        if self.start is not None and self.start.resolve() == (Path(self.to) / f"{self.cfg.stem}.weights").resolve():
+            raise TrainingError(
+                f"{self.start}: the result would be written over what it starts from: give another place"
+            )
 
 
 def run_session(session: Session, photos: PhotoSet, validation: PhotoSet | None = None) -> Trained:
@@ -58,60 +66,83 @@ def run_session(session: Session, photos: PhotoSet, validation: PhotoSet | None 
     if session.register:
         check_registration(session.register, session.alias)
     place = open_place(session.to)
-    checkpoint = None if session.fresh else load_checkpoint(place)
-    if checkpoint is not None:
-        print(f"going on from {place}: {checkpoint.step} steps are done", flush=True)
-    print(f"{len(photos)} photos, {len(validation or ())} to validate, on {choose_device(session.device)}", flush=True)
-    run = _open_run(session, photos, checkpoint)
-    try:
-        with _stop_signals() as stopped:
-            trained = train(
-                session.cfg,
-                photos,
-                settings=session.settings,
-                validation=validation,
-                device=session.device,
-                start=session.start,
-                resume=checkpoint,
-                upkeep=_upkeep(session, place, run, stopped, checkpoint),
-            )
-        _finish(session, trained, place, run, validation)
-    except Interrupted:
-        raise
-    except BaseException as exc:
-        if run:
-            _end_failed(run, exc)
-        raise
+    with place.held():
+        checkpoint = None if session.fresh else load_checkpoint(place)
+        if checkpoint is not None:
+            print(f"going on from {place}: {checkpoint.step} steps are done", flush=True)
+        device = choose_device(session.device)
+        print(f"{len(photos)} photos, {len(validation or ())} to validate, on {device}", flush=True)
+        prepared = prepare(
+            session.cfg,
+            photos,
+            settings=session.settings,
+            validation=validation,
+            device=session.device,
+            start=session.start,
+            resume=checkpoint,
+        )
+        return _train(session, prepared, place, checkpoint)
+
+
+def _train(session: Session, prepared: Prepared, place: Place, checkpoint: Checkpoint | None) -> Trained:
+    """MLflow hears of a training only once nothing but the learning can fail."""
+    with stop_signals() as stopped:
+        run = _open_run(session, prepared, checkpoint)
+        with _ended(run):
+            if checkpoint is None or (run and run.run_id != checkpoint.run):
+                # Killed from now on, it goes on in the same run; and a place that cannot be written is known at once.
+                keep_checkpoint(place, prepared.checkpoint(run.run_id if run else ""))
+            trained = learn(prepared, _upkeep(session, prepared, place, run, stopped))
+    with _ended(run):
+        _finish(session, trained, place, run, prepared.validation)
     if run:
         run.end("FINISHED")
     return trained
 
 
-def _end_failed(run: MlflowRun, cause: BaseException) -> None:
-    """MLflow may be what failed: then its answer to this is a note on ``cause``, which stays the error."""
-    try:
-        run.end("FAILED")
-    except TrainingError as exc:
-        cause.add_note(f"run {run.run_id} is still RUNNING in MLflow: {exc}")
-
-
-def _open_run(session: Session, photos: PhotoSet, checkpoint: Checkpoint | None) -> MlflowRun | None:
+def _open_run(session: Session, prepared: Prepared, checkpoint: Checkpoint | None) -> MlflowRun | None:
+    """With every epoch that is behind it: an earlier process may have had none to log to."""
     if not session.experiment:
         return None
-    settings = session.settings.to_json()
-    facts = {**settings.pop("augmentation"), **settings, "cfg": session.cfg.name, "photos": len(photos)}
-    return MlflowRun(
-        session.experiment, name=session.cfg.stem, facts=facts, run_id=checkpoint.run if checkpoint else ""
+    photos, settings = prepared.state.batches.photos, session.settings.to_json()
+    run = MlflowRun(
+        session.experiment,
+        name=session.cfg.stem,
+        facts={**settings.pop("augmentation"), **settings, "cfg": session.cfg.name, "photos": len(photos)},
+        classes=photos.names,
+        run_id=checkpoint.run if checkpoint else "",
     )
+    with _ended(run):
+        for metrics in checkpoint.history if checkpoint else ():
+            run.epoch(metrics, session.settings.epochs)
+    return run
 
 
-def _upkeep(
-    session: Session, place: Place, run: MlflowRun | None, stopped: list[int], checkpoint: Checkpoint | None
-) -> Upkeep:
-    lines = ProgressLines(checkpoint.step if checkpoint else 0)
+@contextmanager
+def _ended(run: MlflowRun | None) -> Iterator[None]:
+    """A run of which this process will do no more is not left RUNNING."""
+    try:
+        yield
+    except BaseException as exc:
+        if run:
+            _end(run, "KILLED" if isinstance(exc, Interrupted | KeyboardInterrupt) else "FAILED")
+        raise
+
+
+def _end(run: MlflowRun, status: str) -> None:
+    """MLflow may be what failed: its answer to this must not stand in for the error that led here."""
+    try:
+        run.end(status)
+    except TrainingError as exc:
+        print(f"warning: run {run.run_id} is still RUNNING in MLflow, not {status}: {exc}", file=sys.stderr)
+
+
+def _upkeep(session: Session, prepared: Prepared, place: Place, run: MlflowRun | None, stopped: list[int]) -> Upkeep:
+    lines = ProgressLines(prepared.state.done)
+    steps = prepared.state.batches.steps
     return Upkeep(
         observers=(lines, run) if run else (lines,),
-        keep=lambda made: keep_checkpoint(place, made),
+        keep=CheckpointKeeper(place, lambda made: bool(stopped) or made.step == steps),
         every_s=session.checkpoint_every_s,
         stop=lambda: bool(stopped),
         run=run.run_id if run else "",
@@ -133,39 +164,39 @@ def _finish(
                 place.write(path.name, path.read_bytes())
         print(f"wrote {', '.join(path.name for path in results)} to {place}", flush=True)
         if run and session.register:
-            _register(session, files, run, validation)
+            _register(session, files, run, trained, validation)
         elif run:
             run.keep(results)
 
 
-def _register(session: Session, files: ModelFolder, run: MlflowRun, validation: PhotoSet | None) -> None:
+def _register(
+    session: Session, files: ModelFolder, run: MlflowRun, trained: Trained, validation: PhotoSet | None
+) -> None:
     with tempfile.TemporaryDirectory() as scratch:
         shown = tuple(_write_photos(validation, Path(scratch))) if validation else ()
-        version = run.register(files, session.register, photos=shown, licence=session.licence, alias=session.alias)
+        version = run.register(
+            files,
+            session.register,
+            photos=shown,
+            licence=session.licence,
+            alias=session.alias,
+            why=_reason(trained, run),
+        )
     alias = f", alias {session.alias}" if session.alias else ""
     print(f"registered models:/{session.register}/{version}{alias}", flush=True)
+
+
+def _reason(trained: Trained, run: MlflowRun) -> str:
+    """Why the alias is moved."""
+    measured = [row.map50 for row in trained.history if row.map50 is not None]
+    return f"trained in run {run.run_id}" + (f", mAP@0.5 {measured[-1]:.3f}" if measured else "")
 
 
 def _write_photos(photos: PhotoSet, folder: Path) -> Iterator[Path]:
     for index in range(min(PROOF_PHOTOS, len(photos))):
         path = folder / f"validation-{index}.png"
-        cv2.imwrite(str(path), cv2.cvtColor(photos.read(index).pixels, cv2.COLOR_RGB2BGR))
+        is_encoded, encoded = cv2.imencode(".png", cv2.cvtColor(photos.read(index).pixels, cv2.COLOR_RGB2BGR))
+        if not is_encoded:
+            raise TrainingError(f"photo {index} of the validation set cannot be shown in the proof: it is no PNG")
+        path.write_bytes(encoded.tobytes())
         yield path
-
-
-@contextmanager
-def _stop_signals() -> Iterator[list[int]]:
-    """Filled by SIGTERM and SIGINT, which the step under way may outlive. A second SIGINT ends at once."""
-    stopped: list[int] = []
-
-    def note(number: int, _: FrameType | None) -> None:
-        if stopped and number == signal.SIGINT:
-            raise KeyboardInterrupt
-        stopped.append(number)
-
-    before = {number: signal.signal(number, note) for number in (signal.SIGTERM, signal.SIGINT)}
-    try:
-        yield stopped
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)

@@ -49,6 +49,19 @@ class TrainingState:
     def learn(self, batch: Batch) -> float:
         for group in self.optimiser.param_groups:
             group["lr"] = rate_at(self.done, self.batches.steps, self.settings)
+        try:
+            value = self._step(batch)
+        except torch.OutOfMemoryError as exc:
+            raise TrainingError(
+                f"step {self.done}: the GPU's memory does not hold {self.batches.size} photos of this network at once: "
+                "try a smaller batch"
+            ) from exc
+        self.average.update(self.module)
+        self.done += 1
+        self.losses.append(value)
+        return value
+
+    def _step(self, batch: Batch) -> float:
         heads = self.module(batch.images.to(self.device))
         loss = yolo_loss(heads, batch.targets.to(self.device), self.network)
         value = float(loss.item())
@@ -58,9 +71,6 @@ class TrainingState:
         loss.backward()  # type: ignore[no-untyped-call]
         torch.nn.utils.clip_grad_norm_(self.module.parameters(), GRADIENT_LIMIT)
         self.optimiser.step()
-        self.average.update(self.module)
-        self.done += 1
-        self.losses.append(value)
         return value
 
     def end_epoch(self, validation: PhotoSet | None) -> EpochMetrics:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import time
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,7 +17,7 @@ from model_wrappers.darknet.cfg import load_network
 from model_wrappers.darknet.layers import Network
 from model_wrappers.darknet.training.checkpoint import Checkpoint, EpochMetrics
 from model_wrappers.darknet.training.errors import CheckpointError, Interrupted, TrainingError
-from model_wrappers.darknet.training.module import DarknetModule
+from model_wrappers.darknet.training.module import DarknetModule, check_norms
 from model_wrappers.darknet.training.photos import PhotoSet
 from model_wrappers.darknet.training.settings import CHECKPOINT_EVERY_S, DEFAULTS, DEVICES, Settings
 from model_wrappers.darknet.training.state import TrainingState
@@ -49,6 +50,19 @@ NO_UPKEEP = Upkeep()
 
 
 @dataclass(frozen=True, eq=False)
+class Prepared:
+    """A training of which everything was checked that can be checked before the first step."""
+
+    state: TrainingState
+    validation: PhotoSet | None
+    fingerprint: str
+
+    def checkpoint(self, run: str) -> Checkpoint:
+        """As it stands now."""
+        return self.state.checkpoint(self.fingerprint, run)
+
+
+@dataclass(frozen=True, eq=False)
 class Trained:
     """``module`` holds the averaged weights; ``seen`` counts pictures."""
 
@@ -78,18 +92,40 @@ def train(
         CfgError, WeightsError, DataSetError: a file is not what it should be. CheckpointError: ``resume`` is of
         another training. TrainingError: the loss is no number any more. Interrupted: ``upkeep.stop`` said so.
     """
+    prepared = prepare(cfg, photos, settings=settings, validation=validation, device=device, start=start, resume=resume)
+    return learn(prepared, upkeep)
+
+
+def prepare(
+    cfg: Path,
+    photos: PhotoSet,
+    *,
+    settings: Settings = DEFAULTS,
+    validation: PhotoSet | None = None,
+    device: str = "auto",
+    start: Path | None = None,
+    resume: Checkpoint | None = None,
+) -> Prepared:
+    """``train`` up to its first step; raises what that raises, but for what only learning can show."""
     network = load_network(cfg)
     _check_names(network, photos, validation)
     training = TrainingState(network, photos, settings, choose_device(device))
+    check_norms(network, training.batches.size)
     fingerprint = _fingerprint(cfg, photos, settings, start)
     if resume is not None:
         _check_resumable(resume, fingerprint)
         training.load(resume)
     elif start is not None:
         training.begin_with(start)
-    _run(training, validation, upkeep, fingerprint)
+    return Prepared(training, validation, fingerprint)
+
+
+def learn(prepared: Prepared, upkeep: Upkeep = NO_UPKEEP) -> Trained:
+    """All steps that are still to be done."""
+    training = prepared.state
+    _run(prepared, upkeep)
     seen = training.done * training.batches.size
-    return Trained(network, training.average.module, tuple(training.history), seen)
+    return Trained(training.network, training.average.module, tuple(training.history), seen)
 
 
 def choose_device(name: str) -> torch.device:
@@ -101,19 +137,20 @@ def choose_device(name: str) -> torch.device:
     return torch.device("cuda" if name != "cpu" and torch.cuda.is_available() else "cpu")
 
 
-def _run(training: TrainingState, validation: PhotoSet | None, upkeep: Upkeep, fingerprint: str) -> None:
+def _run(prepared: Prepared, upkeep: Upkeep) -> None:
+    training = prepared.state
     kept_at = time.monotonic()
     for batch in training.batches.from_step(training.done):
         loss = training.learn(batch)
         for observer in upkeep.observers:
             observer.step(training.done, training.batches.steps, loss)
         if training.done % training.batches.per_epoch == 0:
-            metrics = training.end_epoch(validation)
+            metrics = training.end_epoch(prepared.validation)
             for observer in upkeep.observers:
                 observer.epoch(metrics, training.settings.epochs)
         stopping, ended = upkeep.stop(), training.done == training.batches.steps
         if upkeep.keep and (stopping or ended or time.monotonic() - kept_at >= upkeep.every_s):
-            upkeep.keep(training.checkpoint(fingerprint, upkeep.run))
+            upkeep.keep(prepared.checkpoint(upkeep.run))
             kept_at = time.monotonic()
         if stopping and not ended:
             raise Interrupted(f"stopped after step {training.done} of {training.batches.steps}")
@@ -125,6 +162,9 @@ def _check_names(network: Network, photos: PhotoSet, validation: PhotoSet | None
             f"{network.path}: classes={network.classes}, but the photos have {len(photos.names)}: "
             f"{', '.join(photos.names)}"
         )
+    twice = sorted(name for name, count in Counter(photos.names).items() if count > 1)
+    if twice:
+        raise TrainingError(f"the classes {', '.join(twice)} are there twice: each needs a name of its own")
     if validation is not None and validation.names != photos.names:
         raise TrainingError(
             f"validation has the classes {', '.join(validation.names)}: those of the photos are expected"

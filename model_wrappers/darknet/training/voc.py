@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from model_wrappers import photo
+from model_wrappers.darknet.provenance import file_sha256
 from model_wrappers.darknet.training.errors import DataSetError
 from model_wrappers.darknet.training.photos import LabelledPhoto
 from model_wrappers.errors import ComponentError
@@ -81,7 +82,7 @@ class VocPhotos:
 
 
 def load_voc(folder: Path, split: str, names: Sequence[str]) -> VocPhotos:
-    """Every annotation of ``split`` is read now, photos later. ``names`` are the classes in the order of the cfg.
+    """Every annotation of ``split`` is read now, and each photo's digest taken; photos are decoded later. ``names`` are the classes in the order of the cfg.
 
     Raises:
         DataSetError: a file is missing, broken, or names a class that is not in ``names``; it lists the first ten.
@@ -97,7 +98,7 @@ def load_voc(folder: Path, split: str, names: Sequence[str]) -> VocPhotos:
         except DataSetError as exc:
             problems.append(str(exc))
             continue
-        digest.update(f"{stem} {path.stat().st_size}\n".encode())
+        digest.update(f"{stem} {_digest(path)}\n".encode())
         digest.update(content)
         paths.append(path)
         annotations.append(annotation)
@@ -161,6 +162,13 @@ def _photo(folder: Path, stem: str) -> Path:
         if path.is_file():
             return path
     raise DataSetError(str(folder / stem), f"there is no such photo ({', '.join(PHOTO_SUFFIXES)})")
+
+
+def _digest(path: Path) -> str:
+    try:
+        return file_sha256(path)
+    except OSError as exc:
+        raise DataSetError(str(path), f"cannot be read: {exc.strerror}") from exc
 
 
 def _content(path: Path) -> bytes:

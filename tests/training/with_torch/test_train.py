@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import random
 from pathlib import Path
 
 import numpy as np
@@ -23,7 +24,7 @@ from model_wrappers.darknet.training.train import Trained, Upkeep, choose_device
 from model_wrappers.darknet.training.voc import VocPhotos, load_voc
 from model_wrappers.darknet.weights import Weights, WeightsHeader, write_weights
 from tests.training.voc_folder import NAMES, write_voc
-from tests.training.with_torch.networks import write_cfg
+from tests.training.with_torch.networks import CFG, write_cfg
 
 SETTINGS = Settings(
     epochs=3,
@@ -175,6 +176,44 @@ def test_a_file_of_another_kind_or_format_is_no_checkpoint(tmp_path: Path) -> No
         torch.save(value, tmp_path / "x")
         with pytest.raises(CheckpointError, match="remove it to start anew"):
             decode((tmp_path / "x").read_bytes(), where="there")
+
+
+def test_a_checkpoint_with_one_other_bit_is_refused(cfg: Path, photos: VocPhotos) -> None:
+    content = encode(stopped_after(1, cfg, photos))
+    chance = random.Random(4)
+    for place in [0, 40, len(content) - 1, *(chance.randrange(len(content)) for _ in range(300))]:
+        changed = bytearray(content)
+        changed[place] ^= 1 << chance.randrange(8)
+        with pytest.raises(CheckpointError, match="there: .*remove it to start anew"):
+            decode(bytes(changed), where="there")
+    for length in (0, 10, 100, len(content) // 2, len(content) - 1):
+        with pytest.raises(CheckpointError, match="remove it to start anew"):
+            decode(content[:length], where="there")
+    with pytest.raises(CheckpointError, match="is not whole"):
+        decode(content + b"x", where="there")
+
+
+def test_a_name_for_two_classes_is_refused(cfg: Path, photos: VocPhotos) -> None:
+    with pytest.raises(TrainingError, match="the classes disc are there twice"):
+        train(cfg, dataclasses.replace(photos, names=("disc", "disc")), settings=SETTINGS)
+
+
+def test_one_value_per_channel_is_refused_before_the_first_step(tmp_path: Path, photos: VocPhotos) -> None:
+    cfg = write_cfg(tmp_path, CFG.replace("width=96", "width=8").replace("height=64", "height=8"))
+    with pytest.raises(TrainingError, match="layer 5 gives one pixel, and a step has one photo: .* a larger batch"):
+        train(cfg, photos, settings=dataclasses.replace(SETTINGS, batch=1))
+    assert train(cfg, photos, settings=dataclasses.replace(SETTINGS, batch=2, epochs=1)).seen == 10
+
+
+def test_a_gpu_that_is_too_small_is_told_with_what_helps(
+    cfg: Path, photos: VocPhotos, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(module: DarknetModule, images: torch.Tensor) -> None:
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    monkeypatch.setattr(DarknetModule, "forward", full)
+    with pytest.raises(TrainingError, match="step 0: the GPU's memory does not hold 4 photos .*: try a smaller batch"):
+        train(cfg, photos, settings=SETTINGS)
 
 
 def test_the_device_is_the_one_that_is_there() -> None:
