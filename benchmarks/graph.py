@@ -48,7 +48,7 @@ def main() -> int:
     with tempfile.TemporaryDirectory() as folder, graph(Path(folder)) as (nodes, executor, _pids):
         calls = _calls(nodes, executor, payload=os.urandom(flags.payload_bytes))
         results["ms"] = interleave(calls, rounds=flags.rounds, count=flags.calls)
-    results["load_after"] = processes.machine()["load"]
+    results["load_after"] = processes.load()
     if flags.json:
         flags.json.write_text(json.dumps(results, indent=1) + "\n")
     print(render(results))

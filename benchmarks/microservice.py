@@ -79,7 +79,7 @@ def main() -> int:
         calls = {name: _calls(server) for name, server in servers.items()}
         results["ms"] = interleave(calls, rounds=flags.rounds, count=flags.calls)
         results["facts"] = {name: _facts(server) for name, server in servers.items()}
-    results["load_after"] = processes.machine()["load"]
+    results["load_after"] = processes.load()
     if flags.json:
         flags.json.write_text(json.dumps(results, indent=1) + "\n")
     print(render(results))

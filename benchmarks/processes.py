@@ -209,10 +209,15 @@ def machine() -> dict[str, Any]:
     return {
         "cpu": model.partition(":")[2].strip(),
         "cores": os.cpu_count(),
-        "load": round(os.getloadavg()[0], 1),
+        "load": load(),
         "python": platform.python_version(),
         "commit": _git("rev-parse", "--short", "HEAD") + ("+" if _git("status", "--porcelain", "-uno") else ""),
     }
+
+
+def load() -> float:
+    """Of the last minute."""
+    return round(os.getloadavg()[0], 1)
 
 
 def told(facts: Mapping[str, Any]) -> str:

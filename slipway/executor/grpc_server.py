@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import math
 import time
@@ -70,11 +71,14 @@ class GrpcSurface:
             journey = journey_of(context)
             self.engine.tracing.name_request(journey.puid)
             code = grpc.StatusCode.CANCELLED
+            told = asyncio.create_task(context.send_initial_metadata(((headers.PUID, journey.puid),)))
             try:
-                await context.send_initial_metadata(((headers.PUID, journey.puid),))
-                with self.engine.admission.enter() as ticket:
-                    ticket.hold(len(request))
-                    answer = await work(request, journey)
+                try:
+                    with self.engine.admission.enter() as ticket:
+                        ticket.hold(len(request))
+                        answer = await work(request, journey)
+                finally:
+                    await told  # no status may overtake it
                 code = grpc.StatusCode.OK
             except Exception as error:
                 code, details, reason = status_of(error, service)
@@ -97,7 +101,7 @@ class GrpcSurface:
     async def _feedback(self, request: bytes, journey: Journey) -> bytes:
         payload = Payload(request, PROTOBUF)
         answer = await self.engine.feedback(payload, client=self.engine.grpc, journey=journey)
-        return answer.body
+        return b"" if answer is payload else answer.body  # a Feedback that no node answered is no SeldonMessage
 
     async def _model_metadata(self, request: bytes, journey: Journey) -> bytes:
         asked = parse_message(request, pb.SeldonModelMetadataRequest)

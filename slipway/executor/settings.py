@@ -27,6 +27,7 @@ from slipway.serving.tracing_settings import TracingSettings, read_tracing
 MAX_SHUTDOWN_S = 3600.0
 HOSTS = "SLIPWAY_HOSTS"
 ENGINE_PREDICTOR = "ENGINE_PREDICTOR"
+CERTIFICATES = "SELDON_CERT_MOUNT_PATH"
 LOG_URL = "REQUEST_LOGGER_DEFAULT_ENDPOINT"
 DEFAULT_CORS_HEADERS = "Accept, Accept-Encoding, Authorization, Content-Length, Content-Type, X-CSRF-Token"
 LEVELS = {"DEBUG": "DEBUG", "INFO": "INFO", "WARN": "WARNING", "WARNING": "WARNING", "ERROR": "ERROR"}
@@ -93,6 +94,8 @@ def parse_settings(argv: Sequence[str], environment: Mapping[str, str]) -> Setti
         )
     if environment.get(KAFKA_BROKER):
         raise SettingError(NO_KAFKA)
+    if environment.get(CERTIFICATES):
+        raise SettingError(f"{CERTIFICATES}: this executor speaks plain text; let the mesh or the gateway do TLS")
     hosts = environment.get(HOSTS, "")
     return Settings(
         deployment=flags.sdep,
@@ -176,7 +179,7 @@ def _add_serving(parser: argparse.ArgumentParser, environment: Mapping[str, str]
     )  # fmt: skip
     parser.add_argument("--transport", default="rest", choices=("rest", "grpc"), help="both are always served")
     _add(parser, "server_type", default="rpc", choices=("rpc", "kafka"))
-    _add(parser, "prometheus_path", default="/prometheus", help="path of the metrics (default: %(default)s)")
+    _add(parser, "prometheus_path", default="/metrics", help="path of the metrics (default: %(default)s)")
     _add_payload_log(parser)
     _add(
         parser, "full_health_checks", type=_truth, nargs="?", const=True, default=False,

@@ -73,7 +73,8 @@ async def executor(
     **predictor: Any,
 ) -> AsyncIterator[Executor]:
     """An executor of ``graph``; it is ready when the block begins unless ``ready`` is False."""
-    argv = ["--sdep", "dep", "--namespace", "ns", "--http_port", "0", "--grpc_port", "0", *flags]
+    ports = ["--http_port", "0", "--grpc_port", "0"]
+    argv = ["--sdep", "dep", "--namespace", "ns", *ports, "--prometheus_path", "/prometheus", *flags]
     settings = parse_settings(argv, {"SLIPWAY_POD_IP": "127.0.0.1", **(environment or {})})
     lifecycle = Lifecycle()
     async with running(
