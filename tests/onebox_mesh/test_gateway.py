@@ -275,6 +275,25 @@ async def test_gateway_strips_slipway_headers_and_writes_the_access_log(tmp_path
     assert entry["request_id"] == "mine"
 
 
+async def test_gateway_passes_a_trace_s_context_on_and_makes_none(tmp_path):
+    context = {
+        "traceparent": "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01", "tracestate": "vendor=1",
+        "baggage": "who=me", "b3": "0af7651916cd43dd-b7ad6b7169203331-1", "x-b3-traceid": "0af7651916cd43dd",
+        "x-b3-spanid": "b7ad6b7169203331", "x-b3-sampled": "1", "uber-trace-id": "1:2:0:1",
+    }  # fmt: skip
+    async with _running(tmp_path, {"stable": 0}, replicas={"stable": 1}) as (gateway, upstreams, client):
+        for headers in (context, {}):
+            async with client.post(PREDICTIONS, data=b"{}", headers=headers) as reply:
+                assert reply.status == 200
+        async with _stub(gateway) as stub:
+            await stub.Predict(pb.SeldonMessage(), metadata=(*METADATA, *context.items()))
+            await stub.Predict(pb.SeldonMessage(), metadata=METADATA)
+        upstream = upstreams.members[0]
+    received = [*(headers for _, _, headers in upstream.seen), *upstream.grpc_metadata]
+    told = [{name: headers[name] for name in context if name in headers} for headers in received]
+    assert told == [context, {}, context, {}]
+
+
 async def test_access_log_is_rotated_at_its_bound(tmp_path, monkeypatch):
     monkeypatch.setattr("slipway.onebox.mesh.write.ACCESS_LOG_BYTES", 10)
     async with _running(tmp_path, {"stable": 0}, replicas={"stable": 1}) as (gateway, _, client):

@@ -40,6 +40,7 @@ class Upstream:
     reply: dict[str, Any] | None = None
     seen: list[tuple[str, int, dict[str, str]]] = field(default_factory=list)
     grpc_calls: list[str] = field(default_factory=list)
+    grpc_metadata: list[dict[str, str]] = field(default_factory=list)
     release: asyncio.Event = field(default_factory=asyncio.Event)
     running: int = 0
 
@@ -96,6 +97,7 @@ class _Seldon(pb_grpc.SeldonServicer):
 
     async def _answer(self, method, context):
         self.upstream.grpc_calls.append(method)
+        self.upstream.grpc_metadata.append(dict(context.invocation_metadata()))
         if self.upstream.behave in {"hold", "stall"}:
             await self.upstream.release.wait()
         elif self.upstream.behave != "ok":
