@@ -15,6 +15,8 @@ from slipway.microservice.tensors import list_to_array, tensor_to_array, tftenso
 from slipway.serving.errors import ServingError
 from slipway.serving.messages import decode_bin_data, list_to_json, part_to_json, value_to_json
 
+MAX_METRICS = 1000
+"""Metrics in the meta of one message: those of every node that it has passed."""
 ARRAY_KINDS = ("tensor", "ndarray", "tftensor")
 
 
@@ -68,12 +70,22 @@ def _meta_of_json(meta: Any) -> dict[str, Any] | None:
             )
     if not all(isinstance(image, str) for image in meta.get("requestPath", {}).values()):
         raise ServingError("meta.requestPath has a value that is not a string")
-    for place, metric in enumerate(meta.get("metrics", [])):
+    _check_metrics(meta.get("metrics", []))
+    return meta
+
+
+def _check_metrics(metrics: list[Any]) -> None:
+    if len(metrics) > MAX_METRICS:
+        raise _too_many_metrics()
+    for place, metric in enumerate(metrics):
         try:
             json_format.ParseDict(metric, pb.Metric())
         except (json_format.Error, TypeError, ValueError, AttributeError) as exc:
             raise ServingError(f"meta.metrics[{place}] is not a metric: {exc}") from exc
-    return meta
+
+
+def _too_many_metrics() -> ServingError:
+    return ServingError(f"meta.metrics has more than {MAX_METRICS} metrics")
 
 
 def _input_of_data(data: Any, meta: dict[str, Any] | None) -> Input:
@@ -111,6 +123,8 @@ def _array_of_list(items: Any, what: str) -> np.ndarray[Any, Any]:
 
 def input_of_proto(message: pb.SeldonMessage) -> Input:
     """Numbers are floats, ``meta`` is never None; raises ServingError 400."""
+    if len(message.meta.metrics) > MAX_METRICS:
+        raise _too_many_metrics()
     meta = part_to_json(message.meta)
     kind = message.WhichOneof("data_oneof")
     if kind == "data":

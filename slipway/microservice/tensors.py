@@ -18,6 +18,9 @@ from slipway.serving.messages import varint
 MAX_ELEMENTS = MAX_BODY_BYTES
 """Elements of one array: a TensorProto may announce a large shape and carry a single value."""
 
+MAX_DIMENSIONS = 32
+"""Sizes of one shape; numpy has no more than 64."""
+
 MAX_TEXT_ARRAY_BYTES = 4 * MAX_BODY_BYTES
 """An array of texts gives each of them the room of the longest, four bytes a character."""
 
@@ -62,7 +65,7 @@ def list_to_array(items: list[Any], what: str) -> np.ndarray[Any, Any]:
 
 def tensor_to_array(tensor: pb.Tensor) -> np.ndarray[Any, Any]:
     """A read-only float64 array of the tensor's shape; ServingError 400 if the values do not fill it."""
-    count, found = _count(list(tensor.shape)), len(tensor.values)
+    count, found = _count(tensor.shape), len(tensor.values)
     if count != found:
         raise ServingError(f"data.tensor: shape {list(tensor.shape)} wants {count} values, found {found}")
     if not count:
@@ -91,7 +94,7 @@ def tftensor_to_array(tensor: tensor_pb2.TensorProto) -> np.ndarray[Any, Any]:
     if tensor.dtype not in _TYPES:
         raise ServingError(f"data.tftensor: dtype {tensor.dtype} is not supported")
     code, field = _TYPES[tensor.dtype]
-    shape = [dim.size for dim in tensor.tensor_shape.dim]
+    shape = [dim.size for dim in tensor.tensor_shape.dim[: MAX_DIMENSIONS + 1]]
     count = _count(shape)
     if tensor.tensor_content and code != "|O":
         itemsize = np.dtype(code).itemsize
@@ -127,6 +130,8 @@ def array_to_tftensor(array: np.ndarray[Any, Any]) -> tensor_pb2.TensorProto:
 
 
 def _count(shape: Sequence[int]) -> int:
+    if len(shape) > MAX_DIMENSIONS:
+        raise ServingError(f"a shape has at most {MAX_DIMENSIONS} sizes")
     if any(size < 0 for size in shape):
         raise ServingError(f"a shape has no negative sizes: {list(shape)}")
     count = math.prod(shape)

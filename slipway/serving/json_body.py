@@ -7,7 +7,7 @@ import re
 from typing import Any
 
 from slipway.serving.errors import ServingError
-from slipway.serving.limits import MAX_JSON_DEPTH
+from slipway.serving.limits import MAX_JSON_DEPTH, MAX_VALUES
 
 _ESCAPE = re.compile(rb"\\.", re.DOTALL)
 _SURROGATE = re.compile(rb"\\u[dD][89a-fA-F]")
@@ -24,9 +24,7 @@ def json_depth(body: bytes) -> int:
     openings = body.count(b"[") + body.count(b"{")
     if openings <= MAX_JSON_DEPTH:
         return openings
-    if b"\\" in body:
-        body = _ESCAPE.sub(b"", body)
-    brackets = _STRING.sub(b"", body.translate(None, _NOT_STRUCTURE)).translate(_ONE_KIND, b'"')
+    brackets = _brackets(body).translate(_ONE_KIND, b'"')
     depth = 0
     while brackets and depth <= MAX_JSON_DEPTH:
         shorter = brackets.replace(b"[]", b"")
@@ -36,13 +34,30 @@ def json_depth(body: bytes) -> int:
     return depth
 
 
+def _brackets(body: bytes) -> bytes:
+    """The brackets and braces of valid JSON that are not inside of strings, and a quotation mark here and there."""
+    if b"\\" in body:
+        body = _ESCAPE.sub(b"", body)
+    return _STRING.sub(b"", body.translate(None, _NOT_STRUCTURE))
+
+
+def _has_too_many_containers(body: bytes) -> bool:
+    """An empty list takes three bytes of JSON and sixty of memory."""
+    if len(body) <= 2 * MAX_VALUES or body.count(b"[") + body.count(b"{") <= MAX_VALUES:
+        return False
+    brackets = _brackets(body)
+    return brackets.count(b"[") + brackets.count(b"{") > MAX_VALUES
+
+
 def parse_json(body: bytes | str, *, what: str = "the body") -> Any:
     """The value of a UTF-8 JSON text; NaN and Infinity are taken, as Seldon's clients send them.
 
-    Raises ServingError 400 for anything that is no JSON, nests deeper than MAX_JSON_DEPTH, has absurd numbers or texts
-    that have no UTF-8 form.
+    Raises ServingError 400 for anything that is no JSON, nests deeper than MAX_JSON_DEPTH, has more than MAX_VALUES lists
+    and objects, absurd numbers or texts that have no UTF-8 form.
     """
     raw = body.encode(errors="surrogatepass") if isinstance(body, str) else body
+    if _has_too_many_containers(raw):
+        raise ServingError(f"{what} has more than {MAX_VALUES} lists and objects")
     try:
         value = json.loads(raw.decode("utf-8-sig"))
     except UnicodeDecodeError as exc:

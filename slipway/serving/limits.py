@@ -60,7 +60,8 @@ MAX_JSON_DEPTH = 100
 """Nesting of a JSON body; deeper is answered 400 (protobuf's own limit is 100 messages)."""
 
 MAX_VALUES = 2_100_000
-"""Values of one protobuf payload: as many numbers as a body holds, also in lists of three."""
+"""Values of one protobuf payload, messages and repeated texts of one protobuf body, lists and objects of one in JSON: as
+many numbers as a body holds, also in lists of three."""
 
 MAX_TOP_FIELDS = 8192
 """Fields of a protobuf message itself, repeated ones counted each: four lists of a thousand tensors, and room."""

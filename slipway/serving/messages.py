@@ -20,7 +20,7 @@ from slipway.contract.protos import prediction_pb2 as pb
 from slipway.serving.errors import ServingError
 from slipway.serving.json_body import dump_json, parse_json
 from slipway.serving.limits import CONTAINER_VALUES, MAX_VALUES
-from slipway.serving.wire import check_top_fields
+from slipway.serving.wire import check_fields
 
 JSON = "application/json"
 PROTOBUF = "application/x-protobuf"
@@ -79,7 +79,7 @@ def varint(number: int) -> bytes:
 
 def parse_message(body: bytes, kind: type[M]) -> M:
     """One protobuf message of ``kind`` from its wire form; ServingError 400 if it is none."""
-    check_top_fields(body, what=kind.DESCRIPTOR.full_name)
+    check_fields(body, kind.DESCRIPTOR)
     message = kind()
     try:
         message.ParseFromString(body)

@@ -2,12 +2,91 @@
 
 from __future__ import annotations
 
+import functools
+from typing import Any
+
+import numpy as np
+from google.protobuf.descriptor import FieldDescriptor
+
 from slipway.serving.errors import ServingError
-from slipway.serving.limits import MAX_TOP_FIELDS
+from slipway.serving.limits import MAX_TOP_FIELDS, MAX_VALUES
 
 _FIXED = {1: 8, 5: 4}
 """Wire type → bytes of a value of a fixed size."""
 _MAX_VARINT_BYTES = 10
+_LENGTH_DELIMITED = 2
+_LOOK_BYTES = 1024 * 1024
+"""A large message is looked at in pieces, each with an array of flags of its own."""
+
+
+def check_fields(raw: bytes, kind: Any) -> None:
+    """ServingError 400 for bytes that protobuf would make more than MAX_VALUES messages and texts of.
+
+    ``kind`` is the descriptor of the message that they shall be.
+
+    A field with a length begins with a byte whose lowest bits are 2. Only where there are that many such bytes are the
+    fields followed, one by one: a large photo may have as many.
+    """
+    check_top_fields(raw, what=kind.full_name)
+    if len(raw) <= 2 * MAX_VALUES or _delimited_at_most(raw) <= MAX_VALUES:
+        return
+    if _count_elements(raw, kind, limit=MAX_VALUES) > MAX_VALUES:
+        raise ServingError(
+            f"the body has more than {MAX_VALUES} values, messages and texts: that is no {kind.full_name}"
+        )
+
+
+def _delimited_at_most(raw: bytes) -> int:
+    found = 0
+    for begin in range(0, len(raw), _LOOK_BYTES):
+        piece = np.frombuffer(raw, np.uint8, min(_LOOK_BYTES, len(raw) - begin), begin)
+        found += int(np.count_nonzero(piece & 7 == _LENGTH_DELIMITED))
+    return found
+
+
+@functools.cache
+def _elements_of(kind: Any) -> dict[int, Any]:
+    """Field number → the message that it holds, None for a repeated text; other fields are single values or numbers."""
+    lasting: dict[int, Any] = {}
+    for field in kind.fields:
+        if field.message_type is not None:
+            lasting[field.number] = field.message_type
+        elif field.is_repeated and field.cpp_type == FieldDescriptor.CPPTYPE_STRING:
+            lasting[field.number] = None
+    return lasting
+
+
+def _count_elements(raw: bytes, kind: Any, *, limit: int) -> int:
+    """Messages and repeated texts anywhere in it, counted up to ``limit`` and no further than it can be read."""
+    found, place = 0, 0
+    open_messages = [(len(raw), kind)]
+    try:
+        while open_messages and found <= limit:
+            end, within = open_messages.pop()
+            elements = _elements_of(within)
+            while place < end and found <= limit:
+                tag, place = _varint(raw, place, within.full_name)
+                if tag & 7 != _LENGTH_DELIMITED:
+                    place = _after_value(raw, place, tag & 7, within.full_name)
+                    continue
+                length, place = _varint(raw, place, within.full_name)
+                number = tag >> 3
+                if number in elements:
+                    found += 1
+                    if (inner := elements[number]) is not None and length:
+                        open_messages += [(end, within), (place + length, inner)]
+                        break
+                place += length
+    except ServingError:
+        return found  # the parser says what is wrong with it
+    return found
+
+
+def _after_value(raw: bytes, place: int, wire_type: int, what: str) -> int:
+    """Behind a number; the two ends of a group have none, and a group's fields are read as the message's own."""
+    if wire_type == 0:
+        return _varint(raw, place, what)[1]
+    return place + _FIXED.get(wire_type, 0)
 
 
 def check_top_fields(raw: bytes, *, what: str) -> None:
@@ -43,6 +122,8 @@ def _after_field(raw: bytes, place: int, what: str) -> int:
 
 
 def _varint(raw: bytes, place: int, what: str) -> tuple[int, int]:
+    if place < len(raw) and raw[place] < 0x80:
+        return raw[place], place + 1
     number = shift = 0
     for byte in raw[place : place + _MAX_VARINT_BYTES]:
         place += 1

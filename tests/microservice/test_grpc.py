@@ -112,6 +112,8 @@ async def test_errors_carry_status_text_and_reason(serve: Serve, status_code, co
     "raw",
     [b"\xff\xff", b"", pb.SeldonMessage(data=pb.DefaultData(tensor=pb.Tensor(shape=[3], values=[1]))).SerializeToString(),
      pb.SeldonMessage(data=pb.DefaultData(tensor=pb.Tensor(shape=[-1], values=[1]))).SerializeToString(),
+     pb.SeldonMessage(data=pb.DefaultData(tensor=pb.Tensor(shape=[1] * 65, values=[1]))).SerializeToString(),
+     pb.SeldonMessage(meta=pb.Meta(metrics=[pb.Metric()] * 1001), strData="x").SerializeToString(),
      pb.SeldonMessage(data=pb.DefaultData(tftensor=tensor_pb2.TensorProto(dtype=99))).SerializeToString()],
 )  # fmt: skip
 async def test_malformed_messages_are_the_callers_mistake(serve: Serve, raw):

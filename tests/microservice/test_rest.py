@@ -616,6 +616,7 @@ async def test_a_body_above_the_limit_is_413_before_it_is_read(serve: Serve):
         ({"requestPath": {"a": 1}}, "meta.requestPath has a value that is not a string"),
         ({"metrics": [1]}, "meta.metrics[0] is not a metric"),
         ({"metrics": [{"key": "k", "value": "x"}]}, "meta.metrics[0] is not a metric"),
+        ({"metrics": [{}] * 1001}, "meta.metrics has more than 1000 metrics"),
     ],
 )
 async def test_meta_that_could_not_be_passed_on_is_the_client_s_mistake(serve: Serve, meta: object, text: str):

@@ -81,3 +81,11 @@ def test_half_of_a_surrogate_pair_is_refused(text):
 @pytest.mark.parametrize("text", [r'"\ud83d\ude00"', r'"\\ud800"', r'{"\ud83d\ude00":[1]}'])
 def test_whole_pairs_and_written_backslashes_are_texts(text):
     assert parse_json(text) == json.loads(text)
+
+
+def test_more_lists_and_objects_than_the_limit_are_refused_and_brackets_in_texts_are_not_counted():
+    for body in (b"[" + b"[]," * 2_200_000 + b"1]", b'[{"a":[]},' + b'{"a":[]},' * 1_100_000 + b"1]"):
+        with pytest.raises(ServingError, match="more than 2100000 lists and objects"):
+            parse_json(body)
+    assert len(parse_json(b'["' + b"[" * 5_000_000 + b'"]')[0]) == 5_000_000
+    assert len(parse_json(b"[" + b"1.5," * 2_200_000 + b"1]")) == 2_200_001
