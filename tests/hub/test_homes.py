@@ -126,3 +126,13 @@ def test_users_pass_the_folders_and_see_nothing_else(reachable: Path) -> None:
         (image / "module.py").read_text()
     ensure_folders(paths)  # as every `slipway up` does, while users work
     assert mode(paths.home) == PASSED_BY_HUB_USERS
+
+
+def test_pipe_that_a_user_puts_in_the_way_holds_nobody_up(tmp_path: Path) -> None:
+    """Opening one waits for a reader: with three starts at a time, three such homes would be the end of all starts."""
+    scratch = tmp_path / ".kube" / f".config.{os.getpid()}"
+    scratch.parent.mkdir()
+    os.mkfifo(scratch)
+    write_kubeconfig(tmp_path, {"kind": "Config"}, owner=None)
+    assert yaml.safe_load((tmp_path / ".kube" / "config").read_text()) == {"kind": "Config"}
+    assert sorted(path.name for path in scratch.parent.iterdir()) == ["config"]

@@ -50,7 +50,8 @@ def write_private(path: Path, text: str) -> None:
     """Replace a file that holds secrets, readable by its owner only, in one step."""
     path.parent.mkdir(parents=True, exist_ok=True)
     scratch = path.with_name(f".{path.name}.{os.getpid()}")
-    descriptor = os.open(scratch, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    scratch.unlink(missing_ok=True)
+    descriptor = os.open(scratch, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)  # no pipe or link that lies in wait
     with os.fdopen(descriptor, "w") as file:
         file.write(text)
     scratch.replace(path)
