@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 import threading
 import time
-from collections.abc import Awaitable, Callable
-from typing import TypeVar
+from collections.abc import Awaitable, Callable, Coroutine
+from typing import Any, TypeVar, overload
 
 T = TypeVar("T")
 POLL_S = 0.02
@@ -24,6 +24,12 @@ def wait_until(predicate: Callable[[], T], *, timeout_s: float = 10.0, what: str
         pause.wait(POLL_S)
 
 
+@overload
+async def eventually(
+    predicate: Callable[[], Coroutine[Any, Any, T]], *, timeout_s: float = ..., what: str = ...
+) -> T: ...
+@overload
+async def eventually(predicate: Callable[[], T], *, timeout_s: float = ..., what: str = ...) -> T: ...
 async def eventually(
     predicate: Callable[[], Awaitable[T] | T], *, timeout_s: float = 10.0, what: str = "the condition"
 ) -> T:
