@@ -75,8 +75,8 @@ def _row(places: Sequence[int], bins: int) -> Floats:
 
 
 def _tenths(values: Sequence[float]) -> tuple[float, ...]:
-    """Edges between tenths of the values; fewer where many are equal."""
+    """Edges between tenths of the values. One that makes up more than a tenth has a bin of its own."""
     if not values:
         return ()
-    edges = np.quantile(values, np.arange(1, BINS) / BINS, method="higher")
-    return tuple(np.unique(edges).tolist())
+    edges, times = np.unique(np.quantile(values, np.arange(1, BINS) / BINS, method="higher"), return_counts=True)
+    return tuple(np.union1d(edges, np.nextafter(edges[times > 1], np.inf)).tolist())

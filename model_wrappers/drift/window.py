@@ -12,6 +12,8 @@ from model_wrappers.drift.divergence import jensen_shannon
 
 Floats = npt.NDArray[np.float64]
 
+ROUNDING = 1e-9  # bits: where all photos of a reference are alike, the threshold is 0
+
 
 @dataclass(frozen=True)
 class Verdict:
@@ -22,7 +24,7 @@ class Verdict:
 
     @property
     def is_alarm(self) -> bool:
-        return self.divergence > self.threshold
+        return self.divergence > self.threshold + ROUNDING
 
 
 class Window:

@@ -36,6 +36,9 @@ from slipway.microservice.inputs import Input
 from slipway.microservice.metadata import check_metadata, read_metadata
 from slipway.microservice.replies import is_exact_in_proto
 from slipway.microservice.settings import Identity
+from slipway.microservice.v2_calls import ServedModel, call_v2
+from slipway.serving.v2_messages import InferRequest
+from slipway.serving.v2_tensors import Tensor, objects
 
 PHOTOS, WINDOW = 120, 40
 LIVE = 5000  # seed of the first photo that the reference has not seen
@@ -314,3 +317,20 @@ def test_metadata_names_the_reference(drift: DetectionDrift) -> None:
     check_metadata(metadata)
     assert metadata["custom"]["reference"] == "shapes"
     assert metadata["custom"]["digest"] == DIGEST
+
+
+def test_v2_request_and_answer_pass_to_the_bit_and_the_tag_is_a_text(drift: DetectionDrift, detector: Detector) -> None:
+    identity = Identity("drift", "slipway/detection-drift:1", "birds", "main", "1")
+    hooks = Hooks(component_of(drift), CustomMetrics(identity), identity)
+
+    def ask(hook: str, content: bytes, **parameters: str) -> Any:
+        request = InferRequest((Tensor("output-0", "BYTES", objects([content], [1]), parameters),))
+        return call_v2(hooks, hook, [request], raw=dict, is_proto=False, model=ServedModel(("drift",)))[0]
+
+    record = wire.encode((256, 192), letterbox(draw(0).pixels, detector.input))
+    passed = ask("transform_input", record)
+    assert (passed.outputs[0].array[0], passed.parameters) == (record, {})
+    message = answer(detector, record)
+    found = ask("transform_output", json.dumps(message).encode(), content_type="json")
+    assert json.loads(found.outputs[0].array[0]) == message
+    assert json.loads(found.parameters["drift"]) == {"state": "filling", "features": []}

@@ -161,6 +161,16 @@ def test_bins_take_unknown_labels_and_photos_without_detections() -> None:
     assert bins.of_brightness(100.0)["brightness"].tolist() == [0, 1]
 
 
+def test_values_that_are_all_equal_have_a_bin_of_their_own() -> None:
+    """Photos of one camera at one exposure: brighter and darker ones are both elsewhere."""
+    reference = Reference(0.05, LABELS, (PhotoFacts(128.0, (Seen("ring", 0.9, 0.3),)),) * 60)
+    bins = Bins.of(reference, above=0.25)
+    rows = [bins.of_brightness(level)["brightness"].tolist() for level in (127.99, 128.0, 128.01)]
+    assert rows == [[1, 0, 0], [0, 1, 0], [0, 0, 1]]
+    larger = PhotoFacts(128.0, (Seen("ring", 0.9, 0.31),))
+    assert alarms(reference, [larger] * WINDOW, false_alarm=0.01) == [{"sizes"}]
+
+
 def test_reference_without_detections_has_bins_and_no_alarm_for_photos_without() -> None:
     random = np.random.default_rng(8)
     reference = Reference(0.05, LABELS, tuple(photos(100, random, mean=0.0)))
