@@ -90,4 +90,4 @@ def _centres(corners: Floats) -> Floats:
 
 
 def _summed(values: Floats, cluster_of: npt.NDArray[np.intp], count: int) -> Floats:
-    return np.bincount(cluster_of, weights=values, minlength=count)
+    return np.bincount(cluster_of, weights=values, minlength=count).astype(np.float64)
