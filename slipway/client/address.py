@@ -47,7 +47,7 @@ def parse_address(url: str) -> Address:
         host, port = parts.hostname, parts.port
     except ValueError as exc:
         raise InvalidAddress(f"{shown!r}: {exc}; {EXPECTED}") from exc
-    if parts.scheme not in ("http", "https") or not host:
+    if parts.scheme not in ("http", "https") or not host or parts.netloc.endswith(":"):  # http://http://host
         raise InvalidAddress(f"{shown!r} is no address: {EXPECTED}")
     if parts.username is not None or parts.query or parts.fragment:
         raise InvalidAddress(f"{parts.scheme}://{host}: a login, a query or a fragment has no place here; {EXPECTED}")

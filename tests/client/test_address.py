@@ -50,6 +50,7 @@ def test_address_of_every_kind(url: str, expected: Address) -> None:
         "ftp://h/x",
         "http://",
         "http://h:x",
+        "http://http://h:8080/seldon/default/yolo",
         "http://h:99999",
         "http://u:p@h",
         "http://h/?a=b",
