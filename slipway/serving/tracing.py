@@ -109,7 +109,7 @@ def open_tracing(settings: TracingSettings | None, *, labels: Mapping[str, str] 
     """Spans as ``settings`` say, OFF for None; ``labels`` are those of the metrics.
 
     Raises:
-        TracingError: this environment has no OpenTelemetry.
+        TracingError: this environment has no OpenTelemetry, or a variable that only it reads makes no sense.
     """
     if settings is None:
         return OFF
@@ -122,5 +122,10 @@ def open_tracing(settings: TracingSettings | None, *, labels: Mapping[str, str] 
         ) from error
     for note in settings.notes:
         LOG.warning("tracing: %s", note)
-    LOG.info("tracing: spans of %s are sent to %s (%s)", settings.service, settings.endpoint, settings.sampler)
-    return SpanTracing.start(settings, labels or {})
+    LOG.info(
+        "tracing: spans of %s are sent to %s (%s)", settings.service, settings.collector.endpoint, settings.sampler
+    )
+    try:
+        return SpanTracing.start(settings, labels or {})
+    except (ValueError, RuntimeError) as error:  # limits and credentials of the environment, which it reads itself
+        raise TracingError(f"OpenTelemetry: {error}") from error

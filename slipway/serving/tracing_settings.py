@@ -4,13 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from urllib.parse import unquote, urlsplit
+from urllib.parse import unquote
 
+from slipway.serving.tracing_collector import Collector, read_collector, variable, whole_number
 from slipway.serving.tracing_jaeger import Jaeger, TracingError, parse_ratio, read_jaeger
-
-DEFAULT_ENDPOINT = "http://localhost:4317"
-HTTP_PORT = 4318
-"""Where collectors take OTLP over HTTP, which is not spoken here."""
 
 QUEUE_SPANS = 2048
 """Ended spans that wait to be sent; one more is dropped and counted. OTEL_BSP_MAX_QUEUE_SIZE."""
@@ -25,11 +22,6 @@ DELAY_MS = 5000
 
 MAX_DELAY_MS = 600_000
 
-TIMEOUT_S = 10
-"""One message to the collector, its repetitions included. OTEL_EXPORTER_OTLP_TIMEOUT, in seconds as Python's SDK reads it."""
-
-MAX_TIMEOUT_S = 60
-
 DEFAULT_PROPAGATORS = ("tracecontext", "baggage")
 PROPAGATORS = (*DEFAULT_PROPAGATORS, "b3", "b3multi")
 DEFAULT_SAMPLER = "parentbased_always_on"
@@ -42,8 +34,7 @@ class TracingSettings:
     """How traces are sent; there is none of it where they are not."""
 
     service: str
-    endpoint: str = DEFAULT_ENDPOINT
-    """Of a collector that takes OTLP over gRPC; ``https`` for TLS."""
+    collector: Collector = field(default_factory=Collector)
     sampler: str = DEFAULT_SAMPLER
     ratio: float = 1.0
     """The part of the traces that a ratio sampler takes."""
@@ -53,7 +44,6 @@ class TracingSettings:
     queue_spans: int = QUEUE_SPANS
     batch_spans: int = BATCH_SPANS
     delay_ms: int = DELAY_MS
-    timeout_s: int = TIMEOUT_S
     notes: tuple[str, ...] = ()
     """Sentences for the log: what of Seldon's variables means something else here, or nothing."""
 
@@ -69,35 +59,27 @@ def read_tracing(
     Raises:
         TracingError: a variable makes no sense, or asks for what is not offered.
     """
-    endpoint = _first(environment, "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "OTEL_EXPORTER_OTLP_ENDPOINT")
+    endpoint = variable(environment, "ENDPOINT")
     if not _is_on(environment, asked=asked or bool(endpoint)):
         return None
     jaeger = read_jaeger(environment)
     if jaeger.is_disabled and not endpoint:
         return None
-    _check_protocol(environment)
     told = _attributes(environment)
     sampler, ratio = _sampler(environment, jaeger)
-    queue_spans = _number(environment, "OTEL_BSP_MAX_QUEUE_SIZE", QUEUE_SPANS, most=MAX_QUEUE_SPANS)
+    queue_spans = _number(environment, "MAX_QUEUE_SIZE", QUEUE_SPANS, most=MAX_QUEUE_SPANS)
     return TracingSettings(
         service=environment.get("OTEL_SERVICE_NAME") or told.pop("service.name", "") or jaeger.service or service,
-        endpoint=_endpoint(environment, endpoint) if endpoint else jaeger.endpoint or DEFAULT_ENDPOINT,
+        collector=read_collector(environment, default=jaeger.endpoint),
         sampler=sampler,
         ratio=ratio,
         propagators=_propagators(environment, jaeger),
         resource={**(resource or {}), **jaeger.tags, **told},
         queue_spans=queue_spans,
-        batch_spans=min(
-            queue_spans, _number(environment, "OTEL_BSP_MAX_EXPORT_BATCH_SIZE", BATCH_SPANS, most=MAX_QUEUE_SPANS)
-        ),
-        delay_ms=_number(environment, "OTEL_BSP_SCHEDULE_DELAY", DELAY_MS, most=MAX_DELAY_MS),
-        timeout_s=_number(environment, "OTEL_EXPORTER_OTLP_TIMEOUT", TIMEOUT_S, most=MAX_TIMEOUT_S),
+        batch_spans=min(queue_spans, _number(environment, "MAX_EXPORT_BATCH_SIZE", BATCH_SPANS, most=MAX_QUEUE_SPANS)),
+        delay_ms=_number(environment, "SCHEDULE_DELAY", DELAY_MS, most=MAX_DELAY_MS),
         notes=jaeger.notes,
     )
-
-
-def _first(environment: Mapping[str, str], *names: str) -> str:
-    return next((value for name in names if (value := environment.get(name, "").strip())), "")
 
 
 def _is_on(environment: Mapping[str, str], *, asked: bool) -> bool:
@@ -107,43 +89,6 @@ def _is_on(environment: Mapping[str, str], *, asked: bool) -> bool:
     if exporter not in ("", "none", "otlp"):
         raise TracingError(f"OTEL_TRACES_EXPORTER: {exporter!r} is not one of otlp, none")
     return exporter == "otlp" or (asked and exporter != "none")
-
-
-def _check_protocol(environment: Mapping[str, str]) -> None:
-    protocol = _first(environment, "OTEL_EXPORTER_OTLP_TRACES_PROTOCOL", "OTEL_EXPORTER_OTLP_PROTOCOL")
-    if protocol not in ("", "grpc"):
-        raise TracingError(
-            f"OTEL_EXPORTER_OTLP_PROTOCOL: {protocol!r} is not offered; spans are sent over gRPC: write grpc, and the "
-            f"collector's gRPC port (usually 4317) in OTEL_EXPORTER_OTLP_ENDPOINT"
-        )
-
-
-def _endpoint(environment: Mapping[str, str], text: str) -> str:
-    insecure = _first(environment, "OTEL_EXPORTER_OTLP_TRACES_INSECURE", "OTEL_EXPORTER_OTLP_INSECURE").lower()
-    address = text if "://" in text else f"{'http' if insecure == 'true' else 'https'}://{text}"
-    try:
-        parts = urlsplit(address)
-        host, port = parts.hostname, parts.port
-    except ValueError:
-        host, port, parts = None, None, urlsplit("")
-    if parts.scheme not in ("http", "https") or not host:
-        raise TracingError(
-            f"OTEL_EXPORTER_OTLP_ENDPOINT: {_shown(text)} is no address; expected e.g. {DEFAULT_ENDPOINT}"
-        )
-    if "@" in parts.netloc:
-        raise TracingError("OTEL_EXPORTER_OTLP_ENDPOINT holds a password; put it into OTEL_EXPORTER_OTLP_HEADERS")
-    is_grpc = bool(_first(environment, "OTEL_EXPORTER_OTLP_TRACES_PROTOCOL", "OTEL_EXPORTER_OTLP_PROTOCOL"))
-    if parts.path.strip("/") or (port == HTTP_PORT and not is_grpc):
-        raise TracingError(
-            f"OTEL_EXPORTER_OTLP_ENDPOINT: {_shown(text)} takes spans over HTTP; they are sent over gRPC: write the "
-            f"collector's gRPC port, e.g. {parts.scheme}://{host}:4317"
-        )
-    return f"{parts.scheme}://{parts.netloc}"
-
-
-def _shown(text: str) -> str:
-    """An address as a message may show it: without what may be a password."""
-    return repr(text.rpartition("@")[2][:200])
 
 
 def _attributes(environment: Mapping[str, str]) -> dict[str, str]:
@@ -176,10 +121,6 @@ def _propagators(environment: Mapping[str, str], jaeger: Jaeger) -> tuple[str, .
     return tuple(names) or jaeger.propagators or DEFAULT_PROPAGATORS
 
 
-def _number(environment: Mapping[str, str], name: str, default: int, *, most: int) -> int:
-    text = environment.get(name, "").strip()
-    if not text:
-        return default
-    if not text.isdecimal() or not 1 <= int(text) <= most:
-        raise TracingError(f"{name}: {text[:80]!r} is not a number from 1 to {most}")
-    return int(text)
+def _number(environment: Mapping[str, str], end: str, default: int, *, most: int) -> int:
+    name = f"OTEL_BSP_{end}"
+    return whole_number(name, environment.get(name, "").strip(), default, most=most)

@@ -7,6 +7,7 @@ names of the graph, statuses, machine codes and the request's identifier.
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Callable, Mapping
 from typing import Any, Self
 
@@ -56,6 +57,11 @@ _PROPAGATORS: Mapping[str, tuple[type[TextMapPropagator], frozenset[str]]] = {
 }
 """Name → who reads and writes it, and the headers of a context that it replaces."""
 
+_ABOUT_CONTEXTS = (
+    "opentelemetry.baggage.propagation", "opentelemetry.trace.propagation.tracecontext", "opentelemetry.trace.span",
+)  # fmt: skip
+"""They warn of each broken context that a client sends, with what is in it: no more than its own concern."""
+
 _CLIENT_CODES = frozenset(
     {
         grpc.StatusCode.CANCELLED, grpc.StatusCode.INVALID_ARGUMENT, grpc.StatusCode.NOT_FOUND,
@@ -80,8 +86,16 @@ class SpanTracing:
 
     @classmethod
     def start(cls, settings: TracingSettings, labels: Mapping[str, str]) -> Self:
+        for name in _ABOUT_CONTEXTS:
+            logging.getLogger(name).setLevel(logging.ERROR)
         counts = SpanCounts(labels, queue_spans=settings.queue_spans)
-        exporter = OTLPSpanExporter(settings.endpoint, timeout=settings.timeout_s)
+        collector = settings.collector
+        exporter = OTLPSpanExporter(
+            collector.endpoint,
+            headers=dict(collector.headers) or None,
+            timeout=collector.timeout_s,
+            compression=grpc.Compression.Gzip if collector.is_compressed else grpc.Compression.NoCompression,
+        )
         provider = TracerProvider(
             sampler=_sampler(settings),
             resource=Resource.create({**settings.resource, "service.name": settings.service}),

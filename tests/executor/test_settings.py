@@ -66,7 +66,7 @@ def test_places_for_spans_switch_tracing_on() -> None:
     assert settings_of(*OPERATOR).tracing is None
     tracing = settings_of(*OPERATOR, JAEGER_AGENT_HOST="agent").tracing
     assert tracing is not None
-    assert (tracing.service, tracing.endpoint) == ("executor", "http://agent:4317")
+    assert (tracing.service, tracing.collector.endpoint) == ("executor", "http://agent:4317")
     assert tracing.resource == {"k8s.namespace.name": "ns", "seldon.deployment": "dep", "seldon.predictor": "main"}
     for switch in ({"TRACING": "1"}, {"OTEL_EXPORTER_OTLP_ENDPOINT": "http://c:4317"}):
         assert settings_of(**switch).tracing is not None

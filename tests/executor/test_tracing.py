@@ -3,10 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import aiohttp
 import grpc
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
 
 from slipway.contract.protos import inference_pb2 as v2
 from slipway.contract.protos import prediction_pb2 as pb
@@ -151,6 +157,18 @@ async def test_probes_and_scrapes_make_no_span(collector: Collector) -> None:
         collector.received(2)
 
 
+async def test_broken_contexts_are_not_logged(collector: Collector, caplog: pytest.LogCaptureFixture) -> None:
+    """What a client sends grows no log and shows in none."""
+    node = Node("a")
+    sent = {"baggage": f"s3cret,ÿ=s3cret,{'s3cret' * 1000}", "traceparent": "s3cret", "tracestate": "s3cret,,"}
+    async with serving(node), executor(node.graph("MODEL"), environment=collector.environment()) as client:
+        assert (await client.post(headers=sent)).status == 200
+        assert (await client.post(headers={**sent, "traceparent": TRACEPARENT, "baggage": "s3cret"})).status == 200
+        collector.received(4)
+    assert not [record for record in caplog.records if record.name.startswith("opentelemetry")]
+    assert "s3cret" not in caplog.text
+
+
 async def test_node_s_error_is_on_both_spans_without_its_text(collector: Collector) -> None:
     node = Node("a")
     secret = b'{"status":{"info":"s3cret payload","reason":"BROKEN"}}'
@@ -277,6 +295,38 @@ async def test_collector_that_is_down_fails_no_request_and_is_counted() -> None:
             return b'slipway_trace_spans_total{outcome="failed"} 2.0' in (await client.get("/prometheus")).body
 
         await eventually(failed)
+
+
+async def test_collector_behind_tls_gets_its_headers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    key, certificate = self_signed()
+    (tmp_path / "ca.pem").write_bytes(certificate)
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_CERTIFICATE", str(tmp_path / "ca.pem"))  # OpenTelemetry reads it
+    node = Node("a")
+    with collecting(grpc.ssl_server_credentials(((key, certificate),))) as secure:
+        environment = secure.environment(
+            OTEL_EXPORTER_OTLP_HEADERS="authorization=Bearer%20t0ken", OTEL_EXPORTER_OTLP_COMPRESSION="gzip"
+        )
+        async with serving(node), executor(node.graph("MODEL"), environment=environment) as client:
+            await client.post()
+            secure.received(2)
+        assert secure.headers[0]["authorization"] == "Bearer t0ken"
+
+
+def self_signed() -> tuple[bytes, bytes]:
+    """Key and certificate of ``localhost``, PEM."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "localhost")])
+    now = datetime.now(UTC)
+    certificate = (
+        x509.CertificateBuilder(
+            name, name, key.public_key(), x509.random_serial_number(), now, now + timedelta(hours=1)
+        )
+        .add_extension(x509.SubjectAlternativeName([x509.DNSName("localhost")]), critical=False)
+        .sign(key, hashes.SHA256())
+    )
+    pem = serialization.Encoding.PEM
+    written = key.private_bytes(pem, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+    return written, certificate.public_bytes(pem)
 
 
 async def test_full_queue_drops_spans_and_counts_them(collector: Collector) -> None:

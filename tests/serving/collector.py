@@ -79,11 +79,15 @@ class Collector(TraceServiceServicer):
 
 
 @contextmanager
-def collecting() -> Iterator[Collector]:
+def collecting(credentials: grpc.ServerCredentials | None = None) -> Iterator[Collector]:
+    """``credentials``: of a collector that takes TLS only; its name is ``localhost`` then."""
     collector = Collector()
     server = grpc.server(ThreadPoolExecutor(2))
     add_TraceServiceServicer_to_server(collector, server)
-    collector.endpoint = f"http://127.0.0.1:{server.add_insecure_port('127.0.0.1:0')}"
+    if credentials is None:
+        collector.endpoint = f"http://127.0.0.1:{server.add_insecure_port('127.0.0.1:0')}"
+    else:
+        collector.endpoint = f"https://localhost:{server.add_secure_port('127.0.0.1:0', credentials)}"
     server.start()
     try:
         yield collector

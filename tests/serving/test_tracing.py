@@ -9,6 +9,7 @@ import threading
 from pathlib import Path
 from typing import Any
 
+import hypothesis
 import pytest
 from aiohttp import web
 from aiohttp.test_utils import make_mocked_request
@@ -59,8 +60,8 @@ def test_traces_are_sent_where_they_are_asked_for(asked, environment, is_on):
 
 def test_settings_have_the_standard_s_defaults():
     assert on() == TracingSettings("executor", resource={"seldon.deployment": "dep"})
-    assert on().endpoint == "http://localhost:4317"
-    assert (on().queue_spans, on().batch_spans, on().delay_ms, on().timeout_s) == (2048, 512, 5000, 10)
+    assert on().collector.endpoint == "http://localhost:4317"
+    assert (on().queue_spans, on().batch_spans, on().delay_ms, on().collector.timeout_s) == (2048, 512, 5000, 10)
 
 
 def test_standard_s_variables_are_read_and_win_over_jaeger_s():
@@ -79,7 +80,7 @@ def test_standard_s_variables_are_read_and_win_over_jaeger_s():
         JAEGER_SAMPLER_TYPE="const",
         JAEGER_TRACE_PROPAGATION_TYPE="b3",
     )
-    assert settings.endpoint == "https://traces:9"
+    assert settings.collector.endpoint == "https://traces:9"
     assert settings.service == "mine"
     assert settings.resource == {"team": "a b", "seldon.deployment": "other"}
     assert (settings.sampler, settings.ratio) == ("traceidratio", 0.25)
@@ -99,11 +100,11 @@ def test_standard_s_variables_are_read_and_win_over_jaeger_s():
     ],
 )
 def test_address_of_the_collector(given, endpoint):
-    assert on(OTEL_EXPORTER_OTLP_ENDPOINT=given).endpoint == endpoint
+    assert on(OTEL_EXPORTER_OTLP_ENDPOINT=given).collector.endpoint == endpoint
     insecure = on(OTEL_EXPORTER_OTLP_ENDPOINT="c:4317", OTEL_EXPORTER_OTLP_INSECURE="true")
-    assert insecure.endpoint == "http://c:4317"
+    assert insecure.collector.endpoint == "http://c:4317"
     chosen = on(OTEL_EXPORTER_OTLP_ENDPOINT="http://c:4318", OTEL_EXPORTER_OTLP_PROTOCOL="grpc")
-    assert chosen.endpoint == "http://c:4318"
+    assert chosen.collector.endpoint == "http://c:4318"
 
 
 @pytest.mark.parametrize(
@@ -119,6 +120,11 @@ def test_address_of_the_collector(given, endpoint):
         ("OTEL_TRACES_SAMPLER", "jaeger_remote", "'jaeger_remote' is not one of always_on"),
         ("OTEL_PROPAGATORS", "tracecontext,xray", "'xray' is not one of tracecontext, baggage, b3, b3multi, none"),
         ("OTEL_RESOURCE_ATTRIBUTES", "team", "'team' is not key=value"),
+        ("OTEL_EXPORTER_OTLP_HEADERS", "a=b,s3cret", "entry 2 is not key=value"),
+        ("OTEL_EXPORTER_OTLP_HEADERS", "a b=s3cret", "entry 1 is not key=value"),
+        ("OTEL_EXPORTER_OTLP_HEADERS", "a=s3cret%0a", "entry 1 is not key=value"),
+        ("OTEL_EXPORTER_OTLP_COMPRESSION", "zstd", "'zstd' is not one of gzip, none"),
+        ("OTEL_EXPORTER_OTLP_CERTIFICATE", "/nowhere/ca.pem", "/nowhere/ca.pem is not a file"),
         ("OTEL_BSP_MAX_QUEUE_SIZE", "0", "is not a number from 1 to 65536"),
         ("OTEL_BSP_SCHEDULE_DELAY", "soon", "'soon' is not a number from 1 to 600000"),
         ("JAEGER_ENDPOINT", "jaeger:14268", "expected e.g. http://jaeger-collector:14268/api/traces"),
@@ -133,6 +139,20 @@ def test_settings_that_make_no_sense_are_errors_that_say_what_would(variable, va
     assert str(refused.value).startswith(variable)
     assert told in str(refused.value)
     assert "s3cret" not in str(refused.value)
+
+
+def test_headers_for_the_collector_are_read_and_not_shown():
+    settings = on(OTEL_EXPORTER_OTLP_HEADERS="Authorization=Bearer%20s3cret, x-team=a=b,")
+    assert settings.collector.headers == {"authorization": "Bearer s3cret", "x-team": "a=b"}
+    assert "s3cret" not in repr(settings)
+    assert on(OTEL_EXPORTER_OTLP_COMPRESSION="gzip").collector.is_compressed
+    assert not on(OTEL_EXPORTER_OTLP_COMPRESSION="none").collector.is_compressed
+
+
+def test_variable_that_only_opentelemetry_reads_is_an_error_too(monkeypatch):
+    monkeypatch.setenv("OTEL_ATTRIBUTE_COUNT_LIMIT", "many")
+    with pytest.raises(TracingError, match="OTEL_ATTRIBUTE_COUNT_LIMIT"):
+        open_tracing(on())
 
 
 def test_ratio_is_from_0_to_1():
@@ -204,7 +224,7 @@ def test_jaeger_s_configuration_file(tmp_path: Path):
     )
     settings = on(JAEGER_CONFIG_PATH=str(file))
     assert (settings.sampler, settings.ratio) == ("parentbased_traceidratio", 0.5)
-    assert (settings.endpoint, settings.service) == ("http://agent:4317", "theirs")
+    assert (settings.collector.endpoint, settings.service) == ("http://agent:4317", "theirs")
     assert (settings.propagators, settings.resource["team"]) == (("b3multi",), "7")
     assert f"{file}: logging, reporter_queue_size: no effect here" in settings.notes
     file.write_text("enabled: false\n")
@@ -321,6 +341,7 @@ VALUES = st.one_of(
 )
 
 
+@hypothesis.settings(deadline=None)
 @given(
     st.lists(st.tuples(st.sampled_from(CONTEXTS), VALUES), max_size=10),
     st.sets(st.sampled_from(PROPAGATORS)),
@@ -339,6 +360,7 @@ def test_no_context_that_a_client_sends_fails_its_request(sent, propagators):
         call.end_rest(200)
         return web.Response()
 
+    request._match_info = web.UrlMappingMatchInfo({}, web.UrlDispatcher().add_post("/predict", handle))
     response = asyncio.run(tracing.served_rest("predictions", handle)(request))
     assert response.status == 200
     assert all(isinstance(value, str) and value.isascii() and value.isprintable() for _, value in written), written
