@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 
 import aiohttp
 
+from slipway.contract.headers import PREDICTOR
 from slipway.contract.protos import prediction_pb2 as pb
 from slipway.executor.addresses import Addresses
 from slipway.executor.dialect import METADATA_PATH, SELDON, Dialect
@@ -95,6 +96,10 @@ class Engine:
             known = ", ".join(self.graph.nodes)
             raise UnknownNode(f"predictor {self.graph.predictor} has no node {name[:80]!r}; it has {known}") from None
 
+    def signature(self) -> dict[str, str]:
+        """Headers and trailing metadata of every answer."""
+        return {PREDICTOR: self.graph.predictor}
+
     async def predict(self, payload: Payload, *, client: NodeClient, journey: Journey, ask: Wire) -> Payload:
         run = Run(
             client,
@@ -123,14 +128,14 @@ class Engine:
     async def rest_metadata(self, journey: Journey) -> dict[str, Any]:
         """The graph's metadata as JSON, asked of every node over REST."""
         root, asked = self.graph.root, self.graph.callable_nodes()
-        answers = [inflate(await self.rest.fetch(node, METADATA_PATH, sent=journey.headers)).body for node in asked]
+        answers = [inflate(await self.rest.fetch(node, METADATA_PATH, journey=journey)).body for node in asked]
         bodies = {node.name: answer for node, answer in zip(asked, answers, strict=True)}
         return describe_json(self.graph.predictor, root, bodies)
 
     async def grpc_metadata(self, journey: Journey) -> pb.SeldonGraphMetadata:
         """The graph's metadata as protobuf, asked of every node over gRPC."""
         root, asked = self.graph.root, self.graph.callable_nodes()
-        answers = [await self.grpc.fetch(node, METADATA_METHOD, metadata=journey.headers) for node in asked]
+        answers = [await self.grpc.fetch(node, METADATA_METHOD, journey) for node in asked]
         models = {
             node.name: parse_message(answer, pb.SeldonModelMetadata)
             for node, answer in zip(asked, answers, strict=True)

@@ -31,6 +31,8 @@ if TYPE_CHECKING:  # payload.py raises these errors
 
 NODE_UNREACHABLE = "NODE_UNREACHABLE"
 NODE_TIMEOUT = "NODE_TIMEOUT"
+NODE_REFUSED = "NODE_REFUSED"
+"""A node's error without a machine code of its own."""
 NODE_ANSWER_TOO_LARGE = "NODE_ANSWER_TOO_LARGE"
 DEADLINE_EXCEEDED = "DEADLINE_EXCEEDED"
 ROUTE_INVALID = "ROUTE_INVALID"
@@ -73,7 +75,7 @@ class NodeAnswered(RequestError):
         self.node = node
         self.status_code = status_code
         self.payload = payload
-        self.reason = reason
+        self.reason = reason or NODE_REFUSED
         self.code = code
 
 

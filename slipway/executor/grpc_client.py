@@ -75,14 +75,15 @@ class GrpcNodes:
     ) -> Payload:
         question = self._dialect.ask_grpc(node, method, payload, model=journey.model)
         metadata = (*journey.headers, *question.headers.items())
-        body, models = await self._exchange(node, question.path, question.payload.body, metadata=metadata)
-        journey.models.extend(models)
+        body = await self._exchange(
+            node, question.path, question.payload.body, metadata=metadata, models=journey.models
+        )
         return Payload(body, PROTOBUF, is_answer=True)
 
-    async def fetch(self, node: Node, method: str, *, metadata: Metadata = (), body: bytes = b"") -> bytes:
+    async def fetch(self, node: Node, method: str, journey: Journey, *, body: bytes = b"") -> bytes:
         """The answer to a request outside of the graph, an empty one if none is given; NodeAnswered for an error."""
-        body, _ = await self._exchange(node, method, body, metadata=metadata)
-        return body
+        with journey.timed(node):
+            return await self._exchange(node, method, body, metadata=journey.headers, models=journey.models)
 
     def keep(self, nodes: Iterable[Node]) -> None:
         """Let go of the channels that none of ``nodes`` uses any more; calls under way on them come to their end."""
@@ -100,7 +101,8 @@ class GrpcNodes:
             await channel.close(grace=None)
         await asyncio.gather(*self._ending)
 
-    async def _exchange(self, node: Node, path: str, body: bytes, *, metadata: Metadata) -> tuple[bytes, list[str]]:
+    async def _exchange(self, node: Node, path: str, body: bytes, *, metadata: Metadata, models: list[str]) -> bytes:
+        """The answer; its ``x-slipway-model`` goes to ``models``, a refusal's too."""
         begun = time.perf_counter()
         target, span = self._target(node), self._tracing.call(path, lambda: grpc_facts(node))
         call = self._callable(target, path)(body, metadata=span.metadata(metadata), timeout=self._timeout_s)
@@ -108,14 +110,15 @@ class GrpcNodes:
         try:
             answer: bytes = await call
             code = grpc.StatusCode.OK
-            trailing = await call.trailing_metadata()
+            models += _models(await call.trailing_metadata())
         except grpc.aio.AioRpcError as error:
             code, reason = error.code(), _reason(error)
+            models += _models(error.trailing_metadata())
             raise self._failure(node, error, reason) from error
         finally:
             self._metrics.node_called(node, path, "unary", go_code(code), time.perf_counter() - begun)
             span.end_grpc(code, reason)
-        return answer, [str(value) for key, value in trailing or () if key == headers.MODEL]
+        return answer
 
     def _failure(self, node: Node, error: grpc.aio.AioRpcError, reason: str) -> Exception:
         details = error.details() or ""
@@ -141,6 +144,10 @@ class GrpcNodes:
                 channel = self._channels[target] = grpc.aio.insecure_channel(target, options=_CHANNEL_OPTIONS)
             call = self._calls[target, path] = channel.unary_unary(path)
         return call
+
+
+def _models(trailing: Iterable[tuple[str, str | bytes]] | None) -> list[str]:
+    return [str(value) for key, value in trailing or () if key == headers.MODEL]
 
 
 def _reason(error: grpc.aio.AioRpcError) -> str:

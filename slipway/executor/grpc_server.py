@@ -82,8 +82,7 @@ class GrpcSurface:
                 code = grpc.StatusCode.OK
             except Exception as error:
                 code, details, reason = status_of(error, service)
-                named = ((headers.REASON, reason),) if reason else ()
-                context.set_trailing_metadata((*self._trailing(journey), *named))
+                context.set_trailing_metadata((*self._trailing(journey), (headers.REASON, reason)))
                 await context.abort(code, details)
                 raise
             finally:
@@ -106,7 +105,7 @@ class GrpcSurface:
     async def _model_metadata(self, request: bytes, journey: Journey) -> bytes:
         asked = parse_message(request, pb.SeldonModelMetadataRequest)
         node = self.engine.node(asked.name)
-        fetched = self.engine.grpc.fetch(node, METADATA_METHOD, metadata=journey.headers)
+        fetched = self.engine.grpc.fetch(node, METADATA_METHOD, journey)
         return await self.engine.in_time(fetched, journey)
 
     async def _graph_metadata(self, _request: bytes, journey: Journey) -> bytes:
@@ -114,7 +113,7 @@ class GrpcSurface:
         return described.SerializeToString()
 
     def _trailing(self, journey: Journey) -> Metadata:
-        found: list[tuple[str, str]] = [(headers.PREDICTOR, self.engine.graph.predictor)]
+        found: list[tuple[str, str]] = [*self.engine.signature().items()]
         found += [(headers.MODEL, model) for model in dict.fromkeys(journey.models)]
         if routing := routing_text(journey.routing):
             found.append((headers.ROUTING, routing))

@@ -70,6 +70,7 @@ async def _listen(engine: Engine, *, settings: Settings, limits: CallLimits, lif
             descriptors=calls.descriptors,
             port=settings.grpc_port,
             max_message_bytes=limits.grpc_max_message_bytes,
+            sign=engine.signature,
         ),
         lifecycle=lifecycle,
         host=settings.bind_host,

@@ -82,16 +82,24 @@ class RestNodes:
             sent[headers.JSON_BYTES] = str(payload.json_bytes)
         if self.takes(node) is Wire.PROTOBUF:
             sent[hdrs.ACCEPT] = PROTOBUF_OR_JSON if ask is Wire.PROTOBUF else JSON
-        answer, models = await self._exchange(
-            node, hdrs.METH_POST, question.path, sent=sent, body=payload.body, label=question.label
+        return await self._exchange(
+            node,
+            hdrs.METH_POST,
+            question.path,
+            sent=sent,
+            body=payload.body,
+            label=question.label,
+            models=journey.models,
         )
-        journey.models.extend(models)
-        return answer
 
-    async def fetch(self, node: Node, path: str, *, sent: CIMultiDict[str] | None = None, label: str = "") -> Payload:
+    async def fetch(self, node: Node, path: str, *, journey: Journey | None = None, label: str = "") -> Payload:
         """GET ``path`` of the node; NodeAnswered when that is not 200. ``label``: the metrics' name of the path."""
-        answer, _ = await self._exchange(node, hdrs.METH_GET, path, sent=sent or CIMultiDict(), label=label)
-        return answer
+        if journey is None:
+            return await self._exchange(node, hdrs.METH_GET, path, sent=CIMultiDict(), label=label, models=[])
+        with journey.timed(node):
+            return await self._exchange(
+                node, hdrs.METH_GET, path, sent=journey.headers, label=label, models=journey.models
+            )
 
     async def _exchange(
         self,
@@ -101,9 +109,10 @@ class RestNodes:
         *,
         sent: CIMultiDict[str],
         body: bytes | None = None,
-        label: str = "",
-    ) -> tuple[Payload, list[str]]:
-        """The answer and its ``x-slipway-model`` headers; RequestError for anything but HTTP 200."""
+        label: str,
+        models: list[str],
+    ) -> Payload:
+        """The answer; RequestError for anything but HTTP 200. Its ``x-slipway-model`` goes to ``models`` either way."""
         begun = time.perf_counter()
         status, reason = 0, ""
         span = self._tracing.call(label or path, lambda: rest_facts(node, verb))
@@ -138,9 +147,10 @@ class RestNodes:
             self._metrics.node_called(node, label or path, verb.lower(), str(int(status)), time.perf_counter() - begun)
             span.end_rest(status, reason)
         self._wires[node.endpoint] = _wire_of(response)
+        models.extend(response.headers.getall(headers.MODEL, []))
         if status != HTTPStatus.OK:
             raise NodeAnswered(node.name, status_code=status, payload=answer, reason=reason)
-        return answer, response.headers.getall(headers.MODEL, [])
+        return answer
 
     def _url(self, node: Node, path: str) -> URL:
         if node.endpoint is None:

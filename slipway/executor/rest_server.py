@@ -22,7 +22,7 @@ from slipway.executor.routes import routing_text
 from slipway.executor.run import Journey, puid_of
 from slipway.executor.settings import Settings
 from slipway.serving.body import read_body
-from slipway.serving.errors import Failure, failure_of
+from slipway.serving.errors import NOT_READY, Failure, failure_of
 from slipway.serving.exposition import exposition
 from slipway.serving.json_body import dump_json
 from slipway.serving.lifecycle import Lifecycle
@@ -59,6 +59,7 @@ class RestSurface:
         app = application(
             lifecycle=self._lifecycle,
             render_error=self.render_error,
+            sign=self.engine.signature,
             cors_origin=settings.cors_origins,
             cors_headers=settings.cors_headers,
         )
@@ -88,7 +89,7 @@ class RestSurface:
 
     def _stamp(self) -> Any:
         """A middleware that signs every answer, whoever gave it."""
-        predictor, allowed = self.engine.graph.predictor, self._settings.cors_headers
+        allowed = self._settings.cors_headers
         deployment, namespace = self._settings.deployment, self._settings.namespace
 
         @web.middleware
@@ -97,7 +98,6 @@ class RestSurface:
             request[PUID_OF] = puid
             response = await handler(request)
             response.headers[headers.PUID] = puid
-            response.headers[headers.PREDICTOR] = predictor
             response.headers["X-Content-Type-Options"] = "nosniff"
             response.headers.setdefault(hdrs.ACCESS_CONTROL_ALLOW_HEADERS, allowed)
             if "Ce-Specversion" in request.headers:
@@ -170,7 +170,7 @@ class RestSurface:
     async def fetch(self, node: Node, path: str, journey: Journey, *, label: str = "") -> Payload:
         """The answer of one node to GET ``path``; ``label``: the metrics' name of the path."""
         with self.engine.admission.enter():
-            fetched = self.engine.rest.fetch(node, path, sent=journey.headers, label=label)
+            fetched = self.engine.rest.fetch(node, path, journey=journey, label=label)
             return await self.engine.in_time(fetched, journey)
 
     async def echo(self, request: web.Request, journey: Journey) -> Payload:
@@ -190,7 +190,7 @@ class RestSurface:
         if not problems:
             return web.Response()
         LOG.info("not ready: %s", "; ".join(problems))
-        return web.Response(status=503)
+        return web.Response(status=503, headers={headers.REASON: NOT_READY})
 
 
 async def _live(_request: web.Request) -> web.Response:
@@ -253,6 +253,5 @@ def _passed_on(error: NodeAnswered) -> web.Response:
         response.headers[hdrs.CONTENT_TYPE] = payload.content_type
     if payload.encoding:
         response.headers[hdrs.CONTENT_ENCODING] = payload.encoding
-    if error.reason:
-        response.headers[headers.REASON] = error.reason
+    response.headers[headers.REASON] = error.reason
     return response

@@ -6,7 +6,8 @@ import asyncio
 import math
 import random
 import time
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, Protocol, TypeVar
 from uuid import uuid4
@@ -42,6 +43,15 @@ class Journey:
     """Node → time spent waiting for it, over all its calls."""
     models: list[str] = field(default_factory=list)
     """What nodes said in ``x-slipway-model``, in the order of their answers."""
+
+    @contextmanager
+    def timed(self, node: Node) -> Iterator[None]:
+        """Count the time until the block ends as spent waiting for ``node``."""
+        begun = time.perf_counter()
+        try:
+            yield
+        finally:
+            self.seconds[node.name] = self.seconds.get(node.name, 0.0) + time.perf_counter() - begun
 
 
 def puid_of(given: str) -> str:
@@ -169,12 +179,8 @@ async def _give_feedback(node: Node, payload: Payload, routing: dict[str, int], 
 
 
 async def _call(node: Node, method: Method, payload: Payload, *, run: Run, ask: Wire) -> Payload:
-    journey = run.journey
-    begun = time.perf_counter()
-    try:
-        return await run.client.call(node, method, payload, ask=ask, journey=journey)
-    finally:
-        journey.seconds[node.name] = journey.seconds.get(node.name, 0.0) + time.perf_counter() - begun
+    with run.journey.timed(node):
+        return await run.client.call(node, method, payload, ask=ask, journey=run.journey)
 
 
 def entry_wire(node: Node, *, run: Run, after: Wire) -> Wire:

@@ -53,5 +53,5 @@ class TensorflowGrpcSurface(GrpcSurface):
 
     async def _ask(self, name: str, method: str, request: bytes, journey: Journey) -> bytes:
         node = node_of_model(self.engine.graph, name)
-        fetched = self.engine.grpc.fetch(node, method, metadata=journey.headers, body=request)
+        fetched = self.engine.grpc.fetch(node, method, journey, body=request)
         return await self.engine.in_time(fetched, journey)

@@ -52,7 +52,7 @@ class V2GrpcSurface(GrpcSurface):
 
     async def _ask(self, name: str, method: str, request: bytes, journey: Journey) -> bytes:
         node = node_of_model(self.engine.graph, name)
-        fetched = self.engine.grpc.fetch(node, f"/{SERVICE}/{method}", metadata=journey.headers, body=request)
+        fetched = self.engine.grpc.fetch(node, f"/{SERVICE}/{method}", journey, body=request)
         return await self.engine.in_time(fetched, journey)
 
     async def _infer(self, request: bytes, journey: Journey) -> bytes:

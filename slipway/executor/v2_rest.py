@@ -15,6 +15,7 @@ from slipway.executor.run import Journey
 from slipway.executor.v2 import model_path
 from slipway.serving.errors import Failure
 from slipway.serving.json_body import dump_json
+from slipway.serving.messages import JSON
 from slipway.serving.v2_openapi import add_v2_docs
 from slipway.serving.v2_rest import SERVER_EXTENSIONS, json_bytes_of, v2_error
 
@@ -66,8 +67,9 @@ class V2RestSurface(RestSurface):
         return web.json_response({"live": True})
 
     async def _health(self, request: web.Request) -> web.Response:
-        status = (await self.ready(request)).status
-        return web.Response(status=status, body=dump_json({"ready": status == 200}), content_type="application/json")
+        found = await self.ready(request)
+        found.body, found.content_type = dump_json({"ready": found.status == 200}), JSON
+        return found
 
 
 def _versioned(name: str, request: web.Request) -> str:

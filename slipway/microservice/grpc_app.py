@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, NoReturn
 
@@ -88,10 +89,11 @@ def reply_with(service: Service, answer: Callable[[bytes, Any], Awaitable[Answer
     """Send what ``answer`` makes of a request and its context, with provenance and time in the trailing metadata."""
 
     async def behave(raw: bytes, context: Any) -> bytes:
+        begun = time.perf_counter()
         answered = await answer(raw, context)
         if isinstance(answered, Failure):
             del raw  # gRPC keeps the frame of an abort until the next garbage collection
-            await abort(context, answered, service.facts())
+            await abort(context, answered, {**service.facts(), **service.timing_since(begun)})
         reply, component_ms = answered
         service.count_request()
         context.set_trailing_metadata(tuple({**service.facts(), **service.timing(component_ms)}.items()))
@@ -102,6 +104,7 @@ def reply_with(service: Service, answer: Callable[[bytes, Any], Awaitable[Answer
 
 def _metadata_behaviour(service: Service) -> Behaviour:
     async def behave(_raw: bytes, context: Any) -> bytes:
+        context.set_trailing_metadata(tuple(service.facts().items()))
         try:
             return metadata_to_proto(service.metadata).SerializeToString()
         except Exception as exc:  # noqa: BLE001 - as above: it becomes an answer

@@ -171,6 +171,7 @@ async def _start(
             max_message_bytes=limit or MAX_BODY_BYTES,
             max_calls=settings.max_in_flight + HEALTH_CALLS,
             descriptors=DESCRIPTORS,
+            sign=service.facts,
         )
     return await Servers.start(
         rest=rest,

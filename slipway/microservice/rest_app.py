@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
-
 from aiohttp import hdrs, web
 from prometheus_client import CollectorRegistry
 
@@ -18,18 +16,17 @@ from slipway.microservice.calls import (
     parse_accept,
     render_rest,
 )
+from slipway.microservice.refusals import answered
 from slipway.microservice.requests import RestRequest
 from slipway.microservice.service import Service
 from slipway.microservice.v2_rest import add_v2_routes
 from slipway.serving.body import read_body
-from slipway.serving.errors import Failure, ServingError
+from slipway.serving.errors import NOT_READY, Failure, ServingError
 from slipway.serving.exposition import exposition
 from slipway.serving.lifecycle import Lifecycle
 from slipway.serving.messages import JSON
 from slipway.serving.openapi import add_doc_routes, openapi
 from slipway.serving.rest import Handler, application
-
-NOT_READY = "NOT_READY"
 
 PATHS: dict[str, tuple[tuple[str, bool], ...]] = {
     "predict": (("/predict", True), ("/api/v1.0/predictions", False), ("/api/v0.1/predictions", False)),
@@ -50,7 +47,11 @@ def render_failure(failure: Failure) -> dict[str, object]:
 
 def component_app(service: Service, *, payload_passthrough: bool = False) -> web.Application:
     """Every endpoint of a component, whatever hooks it has."""
-    app = application(lifecycle=service.lifecycle, render_error=render_failure)
+
+    def sign() -> dict[str, str]:
+        return {WIRE: WIRE_PROTOBUF, **service.facts()}
+
+    app = application(lifecycle=service.lifecycle, render_error=render_failure, sign=sign)
     for hook, paths in PATHS.items():
         handler = _hook_handler(service, hook, payload_passthrough=payload_passthrough and hook == "predict")
         for path, takes_get in paths:
@@ -60,7 +61,6 @@ def component_app(service: Service, *, payload_passthrough: bool = False) -> web
                 app.router.add_get(path, traced, allow_head=False)
     _add_facts(app, service)
     add_v2_routes(app, service)
-    app.on_response_prepare.append(_marker(service))
     return app
 
 
@@ -78,12 +78,15 @@ def _hook_handler(service: Service, hook: str, *, payload_passthrough: bool) -> 
                 return handled(service.hooks, lambda: call_rest(service.hooks, hook, sent, accepted=accepted))
 
             if hook == "predict" and service.batches and not payload_passthrough:
-                reply = await service.batches.run(
+                work = service.batches.run(
                     lambda: input_of_rest(sent),
                     lambda answer, spent_ms: render_rest(answer, hook, accepted=accepted, component_ms=spent_ms),
                 )
             else:
-                reply = await service.threads.run(call)
+                work = service.threads.run(call)
+            reply = await answered(work, request, service, render_failure)
+        if isinstance(reply, web.Response):
+            return reply
         service.count_request()
         return web.Response(
             status=reply.status,
@@ -117,15 +120,6 @@ def _add_facts(app: web.Application, service: Service) -> None:
 
     app.router.add_get("/seldon.json", describe)
     add_doc_routes(app.router, document)
-
-
-def _marker(service: Service) -> Callable[[web.Request, web.StreamResponse], Awaitable[None]]:
-    async def mark(_request: web.Request, response: web.StreamResponse) -> None:
-        response.headers.setdefault(WIRE, WIRE_PROTOBUF)
-        for name, value in service.facts().items():
-            response.headers.setdefault(name, value)
-
-    return mark
 
 
 def metrics_app(registry: CollectorRegistry, path: str, *, lifecycle: Lifecycle) -> web.Application:

@@ -6,13 +6,15 @@ import asyncio
 import logging
 import random
 import re
+import time
 from typing import Any
 
-from slipway.contract.headers import MODEL, SERVER_TIMING
+from slipway.contract.headers import MODEL, PREDICTOR, SERVER_TIMING
 from slipway.microservice.batches import Batches
 from slipway.microservice.calls import call_health
 from slipway.microservice.hooks import Hooks
 from slipway.microservice.metadata import metadata_unavailable
+from slipway.microservice.settings import NOT_IMPLEMENTED
 from slipway.microservice.threads import ComponentThreads
 from slipway.serving.admission import Admission
 from slipway.serving.lifecycle import Lifecycle
@@ -56,6 +58,7 @@ class Service:
         self._requests_left = max_requests + random.randint(0, max_requests_jitter) if max_requests else None  # noqa: S311
         self._health_answer = b'{"strData":"healthy","meta":{}}'
         self._health_call: asyncio.Task[bytes] | None = None
+        self._predictor = "" if hooks.identity.predictor == NOT_IMPLEMENTED else hooks.identity.predictor
         self._timing_name = re.sub(r"[^A-Za-z0-9_-]", "_", hooks.identity.unit or hooks.component.name)
 
     @property
@@ -74,12 +77,16 @@ class Service:
             self.lifecycle.stop_asked.set()
 
     def facts(self) -> dict[str, str]:
-        """Headers (gRPC: trailing metadata) that name the served model."""
-        provenance = self.hooks.component.provenance
-        return {MODEL: provenance} if provenance and provenance.isascii() and provenance.isprintable() else {}
+        """Headers (gRPC: trailing metadata) of every answer: the predictor, where there is one, and the served model."""
+        named = {PREDICTOR: self._predictor, MODEL: self.hooks.component.provenance}
+        return {name: text for name, text in named.items() if text and text.isascii() and text.isprintable()}
 
     def timing(self, component_ms: float) -> dict[str, str]:
         return {SERVER_TIMING: f"{self._timing_name};dur={component_ms:.2f}"}
+
+    def timing_since(self, begun: float) -> dict[str, str]:
+        """A refusal's time, its wait for the component included; ``begun`` is of ``time.perf_counter``."""
+        return self.timing((time.perf_counter() - begun) * 1000)
 
     async def health(self) -> bytes:
         """The component's health as JSON; while it is busy its last answer. Raises what its health hook raises."""

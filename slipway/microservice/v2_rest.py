@@ -9,6 +9,7 @@ from typing import Any
 from aiohttp import web
 
 from slipway.contract.headers import HOOK
+from slipway.microservice.refusals import answered
 from slipway.microservice.service import Service
 from slipway.microservice.v2_calls import (
     ServedModel,
@@ -30,7 +31,7 @@ from slipway.serving.v2_json import (
 )
 from slipway.serving.v2_messages import InferRequest
 from slipway.serving.v2_openapi import add_v2_docs
-from slipway.serving.v2_rest import answering, json_bytes_of, unknown_path, v2_response
+from slipway.serving.v2_rest import answering, json_bytes_of, unknown_path, v2_error, v2_response
 
 MODEL = "/v2/models/{model}"
 PREFIXES = (MODEL, f"{MODEL}/versions/{{version}}", "/v2/models")
@@ -103,7 +104,11 @@ def _infer(service: Service, hook: str) -> Handler:
         json_bytes = json_bytes_of(request.headers)
         with service.admission.enter() as ticket:
             sent = V2Body(await read_body(request, ticket), json_bytes)
-            answer, component_ms = await service.threads.run(lambda: _answer(service, asked, sent, model))
+            work = service.threads.run(lambda: _answer(service, asked, sent, model))
+            found = await answered(work, request, service, v2_error)
+        if isinstance(found, web.Response):
+            return found
+        answer, component_ms = found
         service.count_request()
         return v2_response(answer.body, answer.json_bytes, service.timing(component_ms))
 

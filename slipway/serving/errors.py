@@ -13,6 +13,8 @@ REQUEST_TIMEOUT = "REQUEST_TIMEOUT"
 OVERLOADED = "OVERLOADED"
 NOT_FOUND = "NOT_FOUND"
 METHOD_NOT_ALLOWED = "METHOD_NOT_ALLOWED"
+METHOD_UNKNOWN = "METHOD_UNKNOWN"
+NOT_READY = "NOT_READY"
 
 MAX_INFO_CHARS = 4096
 """An error's sentence is cut here: a component may put its whole input into an exception's text."""

@@ -18,16 +18,27 @@ from slipway.serving.messages import JSON
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 RenderError = Callable[[Failure], Mapping[str, Any]]
 
+Sign = Callable[[], Mapping[str, str]]
 RENDER_ERROR: web.AppKey[RenderError] = web.AppKey("render_error")
 """How an application's errors look, for those that aiohttp finds before there is a request."""
+SIGN: web.AppKey[Sign] = web.AppKey("sign")
+"""Headers of every answer of an application, of those errors too."""
 
 logger = logging.getLogger(__name__)
 
 
 def application(
-    *, lifecycle: Lifecycle, render_error: RenderError, cors_origin: str | None = None, cors_headers: str = ""
+    *,
+    lifecycle: Lifecycle,
+    render_error: RenderError,
+    sign: Sign = dict,
+    cors_origin: str | None = None,
+    cors_headers: str = "",
 ) -> web.Application:
-    """An application whose every error is ``render_error``'s JSON; ``cors_origin`` None echoes the request's Origin."""
+    """An application whose every error is ``render_error``'s JSON, and whose every answer has the headers of ``sign``.
+
+    ``cors_origin`` None echoes the request's Origin.
+    """
 
     @web.middleware
     async def answer(request: web.Request, handler: Handler) -> web.StreamResponse:
@@ -37,14 +48,22 @@ def application(
             response = _http_answer(exc, request, render_error)
         except Exception as exc:  # noqa: BLE001 - whatever a handler raises becomes an answer
             response = error_response(logged_failure(exc, request), render_error)
+        if not response.prepared:
+            add_headers(response, sign())
         _add_cors(request, response, cors_origin, cors_headers)
         if lifecycle.is_draining:
             response.force_close()
         return response
 
     app = web.Application(middlewares=[answer], client_max_size=MAX_BODY_BYTES)
-    app[RENDER_ERROR] = render_error
+    app[RENDER_ERROR], app[SIGN] = render_error, sign
     return app
+
+
+def add_headers(response: web.StreamResponse, given: Mapping[str, str]) -> None:
+    """Those of ``given`` that ``response`` has not."""
+    for name, value in given.items():
+        response.headers.setdefault(name, value)
 
 
 def error_response(failure: Failure, render_error: RenderError) -> web.Response:

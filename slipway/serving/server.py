@@ -18,13 +18,14 @@ from aiohttp.http_exceptions import HttpProcessingError
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
+from slipway.contract.headers import REASON
 from slipway.contract.limits import MAX_BODY_BYTES
 from slipway.serving import limits
 from slipway.serving.descriptors import joined_pools
-from slipway.serving.errors import MAX_INFO_CHARS, failure_of_http
+from slipway.serving.errors import MAX_INFO_CHARS, METHOD_UNKNOWN, failure_of_http, grpc_details
 from slipway.serving.lifecycle import Lifecycle, Shutdown
 from slipway.serving.memory import return_large_blocks
-from slipway.serving.rest import RENDER_ERROR, RenderError, error_response
+from slipway.serving.rest import RENDER_ERROR, SIGN, RenderError, Sign, add_headers, error_response
 
 POD_IP = "SLIPWAY_POD_IP"
 
@@ -67,6 +68,8 @@ class Grpc:
     interceptors: Sequence[Any] = field(default_factory=tuple)
     descriptors: Any = None
     """A descriptor pool that knows the services besides protobuf's default one, for reflection."""
+    sign: Sign = dict
+    """Trailing metadata of the refusal of a method that there is not; the handlers sign what is theirs."""
 
 
 def bind_host(environment: Mapping[str, str]) -> str:
@@ -100,6 +103,21 @@ class _Health(health.aio.HealthServicer):  # type: ignore[misc]  # grpc has no t
     def end_watches(self) -> None:
         for watch in self._watches:
             watch.cancel()
+
+
+class _Unknown(grpc.GenericRpcHandler):  # type: ignore[misc]  # grpc has no types
+    """Every method that there is not: UNIMPLEMENTED as gRPC's own, but with a machine code and a signature."""
+
+    def __init__(self, sign: Sign) -> None:
+        self._sign = sign
+
+    def service(self, details: grpc.HandlerCallDetails) -> grpc.RpcMethodHandler:
+        async def refuse(_request: bytes, context: Any) -> bytes:
+            named = ((REASON, METHOD_UNKNOWN), *self._sign().items())
+            await context.abort(grpc.StatusCode.UNIMPLEMENTED, grpc_details(f"no method {details.method}"), named)
+            raise RuntimeError("abort did not raise")
+
+        return grpc.unary_unary_rpc_method_handler(refuse)
 
 
 class Servers:
@@ -160,12 +178,13 @@ class Servers:
             raise RuntimeError("the application runner has no server")
 
         loop = asyncio.get_running_loop()
-        render_error = rest.app[RENDER_ERROR]
+        render_error, sign = rest.app[RENDER_ERROR], rest.app[SIGN]
 
         def accept() -> asyncio.Protocol:
             if len(server.connections) >= limits.MAX_CONNECTIONS:
                 return _Refusal()
-            return _Connection(server, loop=loop, render_error=render_error, **server._kwargs)  # noqa: SLF001  - as its call
+            options = server._kwargs  # noqa: SLF001  - as its call
+            return _Connection(server, loop=loop, render_error=render_error, sign=sign, **options)
 
         self._listeners.append(await loop.create_server(accept, sock=sock, backlog=limits.ACCEPT_BACKLOG))
         self.rest_addresses.append(str(rest.port) if isinstance(rest.port, Path) else _address(*sock.getsockname()[:2]))
@@ -182,6 +201,7 @@ class Servers:
             await self._health.set(name, health_pb2.HealthCheckResponse.SERVING)
         names = (*half.services, health.SERVICE_NAME, reflection.SERVICE_NAME)
         reflection.enable_server_reflection(names, server, pool=joined_pools(half.descriptors))
+        server.add_generic_rpc_handlers((_Unknown(half.sign),))  # the last one: whatever none before it knows
         try:
             port = server.add_insecure_port(_address(host, half.port))
         except RuntimeError as exc:
@@ -223,11 +243,11 @@ class Servers:
 class _Connection(web.RequestHandler):
     """aiohttp's, whose own errors (a broken header, an unknown encoding) have a machine code too."""
 
-    __slots__ = ("_render_error",)
+    __slots__ = ("_render_error", "_sign")
 
-    def __init__(self, server: web.Server, *, render_error: RenderError, **options: Any) -> None:
+    def __init__(self, server: web.Server, *, render_error: RenderError, sign: Sign, **options: Any) -> None:
         super().__init__(server, **options)
-        self._render_error = render_error
+        self._render_error, self._sign = render_error, sign
 
     def handle_error(
         self,
@@ -239,6 +259,7 @@ class _Connection(web.RequestHandler):
         response = super().handle_error(request, status, exc, message)
         info = message or response.reason
         answer = error_response(failure_of_http(status, info[:MAX_INFO_CHARS]), self._render_error)
+        add_headers(answer, self._sign())
         answer.force_close()
         return answer
 

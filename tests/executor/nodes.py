@@ -45,6 +45,8 @@ class Node:
     grpc_seen: list[tuple[str, dict[str, Any], bytes]] = field(default_factory=list)
     rest: RestBehaviour = lambda _: Reply()
     grpc: GrpcBehaviour = lambda _, request: request
+    trailing: tuple[tuple[str, str], ...] = ()
+    """Trailing metadata of every gRPC answer."""
     metadata: Reply = field(default_factory=lambda: Reply(b'{"name":"image","versions":["1"]}'))
     cancelled: asyncio.Event = field(default_factory=asyncio.Event)
 
@@ -82,6 +84,7 @@ class Node:
 
     async def answer_grpc(self, method: str, request: bytes, context: Any) -> bytes:
         self.grpc_seen.append((method, dict(context.invocation_metadata()), request))
+        context.set_trailing_metadata(self.trailing)
         if method == "/seldon.protos.Model/Metadata":
             return pb.SeldonModelMetadata(name=self.name, versions=["1"]).SerializeToString()
         try:

@@ -110,6 +110,7 @@ async def _start(
             [*service_names(), V2_SERVICE],
             0,
             descriptors=DESCRIPTORS,
+            sign=service.facts,
         ),
         lifecycle=lifecycle,
         host=HOST,
