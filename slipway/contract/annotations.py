@@ -59,7 +59,8 @@ OURS: tuple[Annotation, ...] = (
         MODEL_SHA256,
         ("predictor",),
         rf"{DIGEST}(,\s*{DIGEST})*",
-        "the storage initializer refuses a model folder with another digest; of several nodes, node=digest for each",
+        "the storage initializer refuses a model folder with another digest; without one it refuses SKLEARN_SERVER and "
+        "MLFLOW_SERVER a model that is not from the registry",
         "the same",
     ),
     Annotation(
