@@ -70,7 +70,7 @@ async def predict(graph: dict[str, Any], world: World) -> str:
     return (await answer_to(graph, world)).trace
 
 
-KINDS = {
+KINDS: dict[type[BaseException], str] = {
     interpreter.NodeHangs: "hangs",
     NodeTimeout: "hangs",
     interpreter.BadRoute: "route",
