@@ -172,6 +172,7 @@ def register(
     Examples:
       slipway model register yolo --cfg yolov3.cfg --weights yolov3.weights --names coco.names --alias champion
       slipway model register yolo --cfg yolov3.cfg --weights voc.weights --names voc.names --labelled VOC2007 --int8 .005
+      slipway model register yolo --cfg yolov3.cfg --weights voc.weights --names voc.names --drift-reference photos
     """  # noqa: D301  - click reads the backspace character
     from model_wrappers import mlflow_darknet
     from model_wrappers.mlflow_darknet.registration import check_version_labels

@@ -171,8 +171,15 @@ def test_feedback_over_plain_rest_needs_the_routing_and_a_share(platform: Platfo
     assert give_feedback(platform, bandit, {**routed, "reward": 0.5})[0] == 200
     (feedbacks, others), (rewards, others_rewards) = before
     assert row(database) == ([feedbacks + 1, others], [rewards + 0.5, others_rewards])
-    with Client(url(platform, bandit)) as client, pytest.raises(Refused):
-        client.feedback(2.0, reply=client.detect(photo(1)))
+    for transport in ("rest", "grpc"):
+        with Client(url(platform, bandit), transport=transport) as client:
+            found = client.detect(photo(1))
+            with pytest.raises(Refused, match="reward 2.0"):
+                client.feedback(2.0, reply=found)
+            before = row(database)
+            client.feedback(1.0, reply=found)
+            counted = [one + (place == found.reply.routing["router"]) for place, one in enumerate(before[0])]
+            assert row(database)[0] == counted
 
 
 def test_address_of_the_state_is_in_no_command_line(platform: Platform, bandit: str, database: str) -> None:
