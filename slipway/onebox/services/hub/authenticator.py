@@ -15,6 +15,8 @@ from slipway.onebox.services.hub.limits import MAX_ACCOUNTS, MAX_PASSWORD_BYTES
 from slipway.onebox.services.hub.names import ADMIN, RESERVED
 from slipway.onebox.services.hub.pages import OURS
 
+PAGES = Path(__file__).with_name("templates")
+
 
 class SlipwayAuthenticator(NativeAuthenticator):  # type: ignore[misc]  # JupyterHub ships no types
     """NativeAuthenticator with a first account and with limits.
@@ -30,6 +32,11 @@ class SlipwayAuthenticator(NativeAuthenticator):  # type: ignore[misc]  # Jupyte
             self.db.add(UserInfo(username=ADMIN, password=hashed, is_authorized=True))
             self.db.commit()
         _put_links_into_the_pages(self.parent)
+
+    async def refresh_user(self, user: Any, _handler: Any = None, **_more: Any) -> bool:
+        """False logs somebody out whom the administrator shut out after the log-in."""
+        account = self.get_user(user.name)
+        return account is not None and bool(account.is_authorized)
 
     async def authenticate(self, handler: Any, data: dict[str, str]) -> str | None:
         if len(data["password"].encode()) > MAX_PASSWORD_BYTES:
@@ -51,6 +58,10 @@ class SlipwayAuthenticator(NativeAuthenticator):  # type: ignore[misc]  # Jupyte
 
 
 def _put_links_into_the_pages(hub: Any) -> None:
-    """NativeAuthenticator's page.html (Authorize Users, Change Password): after the owner's, before JupyterHub's own."""
+    """Ours and NativeAuthenticator's (Authorize Users, Change Password): after the owner's, before JupyterHub's own.
+
+    Ours extend NativeAuthenticator's as ``templates/<name>``: hence the folder above it.
+    """
     jupyterhubs = str(Path(hub.data_files_path) / "templates")  # JupyterHub adds it again, as the last
-    hub.template_paths = [*(path for path in hub.template_paths if path != jupyterhubs), TEMPLATE_DIR]
+    owners = [path for path in hub.template_paths if path != jupyterhubs]
+    hub.template_paths = [*owners, str(PAGES), TEMPLATE_DIR, str(Path(TEMPLATE_DIR).parent)]

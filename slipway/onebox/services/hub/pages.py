@@ -1,14 +1,23 @@
-"""NativeAuthenticator's pages with the hub's own rules in their sentences."""
+"""NativeAuthenticator's pages with the hub's own rules in their sentences, and with nothing that a link can change."""
 
 from __future__ import annotations
 
 from typing import Any
 
 from jupyterhub.handlers import BaseHandler
-from nativeauthenticator.handlers import LoginHandler, SignUpHandler
+from jupyterhub.scopes import needs_scope
+from nativeauthenticator.handlers import (
+    ChangePasswordHandler,
+    DiscardHandler,
+    LoginHandler,
+    SignUpHandler,
+    ToggleAuthorizationHandler,
+)
 from nativeauthenticator.orm import UserInfo
+from tornado.web import HTTPError, authenticated
 
-from slipway.onebox.services.hub.sentences import LOCK_OUT, signup_refusal
+from slipway.onebox.services.hub.limits import MAX_PASSWORD_BYTES
+from slipway.onebox.services.hub.sentences import BY_BUTTON, LOCK_OUT, signup_refusal
 
 
 class SlipwaySignUp(SignUpHandler):  # type: ignore[misc]  # NativeAuthenticator ships no types
@@ -27,6 +36,14 @@ class SlipwaySignUp(SignUpHandler):  # type: ignore[misc]  # NativeAuthenticator
 class SlipwayLogin(LoginHandler):  # type: ignore[misc]  # NativeAuthenticator ships no types
     """``/hub/login``."""
 
+    async def post(self) -> None:
+        """As NativeAuthenticator's, for a form that is whole; a missing field is 400."""
+        self.get_body_argument("username")
+        if _is_too_long(self.get_body_argument("password", strip=False)):  # bcrypt raises
+            self.finish(await self._render(login_error="Invalid username or password."))
+            return
+        await super().post()
+
     def _render(self, login_error: str | None = None, username: str | None = None) -> Any:
         said = f"{login_error} {LOCK_OUT}" if login_error else None
         return super()._render(login_error=said, username=username)
@@ -36,4 +53,56 @@ class SlipwayLogin(LoginHandler):  # type: ignore[misc]  # NativeAuthenticator s
         return BaseHandler.render_template(self, name, **given)
 
 
-OURS = {SignUpHandler: SlipwaySignUp, LoginHandler: SlipwayLogin}
+class SlipwayChangePassword(ChangePasswordHandler):  # type: ignore[misc]  # NativeAuthenticator ships no types
+    """``/hub/change-password``."""
+
+    @authenticated  # type: ignore[untyped-decorator]
+    async def post(self) -> None:
+        """As NativeAuthenticator's; a field that no password can be is 400."""
+        if _is_too_long(self.get_body_argument("old_password", strip=False)):  # bcrypt raises
+            raise HTTPError(400, f"the current password has at most {MAX_PASSWORD_BYTES} bytes")
+        await super().post()
+
+
+class SlipwayToggle(ToggleAuthorizationHandler):  # type: ignore[misc]  # NativeAuthenticator ships no types
+    """``/hub/authorize/<name>``: lets somebody in, or shuts somebody out. Only POST, which carries the page's token."""
+
+    @needs_scope("admin:users")  # type: ignore[untyped-decorator]
+    async def get(self, _name: str) -> None:
+        raise HTTPError(405, BY_BUTTON)
+
+    @needs_scope("admin:users")  # type: ignore[untyped-decorator]
+    async def post(self, name: str) -> None:
+        """Whoever is shut out loses the running server too."""
+        if self.authenticator.get_user(name) is None:
+            raise HTTPError(404, f"there is no account {name!r}")
+        account = UserInfo.change_authorization(self.db, name)
+        if not account.is_authorized and (user := self.find_user(name)) is not None:
+            for spawner in [spawner for spawner in user.spawners.values() if spawner.ready]:
+                await self.stop_single_user(user, spawner.name)
+        self.redirect(f"{self.hub.base_url}authorize#{name}")
+
+
+class SlipwayDiscard(DiscardHandler):  # type: ignore[misc]  # NativeAuthenticator ships no types
+    """``/hub/discard/<name>``: forgets a request. Only POST, which carries the page's token."""
+
+    @needs_scope("admin:users")  # type: ignore[untyped-decorator]
+    async def get(self, _name: str) -> None:
+        raise HTTPError(405, BY_BUTTON)
+
+    @needs_scope("admin:users")  # type: ignore[untyped-decorator]
+    async def post(self, name: str) -> None:
+        await super().get(name)
+
+
+def _is_too_long(password: str) -> bool:
+    return len(password.encode()) > MAX_PASSWORD_BYTES
+
+
+OURS = {
+    ChangePasswordHandler: SlipwayChangePassword,
+    DiscardHandler: SlipwayDiscard,
+    LoginHandler: SlipwayLogin,
+    SignUpHandler: SlipwaySignUp,
+    ToggleAuthorizationHandler: SlipwayToggle,
+}
