@@ -98,6 +98,14 @@ class Paths:
         return self.hub / "jupyterhub_config.py"
 
     @property
+    def hub_users(self) -> Path:  # as root: the user number of each hub user, for ever
+        return self.hub / "users.json"
+
+    @property
+    def hub_running(self) -> Path:  # one file per server that runs, and the hub's own: which image
+        return self.hub / "running"
+
+    @property
     def hub_homes(self) -> Path:
         return self.hub / "homes"
 

@@ -30,6 +30,7 @@ from slipway.onebox.images.reference import Reference, parse_reference
 from slipway.onebox.images.spec import load_image_spec
 from slipway.onebox.images.store import Store
 from slipway.onebox.paths import Paths
+from slipway.onebox.services.hub.running import Running, forget_running, write_running
 from tests.data import REPOSITORY
 from tests.waiting import wait_until
 
@@ -170,6 +171,20 @@ def test_prune_keeps_what_a_tag_or_a_pod_needs(source: Path, paths: Paths) -> No
     assert len(store.prune()) == 2
     assert store.rows() == []
     assert not list(paths.environments.iterdir())
+
+
+def test_prune_keeps_what_runs_at_the_hub(source: Path, paths: Paths) -> None:
+    """A server goes on with the image that it was started from, whose tag moved on since."""
+    store = Store(paths)
+    digests = []
+    for number in range(2):
+        (source / "app.py").write_text(f"print({number})\n")
+        digests.append(build(NAME, paths=paths, folder=source))
+    write_running(paths, Running("ada", digests[0]))
+    assert store.prune() == []
+    assert [(row.tag, row.pods) for row in store.rows()] == [(None, ("hub/ada",)), ("1", ())]
+    forget_running(paths, "ada")
+    assert [image.digest for image in store.prune()] == [digests[0]]
 
 
 def test_an_image_that_was_never_built_says_how_to_build_it(paths: Paths) -> None:

@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import shutil
@@ -118,7 +119,7 @@ class Store:
         return sorted(tagged + loose, key=lambda row: (row.name, row.tag or "", row.image.digest))
 
     def digests_in_use(self) -> dict[str, tuple[str, ...]]:
-        """Digest → the Pods (``namespace/name``) whose containers were created with it."""
+        """Digest → the Pods (``namespace/name``) whose containers were created with it, and what runs of it at the hub."""
         used: dict[str, list[str]] = {}
         for path in sorted(self.paths.pods.glob(f"*/{POD_STATE}")):
             try:
@@ -129,6 +130,9 @@ class Store:
                 raise ImageError(f"{path}: not JSON ({exc}): start the runner, which writes it anew") from exc
             for digest in set(state["images"].values()):
                 used.setdefault(digest, []).append(f"{state['namespace']}/{state['name']}")
+        for path in sorted(self.paths.hub_running.glob("*.json")):
+            with contextlib.suppress(FileNotFoundError):  # the server ended while we looked
+                used.setdefault(json.loads(path.read_text())["image"], []).append(f"hub/{path.stem}")
         return {digest: tuple(pods) for digest, pods in used.items()}
 
     def untag(self, text: str) -> None:
