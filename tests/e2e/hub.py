@@ -8,8 +8,8 @@ import os
 import re
 import time
 import uuid
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from html import unescape
 from pathlib import Path
@@ -35,8 +35,14 @@ _XSRF_FIELD = re.compile(r"""name="_xsrf"\s+value="([^"]+)"|[?&]_xsrf=([^"&]+)""
 
 
 ANNOUNCEMENT = "Maintenance on Sunday"
-OWN_CONFIG = f'c.JupyterHub.template_vars = {{"announcement": "{ANNOUNCEMENT}"}}\n'
-"""What the owner of a platform may add to the hub's settings."""
+SHUT_OUT_S = 1
+OWN_CONFIG = f"""
+c.JupyterHub.template_vars = {{"announcement": "{ANNOUNCEMENT}"}}
+c.JupyterHub.services = [{{"name": "owners-own"}}]
+c.Spawner.args = ["--ServerApp.max_body_size=1000000000"]
+c.SlipwayAuthenticator.auth_refresh_age = {SHUT_OUT_S}
+"""
+"""What the owner of a platform may add to the hub's settings; nothing of ours is lost by it."""
 PASSWORD = "correct horse battery staple"
 
 
@@ -72,6 +78,20 @@ class Hub:
         platform.paths.hub_config.write_text(OWN_CONFIG)
         platform.slipway("up", "--with", "hub", "--hub-port", str(port))
         return cls(f"http://127.0.0.1:{port}", platform)
+
+    @contextmanager
+    def settings(self, lines: str) -> Iterator[None]:
+        """The hub restarted with these lines in its owner's file, and once more without them."""
+        self._restart(OWN_CONFIG + lines)
+        try:
+            yield
+        finally:
+            self._restart(OWN_CONFIG)
+
+    def _restart(self, config: str) -> None:
+        self.platform.paths.hub_config.write_text(config)
+        self.platform.slipway("down", "hub")
+        self.platform.slipway("up")
 
     def admin(self) -> HubSession:
         return HubSession(self.url, ADMIN, ensure_secrets(self.platform.paths.secrets).hub_admin_password)
@@ -112,7 +132,6 @@ class HubSession:
         self.url, self.user, self._password = URL(url), user, password
         self._http: aiohttp.ClientSession | None = None
         self._kernel = ""
-        self._socket: aiohttp.ClientWebSocketResponse | None = None
 
     async def __aenter__(self) -> Self:
         timeout = aiohttp.ClientTimeout(total=REQUEST_TIMEOUT_S)
@@ -122,8 +141,6 @@ class HubSession:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if self._socket is not None:
-            await self._socket.close()
         await self.http.close()
 
     @property
@@ -140,26 +157,36 @@ class HubSession:
             "signup_password": self._password,
             "signup_password_confirmation": self._password,
         }
-        _, page = await self._submit("/hub/signup", form)
+        _, page = await self.submit("/hub/signup", form)
         return page
 
     async def log_in(self) -> bool:
         """Whether the hub let us in."""
-        status, _ = await self._submit("/hub/login", {"username": self.user, "password": self._password})
+        status, _ = await self.submit("/hub/login", {"username": self.user, "password": self._password})
         found = await self.get("/hub/home")
         return status == 200 and found[0] == 200 and "/hub/logout" in found[1]
 
     async def authorize(self, user: str) -> None:
-        """As administrator: let ``user`` in (the hub's page toggles)."""
-        status, page = await self.get(f"/hub/authorize/{user}")
+        """As administrator: press the button that lets ``user`` in, or shuts that user out."""
+        status, page = await self.submit(f"/hub/authorize/{user}", {}, at="/hub/authorize")
+        assert status == 200, page
+
+    async def discard(self, user: str) -> None:
+        """As administrator: press the button that forgets the request of ``user``."""
+        status, page = await self.submit(f"/hub/discard/{user}", {}, at="/hub/authorize")
         assert status == 200, page
 
     async def get(self, path: str) -> tuple[int, str]:
-        async with self.http.get(self.url.join(URL(path))) as answer:
+        return await self.send("GET", path)
+
+    async def send(self, method: str, path: str, form: dict[str, str] | None = None) -> tuple[int, str]:
+        """What a link or a form of somebody else's page can send: with the cookies, without the token of ours."""
+        async with self.http.request(method, self.url.join(URL(path)), data=form) as answer:
             return answer.status, await answer.text()
 
-    async def _submit(self, path: str, form: dict[str, str]) -> tuple[int, str]:
-        _, page = await self.get(path)
+    async def submit(self, path: str, form: dict[str, str], *, at: str = "") -> tuple[int, str]:
+        """The form of the page ``at``, else of the page that it is sent to."""
+        _, page = await self.get(at or path)
         found = _XSRF_FIELD.search(page)
         assert found is not None, f"{path}: no form: {page[:500]}"
         async with self.http.post(
@@ -177,7 +204,7 @@ class HubSession:
         if await self.has_server():
             await self.get(f"/user/{self.user}/lab")
             return []
-        status, page = await self._submit(f"/hub/spawn/{self.user}", {"profile": profile})
+        status, page = await self.submit(f"/hub/spawn/{self.user}", {"profile": profile})
         assert status == 200, page
         lines = await asyncio.wait_for(self._follow_progress(), SERVER_TIMEOUT_S)
         status, page = await self.get(f"/user/{self.user}/lab")  # the server's own login, by redirects
@@ -214,6 +241,9 @@ class HubSession:
         assert status == 200, text
         return bool(json.loads(text)["servers"])
 
+    async def has_no_server(self) -> bool:
+        return not await self.has_server()
+
     async def api(self, method: str, path: str, *, at: str, body: object = None) -> tuple[int, str]:
         """A REST call of the hub (``at`` /hub/) or of the server, with the token against forgery that pages send."""
         headers = {"X-XSRFToken": self._xsrf(at), "Referer": str(self.url.join(URL(at)))}
@@ -235,14 +265,11 @@ class HubSession:
         status, text = await self.api("POST", f"{self.server}api/kernels", at=self.server, body={"name": "python3"})
         assert status == 201, text
         self._kernel = json.loads(text)["id"]
-        address = self.url.join(URL(f"{self.server}api/kernels/{self._kernel}/channels"))
-        self._socket = await self.http.ws_connect(address, max_msg_size=MAX_MESSAGE_BYTES, origin=str(self.url))
 
     async def close_kernel(self) -> None:
-        if self._socket is not None:
-            await self._socket.close()
-            self._socket = None
+        if self._kernel:
             await self.api("DELETE", f"{self.server}api/kernels/{self._kernel}", at=self.server)
+            self._kernel = ""
 
     async def run_cell(self, code: str, *, timeout_s: float = CELL_TIMEOUT_S) -> CellResult:
         """Run the code; opens a kernel when there is none.
@@ -251,12 +278,15 @@ class HubSession:
             CellError: it raised.
             TimeoutError: it is not done in time.
         """
-        if self._socket is None:
+        if not self._kernel:
             await self.open_kernel()
-        assert self._socket is not None
         message = _execute_request(code, user=self.user)
-        await self._socket.send_json(message)
-        result = await asyncio.wait_for(_collect(self._socket, message["header"]["msg_id"]), timeout_s)
+        address = self.url.join(URL(f"{self.server}api/kernels/{self._kernel}/channels"))
+        async with self.http.ws_connect(  # one for each cell: where nobody receives, pings have no answer
+            address, max_msg_size=MAX_MESSAGE_BYTES, origin=str(self.url)
+        ) as socket:
+            await socket.send_json(message)
+            result = await asyncio.wait_for(_collect(socket, message["header"]["msg_id"]), timeout_s)
         if result.error:
             raise CellError(f"{code.strip()[:200]}\n{result.text}\n{result.error}")
         return result

@@ -53,6 +53,14 @@ def test_numbers_are_remembered(tmp_path: Path) -> None:
     assert json.loads((paths.hub / "users.json").read_text()) == {"ada": 20_001, "bob": 20_002}
 
 
+def test_damaged_numbers_are_not_guessed(tmp_path: Path) -> None:
+    paths = Paths(tmp_path)
+    paths.hub.mkdir()
+    paths.hub_users.write_text('{"ada": 200')
+    with pytest.raises(HomeError, match=r"users\.json: not JSON .*getent passwd"):
+        ensure_identity(paths, "bob", first=20_000)
+
+
 def test_number_of_somebody_else_is_refused(tmp_path: Path) -> None:
     entry = pwd.getpwuid(os.getuid())
     with pytest.raises(HomeError, match=f"is {entry.pw_name}'s on this machine"):

@@ -136,7 +136,7 @@ def container_mark(pod_uid: str, container: str) -> str:
 def kill_marked(mark: str) -> None:
     """End every process of a container, also those that made a session or a group of their own."""
     seen: set[int] = set()
-    while found := {pid for pid in _pids() if pid not in seen and _has_mark(pid, mark)}:  # until none has forked again
+    while found := {pid for pid in _pids() if pid not in seen and has_mark(pid, mark)}:  # until none has forked again
         seen |= found
         for pid in found:
             with contextlib.suppress(ProcessLookupError):
@@ -146,13 +146,14 @@ def kill_marked(mark: str) -> None:
 def _kill_if_marked(pid: int, mark: str) -> None:
     descriptor = os.pidfd_open(pid)
     try:
-        if _has_mark(pid, mark):  # checked after the descriptor is held: no reuse can slip in between
+        if has_mark(pid, mark):  # checked after the descriptor is held: no reuse can slip in between
             signal.pidfd_send_signal(descriptor, signal.SIGKILL)
     finally:
         os.close(descriptor)
 
 
-def _has_mark(pid: int, mark: str) -> bool:
+def has_mark(pid: int, mark: str) -> bool:
+    """Whether the process, or the one that started it, was given this mark; a process can give it up."""
     try:
         environ = Path(f"/proc/{pid}/environ").read_bytes()
     except (FileNotFoundError, ProcessLookupError, PermissionError):  # gone, or another user's

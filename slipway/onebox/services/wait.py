@@ -11,7 +11,7 @@ from pathlib import Path
 from slipway.onebox.paths import Paths
 from slipway.onebox.services.folders import is_own
 from slipway.onebox.services.hub.processes import HUB
-from slipway.onebox.services.hub.servers import kill_left_servers
+from slipway.onebox.services.hub.servers import end_left_servers
 from slipway.onebox.services.pods import kill_left_containers
 from slipway.onebox.services.start import POLL_S, READY_WITHIN_S, SUPERVISOR_WITHIN_S, Platform, PlatformError
 from slipway.onebox.services.wanted import Wish, load_answer, load_wish, save_wish
@@ -104,7 +104,7 @@ def stop(platform: Platform, names: Collection[str], *, on_stopped: Callable[[st
     if "runner" in names:
         kill_left_containers(platform.paths)
     if HUB in names:
-        kill_left_servers(platform.paths)
+        end_left_servers(platform.paths)
     if not load_states(platform.paths.run) and is_own(platform.paths.sockets):
         shutil.rmtree(platform.paths.sockets)  # it lies outside SLIPWAY_HOME: nothing may stay behind
 

@@ -68,15 +68,33 @@ def number_of(numbers: Mapping[str, int], user: str, *, first: int) -> int:
     return number
 
 
+def load_numbers(paths: Paths) -> dict[str, int]:
+    """Hub user → user number, of all who ever had a server.
+
+    Raises:
+        HomeError: the file is damaged. To guess would give somebody another's files.
+    """
+    try:
+        numbers: dict[str, int] = json.loads(paths.hub_users.read_text())
+    except FileNotFoundError:
+        return {}
+    except ValueError as error:
+        raise HomeError(
+            f"{paths.hub_users}: not JSON ({error}): write it anew from `getent passwd | grep '^hub-'`, as "
+            '{"ada": 43001}'
+        ) from error
+    return numbers
+
+
 def ensure_identity(paths: Paths, user: str, *, first: int) -> Identity:
     """Remember the number in SLIPWAY_HOME/hub/users.json, so that files keep their owner."""
     paths.hub.mkdir(mode=0o700, exist_ok=True)
     with (paths.hub / "users.lock").open("a") as stream:
         fcntl.flock(stream, fcntl.LOCK_EX)
-        file = paths.hub / "users.json"
-        numbers: dict[str, int] = json.loads(file.read_text()) if file.exists() else {}
+        numbers = load_numbers(paths)
         number = number_of(numbers, user, first=first)
         if user not in numbers:
+            file = paths.hub_users
             draft = file.with_suffix(".tmp")
             draft.write_text(json.dumps({**numbers, user: number}, indent=2) + "\n")
             draft.replace(file)
@@ -104,11 +122,29 @@ def ensure_unix_user(identity: Identity, user: str, *, home: Path) -> None:
         )
 
 
+def remove_unix_user(identity: Identity) -> bool:
+    """Remove the account, if it is the hub's; whether there was one.
+
+    Raises:
+        HomeError: it cannot be removed.
+    """
+    try:
+        found = pwd.getpwuid(identity.uid)
+    except KeyError:
+        return False
+    if found.pw_name != identity.login:
+        return False
+    _account("userdel", identity.login)
+    return True
+
+
 def _account(*argv: str) -> None:
     try:
         done = subprocess.run(argv, check=False, capture_output=True, text=True, timeout=ACCOUNT_TIMEOUT_S)
     except FileNotFoundError as error:
         raise HomeError(f"{argv[0]}: not on this machine: install the package passwd (or shadow-utils)") from error
+    except subprocess.TimeoutExpired as error:
+        raise HomeError(f"{' '.join(argv)}: not done within {ACCOUNT_TIMEOUT_S:g} s") from error
     if done.returncode != 0:
         raise HomeError(f"{' '.join(argv)}: exit {done.returncode}: {done.stderr.strip()[:300]}")
 

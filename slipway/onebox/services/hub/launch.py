@@ -14,11 +14,16 @@ from slipway.onebox.images.errors import ImageError
 from slipway.onebox.paths import Paths
 from slipway.onebox.runner.process import MARK
 from slipway.onebox.services.credentials import hub_endpoint
-from slipway.onebox.services.hub.names import CULLER, server_mark
+from slipway.onebox.services.hub.names import SERVICES, server_mark
 from slipway.onebox.services.hub.profiles import render_form
-from slipway.onebox.services.hub.programs import Programs, find_programs
+from slipway.onebox.services.hub.programs import Programs, find_image, find_programs
+from slipway.onebox.services.hub.running import HUB_ITSELF, Running, write_running
+from slipway.onebox.services.hub.servers import end_services
 from slipway.onebox.services.secrets import Secrets, ensure_secrets
 from slipway.onebox.settings import HOST, Settings, load_settings
+
+NOT_THE_HUBS = {"PYTHONPATH": ""}
+"""The memory watch is a program of the platform's, which has an interpreter of its own."""
 
 
 def proxy_argv(programs: Programs, settings: Settings) -> list[str]:
@@ -46,7 +51,8 @@ def hub_environment(programs: Programs, paths: Paths, settings: Settings, secret
         "end": [sys.executable, "-m", "slipway.onebox.services.hub.servers", "--home", str(paths.home)],
         "form": render_form(),
         "own_config": str(paths.hub_config) if paths.hub_config.exists() else "",
-        "culler_environment": {MARK: server_mark(paths, CULLER)},
+        "memory_watch": [sys.executable, "-m", "slipway.onebox.services.hub.watch", "--home", str(paths.home)],
+        "environments": {name: {MARK: server_mark(paths, name), **NOT_THE_HUBS} for name in SERVICES},
     }
     return {
         "CONFIGPROXY_AUTH_TOKEN": secrets.hub_proxy_token,
@@ -76,6 +82,8 @@ def main() -> NoReturn:
         folder = paths.data("hub")
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         os.chdir(folder)
+        end_services(paths)
+        write_running(paths, Running(HUB_ITSELF, find_image(paths).digest))
         argv, env = hub_argv(programs), hub_environment(programs, paths, settings, secrets)
     os.execve(argv[0], argv, {**os.environ, **env})  # noqa: S606  - becoming the program is the point
 

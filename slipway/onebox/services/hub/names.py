@@ -9,8 +9,11 @@ from slipway.onebox.paths import Paths
 ADMIN = "admin"
 """The hub's first account; it lets others in."""
 CULLER = "idle-culler"
-"""The hub's service that stops idle servers. Users have no such name: it is taken."""
-RESERVED = frozenset({ADMIN, CULLER})
+"""The hub's service that stops idle servers."""
+MEMORY_WATCH = "memory-watch"
+"""The hub's service that ends what uses more memory than it may."""
+SERVICES = (CULLER, MEMORY_WATCH)
+RESERVED = frozenset({ADMIN, *SERVICES})
 MAX_USER = 32
 USER_PATTERN = rf"(?=.{{1,{MAX_USER}}}\Z)[a-z][a-z0-9]*(-[a-z0-9]+)*\Z"
 """So that a name is also part of a namespace's, of a folder's and of an MLflow account's."""

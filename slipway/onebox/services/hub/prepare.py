@@ -7,6 +7,7 @@ import asyncio
 import json
 import os
 import re
+import signal
 import sys
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
@@ -18,7 +19,7 @@ import aiohttp
 from slipway.kube.client import Kube
 from slipway.kube.errors import KubeError
 from slipway.onebox.images.build import PLATFORM_ROOT, build
-from slipway.onebox.images.errors import ImageError
+from slipway.onebox.images.errors import ImageError, NotBuilt
 from slipway.onebox.images.store import Image, Store
 from slipway.onebox.paths import Paths
 from slipway.onebox.services.credentials import CERTIFICATE
@@ -36,15 +37,26 @@ from slipway.onebox.services.hub.identity import Identity, ensure_identity, ensu
 from slipway.onebox.services.hub.names import FAILED, MAX_USER, READY, USER_PATTERN, server_mark
 from slipway.onebox.services.hub.ownership import open_folders
 from slipway.onebox.services.hub.profiles import DEFAULT, Profile, UnknownProfileError, find_profile
+from slipway.onebox.services.hub.running import Running, write_running
 from slipway.onebox.services.hub.tenant import in_namespace, load_tenant
 from slipway.onebox.services.mlflow_accounts import AccountError, ensure_account
 from slipway.onebox.services.secrets import Secrets, ensure_secrets
-from slipway.onebox.settings import Settings, load_settings
+from slipway.onebox.settings import Settings, SettingsError, load_settings
 
 COMMANDS = Path("slipway", "onebox", "services", "hub", "bin")  # below the image root
 FIELD_MANAGER = "slipway-hub"
 FIRST_FOLDERS = (PLATFORM_ROOT / "notebooks", PLATFORM_ROOT / "training")  # what a new home has
-KNOWN_ERRORS = (ImageError, KubeError, AccountError, HomeError, UnknownProfileError, aiohttp.ClientError, TimeoutError)
+GIVEN_UP = 128 + signal.SIGTERM
+KNOWN_ERRORS = (
+    ImageError,
+    KubeError,
+    AccountError,
+    HomeError,
+    SettingsError,
+    UnknownProfileError,
+    aiohttp.ClientError,
+    OSError,  # such as a full disk
+)
 
 
 @dataclass(frozen=True)
@@ -57,7 +69,7 @@ class Launch:
     identity: Mapping[str, Any]
 
 
-def prepare(paths: Paths, user: str, profile: Profile) -> Launch:
+def prepare(paths: Paths, user: str, profile: Profile, *, memory_bytes: int) -> Launch:
     """Image, namespace, accounts and home of one user; each is made once and left as it is afterwards.
 
     Raises:
@@ -72,6 +84,9 @@ def prepare(paths: Paths, user: str, profile: Profile) -> Launch:
     build(profile.tag, paths=paths, repository=PLATFORM_ROOT, progress=say)
     store = Store(paths)
     image = store.resolve(profile.tag)
+    write_running(paths, Running(user, image.digest, memory_bytes))  # from here on it is not pruned
+    if store.find(image.digest) is None:
+        raise NotBuilt(profile.tag, f"slipway image build {profile.tag}")
     account = account_of(user, secrets)
     say(f"namespace {account.namespace}, MLflow account {account.namespace}")
     asyncio.run(_grant(paths, account, settings, secrets))
@@ -124,6 +139,13 @@ def _popen_identity(owner: Identity | None) -> dict[str, Any]:
     return {} if owner is None else {"user": owner.uid, "group": owner.uid, "extra_groups": [owner.shared_gid]}
 
 
+def _in_words(error: BaseException) -> str:
+    if isinstance(error, OSError) and not isinstance(error, aiohttp.ClientError) and error.strerror:
+        place = f"{error.filename}: " if error.filename else ""
+        return f"the platform could not make your server ready: {place}{error.strerror}; tell whoever runs it"
+    return str(error) or type(error).__name__
+
+
 def say(line: str) -> None:
     print(line, flush=True)
 
@@ -134,11 +156,14 @@ def main() -> int:
     parser.add_argument("--home", type=Path, required=True, help="SLIPWAY_HOME")
     parser.add_argument("--user", required=True)
     parser.add_argument("--profile", default=DEFAULT)
+    parser.add_argument("--memory-bytes", type=int, default=0, help="what the server may use; 0: no limit")
     given = parser.parse_args()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(GIVEN_UP))  # so that what it started ends with it
     try:
-        launch = prepare(Paths(given.home.absolute()), given.user, find_profile(given.profile or DEFAULT))
+        paths = Paths(given.home.absolute())
+        launch = prepare(paths, given.user, find_profile(given.profile or DEFAULT), memory_bytes=given.memory_bytes)
     except KNOWN_ERRORS as error:
-        say(FAILED + json.dumps(str(error) or type(error).__name__))
+        say(FAILED + json.dumps(_in_words(error)))
         return 1
     say(READY + json.dumps(asdict(launch)))
     return 0

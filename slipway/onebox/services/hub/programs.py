@@ -33,14 +33,22 @@ class Programs:
         return self.environment / "bin" / "node"
 
 
+def find_image(paths: Paths) -> Image:
+    """JupyterHub's.
+
+    Raises:
+        NotBuilt: it was never built.
+    """
+    return Store(paths).resolve(TAG)
+
+
 def find_programs(paths: Paths) -> Programs:
     """What is installed now.
 
     Raises:
         NotBuilt: the hub's image was never built.
     """
-    store = Store(paths)
-    image = store.resolve(TAG)
+    store, image = Store(paths), find_image(paths)
     return Programs(store.root(image), store.environment(image), proxy_folder(paths, image) / PROXY_SCRIPT)
 
 

@@ -1,4 +1,4 @@
-"""The processes of users' servers, found by their mark: what a user started beside a kernel, what a killed hub leaves."""
+"""The end of users' servers: what a user started beside a kernel, what a killed hub leaves."""
 
 from __future__ import annotations
 
@@ -8,14 +8,30 @@ from pathlib import Path
 
 from slipway.onebox.paths import Paths
 from slipway.onebox.runner.process import kill_marked
-from slipway.onebox.services.hub.names import CULLER, server_mark
+from slipway.onebox.services.hub.belongings import end_all
+from slipway.onebox.services.hub.names import SERVICES, server_mark
+from slipway.onebox.services.hub.running import HUB_ITSELF, forget_running, load_running
 
 
-def kill_left_servers(paths: Paths) -> None:
-    """End what a stopping hub would have ended itself."""
-    users = [folder.name for folder in paths.hub_homes.glob("*/")]
-    for name in (*users, CULLER):
+def end_server(paths: Paths, user: str) -> None:
+    """Everything that was started in it."""
+    end_all(paths, user)
+    forget_running(paths, user)
+
+
+def end_services(paths: Paths) -> None:
+    """The hub's own, which a killed hub leaves."""
+    for name in SERVICES:
         kill_marked(server_mark(paths, name))
+
+
+def end_left_servers(paths: Paths) -> None:
+    """What a stopping hub would have ended itself."""
+    end_services(paths)
+    for running in load_running(paths):
+        if running.name != HUB_ITSELF:
+            end_server(paths, running.name)
+    forget_running(paths, HUB_ITSELF)
 
 
 def main() -> int:
@@ -24,7 +40,7 @@ def main() -> int:
     parser.add_argument("--home", type=Path, required=True, help="SLIPWAY_HOME")
     parser.add_argument("--user", required=True)
     given = parser.parse_args()
-    kill_marked(server_mark(Paths(given.home.absolute()), given.user))
+    end_server(Paths(given.home.absolute()), given.user)
     return 0
 
 
