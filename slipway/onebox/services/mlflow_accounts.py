@@ -37,10 +37,27 @@ async def ensure_account(settings: Settings, secrets: Secrets, *, user: str, pas
             answer = await session.patch("/api/2.0/mlflow/users/update-password", json=account)
         else:
             answer = found
-        if answer.status != 200:
-            raise AccountError(
-                f"{answer.method} {answer.url.path}: HTTP {answer.status}: {(await answer.text())[:300]}"
-            )
+        await _refuse(answer)
+
+
+async def remove_account(settings: Settings, secrets: Secrets, *, user: str) -> bool:
+    """Delete an account; whether there was one. What it made stays.
+
+    Raises:
+        AccountError: MLflow refuses.
+    """
+    admin = aiohttp.BasicAuth(MLFLOW_ADMIN, secrets.mlflow_admin_password)
+    async with aiohttp.ClientSession(mlflow_endpoint(settings), timeout=TIMEOUT, auth=admin) as session:
+        answer = await session.delete("/api/2.0/mlflow/users/delete", json={"username": user})
+        if answer.status == 404:
+            return False
+        await _refuse(answer)
+        return True
+
+
+async def _refuse(answer: aiohttp.ClientResponse) -> None:
+    if answer.status != 200:
+        raise AccountError(f"{answer.method} {answer.url.path}: HTTP {answer.status}: {(await answer.text())[:300]}")
 
 
 async def ensure_reader(settings: Settings, secrets: Secrets) -> None:
