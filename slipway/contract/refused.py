@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from slipway.contract.annotations import is_true
 from slipway.contract.causes import Cause, with_paths
 from slipway.contract.loggers import KAFKA_BROKER, NO_KAFKA
 from slipway.contract.sdep import PredictorSpec, SeldonDeployment
+from slipway.contract.validation import NO_ENGINE
 
 NOT_IN_TENSORFLOW = frozenset({"SIMPLE_MODEL", "AVERAGE_COMBINER"})
 """Built-in implementations without a form in protocol tensorflow."""
@@ -35,5 +37,8 @@ def _predictor(predictor: PredictorSpec, path: str) -> Iterator[Cause]:
         yield Cause(f"{path}.explainer", "explainers are not offered")
     if predictor.ssl.get("certSecretName"):
         yield Cause(f"{path}.ssl", "TLS between Pods is not offered here: let the mesh do it (DestinationRule tls)")
+    if is_true(predictor.annotations.get(NO_ENGINE)) and predictor.graph.logger is not None:
+        text = f"a logger is not offered with {NO_ENGINE}: the orchestrator sends the events, and here is none"
+        yield Cause(f"{path}.graph", f"node {predictor.graph.name!r}: {text}")
     if any(item.get("name") == KAFKA_BROKER for item in predictor.svc_orch_spec.get("env") or ()):
         yield Cause(f"{path}.svcOrchSpec.env[{KAFKA_BROKER}]", NO_KAFKA)

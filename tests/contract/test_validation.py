@@ -270,6 +270,10 @@ def test_too_many_nodes_are_one_cause():
         (sdep(predictor(explainer={"type": "AnchorTabular"})), "spec.predictors[0].explainer"),
         (sdep(predictor(ssl={"certSecretName": "tls"})), "spec.predictors[0].ssl"),
         (
+            sdep(predictor(graph=node(logger={"mode": "all"}), annotations={"seldon.io/no-engine": "true"})),
+            "spec.predictors[0].graph",
+        ),
+        (
             sdep(predictor(svcOrchSpec={"env": [{"name": "LOGGER_KAFKA_BROKER", "value": "kafka:9092"}]})),
             "spec.predictors[0].svcOrchSpec.env[LOGGER_KAFKA_BROKER]",
         ),
