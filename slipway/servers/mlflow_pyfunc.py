@@ -87,7 +87,7 @@ class MlflowServer(ModelServer):
         if isinstance(X, (bytes, str)):
             return X  # a model of texts or photos takes them as they are
         if isinstance(X, Mapping):
-            return frame_of(X) if self._wants_frame else X
+            return frame_of(X, self._schema) if self._wants_frame else X
         rows = rows_of(X)
         return typed_frame(rows, names, self._columns, self._schema) if self._wants_frame else rows
 

@@ -1,4 +1,4 @@
-"""SKLEARN_SERVER: a scikit-learn estimator in ``model.joblib``.
+"""SKLEARN_SERVER: a scikit-learn estimator in ``model.joblib``, or in ``model.skops`` as MLflow writes it.
 
 Over the seldon protocol its default method is ``predict_proba``, over V2 it is ``predict``, as in Seldon's two servers.
 """
@@ -16,7 +16,8 @@ from slipway.servers.errors import MODEL_HAS_NO_METHOD, ModelFolderError, answer
 from slipway.servers.rows import Array, check_features, columns_of, in_order, rows_of
 from slipway.serving.errors import ServingError
 
-FILES = ("model.joblib", "model.pickle", "model.pkl")
+SKOPS = "model.skops"
+FILES = ("model.joblib", "model.pickle", "model.pkl", SKOPS)
 METHODS = ("predict_proba", "predict", "decision_function")
 SELDON_METHOD, V2_METHOD = "predict_proba", "predict"
 
@@ -36,7 +37,7 @@ class SklearnServer(ModelServer):
         self._model: Any = None
 
     def load(self) -> None:
-        """Unpickles the estimator. Raises ModelFolderError where there is none, or it has not the wanted method."""
+        """Unpickles the estimator (a ``.skops`` is no pickle). Raises ModelFolderError where there is none, or it has not the wanted method."""
         super().load()
         path = self.folder.first_of(FILES)
         self._model = load_estimator(path)
@@ -77,19 +78,28 @@ class SklearnServer(ModelServer):
 def load_estimator(path: Path) -> Any:
     """Unpickle; what scikit-learn says of another version that wrote the file goes to the log.
 
-    Raises ModelFolderError where it does not unpickle: often a package is missing, or another version wrote it.
+    Raises ModelFolderError where it does not load: a package is missing, another version wrote it, or a ``.skops`` holds
+    types that are not scikit-learn's or numpy's.
     """
-    import joblib
-
     with warnings.catch_warnings(record=True) as said:
         warnings.simplefilter("always")
         try:
-            model = joblib.load(path)
+            model = _loaded(path)
         except Exception as exc:
-            raise ModelFolderError(f"{path}: does not unpickle: {type(exc).__name__}: {exc}") from exc
+            raise ModelFolderError(f"{path}: does not load: {type(exc).__name__}: {exc}") from exc
     for text in dict.fromkeys(str(one.message) for one in said):
         log.warning("%s: %s", path, text)
     return model
+
+
+def _loaded(path: Path) -> Any:
+    if path.name == SKOPS:
+        import skops.io
+
+        return skops.io.load(path)
+    import joblib
+
+    return joblib.load(path)
 
 
 def _missing(model: Any, method: str) -> str:

@@ -10,6 +10,7 @@ import joblib
 import numpy as np
 import pandas as pd
 import pytest
+import skops.io
 from sklearn.datasets import load_iris
 from sklearn.linear_model import LinearRegression, LogisticRegression
 from sklearn.svm import LinearSVC
@@ -106,6 +107,16 @@ async def test_the_other_file_names_are_read_too(tmp_path, model, name):
     assert server.predict(np.array(ROWS), []).shape == (2, 3)
 
 
+def test_skops_file_is_read_and_code_in_it_is_not_trusted(tmp_path, model):
+    skops.io.dump(model, tmp_path / "model.skops")
+    server = SklearnServer(str(tmp_path))
+    server.load()
+    np.testing.assert_array_equal(server.predict(np.array(ROWS), []), model.predict_proba(ROWS))
+    skops.io.dump(Failing(""), tmp_path / "model.skops")
+    with pytest.raises(ModelFolderError, match=r"model.skops: does not load: UntrustedTypesFoundException"):
+        SklearnServer(str(tmp_path)).load()
+
+
 async def test_model_of_named_columns_gets_them_by_name(serve_model: ServeModel, tmp_path):
     frame = pd.DataFrame({"a": [0.0, 1, 2, 3], "b": [9.0, 7, 8, 6]})
     fitted = LinearRegression().fit(frame, [0, 1, 2, 3])
@@ -168,7 +179,7 @@ def test_folder_without_a_model_says_what_is_there(tmp_path):
 
 def test_file_that_is_no_pickle_says_so(tmp_path):
     (tmp_path / "model.joblib").write_bytes(b"not a pickle")
-    with pytest.raises(ModelFolderError, match="model.joblib: does not unpickle"):
+    with pytest.raises(ModelFolderError, match="model.joblib: does not load"):
         SklearnServer(str(tmp_path)).load()
 
 
