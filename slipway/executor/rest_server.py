@@ -144,7 +144,7 @@ class RestSurface:
             return error_response(failure, self.render_error)
 
     async def predict(self, request: web.Request, journey: Journey) -> Payload:
-        with self.engine.admission.enter() as ticket:
+        with self.engine.admission.receive() as ticket:
             body = await read_body(request, ticket)
             payload = Payload(
                 body, request.headers.get(hdrs.CONTENT_TYPE, ""), json_bytes=json_bytes_of(request.headers)
@@ -153,7 +153,7 @@ class RestSurface:
             return await self.engine.predict(payload, client=self.engine.rest, journey=journey, ask=ask)
 
     async def _feedback(self, request: web.Request, journey: Journey) -> Payload:
-        with self.engine.admission.enter() as ticket:
+        with self.engine.admission.receive() as ticket:
             body = await read_body(request, ticket)
             payload = Payload(body, request.headers.get(hdrs.CONTENT_TYPE, ""))
             return await self.engine.feedback(payload, client=self.engine.rest, journey=journey)
@@ -175,7 +175,7 @@ class RestSurface:
 
     async def echo(self, request: web.Request, journey: Journey) -> Payload:
         """Feedback in the protocols that have none: accepted, logged and given back (contract §3.5)."""
-        with self.engine.admission.enter() as ticket:
+        with self.engine.admission.receive() as ticket:
             payload = Payload(await read_body(request, ticket), request.headers.get(hdrs.CONTENT_TYPE, ""))
         self.engine.record_feedback(payload, journey)
         return payload

@@ -66,7 +66,7 @@ def component_app(service: Service, *, payload_passthrough: bool = False) -> web
 
 def _hook_handler(service: Service, hook: str, *, payload_passthrough: bool) -> Handler:
     async def handle(request: web.Request) -> web.Response:
-        with service.admission.enter() as ticket:
+        with service.admission.receive() as ticket:
             query_json = request.query.get("json", "")
             body = await read_body(request, ticket)
             sent = RestRequest(request.headers.get(hdrs.CONTENT_TYPE, ""), query_json, body)

@@ -102,7 +102,7 @@ def _infer(service: Service, hook: str) -> Handler:
         model = _checked(service, request)
         asked = hook or chosen_hook(service.hooks, request.headers.get(HOOK, ""))
         json_bytes = json_bytes_of(request.headers)
-        with service.admission.enter() as ticket:
+        with service.admission.receive() as ticket:
             sent = V2Body(await read_body(request, ticket), json_bytes)
             work = service.threads.run(lambda: _answer(service, asked, sent, model))
             found = await answered(work, request, service, v2_error)

@@ -21,23 +21,42 @@ class Admission:
     @contextmanager
     def enter(self) -> Iterator[Ticket]:
         """A place for one request until the block ends; ServingError 429 when there is none."""
-        if self.requests >= self.max_requests:
-            raise _overloaded(f"{self.requests} requests are under way here, the limit: try again later")
+        with self.receive() as ticket:
+            ticket.take_place()
+            yield ticket
+
+    @contextmanager
+    def receive(self) -> Iterator[Ticket]:
+        """For a request whose body is still to come: it has no place before that is there, however slowly it comes.
+
+        ServingError 429 when there is none even now.
+        """
         ticket = Ticket(self)
-        self.requests += 1
+        ticket.check_place()
         try:
             yield ticket
         finally:
-            self.requests -= 1
-            self.bytes -= ticket.held_bytes
+            ticket.leave()
 
 
 class Ticket:
-    """One admitted request and the bytes that it holds."""
+    """One request, its place and the bytes that it holds."""
 
     def __init__(self, admission: Admission) -> None:
         self._admission = admission
+        self._has_place = False
         self.held_bytes = 0
+
+    def check_place(self) -> None:
+        """ServingError 429 when there is none."""
+        if self._admission.requests >= self._admission.max_requests:
+            raise _overloaded(f"{self._admission.requests} requests are under way here, the limit: try again later")
+
+    def take_place(self) -> None:
+        """From now on the request counts; once only. ServingError 429 when there is no place."""
+        self.check_place()
+        self._admission.requests += 1
+        self._has_place = True
 
     def hold(self, size_bytes: int) -> None:
         """Count ``size_bytes`` more until the request ends; ServingError 429 when that is too much."""
@@ -46,6 +65,11 @@ class Ticket:
             raise _overloaded(f"bodies of {admission.bytes} bytes are under way here, near the limit: try again later")
         admission.bytes += size_bytes
         self.held_bytes += size_bytes
+
+    def leave(self) -> None:
+        """Give back the place and the bytes."""
+        self._admission.requests -= self._has_place
+        self._admission.bytes -= self.held_bytes
 
 
 def _overloaded(info: str) -> ServingError:

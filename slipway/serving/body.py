@@ -10,7 +10,7 @@ from aiohttp.http_exceptions import HttpProcessingError
 from slipway.contract.limits import MAX_BODY_BYTES
 from slipway.serving.admission import Ticket
 from slipway.serving.errors import PAYLOAD_TOO_LARGE, REQUEST_TIMEOUT, ServingError
-from slipway.serving.limits import BODY_READ_TIMEOUT_S
+from slipway.serving.limits import BODY_GRACE_S, BODY_READ_TIMEOUT_S, MIN_BODY_BYTES_PER_S
 
 
 async def read_body(
@@ -20,13 +20,27 @@ async def read_body(
     limit_bytes: int = MAX_BODY_BYTES,
     timeout_s: float = BODY_READ_TIMEOUT_S,
 ) -> bytes:
-    """The whole body, inflated if the client compressed it.
+    """The whole body, inflated if the client compressed it; then the request takes its place.
 
     Raises ServingError: 413 as soon as the announced or the received size is above ``limit_bytes``, 408 when it takes
-    longer than ``timeout_s``, 429 when the process holds too many bytes, 400 when it ends early or is broken.
+    longer than ``patience_s`` says, 429 when the process holds too many bytes or requests, 400 when it ends early or is
+    broken.
     """
     if (request.content_length or 0) > limit_bytes:
         raise payload_too_large(limit_bytes)
+    body = await _received(request, ticket, limit_bytes, min(timeout_s, patience_s(request.content_length)))
+    ticket.take_place()
+    return body
+
+
+def patience_s(announced_bytes: int | None) -> float:
+    """How long a body may take to arrive; one of unknown length has all the time that there is."""
+    if announced_bytes is None:
+        return BODY_READ_TIMEOUT_S
+    return min(BODY_READ_TIMEOUT_S, BODY_GRACE_S + announced_bytes / MIN_BODY_BYTES_PER_S)
+
+
+async def _received(request: web.Request, ticket: Ticket, limit_bytes: int, timeout_s: float) -> bytes:
     chunks: list[bytes] = []
     size = 0
     try:

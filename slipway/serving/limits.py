@@ -5,7 +5,7 @@ from __future__ import annotations
 from slipway.contract.limits import MAX_BODY_BYTES
 
 MAX_IN_FLIGHT = 256
-"""Requests read, queued or computing in one process; one more is answered 429 or RESOURCE_EXHAUSTED."""
+"""Requests queued or computing in one process, their bodies read; one more is answered 429 or RESOURCE_EXHAUSTED."""
 
 MAX_IN_FLIGHT_BYTES = 16 * MAX_BODY_BYTES
 """Bytes of the bodies of those requests together."""
@@ -30,6 +30,13 @@ METADATA_BYTES = 16 * 1024
 
 BODY_READ_TIMEOUT_S = 30.0
 """From the end of the headers to the last byte of the body; a slower client is answered 408."""
+
+BODY_GRACE_S = 5.0
+"""A body has this long, and a second more for every MIN_BODY_BYTES_PER_S that its headers announce: who sends little is
+soon done, so that slow clients do not keep connections for the whole of BODY_READ_TIMEOUT_S."""
+
+MIN_BODY_BYTES_PER_S = 64 * 1024
+"""A slow mobile uplink."""
 
 IDLE_TIMEOUT_S = 75.0
 """A kept connection without a request, also one that never sent its first; above Envoy's and the executor's pools."""

@@ -37,7 +37,7 @@ class Echo:
     servers: Servers | None = None
 
     async def handle(self, request: web.Request) -> web.Response:
-        with self.admission.enter() as ticket:
+        with self.admission.receive() as ticket:
             body = await read_body(request, ticket, limit_bytes=LIMIT, timeout_s=1.0)
             await self.hold.wait()
             return web.Response(body=body)
@@ -130,12 +130,35 @@ async def test_a_body_that_does_not_arrive_is_408(echo: Echo):
     assert echo.admission.requests == echo.admission.bytes == 0
 
 
-async def test_a_client_that_leaves_early_frees_its_place(echo: Echo):
+async def test_a_client_that_leaves_early_frees_its_bytes(echo: Echo):
     _, writer = await asyncio.open_connection("127.0.0.1", echo.port)
     writer.write(_post(b"half", "Content-Length: 900"))
-    await eventually(lambda: echo.admission.requests == 1)
+    await eventually(lambda: echo.admission.bytes == 4)
     writer.close()
-    await eventually(lambda: echo.admission.requests == 0)
+    await eventually(lambda: echo.admission.bytes == 0)
+
+
+async def test_slow_bodies_take_no_places(echo: Echo):
+    slow = [await asyncio.open_connection("127.0.0.1", echo.port) for _ in range(5)]
+    for _, writer in slow:
+        writer.write(_post(b"half", "Content-Length: 8"))
+    await eventually(lambda: echo.admission.bytes == 4 * len(slow))
+    assert (await _send(echo.port, _post(b"quick")))[0] == 200
+    echo.hold.clear()
+    for _, writer in slow:
+        writer.write(b"body")
+    await eventually(lambda: echo.admission.requests == echo.admission.max_requests)
+    echo.hold.set()
+    answers = [await reader.readuntil(b"\r\n") for reader, _ in slow]
+    assert sorted(int(answer.split()[1]) for answer in answers) == [200, 200, 429, 429, 429]
+    for _, writer in slow:
+        writer.close()
+    await eventually(lambda: echo.admission.requests == echo.admission.bytes == 0)
+
+
+@pytest.mark.parametrize(("announced_bytes", "seconds"), [(0, 5.0), (64 * 1024, 6.0), (12 * 2**20, 30.0), (None, 30.0)])
+def test_a_body_has_the_time_that_its_length_needs(announced_bytes: int | None, seconds: float):
+    assert body_module.patience_s(announced_bytes) == seconds
 
 
 async def test_more_requests_than_places_are_429(echo: Echo):
@@ -161,7 +184,7 @@ async def test_connections_above_the_limit_are_closed(echo: Echo, monkeypatch: p
     monkeypatch.setattr(limits, "MAX_CONNECTIONS", 1)
     _, first = await asyncio.open_connection("127.0.0.1", echo.port)
     first.write(_post(b"half", "Content-Length: 900"))
-    await eventually(lambda: echo.admission.requests == 1)
+    await eventually(lambda: echo.admission.bytes == 4)
     reader, second = await asyncio.open_connection("127.0.0.1", echo.port)
     assert await asyncio.wait_for(reader.read(), 5) == b""
     first.close()
