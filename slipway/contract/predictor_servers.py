@@ -28,6 +28,7 @@ UNPICKLING = frozenset({"MLFLOW_SERVER", "SKLEARN_SERVER"})
 """Those whose models are, or may hold, pickles: loading one runs whatever code is in it."""
 
 NOT_TENSORFLOW = frozenset({*SHIPPED, "HUGGINGFACE_SERVER"})
+V2_ONLY = frozenset({"HUGGINGFACE_SERVER", "TEMPO_SERVER", "TRITON_SERVER"})
 V2_NAMES = {"v2": "kfserving", "kfserving": "v2"}
 PROTOCOLS = ("seldon", "tensorflow", "v2", "kfserving")
 
@@ -35,6 +36,8 @@ PROTOCOLS = ("seldon", "tensorflow", "v2", "kfserving")
 def image_of(servers: Servers, implementation: str, protocol: str) -> str:
     """Empty where none is configured. ``v2`` and ``kfserving`` stand in for each other."""
     entry = servers.get(implementation, "")
+    if implementation in V2_ONLY and protocol not in V2_NAMES:
+        return ""
     if isinstance(entry, str):
         return entry
     protocol = protocol or "seldon"
@@ -61,7 +64,8 @@ def parse_servers(loaded: Any) -> dict[str, str | dict[str, str]]:
 def why_no_image(implementation: str, protocol: str, servers: Servers) -> str:
     """Why a node without an image of its own cannot be served."""
     if implementation in servers:
-        return f"{implementation} has no image for protocol {protocol or 'seldon'}"
+        only = "; it speaks v2 only" if implementation in V2_ONLY else ""
+        return f"{implementation} has no image for protocol {protocol or 'seldon'}{only}"
     known = ", ".join(sorted(servers)) or "none"
     if implementation in CLUSTER_ONLY:
         return (

@@ -15,10 +15,17 @@ from slipway.contract.sdep import Json, PredictiveUnit, PredictorSpec, SeldonDep
 from slipway.controller.facts import Facts
 from slipway.controller.meta import GRPC_PORT, HTTP_PORT, Object
 from slipway.controller.pod_labels import labels_json
+from slipway.controller.published_servers import (
+    MODELS_PATH,
+    loads_itself,
+    server_env,
+    server_parameters,
+    sidecars,
+    with_server,
+)
 from slipway.controller.settings import DEFAULT_USER_ID, Settings
 
 GRACE_S = 20
-MODELS_PATH = "/mnt/models"
 PVC_PATH = "/mnt/pvc"
 PREDICTOR_PATH = "/etc/slipway/predictor"
 PREDICTOR_KEY = "predictor.json"
@@ -59,12 +66,24 @@ def node_containers(
         if node is None:
             containers.append(_common(container, predictor))
             continue
-        containers.append(_node_container(container, node, predictor, sdep))
-        if node.model_uri:
+        completed = _node_container(container, node, predictor, sdep)
+        if loads_itself(node, sdep):
+            completed["envFrom"] = [*(completed.get("envFrom") or ()), *_model_secret(node, facts)]
+        containers.append(completed)
+        containers.extend(sidecars(node, sdep, facts.settings.predictor_servers, _read_only(_model_mounts(node))))
+        if _is_fetched(node, sdep):
             volumes.extend(_model_volumes(node))
             if not _has(initializers, f"{node.name}-model-initializer"):
                 initializers.append(_initializer(node, predictor, facts))
     return containers, initializers, volumes
+
+
+def _is_fetched(node: PredictiveUnit, sdep: SeldonDeployment) -> bool:
+    return bool(node.model_uri) and not loads_itself(node, sdep)
+
+
+def _read_only(mounts: Iterable[Json]) -> list[Object]:
+    return [{**mount, "readOnly": True} for mount in mounts]
 
 
 def _has(items: Iterable[Json], name: str) -> bool:
@@ -89,10 +108,10 @@ def _common(container: Json, predictor: PredictorSpec) -> Object:
 
 
 def _node_container(container: Json, node: PredictiveUnit, predictor: PredictorSpec, sdep: SeldonDeployment) -> Object:
-    completed = _common(container, predictor)
+    completed = with_server(_common(container, predictor), node, sdep)
     completed["env"] = _merged(completed["env"], _node_env(container, node, predictor, sdep))
-    if node.model_uri:
-        completed["volumeMounts"] += [{**mount, "readOnly": True} for mount in _model_mounts(node)]
+    if _is_fetched(node, sdep):
+        completed["volumeMounts"] += _read_only(_model_mounts(node))
     port = {"port": node.endpoint.service_port if node.endpoint else port_of(container, "http")}
     completed.setdefault("startupProbe", _probe({"tcpSocket": port}, period_s=1, failures=STARTUP_FAILURES))
     completed.setdefault("readinessProbe", _probe({"tcpSocket": port}, period_s=5, failures=3))
@@ -123,12 +142,14 @@ def _node_env(container: Json, node: PredictiveUnit, predictor: PredictorSpec, s
     }
     parameters = [parameter.to_json() for parameter in node.parameters]
     if is_prepackaged(node.implementation):
-        parameters = [item for item in parameters if item["name"] != "model_uri"]
-        parameters.append({"name": "model_uri", "value": MODELS_PATH, "type": "STRING"})
+        ours = server_parameters(node, sdep)
+        names = {item["name"] for item in ours}
+        parameters = [item for item in parameters if item["name"] not in names] + ours
     if parameters:
         env["PREDICTIVE_UNIT_PARAMETERS"] = json.dumps(parameters, separators=(",", ":"))
-    if node.model_uri:
+    if _is_fetched(node, sdep):
         env["MLSERVER_MODEL_URI"] = MODELS_PATH
+    env |= server_env(node, sdep)
     env |= {
         "PREDICTIVE_UNIT_ID": node.name,
         "MLSERVER_MODEL_NAME": node.name,
@@ -184,19 +205,24 @@ def _initializer(node: PredictiveUnit, predictor: PredictorSpec, facts: Facts) -
         env = [{"name": "SLIPWAY_UNPICKLED_BY", "value": f"{predictor.name}/{node.name}"}]
     if claim := _claim(node):
         uri = f"{PVC_PATH}/{claim[1]}"
-    secret = node.env_secret_ref_name or facts.settings.default_model_secret[1]
     return {
         "name": f"{node.name}-model-initializer",
         "image": node.storage_initializer_image or facts.settings.storage_initializer_image,
         "imagePullPolicy": "IfNotPresent",
         "args": [uri, MODELS_PATH],
         "env": env,
-        "envFrom": [{"secretRef": {"name": secret, "optional": not node.env_secret_ref_name}}],
+        "envFrom": _model_secret(node, facts),
         "resources": {"requests": {"cpu": "100m", "memory": "100Mi"}, "limits": {"cpu": "1", "memory": "1Gi"}},
         "volumeMounts": _model_mounts(node),
         "terminationMessagePath": "/dev/termination-log",
         "terminationMessagePolicy": "FallbackToLogsOnError",
     }
+
+
+def _model_secret(node: PredictiveUnit, facts: Facts) -> list[Object]:
+    """``envFrom`` of whoever reads the model: keys and address of its place."""
+    name = node.env_secret_ref_name or facts.settings.default_model_secret[1]
+    return [{"secretRef": {"name": name, "optional": not node.env_secret_ref_name}}]
 
 
 def orchestrator_container(predictor: PredictorSpec, sdep: SeldonDeployment, facts: Facts) -> Object:
