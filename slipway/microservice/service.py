@@ -45,7 +45,7 @@ class Service:
     ) -> None:
         """``metadata`` is the component's, or a sentence that says why there is none.
 
-        ``max_in_flight``: requests that may be read, wait or compute at a time; one more is refused at once.
+        ``max_in_flight``: requests that may wait or compute at a time; one more is refused at once.
         ``max_batch``: requests that one call of ``predict`` may answer; 1 for one each.
         """
         self.hooks = hooks
