@@ -8,6 +8,7 @@ import json
 import logging
 import re
 import signal
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -23,10 +24,12 @@ from slipway.contract.protos import tensorflow_serving_pb2 as tf
 from slipway.executor import payload_log, payload_log_losses, payload_log_sender
 from slipway.executor.errors import SettingError
 from slipway.executor.settings import parse_settings
+from tests.data import REPOSITORY
 from tests.executor.executors import Executor, executor
 from tests.executor.nodes import Node, Refusal, Reply, serving
 from tests.executor.receivers import FEEDBACK, REQUEST, RESPONSE, Receiver, receiver
 from tests.executor.test_process import run_to_the_end, started, write
+from tests.ports import free_ports
 from tests.waiting import eventually
 
 BODY = b'{"data":{"ndarray":[[0]]}}'
@@ -630,3 +633,34 @@ async def test_kafka_in_the_environment_ends_the_start_with_a_sentence() -> None
     code, text = await run_to_the_end(LOGGER_KAFKA_BROKER="kafka:9092")
     assert code == 1
     assert "LOGGER_KAFKA_BROKER is not offered" in text
+
+
+async def test_receiver_of_the_page_prints_what_the_page_says() -> None:
+    page = (REPOSITORY / "docs" / "observability.md").read_text()
+    (program,) = re.findall(r"^python - <<'END'\n(.*?)^END$", page, re.DOTALL | re.MULTILINE)
+    (port,) = free_ports(1)
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-c", program.replace("9090", str(port)), stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.DEVNULL,
+    )  # fmt: skip
+    node = Node("clf")
+    try:
+        assert process.stdout is not None
+        await eventually(lambda: _accepts(port), what="the page's receiver")
+        logger = {"mode": "all", "url": f"http://127.0.0.1:{port}/"}
+        async with serving(node), executor(node.graph("MODEL", logger=logger)) as client:
+            await client.post(BODY)
+            lines = [await asyncio.wait_for(process.stdout.readline(), 10) for _ in range(2)]
+    finally:
+        process.kill()
+        await process.wait()
+    assert sorted(line.decode() for line in lines) == [f"clf {REQUEST} {BODY!r}\n", f"clf {RESPONSE} {ANSWER!r}\n"]
+
+
+async def _accepts(port: int) -> bool:
+    try:
+        _, writer = await asyncio.open_connection("127.0.0.1", port)
+    except OSError:
+        return False
+    writer.close()
+    return True
