@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import weakref
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from types import TracebackType
@@ -11,7 +12,7 @@ from typing import Any, Protocol, Self, Unpack
 from slipway.client.address import Address, parse_address
 from slipway.client.bridge import finish, run
 from slipway.client.detections import Detections, parse_detections
-from slipway.client.errors import InvalidMessage
+from slipway.client.errors import InvalidAddress, InvalidMessage
 from slipway.client.photo import Photo, encode_photo
 from slipway.client.reply import Reply
 from slipway.client.retry import retried
@@ -41,6 +42,11 @@ class AsyncClient:
     def __init__(self, url: str, **options: Unpack[Options]) -> None:
         self.address = parse_address(url)
         self.settings = Settings(**options)
+        if self.settings.transport == "grpc" and self.address.feedback is None:
+            raise InvalidAddress(
+                f"{self.address.origin}{self.address.predictions} leads to predictions over REST: gRPC needs the gateway's "
+                "/seldon/NAMESPACE/NAME, or the server itself"
+            )
         self._wire: _Wire | None = None
 
     async def detect(self, photo: Photo) -> Detections:
@@ -161,6 +167,8 @@ def feedback_message(
     reward: float, *, reply: Reply | Detections | None, request: Message | None, truth: Message | None
 ) -> dict[str, Any]:
     """The JSON form of a Feedback; the routing that a header told goes where routers look for it."""
+    if not math.isfinite(reward):
+        raise InvalidMessage(f"reward={reward}: a number that is finite is expected")
     message: dict[str, Any] = {"reward": float(reward)}
     for name, part in (("request", request), ("truth", truth)):
         if part is not None:

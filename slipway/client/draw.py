@@ -54,6 +54,8 @@ class Picture:
 
 def draw(photo: Photo, detections: Detections, *, max_side: int | None = None) -> Picture:
     """The photo with a labelled frame per detection, the most confident on top, at most ``max_side`` pixels a side."""
+    if max_side is not None and max_side < 1:
+        raise ValueError(f"max_side={max_side}: pixels, 1 or more, are expected")
     rgb = decode_photo(photo)
     size = detections.photo
     if size is not None and (size.width, size.height) != (rgb.shape[1], rgb.shape[0]):

@@ -324,6 +324,18 @@ async def test_first_error_of_many_ends_the_rest(yolo: Deployment) -> None:
         assert await client.detect_many([]) == []
 
 
+@pytest.mark.parametrize("reward", [float("nan"), float("inf")])
+async def test_reward_that_is_no_number_is_not_sent(reward: float) -> None:
+    async with AsyncClient("http://127.0.0.1:9") as client:
+        with pytest.raises(InvalidMessage, match=f"reward={reward}: a number that is finite"):
+            await client.feedback(reward)
+
+
+def test_route_of_ones_own_is_not_asked_over_grpc() -> None:
+    with pytest.raises(InvalidAddress, match="http://h:80/inference leads to predictions over REST"):
+        AsyncClient("http://h/inference", transport="grpc")
+
+
 async def test_closed_client_connects_anew(yolo: Deployment) -> None:
     client = yolo.client()
     await client.detect(PHOTO)

@@ -42,6 +42,12 @@ def test_picture_keeps_a_side_limit_and_small_photos_grow() -> None:
     assert MIN_SIDE == 640
 
 
+@pytest.mark.parametrize("side", [0, -5])
+def test_picture_without_a_side_is_refused(side: int) -> None:
+    with pytest.raises(ValueError, match=f"max_side={side}: pixels, 1 or more"):
+        detections(CAT).draw(GREY, max_side=side)
+
+
 def test_label_at_the_border_stays_in_the_picture() -> None:
     edge = Detection("a label that is long", 0.5, Box(790, 0, 800, 5))
     pixels = detections(edge).draw(GREY).pixels
