@@ -149,12 +149,20 @@ async def test_feedback_status_and_metadata_have_their_spans(collector: Collecto
 
 
 async def test_probes_and_scrapes_make_no_span(collector: Collector) -> None:
-    node = Node("a")
-    async with serving(node), executor(node.graph("MODEL"), environment=collector.environment()) as client:
+    """Also not on a connection that has just brought a traced request."""
+    node, flags = Node("a"), ["--full_health_checks"]
+    async with serving(node), executor(node.graph("MODEL"), flags=flags, environment=collector.environment()) as client:
+        await client.post()
+        asked = len(node.seen)
         for path in ("/live", "/ready", "/prometheus", "/api/v1.0/health/status"):
             await client.get(path)
+
+        async def asks_the_node() -> bool:
+            return await client.is_ready() and len(node.seen) > asked
+
+        await eventually(asks_the_node)
         await client.post()
-        collector.received(2)
+        collector.received(4)
 
 
 async def test_broken_contexts_are_not_logged(collector: Collector, caplog: pytest.LogCaptureFixture) -> None:

@@ -120,6 +120,16 @@ def test_component_s_own_span_is_a_child_of_its_request(start_process, collector
     assert TRACE in {span.trace for span in own}
 
 
+def test_span_of_a_shared_call_is_below_no_single_request(start_process, collector):
+    process = start_process(OWN_SPAN, "--max-batch", "4", **collector.environment())
+    rest, _, _ = process.ready()
+    assert ask(rest, "/predict", {"data": {"ndarray": [[1]]}}, traceparent=TRACEPARENT) == 200
+    collector.received(2)
+    assert collector.one("/predict").parent == PARENT
+    own = collector.one("network")
+    assert (own.parent, own.trace != TRACE) == ("", True)
+
+
 def test_component_s_error_is_recorded_by_its_code_only(start_process, collector):
     process = start_process(FAILS, **collector.environment())
     rest, target, _ = process.ready()
