@@ -25,10 +25,10 @@ def rows_of(X: Any) -> Array:
 
 
 def check_features(rows: Array, wanted: int | None) -> None:
-    """Raises ServingError 400 where each row must have ``wanted`` features and has not."""
+    """Raises ServingError 400 where each row must have ``wanted`` features and has not, or there is no row."""
     if wanted is None:
         return
-    if rows.ndim != 2 or rows.shape[1] != wanted:
+    if rows.ndim != 2 or rows.shape[1] != wanted or not len(rows):
         raise mismatch(f"rows of {wanted} features are expected (shape [n, {wanted}]), found {list(rows.shape)}")
 
 

@@ -46,8 +46,10 @@ class XgboostServer(ModelServer):
         check_features(rows, self._booster.num_features())
         wanted = self._booster.feature_names
         table = _numbers(in_order(rows, names, wanted) if wanted else rows)
-        matrix = xgboost.DMatrix(table, feature_names=wanted, feature_types=self._booster.feature_types)
-        return answer_of(lambda: self._booster.predict(matrix))
+        types = self._booster.feature_types
+        return answer_of(
+            lambda: self._booster.predict(xgboost.DMatrix(table, feature_names=wanted, feature_types=types))
+        )
 
     def predict_named(
         self, tensors: Mapping[str, Array], names: Sequence[Any], outputs: Sequence[str], meta: Mapping[str, Any]
@@ -63,6 +65,8 @@ def _numbers(rows: Array) -> Array:
     """Raises ServingError 400 for texts. None is a missing value, as in XGBoost's own tables."""
     if rows.dtype.kind in "biuf":
         return rows
+    if rows.dtype.kind not in "OUS":
+        raise mismatch(f"rows of numbers are expected, found {rows.dtype}")
     try:
         return rows.astype(np.float64)
     except (TypeError, ValueError) as exc:
