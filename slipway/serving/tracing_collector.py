@@ -16,7 +16,7 @@ HTTP_PORT = 4318
 """Where collectors take OTLP over HTTP, which is not spoken here."""
 
 TIMEOUT_S = 10
-"""One message to the collector, its repetitions included. OTEL_EXPORTER_OTLP_TIMEOUT, in seconds as Python's SDK has it."""
+"""One message to the collector with its repetitions. OTEL_EXPORTER_OTLP_TIMEOUT, in seconds as Python's SDK has it."""
 
 MAX_TIMEOUT_S = 60
 

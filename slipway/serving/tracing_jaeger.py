@@ -1,7 +1,7 @@
 """Jaeger's variables and its configuration file, as Seldon documents them → what they mean to a sender of OTLP.
 
-Jaeger's own wires (Thrift over UDP and HTTP) are gone from its present releases, which take OTLP instead: hosts, names, tags, samplers
-and B3 carry over, ports and paths do not.
+Jaeger's own wires (Thrift over UDP and HTTP) are gone from its present releases, which take OTLP instead: hosts, names,
+tags, samplers and B3 carry over, ports and paths do not.
 """
 
 from __future__ import annotations

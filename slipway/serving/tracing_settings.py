@@ -1,4 +1,4 @@
-"""The environment → whether traces are sent, where to, how many and under which names (OpenTelemetry's and Seldon's variables)."""
+"""OpenTelemetry's and Seldon's variables → whether traces are sent, where to, how many and under which names."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def read_tracing(
 ) -> TracingSettings | None:
     """Settings, or None where no traces are sent.
 
-    ``asked``: whether Seldon's own switch (``TRACING``, ``--tracing``) is on; an OTLP endpoint of the environment is one too.
+    ``asked``: whether Seldon's own switch (``TRACING``, ``--tracing``) is on; an OTLP endpoint is one too.
     ``service``: the name where the environment has none. OpenTelemetry's variables win over Jaeger's.
 
     Raises:

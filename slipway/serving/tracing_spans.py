@@ -1,7 +1,7 @@
 """Spans by OpenTelemetry's SDK, sent as OTLP over gRPC; names as in Seldon's executor (contract §3.16).
 
-Attributes follow OpenTelemetry's conventions for HTTP and gRPC. A span holds no payload, no header and no text of an error: only
-names of the graph, statuses, machine codes and the request's identifier.
+Attributes follow OpenTelemetry's conventions for HTTP and gRPC. A span holds no payload, no header and no text of an
+error: only names of the graph, statuses, machine codes and the request's identifier.
 """
 
 from __future__ import annotations
