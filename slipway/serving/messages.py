@@ -98,15 +98,16 @@ def to_proto(body: Any) -> pb.SeldonMessage:
 
 def _build(fields: Mapping[str, Any]) -> pb.SeldonMessage:
     message = pb.SeldonMessage()
+    fields = {name: part for name, part in fields.items() if part is not None or name == "jsonData"}
     unknown = fields.keys() - _PAYLOADS - {"meta", "status"}
     if unknown:
         raise ServingError(f"unknown fields of a SeldonMessage: {', '.join(sorted(map(str, unknown)))}")
     if len(kinds := sorted(fields.keys() & _PAYLOADS)) > 1:
         raise ServingError(f"a SeldonMessage has one payload, not {', '.join(kinds)}")
-    if fields.get("meta") is not None:
+    if "meta" in fields:
         message.meta.SetInParent()
         _fill_meta(message.meta, _object(fields["meta"], "meta"))
-    if fields.get("status") is not None:
+    if "status" in fields:
         json_format.ParseDict(fields["status"], message.status)
     if "data" in fields:
         _fill_data(message.data, _object(fields["data"], "data"))
@@ -141,6 +142,8 @@ def _fill_meta(meta: pb.Meta, fields: Mapping[str, Any]) -> None:
 
 
 def _fill_data(data: pb.DefaultData, fields: Mapping[str, Any]) -> None:
+    data.SetInParent()
+    fields = {name: part for name, part in fields.items() if part is not None}
     unknown = fields.keys() - _DATA_KINDS - {"names"}
     if unknown or len(fields.keys() & _DATA_KINDS) > 1:
         raise ServingError(f"data has names and one of tensor, ndarray, tftensor, not {', '.join(sorted(fields))}")

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import base64
+import json
 
 import pytest
 from google.protobuf import json_format
@@ -9,7 +10,7 @@ from hypothesis import strategies as st
 
 from slipway.contract.protos import prediction_pb2 as pb
 from slipway.serving.errors import ServingError
-from slipway.serving.json_body import parse_json
+from slipway.serving.json_body import dump_json, parse_json
 from slipway.serving.messages import (
     feedback_to_json,
     feedback_to_proto,
@@ -33,6 +34,9 @@ PAYLOADS = st.one_of(
     st.builds(lambda items, names: {"data": {"names": names, "ndarray": items}},
               st.lists(JSON_VALUES, max_size=4), st.lists(TEXT, max_size=2)),
     st.builds(lambda values: {"data": {"tensor": {"shape": [len(values)], "values": values}}}, st.lists(FLOATS, max_size=4)),
+    st.builds(lambda values: {"data": {"tftensor": {"dtype": "DT_DOUBLE", "doubleVal": values}}}, st.lists(FLOATS, max_size=3)),
+    st.sampled_from([{}, {"data": {}}, {"data": {"names": None, "ndarray": None}}, {"data": None, "strData": "x"},
+                     {"binData": None, "status": None, "jsonData": None}]),
 )  # fmt: skip
 METAS = st.fixed_dictionaries(
     {},
@@ -57,6 +61,16 @@ def test_to_proto_equals_protobufs_own_converter(body):
 def test_to_json_is_read_back_to_the_same_message(body):
     message = to_proto(body)
     assert to_proto(to_json(message)) == message
+    assert to_proto(json.loads(dump_json(to_json(message)))) == message
+    assert json_format.ParseDict(to_json(message), pb.SeldonMessage()) == message
+
+
+@given(MESSAGES, MESSAGES, st.floats(-100, 100, width=32))
+def test_feedback_is_read_back_to_the_same_message(request, truth, reward):
+    body = {"request": request, "response": None, "truth": truth, "reward": reward}
+    feedback = feedback_to_proto(body)
+    assert feedback == json_format.ParseDict(body, pb.Feedback())
+    assert feedback_to_proto(feedback_to_json(feedback)) == feedback
 
 
 ANYTHING = st.recursive(

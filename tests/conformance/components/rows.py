@@ -183,7 +183,7 @@ class Raw:
 
 def _raw(hook, msg):
     text = f"{hook} {type(msg).__name__}"
-    return {"strData": text} if isinstance(msg, dict) else prediction_pb2.SeldonMessage(strData=text)
+    return prediction_pb2.SeldonMessage(strData=text) if hasattr(msg, "DESCRIPTOR") else {"strData": text}
 
 
 class ByTransport:
@@ -350,3 +350,29 @@ class Paid:
 class Refused:
     def predict(self, X, names):
         return (1, 2)
+
+
+class Deprecated:
+    """The deprecated pairs of the other hooks: ``_rest`` is asked first over both wires."""
+
+    def transform_input_rest(self, msg):
+        return _raw("transform_input_rest", msg)
+
+    def transform_output_grpc(self, msg):
+        return _raw("transform_output_grpc", msg)
+
+    def route_rest(self, msg):
+        return _raw("route_rest", msg)
+
+    def aggregate_rest(self, msg):
+        return _raw("aggregate_rest", msg)
+
+    def send_feedback_rest(self, msg):
+        return {"strData": "send_feedback_rest " + type(msg).__name__}
+
+
+class Bytes:
+    """Under PAYLOAD_PASSTHROUGH it gets a body as it came."""
+
+    def predict_raw(self, msg):
+        return msg[::-1]
