@@ -46,8 +46,7 @@ async def running(
                 follower.cancel()
             await asyncio.gather(*followers, return_exceptions=True)
             await servers.stop(0)
-            await engine.close()
-            await asyncio.to_thread(tracing.close)
+            await asyncio.gather(engine.close(), asyncio.to_thread(tracing.close))  # each waits for its own receiver
 
 
 async def serve(graph: Graph, *, settings: Settings, limits: CallLimits) -> int:
