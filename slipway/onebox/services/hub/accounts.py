@@ -16,6 +16,7 @@ from slipway.onebox.services.hub.names import SERVICE_ACCOUNT, namespace_of
 from slipway.onebox.services.secrets import Secrets
 from slipway.onebox.settings import HOST, Settings
 
+TOKEN_SECRET = f"{SERVICE_ACCOUNT}-token"
 TRAINING_SECRET = "slipway-training"  # noqa: S105  - a Secret's name
 
 
@@ -103,7 +104,7 @@ def token_secret(account: Account) -> Mapping[str, Any]:
         "apiVersion": "v1",
         "kind": "Secret",
         "metadata": {
-            "name": f"{SERVICE_ACCOUNT}-token",
+            "name": TOKEN_SECRET,
             "namespace": account.namespace,
             "annotations": {"kubernetes.io/service-account.name": SERVICE_ACCOUNT},
         },

@@ -6,13 +6,14 @@ import os
 import shutil
 import sqlite3
 from collections.abc import AsyncIterator
-from contextlib import closing
+from contextlib import closing, suppress
 
 from slipway.kube.client import Kube
 from slipway.kube.errors import NotFound
-from slipway.kube.kinds import NAMESPACE
+from slipway.kube.kinds import NAMESPACE, SECRET
 from slipway.onebox.paths import Paths
 from slipway.onebox.services.folders import HomeError
+from slipway.onebox.services.hub.accounts import TOKEN_SECRET
 from slipway.onebox.services.hub.identity import Identity, load_numbers, remove_unix_user
 from slipway.onebox.services.hub.names import namespace_of
 from slipway.onebox.services.hub.servers import end_server
@@ -61,12 +62,14 @@ async def remove_user(paths: Paths, user: str, *, keeps_home: bool) -> AsyncIter
     end_server(paths, user)
     namespace = namespace_of(user)
     async with Kube.from_kubeconfig(paths.kubeconfig, user_agent="slipway-hub") as kube:
+        with suppress(NotFound):  # first, because a namespace ends only when all in it has
+            await kube.delete(SECRET, TOKEN_SECRET, namespace=namespace)
         try:
             await kube.delete(NAMESPACE, namespace)
         except NotFound:
             yield f"namespace {namespace}: is not there"
         else:
-            yield f"namespace {namespace}: deleted, with what ran in it and the token"
+            yield f"namespace {namespace}: deleted, with the token and what ran in it"
     was_there = await remove_account(load_settings(paths.settings), ensure_secrets(paths.secrets), user=namespace)
     yield f"MLflow account {namespace}: {'deleted' if was_there else 'is not there'}"
     home = paths.hub_home(user)
