@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import socket
+import threading
 from collections.abc import Mapping
 from dataclasses import dataclass
 from http import HTTPStatus
+from typing import Any
 
 import aiohttp
 from aiohttp import hdrs
@@ -36,21 +40,53 @@ def problem_of(status: int) -> Problem | None:
     return Problem(f"answered {status}", is_permanent=status < 500 and status not in PASSING)
 
 
-class _Resolver(AbstractResolver):
-    """Names as nodes' names are: the Pod's own and the hosts file's before the system's."""
+class Names(AbstractResolver):
+    """Names as nodes' names are: the Pod's own and the hosts file's before the system's.
+
+    A name server that does not answer holds up neither the lookups of nodes nor the end of the process: each lookup has
+    a thread of its own, which nothing waits for. aiohttp has one lookup of a name at a time.
+    """
 
     def __init__(self, addresses: Addresses) -> None:
         self._addresses = addresses
-        self._system = aiohttp.ThreadedResolver()
 
     async def resolve(
-        self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_INET
+        self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_UNSPEC
     ) -> list[ResolveResult]:
-        found = await self._system.resolve(self._addresses.resolve(host), port, family)
-        return [{**one, "hostname": host} for one in found]
+        loop = asyncio.get_running_loop()
+        outcome: asyncio.Future[list[Any] | OSError] = loop.create_future()
+        asked = (self._addresses.resolve(host), port, family)
+        threading.Thread(target=_look_up, args=(asked, loop, outcome), name="payload log", daemon=True).start()
+        found = await outcome
+        if isinstance(found, OSError):
+            raise found
+        return [
+            ResolveResult(hostname=host, host=at[0], port=at[1], family=kind, proto=proto, flags=socket.AI_NUMERICHOST)
+            for kind, _, proto, _, at in found
+        ]
 
     async def close(self) -> None:
-        await self._system.close()
+        """Nothing is held."""
+
+
+def _look_up(
+    asked: tuple[str, int, int], loop: asyncio.AbstractEventLoop, outcome: asyncio.Future[list[Any] | OSError]
+) -> None:
+    host, port, family = asked
+    found: list[Any] | OSError
+    try:
+        found = socket.getaddrinfo(host, port, family=family, type=socket.SOCK_STREAM)
+    except OSError as error:
+        found = error
+    except UnicodeError as error:
+        found = OSError(f"no host name: {error}")
+    with contextlib.suppress(RuntimeError):  # a closed loop: nobody waits any more
+        loop.call_soon_threadsafe(_settle, outcome, found)
+
+
+def _settle(outcome: asyncio.Future[list[Any] | OSError], found: list[Any] | OSError) -> None:
+    if not outcome.done():
+        outcome.set_result(found)
 
 
 class Sender:
@@ -84,7 +120,7 @@ class Sender:
 
     def _open(self) -> aiohttp.ClientSession:
         self._session = aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(limit=self._connections, resolver=_Resolver(self._addresses)),
+            connector=aiohttp.TCPConnector(limit=self._connections, resolver=Names(self._addresses)),
             cookie_jar=aiohttp.DummyCookieJar(),
             timeout=aiohttp.ClientTimeout(total=LOG_DELIVERY_TIMEOUT_S, sock_connect=CONNECT_TIMEOUT_S),
             skip_auto_headers=(hdrs.CONTENT_TYPE,),

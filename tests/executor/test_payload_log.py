@@ -8,7 +8,9 @@ import json
 import logging
 import re
 import signal
+import socket
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -673,3 +675,40 @@ async def _accepts(port: int) -> bool:
         return False
     writer.close()
     return True
+
+
+async def test_name_server_that_does_not_answer_holds_up_no_request_and_no_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(payload_log, "LOG_FLUSH_S", 0.0)
+    asked, release = threading.Event(), threading.Event()
+    real = socket.getaddrinfo
+
+    def slow(host: Any, *rest: Any, **options: Any) -> Any:
+        if host != "sink.example":
+            return real(host, *rest, **options)
+        asked.set()
+        release.wait()
+        raise socket.gaierror("no such host")
+
+    monkeypatch.setattr(socket, "getaddrinfo", slow)
+    node = Node("clf")
+    try:
+        async with serving(node):
+            graph = node.graph("MODEL", logger={"mode": "all", "url": "http://sink.example/"})
+            async with executor(graph) as client:
+                for _ in range(40):
+                    assert (await client.post(BODY)).status == 200
+                await eventually(asked.is_set, what="a lookup under way")
+            await asyncio.wait_for(asyncio.get_running_loop().shutdown_default_executor(), 5)
+    finally:
+        release.set()
+
+
+@pytest.mark.usefixtures("quick_retries")
+async def test_receiver_whose_name_is_unknown_is_unreachable(caplog: pytest.LogCaptureFixture) -> None:
+    node = Node("clf")
+    async with serving(node):
+        graph = node.graph("MODEL", logger={"mode": "request", "url": "http://no-such-host.invalid/in"})
+        async with executor(graph) as client:
+            await client.post(BODY)
+            await eventually(lambda: lost(client, "unreachable"), what="the loss counted")
+    assert "node clf to http://no-such-host.invalid: " in caplog.text
