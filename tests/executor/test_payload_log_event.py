@@ -8,6 +8,8 @@ from datetime import UTC, datetime
 from uuid import UUID
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from multidict import CIMultiDict
 
 from slipway.contract.loggers import LOGGER_MODES, check_log_url
@@ -26,6 +28,7 @@ from slipway.executor.payload_log_event import (
     shown_url,
     skips_logging,
 )
+from slipway.executor.protocols import PROTOCOLS
 from slipway.serving.messages import JSON, PROTOBUF
 from tests.executor.graphs import graph_of
 
@@ -179,3 +182,36 @@ def test_logger_without_any_url_is_an_error_of_the_graph() -> None:
 def test_node_without_a_logger_has_no_events() -> None:
     with pytest.raises(ValueError, match="node a has no logger"):
         event_of(Node("a"), EventKind.REQUEST, Payload(b""), puid="", seen_at=0)
+
+
+BODIES = st.one_of(
+    st.binary(max_size=60),
+    st.sampled_from([b"", b"{}", b"[]", b"null", b'{"inputs":[]}', b'{"outputs":[{"name":1}]}', b'{"predictions":1}']),
+    st.binary(max_size=60).map(gzip.compress),
+    st.text(max_size=20).map(lambda text: pb.SeldonMessage(strData=text).SerializeToString()),
+)
+
+
+@settings(max_examples=600, deadline=None)
+@given(
+    body=BODIES,
+    content_type=st.sampled_from([JSON, PROTOBUF, "image/jpeg", "application/octet-stream", ""]),
+    encoding=st.sampled_from(["", "gzip", "deflate", "br"]),
+    json_bytes=st.sampled_from([None, 0, 2, 10**6]),
+    is_answer=st.booleans(),
+    kind=st.sampled_from(EventKind),
+    protocol=st.sampled_from(sorted(PROTOCOLS)),
+)
+def test_whatever_passed_has_a_logged_form_and_headers(
+    body: bytes,
+    content_type: str,
+    encoding: str,
+    json_bytes: int | None,
+    is_answer: bool,
+    kind: EventKind,
+    protocol: str,
+) -> None:
+    passed = Payload(body, content_type, encoding, json_bytes, is_answer=is_answer)
+    form = logged_form(event(passed, kind), PROTOCOLS[protocol].dialect)
+    assert isinstance(form.body, bytes)
+    assert event_headers(event(passed, kind), form, ORIGIN)["ce-type"] == kind.value
