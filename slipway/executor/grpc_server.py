@@ -15,7 +15,7 @@ import grpc.aio
 from slipway.contract import headers
 from slipway.contract.protos import prediction_pb2 as pb
 from slipway.executor.engine import Engine
-from slipway.executor.errors import NodeAnswered
+from slipway.executor.errors import NodeAnswered, UnknownNode
 from slipway.executor.grpc_client import METADATA_METHOD, go_code
 from slipway.executor.payload import Payload, Wire
 from slipway.executor.rest_server import server_timing
@@ -150,4 +150,5 @@ def status_of(error: Exception, service: str) -> tuple[grpc.StatusCode, str, str
         "%s: %d %s: %s", service, failure.status_code, failure.reason, failure.info,
         exc_info=None if expected else error,
     )  # fmt: skip
-    return grpc_status(failure.status_code), grpc_details(failure.info), failure.reason
+    code = grpc.StatusCode.NOT_FOUND if isinstance(error, UnknownNode) else grpc_status(failure.status_code)
+    return code, grpc_details(failure.info), failure.reason

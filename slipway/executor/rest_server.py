@@ -101,7 +101,7 @@ class RestSurface:
             response.headers["X-Content-Type-Options"] = "nosniff"
             response.headers.setdefault(hdrs.ACCESS_CONTROL_ALLOW_HEADERS, allowed)
             if "Ce-Specversion" in request.headers:
-                response.headers.update(cloud_event(puid, request.path, deployment=deployment, namespace=namespace))
+                response.headers.update(cloud_event(puid, request.rel_url.raw_path, deployment=deployment, namespace=namespace))
             return response
 
         return stamp

@@ -10,6 +10,7 @@ from typing import Any
 import aiohttp
 import grpc
 from multidict import CIMultiDict
+from yarl import URL
 
 from slipway.contract.protos import prediction_pb2 as pb
 from slipway.contract.sdep import PredictorSpec
@@ -36,10 +37,10 @@ class Executor:
         headers = {"Content-Type": "application/json", **options.pop("headers", {})}
         return await self.ask("POST", path, data=body, headers=headers, **options)
 
-    async def get(self, path: str, **options: Any) -> Answer:
+    async def get(self, path: str | URL, **options: Any) -> Answer:
         return await self.ask("GET", path, **options)
 
-    async def ask(self, verb: str, path: str, **options: Any) -> Answer:
+    async def ask(self, verb: str, path: str | URL, **options: Any) -> Answer:
         async with self.session.request(verb, path, **options) as response:
             return Answer(response.status, response.headers.copy(), await response.read())
 

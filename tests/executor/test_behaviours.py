@@ -9,6 +9,7 @@ from typing import Any
 
 import grpc
 import pytest
+from yarl import URL
 
 from slipway.contract.protos import prediction_pb2 as pb
 from slipway.executor.errors import SettingError
@@ -337,3 +338,18 @@ async def test_node_s_grpc_error_in_a_chain_keeps_its_code() -> None:
             await client.call(TEXT)
     assert refused.value.code() is grpc.StatusCode.UNKNOWN
     assert not [method for method, *_ in second.grpc_seen if "Metadata" not in method]
+
+
+@pytest.mark.parametrize("path", ["/%00", "/a%0d%0aSet-Cookie:%20b"])
+async def test_path_of_a_cloud_event_cannot_break_the_headers(path: str) -> None:
+    async with executor({"name": "a", "type": "MODEL"}, ready=False) as client:
+        answer = await client.get(URL(path, encoded=True), headers={"Ce-Specversion": "1.0"})
+    assert (answer.status, answer.headers["Ce-Path"]) == (404, path)
+    assert "Set-Cookie" not in answer.headers
+
+
+async def test_metadata_of_an_unknown_node_is_not_found_over_grpc() -> None:
+    async with executor({"name": "a", "type": "MODEL"}, ready=False) as client:
+        with pytest.raises(grpc.aio.AioRpcError, match="has no node 'x'; it has a") as refused:
+            await client.call(pb.SeldonModelMetadataRequest(name="x"), "/seldon.protos.Seldon/ModelMetadata")
+    assert refused.value.code() is grpc.StatusCode.NOT_FOUND
