@@ -21,6 +21,7 @@ from slipway.microservice.grpc_app import component_handlers, service_names
 from slipway.microservice.hang import hung, patience_s
 from slipway.microservice.hooks import Hooks
 from slipway.microservice.metadata import MetadataError, read_metadata
+from slipway.microservice.pidfile import written_pid
 from slipway.microservice.rest_app import component_app, metrics_app
 from slipway.microservice.restart import Restart, start_afresh
 from slipway.microservice.service import Service
@@ -54,8 +55,12 @@ def main(argv: Sequence[str] | None = None, environment: Mapping[str, str] | Non
     worker = workers.this_worker(environment)
     try:
         if worker is None and workers.wants_supervisor(settings):
-            return run(workers.supervise(settings, argv))
+            with written_pid(settings.pidfile):
+                return run(workers.supervise(settings, argv))
         return _serve_component(settings, worker, argv)
+    except SettingError as exc:
+        _say(str(exc))
+        return USAGE
     except (ComponentError, AnnotationError, BindError, TracingError) as exc:
         _say(str(exc))
         if settings.debug:
@@ -72,15 +77,12 @@ def _serve_component(settings: Settings, worker: workers.Worker | None, argv: Se
     tracing.share()
     component = create_component(settings.interface, settings.parameters)
     threads, restart = ComponentThreads(settings.threads), Restart()
-    if settings.pidfile is not None:
-        settings.pidfile.write_text(f"{os.getpid()}\n")
     try:
-        code = run(_serve(settings, component, threads, worker, restart, tracing=tracing))
+        with written_pid(None if worker else settings.pidfile):
+            code = run(_serve(settings, component, threads, worker, restart, tracing=tracing))
     finally:
         threads.close()
         tracing.close()
-        if settings.pidfile is not None:
-            settings.pidfile.unlink(missing_ok=True)
     if restart.asked:
         start_afresh(argv, metrics_socket=worker.metrics_socket if worker else None)
     if threads.busy:  # Python would wait for ever for a call that does not end
@@ -160,7 +162,8 @@ async def _start(
     exposed = metrics_app(registry, settings.metrics_path, lifecycle=service.lifecycle)
     app = component_app(service, payload_passthrough=settings.payload_passthrough)
     rest = [Rest(app, settings.http_port, cancels_abandoned=True)]
-    rest.append(Rest(exposed, settings.metrics_port) if worker is None else Rest(exposed, worker.metrics_socket))
+    scraped = settings.metrics_port if worker is None else worker.metrics_socket
+    rest.append(Rest(exposed, scraped, is_logged=not settings.filters_metrics_log))
     grpc_half = None
     if settings.grpc_port is not None:
         limit = whole_number(annotations, GRPC_MAX_MESSAGE_SIZE)

@@ -18,6 +18,7 @@ from slipway.serving.tracing_jaeger import TracingError
 from slipway.serving.tracing_settings import TracingSettings, read_tracing
 
 NOT_IMPLEMENTED = "NOT_IMPLEMENTED"
+FILTER = "FILTER_METRICS_ACCESS_LOGS"
 NODE = "seldon.node"
 
 EPILOG = """\
@@ -67,6 +68,8 @@ class Settings:
     log_level: str
     debug: bool
     access_log: bool
+    filters_metrics_log: bool
+    """Whether the access log is without the requests of Prometheus."""
     shutdown: Shutdown
     metrics_in_replies: bool
     payload_passthrough: bool
@@ -106,6 +109,7 @@ def _settings(flags: argparse.Namespace, environment: Mapping[str, str]) -> Sett
         log_level=_level(environment.get("SELDON_LOG_LEVEL") or flags.log_level),
         debug=_flag("SELDON_DEBUG", flags.debug),
         access_log=_flag("GUNICORN_ACCESS_LOG", flags.access_log),
+        filters_metrics_log=_flag(FILTER, environment.get(FILTER) or str(not _flag("SELDON_DEBUG", flags.debug))),
         shutdown=Shutdown(_seconds("--drain", flags.drain), _seconds("--grace", flags.grace)),
         metrics_in_replies=environment.get("INCLUDE_METRICS_IN_CLIENT_RESPONSE", "true").lower() == "true",
         payload_passthrough=_flag("PAYLOAD_PASSTHROUGH", environment.get("PAYLOAD_PASSTHROUGH", "false")),

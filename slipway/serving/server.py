@@ -54,6 +54,8 @@ class Rest:
     port: int | Path
     cancels_abandoned: bool = False
     """Whether a handler is cancelled when its client leaves before the answer."""
+    is_logged: bool = True
+    """Whether its requests are in the access log, where there is one."""
 
 
 @dataclass(frozen=True)
@@ -162,7 +164,7 @@ class Servers:
         runner = web.AppRunner(
             rest.app,
             logger=http_logger,
-            access_log=logging.getLogger("aiohttp.access") if access_log else None,
+            access_log=logging.getLogger("aiohttp.access") if access_log and rest.is_logged else None,
             keepalive_timeout=limits.IDLE_TIMEOUT_S,
             lingering_time=limits.LINGERING_S,
             max_line_size=limits.HEADER_LINE_BYTES,

@@ -224,6 +224,30 @@ def test_max_requests_replaces_the_worker_without_losing_requests(start_process)
     assert second not in first
 
 
+@pytest.mark.parametrize(("filter_", "is_logged"), [({}, False), ({"FILTER_METRICS_ACCESS_LOGS": "false"}, True)])
+def test_access_log_has_requests_and_those_of_prometheus_only_when_told(start_process, filter_, is_logged):
+    process = start_process(ECHO, "--access-log", **filter_)
+    rest, _, metrics = process.ready()
+    _ask(metrics, "/metrics")
+    _ask(rest, "/predict", {"strData": "x"})
+    wait_until(lambda: '"POST /predict HTTP/1.1" 200' in process.text(), what="the line of the request")
+    assert ('"GET /metrics HTTP/1.1" 200' in process.text()) is is_logged
+
+
+def test_pidfile_names_the_process_that_signals_go_to(start_process, tmp_path: Path):
+    file = tmp_path / "pid"
+    for flags in ([], ["--workers", "2"]):
+        process = start_process(ECHO, "--pidfile", str(file), "--drain", "0", *flags)
+        process.ready(1 + bool(flags))
+        assert int(file.read_text()) == process.process.pid
+        process.send(signal.SIGTERM)
+        assert process.wait() == 0
+        assert not file.exists()
+    process = start_process(ECHO, "--pidfile", str(tmp_path / "no" / "such" / "folder"))
+    assert process.wait() == 2
+    assert "--pidfile: " in process.text()
+
+
 LOADED = ECHO + "    def load(self):\n        open('loads', 'a').write('load ')\n"
 
 
