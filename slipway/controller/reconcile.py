@@ -13,6 +13,7 @@ from slipway.contract.admission import review
 from slipway.contract.causes import Cause
 from slipway.contract.defaulting import default
 from slipway.contract.sdep import SeldonDeployment
+from slipway.contract.without_effect import without_effect
 from slipway.controller.alias_watch import AliasWatch
 from slipway.controller.autoscaling import refused_autoscaling
 from slipway.controller.desired import desired
@@ -252,6 +253,8 @@ class Reconciler:
             message = status.get("description") or f"{old.get('state', CREATING)} → {status['state']}"
             kind = "Warning" if is_bad else "Normal"
             await record(self.kube, _light(obj), reason, message, now=_now(), kind=kind)  # type: ignore[arg-type]
+            for text in without_effect(obj):
+                await record(self.kube, _light(obj), "NoEffect", text, now=_now(), kind="Warning")
         if change := follow_change(old, status):
             await record(self.kube, _light(obj), change.reason, change.message, now=_now(), kind=change.kind)
 

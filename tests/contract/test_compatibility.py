@@ -14,13 +14,14 @@ from google.protobuf.internal import api_implementation
 
 from slipway.contract.admission import review
 from slipway.contract.annotations import SELDON
+from slipway.contract.without_effect import without_effect
 from tests.contract.manifests import Manifest, component, node, predictor, sdep
 from tests.data import REPOSITORY
 
 PAGE = (REPOSITORY / "docs" / "compatibility.md").read_text()
 SCHEMA = REPOSITORY / "slipway" / "onebox" / "api" / "crds" / "seldondeployments.yaml"
 STATES = {"same", "better", "internal", "not yet"}
-PLACES = {"works here", "cluster only", "refused", "ignored"}
+PLACES = {"works here", "cluster only", "refused"}
 TEST = re.compile(r"`(\w+/test_\w+\.py)(?:::(test_\w+))?`")
 PREDICTOR = "spec.predictors[]."
 
@@ -61,7 +62,7 @@ TAKEN: Manifest = sdep(
         progressDeadlineSeconds=600,
         labels={"team": "a"},
         annotations={"team": "a"},
-        engineResources={},
+        engineResources={"requests": {}},
         svcOrchSpec={"replicas": 1, "resources": {}, "env": []},
     ),
     name="all",
@@ -136,6 +137,12 @@ def test_every_other_field_is_taken():
     assert review(TAKEN) == []
     used = set(_used(TAKEN["spec"], "spec"))
     assert {field for field, place in field_rows() if place != "refused"} - used == set()
+
+
+def test_fields_without_effect_are_those_that_are_warned_of():
+    found = [row[0].strip("`") for row in rows("Every field of the resource") if "without effect" in row[2]]
+    warned = {text.partition(" has no effect")[0].replace("[0]", "[]") for text in without_effect(TAKEN)}
+    assert {name for name in found if name.startswith("spec")} == warned
 
 
 def test_annotations_of_the_page_are_those_of_the_table():

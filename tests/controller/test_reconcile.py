@@ -62,6 +62,12 @@ async def test_default_deployment_has_its_events_once_and_all_conditions_when_re
     assert not [reason for reason in events if reason.startswith("UpdateD")]
 
 
+async def test_fields_without_effect_are_events(platform):
+    await platform.apply(sdep(oauth_key="k"))
+    await platform.until(lambda status: status["state"] == "Creating", what="Creating")
+    assert (await platform.events())["NoEffect"] == 1
+
+
 async def test_percentages_are_written_while_the_registry_is_away(platform):
     two = [predictor("a", graph=ALIAS, traffic=90), predictor("b", traffic=10)]
     await platform.apply(sdep(*two))

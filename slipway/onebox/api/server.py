@@ -11,6 +11,7 @@ from typing import Any
 
 from aiohttp import web
 
+from slipway.contract.without_effect import without_effect
 from slipway.onebox.api import discovery, openapi, streams, writes
 from slipway.onebox.api.auth import OPEN_PATHS, Authenticator, Authorizer, User
 from slipway.onebox.api.bodies import MAX_BODY_BYTES, parse_json, parse_yaml
@@ -325,7 +326,8 @@ class Api:
             if target.subresource != "scale"
             else writes.answer(target, outcome)
         )
-        return respond(shown, status=201 if outcome.created else 200, form=form, warnings=outcome.warnings)
+        warnings = outcome.warnings if target.subresource else (*outcome.warnings, *without_effect(outcome.obj))
+        return respond(shown, status=201 if outcome.created else 200, form=form, warnings=warnings)
 
     def _follow_definitions(self, target: Target, obj: Object, *, is_gone: bool) -> None:
         if target.resource.storage != CRD_STORAGE or (

@@ -1,0 +1,37 @@
+"""What manifests written for Seldon may hold without any effect, in Seldon or here: taken, and told (contract §1, §9.3)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from slipway.contract.sdep import GROUP, KIND
+
+CONTROLLER_ID = "seldon.io/controller-id"
+SPEC = {
+    "name": "the object is called what metadata.name says",
+    "oauth_key": "Seldon's own gateway read it, which is no more; let the mesh ask who is calling",
+    "oauth_secret": "Seldon's own gateway read it, which is no more; let the mesh ask who is calling",
+}
+"""Field of ``spec`` → what is right instead."""
+ENGINE_RESOURCES = "say svcOrchSpec.resources instead"
+ONE_CONTROLLER = "one controller looks after every SeldonDeployment"
+
+
+def without_effect(obj: Mapping[str, Any]) -> list[str]:
+    """One sentence for each such field of a SeldonDeployment that passed admission; other kinds have none."""
+    if obj.get("kind") != KIND or not str(obj.get("apiVersion", "")).startswith(f"{GROUP}/"):
+        return []
+    return [f"{path} has no effect: {instead}" for path, instead in _found(obj)]
+
+
+def _found(obj: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    if CONTROLLER_ID in (obj["metadata"].get("labels") or {}):
+        yield f"metadata.labels[{CONTROLLER_ID}]", ONE_CONTROLLER
+    spec = obj.get("spec") or {}
+    for name, instead in SPEC.items():
+        if spec.get(name):
+            yield f"spec.{name}", instead
+    for place, predictor in enumerate(spec.get("predictors") or ()):
+        if predictor.get("engineResources"):
+            yield f"spec.predictors[{place}].engineResources", ENGINE_RESOURCES

@@ -1,0 +1,36 @@
+"""Fields without effect are named, and nothing else is."""
+
+from __future__ import annotations
+
+import pytest
+
+from slipway.contract.admission import review
+from slipway.contract.without_effect import without_effect
+from tests.contract.manifests import Manifest, predictor, sdep
+
+LABELLED = sdep(metadata={"labels": {"seldon.io/controller-id": "two"}})
+NAMED = sdep()
+NAMED["spec"]["name"] = "iris"
+
+
+@pytest.mark.parametrize(
+    ("manifest", "path"),
+    [
+        (NAMED, "spec.name"),
+        (sdep(oauth_key="k"), "spec.oauth_key"),
+        (sdep(oauth_secret="s"), "spec.oauth_secret"),
+        (sdep(predictor(engineResources={"requests": {}})), "spec.predictors[0].engineResources"),
+        (LABELLED, "metadata.labels[seldon.io/controller-id]"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_field_without_effect_is_taken_and_named(manifest: Manifest, path: str) -> None:
+    assert review(manifest) == []
+    (told,) = without_effect(manifest)
+    assert told.startswith(f"{path} has no effect: ")
+
+
+def test_what_has_an_effect_is_not_named() -> None:
+    assert without_effect(sdep()) == []
+    assert without_effect(sdep(predictor(engineResources={}), oauth_key="", metadata={"labels": {"team": "a"}})) == []
+    assert without_effect({**NAMED, "kind": "Deployment"}) == without_effect({**NAMED, "apiVersion": "other/v1"}) == []

@@ -1,0 +1,23 @@
+"""Whoever applies a manifest with a field that has no effect is told so, as kubectl shows warnings."""
+
+from __future__ import annotations
+
+import json
+import shutil
+
+import pytest
+
+from tests.contract.manifests import predictor, sdep
+from tests.onebox_api.conftest import ApiProcess
+
+pytestmark = pytest.mark.skipif(shutil.which("kubectl") is None, reason="kubectl is not installed")
+WARNING = "Warning: spec.predictors[0].engineResources has no effect: say svcOrchSpec.resources instead"
+
+
+def test_apply_warns_of_fields_without_effect(api: ApiProcess) -> None:
+    manifest = sdep(predictor(engineResources={"requests": {"cpu": "1"}}))
+    del manifest["metadata"]["namespace"], manifest["metadata"]["uid"], manifest["metadata"]["generation"]
+    for how in (("apply",), ("apply", "--server-side", "--force-conflicts")):
+        assert WARNING in api.kubectl(*how, "-f", "-", stdin=json.dumps(manifest)), how
+    del manifest["spec"]["predictors"][0]["engineResources"]
+    assert "Warning" not in api.kubectl("replace", "-f", "-", stdin=json.dumps(manifest))
