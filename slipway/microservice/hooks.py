@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from slipway.contract.protos import prediction_pb2 as pb
-from slipway.microservice.batching import join, split
+from slipway.microservice.batching import NotRowsError, join, split
 from slipway.microservice.component import Component, HookMissingError
 from slipway.microservice.custom_metrics import CustomMetrics, checked_metrics
 from slipway.microservice.inputs import Input, array_of_data
@@ -60,9 +60,10 @@ class Hooks:
 
         The component's own tags, metrics and names are asked for each reply, as without batching.
         """
-        first = requests[0]
-        result = self.component.call_with_meta("predict", join(requests), first.names, first.meta)
-        data, tags, metrics = _unwrap(result)
+        first, rows = requests[0], join(requests)
+        data, tags, metrics = _unwrap(self.component.call_with_meta("predict", rows, first.names, first.meta))
+        if data is rows and not all(one.default_names for one in requests):
+            raise NotRowsError("predict gave X itself, which is the request's own tensor in an answer of V2")
         return [
             self._reply("predict", _Result(part, tags, metrics), request, carried=request.meta or {})
             for part, request in zip(split(data, requests), requests, strict=True)

@@ -104,18 +104,27 @@ def call_v2(
         begun = time.perf_counter()
         answer = hooks.aggregate(inputs) if hook == "aggregate" else getattr(hooks, hook)(inputs[0])
     component_ms = (time.perf_counter() - begun) * 1000
+    return response_of(answer, hook, requests[0], model, features=inputs[0].features if inputs else None), component_ms
+
+
+def response_of(
+    answer: Answer, hook: str, request: InferRequest, model: ServedModel, *, features: Any
+) -> InferResponse:
+    """A hook's answer to ``request`` in this protocol; ``features`` is what the hook got as X.
+
+    Raises ServingError for an answer that has no such form, and for outputs that the model has not.
+    """
     if isinstance(answer, Verbatim):
-        response = _response_of_raw(answer.message, hook, requests[0], model)
-    elif hook != "aggregate" and _is_unchanged(answer.data, inputs[0].features, requests[0]):
-        same = replace(requests[0].inputs[0], name=_output_name(hook, requests[0], model))  # as it came, BF16 too
+        response = _response_of_raw(answer.message, hook, request, model)
+    elif hook != "aggregate" and _is_unchanged(answer.data, features, request):
+        same = replace(request.inputs[0], name=_output_name(hook, request, model))  # as it came, BF16 too
         response = InferResponse((same,), parameters=_parameters(answer))
     else:
-        response = InferResponse(
-            (_output(answer, _output_name(hook, requests[0], model)),), parameters=_parameters(answer)
-        )
+        output = _output(answer, _output_name(hook, request, model))
+        response = InferResponse((output,), parameters=_parameters(answer))
     if hook in INFER_HOOKS:
-        _check_outputs(requests[0], response)
-    return _signed(response, requests[0], model), component_ms
+        _check_outputs(request, response)
+    return _signed(response, request, model)
 
 
 def _is_unchanged(data: Any, features: Any, request: InferRequest) -> bool:

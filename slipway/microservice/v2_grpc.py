@@ -11,9 +11,11 @@ from slipway.contract.headers import HOOK
 from slipway.contract.protos import inference_pb2 as v2
 from slipway.microservice.grpc_app import Answered, abort, logged_grpc, reply_with
 from slipway.microservice.service import Service
+from slipway.microservice.v2_batches import V2Job, batches_of
 from slipway.microservice.v2_calls import ServedModel, call_v2, chosen_hook, requests_of_joined
 from slipway.microservice.v2_model import model_metadata, served_model, server_metadata
 from slipway.serving.messages import parse_message
+from slipway.serving.v2_messages import InferRequest, InferResponse
 from slipway.serving.v2_proto import parse_infer_request_proto, render_infer_response_proto
 
 SERVICE = "inference.GRPCInferenceService"
@@ -84,6 +86,9 @@ def _infer(service: Service) -> Any:
             model = served_model(service)
             with service.admission.enter() as ticket:
                 ticket.hold(len(raw))
+                if batches := batches_of(service, hook):
+                    job = V2Job(model, lambda: _read(raw, model)[1], _write)
+                    return await batches.run(job.parse, job.render)
                 return await service.threads.run(lambda: _answer(service, hook, raw, model))
         except Exception as exc:  # noqa: BLE001 - as above
             return logged_grpc(exc, "ModelInfer")
@@ -93,9 +98,17 @@ def _infer(service: Service) -> Any:
 
 def _answer(service: Service, hook: str, raw: bytes, model: ServedModel) -> tuple[bytes, float]:
     """Parse, call, render; in a component thread."""
-    message = parse_message(raw, v2.ModelInferRequest)
-    model.check(message.model_name, message.model_version)
-    request = parse_infer_request_proto(message)
+    message, request = _read(raw, model)
     requests = requests_of_joined(request) if hook == "aggregate" else [request]
     response, component_ms = call_v2(service.hooks, hook, requests, raw=lambda: message, is_proto=True, model=model)
+    return _write(request, response, component_ms)
+
+
+def _read(raw: bytes, model: ServedModel) -> tuple[v2.ModelInferRequest, InferRequest]:
+    message = parse_message(raw, v2.ModelInferRequest)
+    model.check(message.model_name, message.model_version)
+    return message, parse_infer_request_proto(message)
+
+
+def _write(request: InferRequest, response: InferResponse, component_ms: float) -> tuple[bytes, float]:
     return render_infer_response_proto(response, is_raw=request.is_raw).SerializeToString(), component_ms

@@ -11,6 +11,7 @@ from aiohttp import web
 from slipway.contract.headers import HOOK
 from slipway.microservice.refusals import answered
 from slipway.microservice.service import Service
+from slipway.microservice.v2_batches import V2Job, batches_of
 from slipway.microservice.v2_calls import (
     ServedModel,
     call_v2,
@@ -29,7 +30,7 @@ from slipway.serving.v2_json import (
     render_infer_request,
     render_infer_response,
 )
-from slipway.serving.v2_messages import InferRequest
+from slipway.serving.v2_messages import InferRequest, InferResponse
 from slipway.serving.v2_openapi import add_v2_docs
 from slipway.serving.v2_rest import answering, json_bytes_of, unknown_path, v2_error, v2_response
 
@@ -104,7 +105,11 @@ def _infer(service: Service, hook: str) -> Handler:
         json_bytes = json_bytes_of(request.headers)
         with service.admission.receive() as ticket:
             sent = V2Body(await read_body(request, ticket), json_bytes)
-            work = service.threads.run(lambda: _answer(service, asked, sent, model))
+            if batches := batches_of(service, asked):
+                job = V2Job(model, lambda: parse_infer_request(sent), _write)
+                work = batches.run(job.parse, job.render)
+            else:
+                work = service.threads.run(lambda: _answer(service, asked, sent, model))
             found = await answered(work, request, service, v2_error)
         if isinstance(found, web.Response):
             return found
@@ -119,7 +124,11 @@ def _answer(service: Service, hook: str, sent: V2Body, model: ServedModel) -> tu
     """Parse, call, render; in a component thread."""
     requests, raw = _parsed_list(sent) if hook == "aggregate" else _parsed(sent)
     response, component_ms = call_v2(service.hooks, hook, requests, raw=raw, is_proto=False, model=model)
-    return render_infer_response(response, binary=requests[0].wants_binary), component_ms
+    return _write(requests[0], response, component_ms)
+
+
+def _write(request: InferRequest, response: InferResponse, component_ms: float) -> tuple[V2Body, float]:
+    return render_infer_response(response, binary=request.wants_binary), component_ms
 
 
 def _parsed(sent: V2Body) -> tuple[list[InferRequest], Callable[[], Any]]:
