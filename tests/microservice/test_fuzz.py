@@ -49,7 +49,7 @@ SERVICES = ["Model", "Seldon", "Generic", "Router", "Combiner", "Transformer", "
 METHODS = ["Predict", "TransformInput", "TransformOutput", "Route", "Aggregate", "SendFeedback", "Metadata"]
 OURS = {grpc.StatusCode.INTERNAL, grpc.StatusCode.UNKNOWN, grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DATA_LOSS}
 """Codes of gRPC that are never a client's mistake."""
-FUZZ = settings(max_examples=1500, deadline=None, suppress_health_check=list(HealthCheck))
+FUZZ = settings(max_examples=800, deadline=None, suppress_health_check=list(HealthCheck))
 ANSWER_S = 30.0
 MAX_GROWTH_KB = 24 * 1024
 """Between two rounds of the same nasty bodies: what the allocator keeps differs by as much as a body or two."""
@@ -94,8 +94,9 @@ class Client:
 
 
 @pytest.fixture
-def client(start_process: Callable[..., MicroserviceProcess]) -> Iterator[Client]:
-    one = Client(start_process(ECHO))
+def client(request: pytest.FixtureRequest, start_process: Callable[..., MicroserviceProcess]) -> Iterator[Client]:
+    """Of a component with the flags that the test's parameter names."""
+    one = Client(start_process(ECHO, *getattr(request, "param", ())))
     yield one
     one.http.close()
     one.channel.close()
@@ -140,6 +141,10 @@ def test_no_rest_request_is_a_5xx_or_ends_the_process(client: Client):
     client.assert_serves()
 
 
+BATCHED = pytest.mark.parametrize("client", [(), ("--max-batch", "4")], indirect=True, ids=["alone", "batched"])
+
+
+@BATCHED
 def test_no_json_message_is_a_5xx(client: Client):
     @given(st.sampled_from([*REST_PATHS, *V2_PATHS]), mutated(JSON_BODIES))
     @FUZZ
@@ -150,6 +155,7 @@ def test_no_json_message_is_a_5xx(client: Client):
     client.assert_serves()
 
 
+@BATCHED
 def test_no_grpc_message_is_an_internal_error_or_ends_the_process(client: Client):
     paths = [f"/seldon.protos.{service}/{method}" for service in SERVICES for method in METHODS]
     paths += ["/inference.GRPCInferenceService/ModelInfer", "/no.Such/Method"]
