@@ -18,7 +18,7 @@ from slipway.registry import RegistryAddress, RegistryError, is_model_reference,
 from slipway.storage.cache import ModelCache
 from slipway.storage.checksums import SUMS_NAME, parse_sums
 from slipway.storage.errors import DigestNeeded, StorageError
-from slipway.storage.fetch import Fetched, Wanted, fetch
+from slipway.storage.fetch import SCHEMES, Fetched, Wanted, fetch
 from slipway.storage.s3 import Progress
 
 PROVENANCE_NAME = ".slipway-model.json"
@@ -28,7 +28,7 @@ PROGRESS_EVERY_S = 2.0
 def main() -> int:
     """Exit codes: 0 the folder is filled and verified, 1 it is not, 2 the call is wrong."""
     parser = argparse.ArgumentParser(prog="python -m slipway.storage", description=__doc__)
-    parser.add_argument("uri", help="models:/NAME/VERSION, s3://BUCKET/FOLDER, file:///FOLDER")
+    parser.add_argument("uri", help=SCHEMES)
     parser.add_argument("folder", type=Path, help="where the files go, e.g. /mnt/models")
     arguments = parser.parse_args()
     logging.basicConfig(format="%(message)s")

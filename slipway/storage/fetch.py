@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import os
 import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -21,11 +22,15 @@ from slipway.storage.checksums import (
     verify_folder,
 )
 from slipway.storage.errors import DigestMismatch, SourceNotFound, StorageError, StorageUnavailable, UnsupportedUri
+from slipway.storage.remotes import place_of
 from slipway.storage.s3 import Progress, RemoteFile, S3Folder
 
 _log = logging.getLogger(__name__)
 
-SCHEMES = "models:/NAME/VERSION, models:/NAME@ALIAS, s3://BUCKET/FOLDER, file:///FOLDER"
+SCHEMES = (
+    "models:/NAME/VERSION, models:/NAME@ALIAS, s3://BUCKET/FOLDER, gs://BUCKET/FOLDER, file:///FOLDER, "
+    "REMOTE:BUCKET/FOLDER with RCLONE_CONFIG_REMOTE_* in the node's secret"
+)
 
 
 @dataclass(frozen=True)
@@ -97,9 +102,10 @@ def _fetch_local(path: Path, wanted: Wanted, cache: ModelCache, use: Use) -> Fet
 
 
 def _fetch_s3(wanted: Wanted, cache: ModelCache, use: Use, *, progress: Progress) -> Fetched:
-    if urlsplit(wanted.source).scheme != "s3":
+    place = place_of(wanted.source, os.environ)
+    if place is None:
         raise UnsupportedUri(f"{wanted.uri!r} cannot be read here; these can: {SCHEMES}")
-    store = S3Folder(wanted.source)
+    store = S3Folder(wanted.source, place)
     away: StorageUnavailable | None = None
     files: list[RemoteFile] = []
     try:

@@ -6,14 +6,15 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
 import boto3
+import botocore
 import botocore.config
 import botocore.exceptions
 
 from slipway.storage.checksums import MAX_FILES
 from slipway.storage.errors import SourceNotFound, StorageError, StorageUnavailable
+from slipway.storage.remotes import Place
 
 CONNECT_TIMEOUT_S = 2.0
 READ_TIMEOUT_S = 30.0
@@ -34,18 +35,22 @@ class RemoteFile:
 
 
 class S3Folder:
-    """One ``s3://bucket/prefix``. Address and keys come from the usual AWS_* environment."""
+    """One folder of a bucket. What its place leaves open of address and keys comes from the usual AWS_* environment."""
 
-    def __init__(self, uri: str) -> None:
-        parts = urlsplit(uri)
-        self.uri = uri
-        self.bucket = parts.netloc
-        self.prefix = parts.path.strip("/")
+    def __init__(self, uri: str, place: Place) -> None:
+        self.uri, self.bucket, self.prefix = uri, place.bucket, place.prefix
         if not self.bucket:
             raise SourceNotFound(f"{uri!r} names no bucket: write s3://BUCKET/FOLDER")
+        access = place.access
         self._client: Any = boto3.client(
             "s3",
+            endpoint_url=access.endpoint or None,
+            region_name=access.region or None,
+            aws_access_key_id=access.key or None,
+            aws_secret_access_key=access.secret or None,
+            aws_session_token=access.token or None,
             config=botocore.config.Config(
+                signature_version=botocore.UNSIGNED if access.is_anonymous else None,
                 connect_timeout=CONNECT_TIMEOUT_S,
                 read_timeout=READ_TIMEOUT_S,
                 retries={"max_attempts": 2, "mode": "standard"},

@@ -125,12 +125,13 @@ def served(platform: Platform, stored: None, tmp_path_factory: pytest.TempPathFa
     (folder / "image.yaml").write_text("name: reader/scale\nclass: scale.Scale\n")
     (folder / "scale.py").write_text(SCALE_CLASS)
     platform.slipway("image", "build", "reader/scale:1", str(folder))
+    platform.apply(lake_secret(platform))
     platform.kubectl("apply", "-k", "seldon/overlays/iris")
     platform.kubectl("apply", "-k", "seldon/overlays/darknet-server")
     applied = [
         unsigned(),
         graph_manifest("pyfunc", server("MLFLOW_SERVER", "models:/iris@champion")),
-        graph_manifest("boosted", server("XGBOOST_SERVER", f"{PLACE}/xgboost")),
+        graph_manifest("boosted", server("XGBOOST_SERVER", f"lake:{BUCKET}/{PREFIX}/xgboost", envSecretRefName="lake")),
         graph_manifest("pair", server("ONNX_SERVER", f"{PLACE}/onnx"), protocol="v2"),
     ]
     for manifest in applied:
@@ -138,8 +139,29 @@ def served(platform: Platform, stored: None, tmp_path_factory: pytest.TempPathFa
     yield
     for manifest in applied:
         platform.kubectl("delete", "sdep", manifest["metadata"]["name"])
+    platform.kubectl("delete", "secret", "lake")
     for overlay in ("iris", "darknet-server"):
         platform.kubectl("delete", "-k", f"seldon/overlays/{overlay}")
+
+
+def lake_secret(platform: Platform) -> dict[str, Any]:
+    """The bucket as a remote of Seldon's initializer."""
+    keys = load_model_credentials(platform.paths)
+    options = {
+        "TYPE": "s3",
+        "PROVIDER": "Other",
+        "ACCESS_KEY_ID": keys["AWS_ACCESS_KEY_ID"],
+        "SECRET_ACCESS_KEY": keys["AWS_SECRET_ACCESS_KEY"],
+        "ENDPOINT": keys["AWS_ENDPOINT_URL"],
+        "REGION": keys["AWS_DEFAULT_REGION"],
+    }
+    variables = {f"RCLONE_CONFIG_LAKE_{name}": value for name, value in options.items()}
+    return {
+        "apiVersion": "v1",
+        "kind": "Secret",
+        "metadata": {"name": "lake", "namespace": "default"},
+        "stringData": variables,
+    }
 
 
 def unsigned() -> dict[str, Any]:
