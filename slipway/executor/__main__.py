@@ -6,11 +6,10 @@ import logging
 import os
 import sys
 from collections.abc import Sequence
-from dataclasses import replace
 
 from slipway.executor.compile import compile_graph
 from slipway.executor.errors import GraphError, SettingError
-from slipway.executor.predictor import load_protocol, load_spec
+from slipway.executor.predictor import completed, load_spec
 from slipway.executor.process import serve
 from slipway.executor.settings import parse_settings
 from slipway.executor.timeouts import call_limits
@@ -26,7 +25,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         logging.basicConfig(level=settings.log_level, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
         spec = load_spec(settings)
         graph = compile_graph(spec, log_url=settings.log_url)
-        settings = replace(settings, protocol=load_protocol(settings))
+        settings = completed(settings)
         limits = call_limits({**spec.annotations, **read_annotations(settings.annotations_file)})
         return run(serve(graph, settings=settings, limits=limits))
     except (SettingError, GraphError, AnnotationError, BindError, TracingError) as error:

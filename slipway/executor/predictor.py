@@ -8,17 +8,20 @@ import binascii
 import json
 import logging
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from pathlib import Path
 
 import yaml
 
+from slipway.contract.admission import review
 from slipway.contract.defaulting import default
-from slipway.contract.sdep import PredictorSpec, SeldonDeployment
+from slipway.contract.predictor_servers import SHIPPED
+from slipway.contract.sdep import KIND, PredictorSpec, SeldonDeployment
 from slipway.executor.compile import compile_graph
 from slipway.executor.errors import GraphError
 from slipway.executor.graph import Graph
 from slipway.executor.limits import MAX_PREDICTOR_BYTES, PREDICTOR_POLL_S
-from slipway.executor.settings import ENGINE_PREDICTOR, PROTOCOLS, Settings
+from slipway.executor.settings import ENGINE_PREDICTOR, Settings
 
 LOG = logging.getLogger(__name__)
 Adopt = Callable[[Graph], Awaitable[list[str]]]
@@ -42,18 +45,21 @@ def load_spec(settings: Settings) -> PredictorSpec:
     raise GraphError(f"no predictor: give --predictor-file, --file or the variable {ENGINE_PREDICTOR}")
 
 
-def load_protocol(settings: Settings) -> str:
-    """The protocol to speak: --protocol, else ``spec.protocol`` of --file, else seldon.
+def completed(settings: Settings) -> Settings:
+    """The settings with what --file says where no flag does: protocol, and the names of the deployment.
 
     Raises:
-        GraphError: the manifest cannot be read, or names a protocol that is none.
+        GraphError: the manifest cannot be read.
     """
-    if settings.protocol or settings.manifest is None or settings.predictor_file is not None:
-        return settings.protocol or "seldon"
-    named = _deployment(settings.manifest).protocol
-    if named not in PROTOCOLS:
-        raise GraphError(f"{settings.manifest}: spec.protocol: {named!r} is not one of {', '.join(PROTOCOLS)}")
-    return named
+    if settings.manifest is None or settings.predictor_file is not None:
+        return replace(settings, protocol=settings.protocol or "seldon")
+    deployment = _deployment(settings.manifest)
+    return replace(
+        settings,
+        protocol=settings.protocol or deployment.protocol,
+        deployment=settings.deployment or deployment.name,
+        namespace=settings.namespace or deployment.namespace,
+    )
 
 
 def parse_predictor(text: bytes, *, where: str) -> PredictorSpec:
@@ -123,20 +129,24 @@ def _read(path: Path) -> bytes:
 
 def _deployment(path: Path) -> SeldonDeployment:
     try:
-        document = yaml.safe_load(_read(path))
-        return default(SeldonDeployment.from_json(document))
+        documents = [document for document in yaml.safe_load_all(_read(path)) if document is not None]
     except (yaml.YAMLError, *MALFORMED) as error:
-        raise GraphError(f"{path}: not one SeldonDeployment: {error}") from error
+        raise GraphError(f"{path}: no YAML: {' '.join(str(error).split())}") from error
+    found = [one for one in documents if isinstance(one, dict) and one.get("kind") == KIND]
+    if len(found) != 1:
+        raise GraphError(f"{path}: {len(found)} SeldonDeployments among {len(documents)} documents, expected one")
+    if causes := review(found[0], predictor_servers=SHIPPED):
+        raise GraphError(f"{path}: {'; '.join(f'{cause.field}: {cause.message}' for cause in causes)}")
+    return default(SeldonDeployment.from_json(found[0]), predictor_servers=SHIPPED)
 
 
 def _from_manifest(path: Path, *, predictor: str) -> PredictorSpec:
     deployment = _deployment(path)
     found = {spec.name: spec for spec in deployment.predictors}
-    if predictor in found:
-        return found[predictor]
-    if not predictor and len(found) == 1:
-        return next(iter(found.values()))
-    raise GraphError(f"{path}: --predictor {predictor or '(none)'}: the file has {', '.join(found) or 'none'}")
+    chosen = found.get(predictor) if predictor or len(found) > 1 else next(iter(found.values()))
+    if chosen is None:
+        raise GraphError(f"{path}: --predictor {predictor or '(none)'}: the file has {', '.join(found)}")
+    return replace(chosen, annotations={**deployment.annotations, **chosen.annotations})  # as a Pod gets both
 
 
 def _decoded(text: str) -> bytes:

@@ -12,7 +12,7 @@ import pytest
 from slipway.executor.addresses import Addresses, parse_hosts
 from slipway.executor.errors import GraphError, SettingError
 from slipway.executor.limits import REQUEST_DEADLINE_S
-from slipway.executor.predictor import load_protocol, load_spec
+from slipway.executor.predictor import completed, load_spec
 from slipway.executor.protocols import PROTOCOLS
 from slipway.executor.settings import Settings, parse_settings
 from slipway.executor.timeouts import CallLimits, call_limits
@@ -188,18 +188,23 @@ def test_engine_predictor_that_is_none_is_an_error(value: str, text: str) -> Non
         load_spec(settings_of(ENGINE_PREDICTOR=value))
 
 
-def manifest(tmp_path: Path, *names: str) -> Path:
+def manifest(tmp_path: Path, *names: str, graph: dict[str, Any] | None = None, **spec: Any) -> Path:
     containers = [{"name": "a", "image": "a:1"}]
     predictors: list[dict[str, Any]] = [
-        {"name": name, "graph": {"name": "a"}, "componentSpecs": [{"spec": {"containers": containers}}]}
+        {
+            "name": name,
+            "graph": graph or {"name": "a"},
+            "componentSpecs": [{"spec": {"containers": containers}}],
+            "traffic": 100 // len(names),
+        }
         for name in names
     ]
     path = tmp_path / "sdep.yaml"
     document = {
         "apiVersion": "machinelearning.seldon.io/v1",
         "kind": "SeldonDeployment",
-        "metadata": {"name": "dep"},
-        "spec": {"predictors": predictors},
+        "metadata": {"name": "dep", "namespace": "team"},
+        "spec": {"predictors": predictors, **spec},
     }
     path.write_text(json.dumps(document))
     return path
@@ -235,21 +240,49 @@ def test_log_level_of_the_environment_is_read_like_the_flag(capsys: pytest.Captu
 def test_protocol_is_the_flag_s_else_the_manifest_s(
     tmp_path: Path, flags: list[str], named: str | None, spoken: str
 ) -> None:
-    manifest = {
-        "apiVersion": "machinelearning.seldon.io/v1",
-        "kind": "SeldonDeployment",
-        "metadata": {"name": "dep"},
-        "spec": {"predictors": [{"name": "main", "graph": {"name": "a"}}], **({"protocol": named} if named else {})},
-    }
-    (tmp_path / "sdep.yaml").write_text(json.dumps(manifest))
-    settings = parse_settings(["--file", str(tmp_path / "sdep.yaml"), *flags], {})
-    assert load_protocol(settings) == spoken
+    said: dict[str, Any] = {"protocol": named} if named else {}
+    path = manifest(tmp_path, "main", **said)
+    assert completed(settings_of("--file", str(path), *flags)).protocol == spoken
 
 
-def test_protocol_that_is_none_is_named(tmp_path: Path) -> None:
-    (tmp_path / "sdep.yaml").write_text(
-        '{"apiVersion": "machinelearning.seldon.io/v1", "kind": "SeldonDeployment", "metadata": {"name": "dep"},'
-        ' "spec": {"protocol": "soap", "predictors": [{"name": "main", "graph": {"name": "a"}}]}}'
-    )
-    with pytest.raises(GraphError, match=r"sdep.yaml: spec.protocol: 'soap' is not one of seldon, tensorflow, v2"):
-        load_protocol(parse_settings(["--file", str(tmp_path / "sdep.yaml")], {}))
+def test_names_are_the_flags_else_the_manifest_s(tmp_path: Path) -> None:
+    path = str(manifest(tmp_path, "main"))
+    settings = completed(settings_of("--file", path))
+    assert (settings.deployment, settings.namespace) == ("dep", "team")
+    settings = completed(settings_of("--file", path, "--sdep", "mine", "--namespace", "here"))
+    assert (settings.deployment, settings.namespace) == ("mine", "here")
+    assert completed(settings_of("--predictor-file", "p.json")).protocol == "seldon"
+
+
+@pytest.mark.parametrize(
+    ("spec", "text"),
+    [
+        ({"protocol": "soap"}, "sdep.yaml: spec: .*'soap'"),
+        ({"graph": {"name": "a", "type": "ROUTER"}}, r"sdep.yaml: spec.predictors\[0\].graph: .*ROUTER"),
+        ({"predictors": []}, "sdep.yaml: spec: "),
+        ({"predictors": 1}, "sdep.yaml: spec.predictors"),
+    ],
+)
+def test_manifest_that_admission_refuses_is_not_run(tmp_path: Path, spec: dict[str, Any], text: str) -> None:
+    with pytest.raises(GraphError, match=text):
+        load_spec(settings_of("--file", str(manifest(tmp_path, "main", **spec))))
+
+
+def test_manifest_may_stand_among_other_documents_but_not_twice(tmp_path: Path) -> None:
+    path = manifest(tmp_path, "main")
+    text = path.read_text()
+    path.write_text(f"---\nkind: Namespace\n---\n{text}\n---\n")
+    assert load_spec(settings_of("--file", str(path))).name == "main"
+    for wrong in (f"{text}\n---\n{text}", "kind: Namespace", ""):
+        path.write_text(wrong)
+        with pytest.raises(GraphError, match="expected one"):
+            load_spec(settings_of("--file", str(path)))
+    path.write_text("a: [")
+    with pytest.raises(GraphError, match="no YAML: while parsing") as refused:
+        load_spec(settings_of("--file", str(path)))
+    assert "\n" not in str(refused.value)
+
+
+def test_annotations_of_the_manifest_s_spec_are_the_predictor_s(tmp_path: Path) -> None:
+    path = manifest(tmp_path, "main", annotations={"seldon.io/rest-timeout": "1500"})
+    assert call_limits(load_spec(settings_of("--file", str(path))).annotations).rest_timeout_s == 1.5
