@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gzip
 import json
 from collections.abc import Callable
 from typing import Any
@@ -353,3 +354,16 @@ async def test_metadata_of_an_unknown_node_is_not_found_over_grpc() -> None:
         with pytest.raises(grpc.aio.AioRpcError, match="has no node 'x'; it has a") as refused:
             await client.call(pb.SeldonModelMetadataRequest(name="x"), "/seldon.protos.Seldon/ModelMetadata")
     assert refused.value.code() is grpc.StatusCode.NOT_FOUND
+
+
+async def test_compressed_answers_feed_combiners_and_routers() -> None:
+    router, child, combiner = Node("r"), Node("a"), Node("c")
+    packed = {"Content-Type": "application/json", "Content-Encoding": "gzip"}
+    router.rest = lambda _: Reply(gzip.compress(b"[0]"), headers=packed)
+    child.rest = lambda _: Reply(gzip.compress(b'{"strData":"x"}'), headers=packed)
+    async with (
+        serving(router, child, combiner),
+        executor(combiner.graph("COMBINER", router.graph("ROUTER", child.graph("MODEL")))) as client,
+    ):
+        assert (await client.post(headers={"Accept-Encoding": "gzip"})).status == 200
+    assert [seen.body for seen in combiner.calls()] == [b'[{"strData":"x"}]']
