@@ -367,3 +367,14 @@ async def test_compressed_answers_feed_combiners_and_routers() -> None:
     ):
         assert (await client.post(headers={"Accept-Encoding": "gzip"})).status == 200
     assert [seen.body for seen in combiner.calls()] == [b'[{"strData":"x"}]']
+
+
+@pytest.mark.parametrize(
+    ("protocol", "path"), [("v2", "/v2/models/infer"), ("tensorflow", "/v1/models/:predict")], ids=["v2", "tensorflow"]
+)
+async def test_request_without_inputs_is_the_first_node_s_to_refuse(protocol: str, path: str) -> None:
+    node = Node("a")
+    node.rest = lambda seen: Reply(b'{"error":"no inputs"}', 400) if seen.body == b'{"id":"1"}' else Reply()
+    async with serving(node), executor(node.graph("MODEL"), flags=["--protocol", protocol]) as client:
+        answer = await client.post(b'{"id":"1"}', path=path)
+    assert (answer.status, answer.body) == (400, b'{"error":"no inputs"}')
