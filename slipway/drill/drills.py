@@ -1,0 +1,94 @@
+"""Every drill: what it does, what it promises, and which switch makes it lose (its negative control)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from slipway.drill import strikes, subject
+from slipway.drill.strikes import Strike
+from slipway.drill.verdict import Promise
+
+SWITCHES = {
+    "retries": "nobody tries again: neither the gateway (a route of its own with 0 attempts) nor the client",
+    "drain": "Pods that shall go end at once, with what they are working on",
+    "readiness": "the gateway sends requests to Pods that are not ready, too (publishNotReadyAddresses)",
+}
+KILL_EVERY_S = 10.0
+ENVOY_EVERY_S = 33.0
+"""After 30 s of service an earlier death is forgotten by the supervisor, whose pauses grow else."""
+
+
+@dataclass(frozen=True)
+class Drill:
+    """``every_s``: between two strikes, or longer where all is not well again. ``control``: switches with which it loses."""
+
+    name: str
+    what: str
+    strike: Strike
+    promise: Promise
+    control: frozenset[str] = frozenset({"retries"})
+    every_s: float = KILL_EVERY_S
+    client_retries: bool = False
+    both_versions: bool = False
+    try_s: int | None = None
+
+
+DRILLS: tuple[Drill, ...] = (
+    Drill("pod", "a Pod dies with all its containers", strikes.kill_pod, Promise()),
+    Drill("executor", "an executor dies (-9)", strikes.kill_executor, Promise()),
+    *(
+        Drill(f"node-{node}", f"the container {node} dies (-9)", strikes.kill_container(node), Promise())
+        for node in subject.NODES
+    ),
+    Drill(
+        "one-envoy",
+        "one of the two Envoys dies (-9); clients send again what a broken connection took",
+        strikes.kill_one_envoy,
+        Promise(refused_tries=0),
+        every_s=ENVOY_EVERY_S / 2,
+        client_retries=True,
+    ),
+    Drill(
+        "both-envoys",
+        "both Envoys die (-9) at once; clients try again",
+        strikes.kill_both_envoys,
+        Promise(gap_s=1.0),
+        every_s=ENVOY_EVERY_S,
+        client_retries=True,
+    ),
+    Drill(
+        "freeze",
+        "a model is frozen (SIGSTOP): it takes connections and never answers",
+        strikes.freeze_model,
+        Promise(recovery_s=2.0),
+        try_s=2,
+    ),
+    *(
+        Drill(part, f"{label} is stopped; a Pod dies and is replaced meanwhile", strikes.without_part(part), Promise())
+        for part, label in (("postgres", "PostgreSQL"), ("s3", "S3"), ("mlflow", "MLflow"))
+    ),
+    Drill(
+        "roll",
+        "another version of the model is rolled out",
+        strikes.roll,
+        Promise(),
+        control=frozenset({"readiness", "retries"}),
+        both_versions=True,
+    ),
+    Drill(
+        "roll-broken",
+        "a version that does not start is rolled out, and taken back",
+        strikes.roll_broken,
+        Promise(),
+        control=frozenset({"readiness", "retries"}),
+    ),
+)
+
+
+def chosen(names: Iterable[str]) -> tuple[Drill, ...]:
+    """The named ones in their own order, all where none is named; ValueError for a name that there is not."""
+    known, wanted = {drill.name for drill in DRILLS}, set(names)
+    if unknown := sorted(wanted - known):
+        raise ValueError(f"{', '.join(unknown)}: there are {', '.join(drill.name for drill in DRILLS)}")
+    return tuple(drill for drill in DRILLS if not wanted or drill.name in wanted)

@@ -1,0 +1,98 @@
+"""Holds drills one after another: the subject, its answers at rest, what one replica sustains, load, strikes, a row."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+from slipway.drill.drills import Drill
+from slipway.drill.errors import DrillError
+from slipway.drill.load import Load
+from slipway.drill.order import Order
+from slipway.drill.reply import Effort
+from slipway.drill.site import Site
+from slipway.drill.subject import Models, Subject
+from slipway.drill.verdict import Act, Rest, Row, judge, rest_of
+
+SHARE = 0.7
+"""Of what the replica that is left sustains."""
+MEASURED_BY = 4
+"""Clients of the closed loop that measures it."""
+MEASURE_S = 6.0
+LEAST_STRIKES = 2
+SETTLE_S = 2.0
+"""Load before the first strike and after the last one is well."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """``requests``: at least so many per drill. ``rate``: requests a second, 0 for SHARE of what is measured."""
+
+    photos: tuple[str, ...]
+    models: Models
+    requests: int = 2000
+    rate: float = 0.0
+    without: frozenset[str] = frozenset()
+
+
+async def hold(site: Site, drills: tuple[Drill, ...], plan: Plan, *, say: Callable[[str], None]) -> list[Row]:
+    """A row each. ``say``: what goes on, a line at a time. Raises DrillError where the platform itself is not well."""
+    alone = Subject(plan.models, replicas=1, without=plan.without)
+    await site.install(alone)
+    rest = dict(await at_rest(site, plan))
+    rate = plan.rate or SHARE * await sustained(site, plan)
+    say(f"load: {rate:.1f} requests/s; {len(plan.photos)} photos")
+    if any(drill.both_versions for drill in drills):
+        await site.install(replace(alone, uses_following=True))
+        rest |= await at_rest(site, plan)
+    rows = []
+    for drill in drills:
+        await site.install(replace(alone, replicas=2, try_s=drill.try_s))
+        say(f"{drill.name}: {drill.what}")
+        rows.append(await held(site, drill, plan, rest=rest, rate=rate))
+    return rows
+
+
+async def at_rest(site: Site, plan: Plan) -> Rest:
+    """The boxes of each photo, one after another."""
+    order = Order(site.url(frozenset()), plan.photos, at_once=1, count=len(plan.photos))
+    async with Load(order) as load:
+        await load.finished()
+    try:
+        return rest_of(load.replies)
+    except ValueError as exc:
+        raise DrillError(f"{order.url}: {exc}") from exc
+
+
+async def sustained(site: Site, plan: Plan) -> float:
+    """Requests a second that the subject as it is answers to a few clients that wait for their answers."""
+    async with Load(Order(site.url(frozenset()), plan.photos, at_once=MEASURED_BY)) as load:
+        await asyncio.sleep(MEASURE_S)
+    valid = [reply for reply in load.replies if reply.is_valid]
+    if not valid:
+        raise DrillError(f"{load.order.url}: no valid reply in {MEASURE_S:g} s; `slipway status` shows what is wrong")
+    return len(valid) / (max(reply.done for reply in valid) - min(reply.due for reply in valid))
+
+
+async def held(site: Site, drill: Drill, plan: Plan, *, rest: Rest, rate: float) -> Row:
+    """One drill on the subject as it is."""
+    retries = drill.client_retries and "retries" not in plan.without
+    acts: list[Act] = []
+    async with Load(Order(site.url(plan.without), plan.photos, rate=rate, retries=retries)) as load:
+        await asyncio.sleep(SETTLE_S)
+        while len(acts) < LEAST_STRIKES or len(load.replies) < plan.requests:
+            begun = time.monotonic()
+            acts.append(await drill.strike(site, len(acts)))
+            await asyncio.sleep(max(SETTLE_S, begun + drill.every_s - time.monotonic()))
+    return judge(
+        drill.name,
+        load.replies,
+        rest=rest,
+        acts=acts,
+        promise=drill.promise,
+        rate=rate,
+        effort=load.effort or Effort(0, 0, 0),
+        without=sorted(plan.without),
+    )

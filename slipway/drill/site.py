@@ -1,0 +1,169 @@
+"""The platform that drills are held on: its API, its processes, and the one SeldonDeployment that is theirs."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import time
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from slipway.drill import subject
+from slipway.drill.errors import DrillError
+from slipway.kube.client import Kube
+from slipway.kube.errors import NotFound
+from slipway.kube.kinds import NAMESPACE, POD, SELDON_DEPLOYMENT, SERVICE, VIRTUAL_SERVICE
+from slipway.onebox.paths import Paths
+from slipway.onebox.services.pods import living_containers
+from slipway.onebox.services.secrets import ensure_secrets
+from slipway.onebox.services.start import Platform, names_of, request
+from slipway.onebox.services.wait import await_ready, stop
+from slipway.onebox.settings import HOST, load_settings
+from slipway.onebox.supervisor.history import Phase
+from slipway.onebox.supervisor.process import signal_group
+from slipway.onebox.supervisor.state import load_states
+
+MANAGER = "slipway-drill"
+POLL_S = 0.05
+WELL_WITHIN_S = 180.0
+"""How long anything may take to be well again before the drill goes on without it."""
+MINE = f"{subject.OBJECTS_LABEL}={subject.NAME}"
+Pod = dict[str, Any]
+
+
+class Site:
+    """Effects only; what to do is decided elsewhere."""
+
+    def __init__(self, kube: Kube, paths: Paths) -> None:
+        self._kube, self._paths = kube, paths
+        self._applied: subject.Subject | None = None
+
+    @property
+    def applied(self) -> subject.Subject:
+        """What was applied last."""
+        if self._applied is None:
+            raise DrillError("nothing has been applied yet")
+        return self._applied
+
+    def url(self, without: frozenset[str]) -> str:
+        return f"http://{HOST}:{load_settings(self._paths.settings).gateway_port}{subject.path(without)}"
+
+    async def apply(self, wanted: subject.Subject) -> None:
+        """Ask for it; ``await_well`` waits."""
+        await self._kube.apply(dict(subject.NAMESPACE_OBJECT), field_manager=MANAGER)
+        await self._kube.apply(wanted.manifest(), field_manager=MANAGER)
+        self._applied = wanted
+
+    async def install(self, wanted: subject.Subject) -> None:
+        """Applied, well, and with what ``without`` switches off outside of the SeldonDeployment switched off."""
+        await self.apply(wanted)
+        await self.await_well(wanted)
+        if "retries" in wanted.without:
+            found = await self._kube.get(VIRTUAL_SERVICE, subject.NAME, namespace=subject.NAMESPACE)
+            await self._kube.apply(subject.without_retries(found), field_manager=MANAGER)
+        if "readiness" in wanted.without:
+            services = await self._kube.list(SERVICE, namespace=subject.NAMESPACE, label_selector=MINE)
+            for item in services.items:
+                name, body = item["metadata"]["name"], {"spec": {"publishNotReadyAddresses": True}}
+                await self._kube.patch(SERVICE, name, body, type="merge", namespace=subject.NAMESPACE)
+
+    async def remove(self) -> None:
+        """The namespace with all that is in it; returns when it is gone."""
+        try:
+            await self._kube.delete(NAMESPACE, subject.NAMESPACE)
+        except NotFound:
+            return
+
+        async def gone() -> bool:
+            try:
+                await self._kube.get(NAMESPACE, subject.NAMESPACE)
+            except NotFound:
+                return True
+            return False
+
+        await self.wait(gone, what=f"the end of namespace {subject.NAMESPACE}")
+
+    async def pods(self, predictor: str = subject.LIVE) -> list[Pod]:
+        """Those that are not going, oldest first."""
+        selector = f"{MINE},version={predictor}"
+        found = await self._kube.list(POD, namespace=subject.NAMESPACE, label_selector=selector)
+        staying = [item for item in found.items if "deletionTimestamp" not in item["metadata"]]
+        return sorted(staying, key=lambda item: (item["metadata"]["creationTimestamp"], item["metadata"]["name"]))
+
+    async def await_well(self, wanted: subject.Subject) -> None:
+        """Until the controller says Available of this generation and every Pod of every predictor is ready."""
+
+        async def is_well() -> bool:
+            found = await self._kube.get(SELDON_DEPLOYMENT, subject.NAME, namespace=subject.NAMESPACE)
+            status = found.get("status") or {}
+            is_current = status.get("observedGeneration") == found["metadata"]["generation"]
+            return is_current and status.get("state") == "Available" and await self.has_ready(wanted.replicas)
+
+        await self.wait(is_well, what=f"{subject.NAMESPACE}/{subject.NAME} Available with {wanted.replicas} replicas")
+
+    async def has_ready(self, replicas: int) -> bool:
+        pods = await self.pods()
+        return len(pods) == replicas and all(map(is_ready, pods))
+
+    async def delete_pod(self, pod: Pod, *, grace_s: int | None) -> None:
+        meta = pod["metadata"]
+        await self._kube.delete(POD, meta["name"], namespace=subject.NAMESPACE, grace_period_s=grace_s, uid=meta["uid"])
+
+    def signal_container(self, pod: Pod, container: str, number: signal.Signals) -> None:
+        """To the container's process group; DrillError where it does not run."""
+        key = f"{subject.NAMESPACE}/{pod['metadata']['name']}/{container}"
+        identity = living_containers(self._paths).get(key)
+        if identity is None:
+            raise DrillError(f"{key} does not run: `kubectl describe pod -n {subject.NAMESPACE}` shows why")
+        signal_group(identity, number)
+
+    def kill_process(self, name: str) -> int:
+        """-9 to one of the platform's own; the pid it had."""
+        state = load_states(self._paths.run).get(name)
+        if state is None or state.identity is None or not state.is_alive:
+            raise DrillError(f"{name} does not run: `slipway status` shows what does")
+        os.kill(state.identity.pid, signal.SIGKILL)
+        return state.identity.pid
+
+    def is_back(self, name: str, pid: int) -> bool:
+        """Whether another process than ``pid`` runs under that name and is ready."""
+        state = load_states(self._paths.run).get(name)
+        is_other = state is not None and state.identity is not None and state.identity.pid != pid
+        return state is not None and is_other and state.is_alive and state.phase is Phase.READY
+
+    async def stop_part(self, part: str) -> None:
+        await asyncio.to_thread(self._stop_part, part)
+
+    async def start_part(self, part: str) -> None:
+        await asyncio.to_thread(self._start_part, part)
+
+    def _stop_part(self, part: str) -> None:
+        platform = self._platform()
+        stop(platform, names_of(platform.specs, [part]), on_stopped=lambda _name, _took_s: None)
+
+    def _start_part(self, part: str) -> None:
+        platform = self._platform()
+        await_ready(platform, request(platform, only=[part]), on_ready=lambda _state: None)
+
+    def _platform(self) -> Platform:
+        return Platform(self._paths, load_settings(self._paths.settings), ensure_secrets(self._paths.secrets))
+
+    async def wait(self, predicate: Callable[[], Awaitable[bool]], *, what: str) -> float:
+        """When it came true, on time.monotonic; DrillError where it does not."""
+        deadline = time.monotonic() + WELL_WITHIN_S
+        while not await predicate():
+            if time.monotonic() > deadline:
+                raise DrillError(f"{what}: not within {WELL_WITHIN_S:g} s; `slipway describe sdep` says why")
+            await asyncio.sleep(POLL_S)
+        return time.monotonic()
+
+
+def is_ready(pod: Pod) -> bool:
+    conditions = (pod.get("status") or {}).get("conditions") or ()
+    return any(item["type"] == "Ready" and item["status"] == "True" for item in conditions)
+
+
+def restarts(pod: Pod, container: str) -> int:
+    statuses = (pod.get("status") or {}).get("containerStatuses") or ()
+    return sum(int(item.get("restartCount", 0)) for item in statuses if item["name"] == container)

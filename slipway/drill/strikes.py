@@ -1,0 +1,133 @@
+"""What drills do to the platform: each strike does one thing and waits until all is well again."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import time
+from collections.abc import Awaitable, Callable
+from dataclasses import replace
+
+from slipway.contract.names import ORCHESTRATOR
+from slipway.drill import subject
+from slipway.drill.site import Pod, Site, is_ready, restarts
+from slipway.drill.verdict import Act
+
+FROZEN_S = 4.0
+"""How long a frozen model stays frozen after it was seen to be not ready."""
+BROKEN_S = 10.0
+"""How long a version that does not start stays declared."""
+ENVOYS = ("envoy-0", "envoy-1")
+Strike = Callable[[Site, int], Awaitable[Act]]
+"""Given the site and how many strikes there were before."""
+
+
+async def kill_pod(site: Site, count: int) -> Act:
+    """A Pod without any grace: `kubectl delete pod --grace-period=0 --force`."""
+    pod = _turn(await site.pods(), count)
+    at = time.monotonic()
+    await site.delete_pod(pod, grace_s=0)
+
+    async def replaced() -> bool:
+        return await _is_gone(site, pod) and await site.has_ready(site.applied.replicas)
+
+    return Act(pod["metadata"]["name"], at, await site.wait(replaced, what="another Pod"))
+
+
+def kill_container(container: str) -> Strike:
+    """-9 to the process group of one container."""
+
+    async def strike(site: Site, _count: int) -> Act:
+        pod = min(await site.pods(), key=lambda item: restarts(item, container))
+        before, at = restarts(pod, container), time.monotonic()
+        site.signal_container(pod, container, signal.SIGKILL)
+
+        async def restarted() -> bool:
+            now = [item for item in await site.pods() if item["metadata"]["uid"] == pod["metadata"]["uid"]]
+            return any(restarts(item, container) > before and is_ready(item) for item in now)
+
+        return Act(f"{pod['metadata']['name']}/{container}", at, await site.wait(restarted, what=f"{container} again"))
+
+    return strike
+
+
+kill_executor = kill_container(ORCHESTRATOR)
+
+
+async def kill_one_envoy(site: Site, count: int) -> Act:
+    return await _kill_envoys(site, (ENVOYS[count % len(ENVOYS)],))
+
+
+async def kill_both_envoys(site: Site, _count: int) -> Act:
+    return await _kill_envoys(site, ENVOYS)
+
+
+async def freeze_model(site: Site, count: int) -> Act:
+    """A model that accepts connections and never answers (SIGSTOP); well means that nobody is sent to it any more."""
+    pod = _turn(await site.pods(), count)
+    at = time.monotonic()
+    site.signal_container(pod, subject.DETECTOR, signal.SIGSTOP)
+    try:
+        noticed = await site.wait(lambda: _is_unready(site, pod), what="the frozen model is not ready")
+        await asyncio.sleep(FROZEN_S)
+    finally:
+        site.signal_container(pod, subject.DETECTOR, signal.SIGCONT)
+    await site.wait(lambda: site.has_ready(site.applied.replicas), what="the thawed model")
+    return Act(pod["metadata"]["name"], at, noticed)
+
+
+def without_part(part: str) -> Strike:
+    """A service of the platform stops, a Pod dies meanwhile and is replaced without it, then the service comes back."""
+
+    async def strike(site: Site, count: int) -> Act:
+        await site.stop_part(part)
+        try:
+            return await kill_pod(site, count)
+        finally:
+            await site.start_part(part)
+
+    return strike
+
+
+async def roll(site: Site, _count: int) -> Act:
+    """The other version of the model, by a rolling update."""
+    wanted = replace(site.applied, uses_following=not site.applied.uses_following)
+    at = time.monotonic()
+    await site.apply(wanted)
+    await site.await_well(wanted)
+    return Act(f"to {wanted.uri}", at, time.monotonic())
+
+
+async def roll_broken(site: Site, _count: int) -> Act:
+    """A version whose model does not start, and back; well means that the version before serves with all its replicas."""
+    good, at = site.applied, time.monotonic()
+    await site.apply(replace(good, is_broken=True))
+    try:
+        await asyncio.sleep(BROKEN_S)
+    finally:
+        await site.apply(good)
+    back = time.monotonic()
+    await site.await_well(good)
+    return Act("to a broken version and back", at, at + time.monotonic() - back)
+
+
+def _turn(pods: list[Pod], count: int) -> Pod:
+    return pods[count % len(pods)]
+
+
+async def _is_gone(site: Site, pod: Pod) -> bool:
+    return all(item["metadata"]["uid"] != pod["metadata"]["uid"] for item in await site.pods())
+
+
+async def _is_unready(site: Site, pod: Pod) -> bool:
+    return any(item["metadata"]["uid"] == pod["metadata"]["uid"] and not is_ready(item) for item in await site.pods())
+
+
+async def _kill_envoys(site: Site, names: tuple[str, ...]) -> Act:
+    at = time.monotonic()
+    pids = {name: site.kill_process(name) for name in names}
+
+    async def back() -> bool:
+        return all(site.is_back(name, pid) for name, pid in pids.items())
+
+    return Act(" and ".join(names), at, await site.wait(back, what=" and ".join(names)))

@@ -1,0 +1,174 @@
+"""Replies and what was done to the other side → one row, and which promises it breaks. Pure."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from itertools import pairwise
+
+from slipway.drill.boxes import same_boxes
+from slipway.drill.reply import Detection, Effort, Reply
+
+REFUSALS = frozenset({429, 503})
+REFUSED_WITHIN_S = 0.05
+"""A refusal is prompt when it comes in this time: from then on it costs its caller nothing."""
+MOST_LOSSES = 5
+NUMBERS = re.compile(r"[0-9][0-9.]*")
+Rest = Mapping[tuple[str, int], Sequence[Detection]]
+"""(model version, photo) → the boxes that it answers when nothing else goes on."""
+
+
+@dataclass(frozen=True)
+class Act:
+    """One thing that was done: when it was, and when all was well again (None: it never was)."""
+
+    name: str
+    at: float
+    well_at: float | None
+
+    @property
+    def recovery_s(self) -> float:
+        return math.inf if self.well_at is None else self.well_at - self.at
+
+
+@dataclass(frozen=True)
+class Promise:
+    """The most that a row may show; None: nothing is promised."""
+
+    lost: int | None = 0
+    wrong: int = 0
+    refused_tries: int | None = None
+    gap_s: float | None = None
+    recovery_s: float | None = None
+
+
+@dataclass(frozen=True)
+class Row:
+    """One line of the table. Times in ms and s; infinite where it did not come back.
+
+    ``losses``: what was said instead of boxes, and how often. ``problems``: what was broken.
+    """
+
+    drill: str
+    without: tuple[str, ...]
+    acts: int
+    rate: float
+    sent: int
+    answered: int
+    lost: int
+    wrong: int
+    tried_again: int
+    refused_tries: int
+    p50_ms: float
+    p99_ms: float
+    gap_s: float
+    recovery_s: float
+    generator_cpu: float
+    losses: tuple[tuple[str, int], ...] = field(default=())
+    problems: tuple[str, ...] = field(default=())
+
+    @property
+    def is_kept(self) -> bool:
+        return not self.problems
+
+
+def is_lost(reply: Reply) -> bool:
+    """No valid reply in its time."""
+    return not reply.is_valid
+
+
+def is_wrong(reply: Reply, rest: Rest) -> bool:
+    """A valid reply whose boxes differ from the same photo's at rest; a model that was never seen at rest is wrong too."""
+    if not reply.is_valid:
+        return False
+    expected = rest.get((reply.model, reply.photo))
+    return expected is None or not same_boxes(reply.detections, expected)
+
+
+def rest_of(replies: Sequence[Reply]) -> dict[tuple[str, int], Sequence[Detection]]:
+    """What answers at rest were; ValueError where a photo has none."""
+    found: dict[tuple[str, int], Sequence[Detection]] = {}
+    for reply in replies:
+        if not reply.is_valid:
+            raise ValueError(f"photo {reply.photo} has no answer at rest: {reply.status} {reply.error}")
+        found[reply.model, reply.photo] = reply.detections
+    return found
+
+
+def quantile(values: Sequence[float], share: float) -> float:
+    """The smallest value that ``share`` of all do not exceed; 0 where there are none."""
+    ordered = sorted(values)
+    return ordered[max(0, math.ceil(share * len(ordered)) - 1)] if ordered else 0.0
+
+
+def longest_gap_s(replies: Sequence[Reply]) -> float:
+    """The longest time between two valid replies, from the first request that was due to the last reply of all."""
+    if not replies:
+        return 0.0
+    times = sorted(reply.done for reply in replies if reply.is_valid)
+    points = [min(reply.due for reply in replies), *times, max(reply.done for reply in replies)]
+    return max(after - before for before, after in pairwise(points))
+
+
+def judge(
+    drill: str,
+    replies: Sequence[Reply],
+    *,
+    rest: Rest,
+    acts: Sequence[Act],
+    promise: Promise,
+    rate: float,
+    effort: Effort,
+    without: Sequence[str] = (),
+) -> Row:
+    """The row of a drill."""
+    latencies = [reply.latency_s * 1000 for reply in replies if reply.is_valid]
+    row = Row(
+        drill=drill,
+        without=tuple(sorted(without)),
+        acts=len(acts),
+        rate=rate,
+        sent=len(replies),
+        answered=len(latencies),
+        lost=sum(map(is_lost, replies)),
+        wrong=sum(is_wrong(reply, rest) for reply in replies),
+        tried_again=sum(reply.tries > 1 for reply in replies),
+        refused_tries=sum(reply.refused for reply in replies),
+        p50_ms=quantile(latencies, 0.5),
+        p99_ms=quantile(latencies, 0.99),
+        gap_s=longest_gap_s(replies),
+        recovery_s=max((act.recovery_s for act in acts), default=0.0),
+        generator_cpu=effort.cpu_share,
+        losses=_losses(replies),
+    )
+    return replace(row, problems=tuple(_problems(row, promise)))
+
+
+def _losses(replies: Sequence[Reply]) -> tuple[tuple[str, int], ...]:
+    """The most frequent first; numbers inside a text do not make it another one."""
+    said = Counter(f"HTTP {reply.status}: {NUMBERS.sub('#', reply.error)}" for reply in replies if is_lost(reply))
+    return tuple(said.most_common(MOST_LOSSES))
+
+
+def _problems(row: Row, promise: Promise) -> list[str]:
+    """Each broken promise as a sentence."""
+    limits: list[tuple[str, float, float | None, str]] = [
+        ("lost", row.lost, promise.lost, ""),
+        ("wrong", row.wrong, promise.wrong, ""),
+        ("refused tries", row.refused_tries, promise.refused_tries, ""),
+        ("longest gap", row.gap_s, promise.gap_s, " s"),
+        ("recovery", row.recovery_s, promise.recovery_s, " s"),
+    ]
+    found = [
+        f"{what} {value:.4g}{unit}, {limit:g}{unit} promised"
+        for what, value, limit, unit in limits
+        if limit is not None and value > limit
+    ]
+    if not row.sent:
+        found.append("nothing was sent")
+    if not row.acts:
+        found.append("nothing was done to the platform")
+    return found
