@@ -86,6 +86,12 @@ def test_long_readiness_wipes_out_earlier_failures() -> None:
     assert record.failures == 1
 
 
+@pytest.mark.parametrize(("ready_s", "pause_s"), [(STABLE_AFTER_S, 0.0), (STABLE_AFTER_S - 1, backoff_s(1))])
+def test_first_death_after_long_readiness_is_mended_at_once(ready_s: float, pause_s: float) -> None:
+    record = replay(started(), BecameReady("mlflow", 2.0), Exited("mlflow", -9, 2.0 + ready_s))
+    assert record.retry_at_s - (2.0 + ready_s) == pytest.approx(pause_s)
+
+
 @pytest.mark.parametrize(
     "event", [Exited("mlflow", PERMANENT_EXIT, 1.0), StartFailed("mlflow", "port taken", 1.0, permanent=True)]
 )

@@ -149,10 +149,11 @@ def _after_exit(record: Record, event: Exited) -> Record:
     was_stable = record.phase is Phase.READY and event.at_s - record.since_s >= STABLE_AFTER_S
     record = replace(record, failures=0) if was_stable else record
     problem = record.problem if record.phase is Phase.STOPPING else describe_exit(event.code)
-    return _failed(record, problem, event.at_s, permanent=event.code == PERMANENT_EXIT)
+    return _failed(record, problem, event.at_s, permanent=event.code == PERMANENT_EXIT, at_once=was_stable)
 
 
-def _failed(record: Record, problem: str, at_s: float, *, permanent: bool = False) -> Record:
+def _failed(record: Record, problem: str, at_s: float, *, permanent: bool = False, at_once: bool = False) -> Record:
+    """``at_once``: what has run well for long is started again without a pause, as clients wait for it."""
     failures = record.failures + 1
     looping = permanent or failures >= CRASH_LOOP_FAILURES
     return replace(
@@ -162,6 +163,6 @@ def _failed(record: Record, problem: str, at_s: float, *, permanent: bool = Fals
         since_s=at_s,
         restarts=record.restarts + 1,
         failures=failures,
-        retry_at_s=at_s + backoff_s(failures),
+        retry_at_s=at_s if at_once else at_s + backoff_s(failures),
         problem=problem,
     )
