@@ -283,7 +283,7 @@ def feedback_to_proto(body: Any) -> pb.Feedback:
     fields = _object(body, "a Feedback")
     if unknown := fields.keys() - {"request", "response", "truth", "reward"}:
         raise ServingError(f"unknown fields of a Feedback: {', '.join(sorted(map(str, unknown)))}")
-    reward = fields.get("reward") or 0.0
+    reward = 0.0 if (given := fields.get("reward")) is None else given  # -0.0 stays what it is
     if isinstance(reward, bool) or not isinstance(reward, (int, float)):
         raise ServingError(f"reward is {type(reward).__name__}, not a number")
     feedback = pb.Feedback()
@@ -302,4 +302,5 @@ def feedback_to_json(feedback: pb.Feedback) -> dict[str, Any]:
     parts: dict[str, Any] = {
         name: to_json(getattr(feedback, name)) for name in ("request", "response", "truth") if feedback.HasField(name)
     }
-    return {**parts, "reward": feedback.reward} if feedback.reward else parts
+    has_reward = any(field.name == "reward" for field, _ in feedback.ListFields())  # protobuf lists -0.0, not 0.0
+    return {**parts, "reward": feedback.reward} if has_reward else parts
