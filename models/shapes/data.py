@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from model_wrappers.darknet.training.errors import TrainingError
 from model_wrappers.darknet.training.photos import LabelledPhoto
 from models.shapes.draw import CLASSES, draw
 
@@ -16,6 +17,10 @@ class DrawnShapes:
 
     photos: int
     first: int = 0
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.photos <= HELD_OUT:  # more would be some of those that are held out
+            raise TrainingError(f"{self.photos} photos: 0 to {HELD_OUT} are possible")
 
     @property
     def names(self) -> tuple[str, ...]:

@@ -23,14 +23,17 @@ import mlflow
 import numpy as np
 import pandas as pd
 import pytest
+import yaml
 from mlflow.exceptions import MlflowException
 
 from model_wrappers import mlflow_darknet
 from model_wrappers.darknet import Detection, Detector, WeightsError
+from model_wrappers.darknet.errors import ModelFolderError
+from model_wrappers.darknet.proof import prove
 from model_wrappers.mlflow_darknet import registration
 from model_wrappers.model_sums import DOWNLOAD_NOTE, SUMS_NAME, SumsError, digest_of_sums, sums_of_folder
 from slipway.onebox.services.credentials import load_model_credentials
-from slipway.registry import RegistryAddress, resolve
+from slipway.registry import RegistryAddress, present_user, read_aliases, resolve
 from slipway.storage.cache import ModelCache
 from slipway.storage.fetch import Wanted, fetch
 from tests.darknet.networks import CELL, write_handmade_model
@@ -207,6 +210,54 @@ def test_alias_moves_and_tells_from_where(version: Any, variables: dict[str, str
         mlflow_darknet.set_alias("nobody", "champion", "1")
     with pytest.raises(MlflowException, match="reserved"):
         mlflow_darknet.set_alias(NAME, "latest", number)
+
+
+async def test_alias_has_a_record_of_who_and_why(version: Any, variables: dict[str, str]) -> None:
+    address = RegistryAddress.from_env(variables)
+    assert address is not None
+    mlflow_darknet.set_alias(NAME, "reviewed", str(version.version), who="ann", why="sees cells")
+    async with aiohttp.ClientSession() as session:
+        found = await read_aliases(NAME, registry=address, session=session)
+    assert (found["reviewed"].who, found["reviewed"].why) == ("ann", "sees cells")
+    assert (found["challenger"].who, found["challenger"].why) == (present_user(), "registered")  # of log_model
+
+
+def test_saved_folder_is_registered_by_mlflows_own_function(
+    variables: dict[str, str], sources: Path, rgb: np.ndarray[Any, np.dtype[np.uint8]], tmp_path: Path
+) -> None:
+    """``save_model``, the files into a run, ``mlflow.register_model``, and then what ``log_model`` would have added."""
+    proof = prove(**files_of(sources), licence="MIT")
+    mlflow_darknet.save_model(tmp_path / "model", **files_of(sources), proof=proof)
+    with mlflow.start_run() as run:
+        mlflow.log_artifacts(str(tmp_path / "model"), "model")
+    uri = f"runs:/{run.info.run_id}/model"
+    assert [one.label for one in mlflow_darknet.load_model(uri).detect(rgb)] == ["red"]
+    made = mlflow.register_model(uri, "by-mlflow")
+    digest = mlflow_darknet.tag_version("by-mlflow", str(made.version), mlflow_darknet.proof_tags(proof))
+    assert digest == digest_of_sums((tmp_path / "model" / SUMS_NAME).read_bytes())
+    tags = mlflow.MlflowClient().get_model_version("by-mlflow", str(made.version)).tags
+    assert (tags["licence"], tags["slipway.digest"]) == ("MIT", digest)
+    assert [one.label for one in mlflow_darknet.load_model("models:/by-mlflow/1").detect(rgb)] == ["red"]
+
+
+def test_stored_model_says_its_signature_and_its_environment(version: Any, stored: StoredModel) -> None:
+    info = mlflow.models.get_model_info(f"models:/{NAME}/{version.version}")
+    assert info.signature == mlflow_darknet.signature()
+    lines = stored.get("requirements.txt").decode().splitlines()
+    assert lines[1:] == mlflow_darknet.get_default_pip_requirements()
+    assert yaml.safe_load(stored.get("conda.yaml")) == mlflow_darknet.get_default_conda_env()
+
+
+def test_file_that_would_lie_on_another_is_refused_before_anything_is_logged(
+    variables: dict[str, str], sources: Path, tmp_path: Path
+) -> None:
+    names = tmp_path / "cells.cfg"
+    names.write_bytes((sources / "cells.names").read_bytes())
+    with pytest.raises(ModelFolderError, match=r"cells\.cfg: would be data/cells\.cfg of the model"):
+        mlflow_darknet.check_file_names(mlflow_darknet.SourceFiles(**{**files_of(sources), "names": names}))
+    with pytest.raises(ModelFolderError, match=r"cells\.cfg: would be data/cells\.cfg of the model"):
+        mlflow_darknet.log_model(**{**files_of(sources), "names": names}, registered_model_name="collides")
+    assert mlflow.MlflowClient().search_registered_models("name = 'collides'") == []
 
 
 def test_version_can_be_tagged_again(version: Any, variables: dict[str, str]) -> None:

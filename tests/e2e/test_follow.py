@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import asyncio
 import json
+import sys
 import time
 from collections.abc import Iterator
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import aiohttp
 import pytest
 
 from slipway.onebox.services.credentials import load_model_credentials
-from slipway.registry import RegistryAddress, resolve
+from slipway.registry import Pointer, RegistryAddress, read_aliases, resolve
 from slipway.registry.rest import ask
+from tests.data import REPOSITORY
 from tests.e2e import graphs
 from tests.e2e.load import Load, Reply
 from tests.e2e.platform import Platform
@@ -171,6 +174,37 @@ def test_version_that_does_not_load_never_answers(follower: Platform) -> None:
         ]
 
     wait_until(gone, timeout_s=START_WITHIN_S, what="the Pods of version 3 are gone")
+
+
+def test_functions_of_the_document_promote_and_go_back(follower: Platform, tmp_path: Path) -> None:
+    """The lines of docs/aliases.md as they are, but for the names."""
+    lines = (REPOSITORY / "docs" / "aliases.md").read_text().partition("```python\n")[2].partition("```")[0]
+    for said, here in (("shapes", MODEL), ("champion", "live"), ('"yolo"', f'"{NAME}"')):
+        assert said in lines
+        lines = lines.replace(said, here)
+    (tmp_path / "document.py").write_text(lines)
+
+    def call(function: str) -> str:
+        code = f"import asyncio, document; print(asyncio.run(document.{function}()))"
+        keys = load_model_credentials(follower.paths)
+        return follower.run(sys.executable, "-c", code, **keys, PYTHONPATH=f"{tmp_path}:{REPOSITORY}")
+
+    async def pointer() -> Pointer:
+        async with aiohttp.ClientSession() as session:
+            return (await read_aliases(MODEL, registry=registry(follower), session=session))["live"]
+
+    with Load(f"http://{follower.gateway}{URL}") as load:
+        wait_version(load, "1")
+        assert f"AliasMove(name='{MODEL}', alias='live', version='2', before='1', who='ann'" in call("promote")
+        wait_version(load, "2")
+        assert asyncio.run(pointer()) == Pointer("2", "ann", "mAP 0.91", asyncio.run(pointer()).at)
+        wait_until(lambda: condition(follower) == "UpToDate", what="UpToDate")
+        assert "alias_error=''" in call("go_back")
+        wait_version(load, "1", timeout_s=10)
+    assert load.failures() == []
+    found = asyncio.run(pointer())
+    assert (found.version, found.who, found.why) == ("1", "ann", "too many boxes")
+    wait_until(lambda: condition(follower) == "UpToDate", what="the alias is back")
 
 
 def test_registry_that_is_away_stops_neither_serving_nor_going_back(follower: Platform) -> None:

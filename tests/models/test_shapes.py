@@ -7,6 +7,8 @@ import hashlib
 import pytest
 
 from model_wrappers import darknet
+from model_wrappers.darknet.training.errors import TrainingError
+from models.shapes.data import HELD_OUT, DrawnShapes
 from models.shapes.draw import draw
 from models.shapes.evaluate import held_out_map, shapes_model
 from tests.data import REPOSITORY
@@ -44,3 +46,9 @@ def test_second_version_is_good_and_better_than_the_first() -> None:
     readme = (REPOSITORY / "models" / "shapes" / "README.md").read_text()
     assert f"| {first:.3f} |" in readme
     assert f"| {second:.3f} |" in readme
+
+
+@pytest.mark.parametrize("photos", [-1, HELD_OUT + 1])
+def test_photos_that_are_none_or_held_out_are_refused(photos: int) -> None:
+    with pytest.raises(TrainingError, match=f"{photos} photos: 0 to {HELD_OUT} are possible"):
+        DrawnShapes(photos)

@@ -98,7 +98,7 @@ def test_a_bucket_and_its_prefix_are_read_from_the_address(monkeypatch: pytest.M
 
 
 @pytest.mark.parametrize(
-    "where", ["gs://bucket/x", "s3://", "s3://UPPER/x", "s3:///x", "s3://bucket/x?y=1", "http://b/x"]
+    "where", ["gs://bucket/x", "s3://", "s3://UPPER/x", "s3:///x", "s3://bucket/x?y=1", "http://b/x", ""]
 )
 def test_another_address_is_refused(where: str) -> None:
     with pytest.raises(PlaceError, match="s3://bucket/prefix, is expected"):

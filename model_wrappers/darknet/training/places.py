@@ -38,7 +38,7 @@ def open_place(where: str) -> Place:
 
     S3's address and keys come from boto3's environment variables (``AWS_ENDPOINT_URL``, ``AWS_ACCESS_KEY_ID``, ...).
     """
-    if "://" not in where:
+    if where and "://" not in where:
         return FolderPlace(Path(where))
     parts = urlsplit(where)
     if parts.scheme != "s3" or not _BUCKET.fullmatch(parts.netloc) or parts.query or parts.fragment:

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import os
 import signal
-import subprocess
-import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,6 +14,7 @@ from typing import Any
 import cv2
 import mlflow
 import pytest
+import torch
 from botocore.exceptions import NoCredentialsError
 from mlflow.utils.validation import _validate_metric_name
 
@@ -25,9 +25,10 @@ from model_wrappers.darknet.training.session import Session, run_session
 from model_wrappers.darknet.training.settings import Settings
 from model_wrappers.darknet.training.tracking import metric_names
 from model_wrappers.darknet.training.voc import VocPhotos, load_voc
-from tests.data import REPOSITORY
 from tests.training.voc_folder import NAMES, write_voc
+from tests.training.with_torch.killed import CONTEXT
 from tests.training.with_torch.networks import write_cfg
+from tests.waiting import wait_until
 
 pytestmark = [  # MLflow's own, with its SQL store in this process
     pytest.mark.filterwarnings("ignore:The ``noload`` loader strategy is deprecated"),
@@ -117,30 +118,40 @@ def test_stopped_training_is_killed_in_mlflow_and_goes_on_in_its_run(
     assert [one.step for one in tracking.get_metric_history(run.info.run_id, "loss")] == [1, 2]
 
 
+def long_session(folder: Path) -> Session:
+    return session(folder, "killed", checkpoint_every_s=1000, settings=Settings(epochs=40, batch=4))
+
+
+def _run_to_the_end(folder: Path, uri: str, where: Path) -> None:
+    """In a process of its own, which has another environment."""
+    os.environ["MLFLOW_TRACKING_URI"] = uri
+    os.chdir(where)  # MLflow puts artifacts of such a store below the current folder
+    mlflow.set_tracking_uri(uri)
+    torch.set_num_threads(1)
+    run_session(long_session(folder), load_voc(folder / "voc", "train", NAMES))
+
+
 @pytest.mark.timeout(180)
 def test_training_killed_before_its_first_minute_goes_on_in_the_same_run(
     folder: Path, photos: VocPhotos, tracking: mlflow.MlflowClient
 ) -> None:
-    mine = session(folder, "killed", checkpoint_every_s=1000, settings=Settings(epochs=40, batch=4))
-    lines = (
-        "import sys\nfrom pathlib import Path\n"
-        "from tests.training.with_torch.test_session import *\n"
-        "folder = Path(sys.argv[1])\n"
-        "mine = session(folder, 'killed', checkpoint_every_s=1000, settings=Settings(epochs=40, batch=4))\n"
-        "run_session(mine, load_voc(folder / 'voc', 'train', NAMES))\n"
-    )
-    argv = [sys.executable, "-u", "-c", lines, str(folder)]
-    with subprocess.Popen(argv, cwd=REPOSITORY, stdout=subprocess.PIPE, text=True) as process:
-        assert process.stdout is not None
-        while not process.stdout.readline().startswith("epoch 3/"):
-            assert process.poll() is None
-        process.kill()
+    process = CONTEXT.Process(target=_run_to_the_end, args=(folder, mlflow.get_tracking_uri(), Path.cwd()))
+    process.start()
+
+    def has_epochs() -> bool:
+        assert process.exitcode is None
+        found = runs(tracking, "killed")
+        return bool(found) and "loss" in found[0].data.metrics
+
+    wait_until(has_epochs, timeout_s=120, what="an epoch in MLflow")
+    process.kill()
+    process.join()
     (run,) = runs(tracking, "killed")
     assert run.info.status == "RUNNING"
     kept = load_checkpoint(FolderPlace(folder / "out"))
     assert kept is not None
     assert (kept.step, kept.run) == (0, run.info.run_id)
-    run_session(mine, photos)
+    run_session(long_session(folder), photos)
     (again,) = runs(tracking, "killed")
     assert (again.info.run_id, again.info.status) == (run.info.run_id, "FINISHED")
     assert [one.step for one in tracking.get_metric_history(run.info.run_id, "loss")] == list(range(1, 41))
