@@ -2,26 +2,35 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 from slipway.drill import strikes, subject
+from slipway.drill.overload import WELL_WITHIN_S
+from slipway.drill.reply import Reply
+from slipway.drill.split import inspect_split
 from slipway.drill.strikes import Strike
-from slipway.drill.verdict import Promise
+from slipway.drill.verdict import Act, Findings, Promise
 
 SWITCHES = {
     "retries": "nobody tries again: neither the gateway (a route of its own with 0 attempts) nor the client",
     "drain": "Pods that shall go end at once, with what they are working on",
+    "limits": "a node takes any number of requests at a time, and lets them wait",
     "readiness": "the gateway sends requests to Pods that are not ready, too (publishNotReadyAddresses)",
 }
 KILL_EVERY_S = 10.0
+FLIP_EVERY_S = 2.5
+Inspect = Callable[[Sequence[Reply], Sequence[Act]], Findings]
 ENVOY_EVERY_S = 33.0
 """After 30 s of service an earlier death is forgotten by the supervisor, whose pauses grow else."""
 
 
 @dataclass(frozen=True)
 class Drill:
-    """``every_s``: between two strikes, or longer where all is not well again. ``control``: switches with which it loses."""
+    """What is done every ``every_s``, or later where all is not well again, ``least`` times however many requests.
+
+    ``control``: switches with which it loses. ``canary``: there is a second predictor. ``inspect``: what else must hold.
+    """
 
     name: str
     what: str
@@ -29,12 +38,30 @@ class Drill:
     promise: Promise
     control: frozenset[str] = frozenset({"retries"})
     every_s: float = KILL_EVERY_S
+    least: int = 2
     client_retries: bool = False
     both_versions: bool = False
     try_s: int | None = None
+    canary: int | None = None
+    inspect: Inspect | None = None
 
 
-DRILLS: tuple[Drill, ...] = (
+OVERLOAD_PROMISE = Promise(recovery_s=WELL_WITHIN_S, may_refuse=True)
+
+
+@dataclass(frozen=True)
+class OverloadDrill:
+    """``factor`` times as much as one replica sustains at its best."""
+
+    name: str
+    what: str
+    factor: float
+    promise: Promise = OVERLOAD_PROMISE
+    control: frozenset[str] = frozenset({"limits"})
+    both_versions: bool = False
+
+
+DRILLS: tuple[Drill | OverloadDrill, ...] = (
     Drill("pod", "a Pod dies with all its containers", strikes.kill_pod, Promise()),
     Drill("executor", "an executor dies (-9)", strikes.kill_executor, Promise()),
     *(
@@ -47,6 +74,7 @@ DRILLS: tuple[Drill, ...] = (
         strikes.kill_one_envoy,
         Promise(refused_tries=0),
         every_s=ENVOY_EVERY_S / 2,
+        least=4,
         client_retries=True,
     ),
     Drill(
@@ -56,6 +84,17 @@ DRILLS: tuple[Drill, ...] = (
         Promise(gap_s=1.0),
         every_s=ENVOY_EVERY_S,
         client_retries=True,
+    ),
+    Drill(
+        "weights",
+        "the canary's percentage changes; every tenth time a Pod of the other predictor dies, too",
+        strikes.flip,
+        Promise(),
+        every_s=FLIP_EVERY_S,
+        least=12,
+        both_versions=True,
+        canary=0,
+        inspect=inspect_split,
     ),
     Drill(
         "freeze",
@@ -83,10 +122,14 @@ DRILLS: tuple[Drill, ...] = (
         Promise(),
         control=frozenset({"readiness", "retries"}),
     ),
+    *(
+        OverloadDrill(f"overload-{factor}", f"{factor} times as many requests as one replica sustains", float(factor))
+        for factor in (2, 5)
+    ),
 )
 
 
-def chosen(names: Iterable[str]) -> tuple[Drill, ...]:
+def chosen(names: Iterable[str]) -> tuple[Drill | OverloadDrill, ...]:
     """The named ones in their own order, all where none is named; ValueError for a name that there is not."""
     known, wanted = {drill.name for drill in DRILLS}, set(names)
     if unknown := sorted(wanted - known):

@@ -28,6 +28,7 @@ class Load:
     order: Order
     replies: list[Reply] = field(default_factory=list)
     effort: Effort | None = None
+    _first: asyncio.Event = field(default_factory=asyncio.Event)
 
     async def __aenter__(self) -> Self:
         environment = {name: value for name, value in os.environ.items() if not name.startswith(OPTIONAL)}
@@ -62,6 +63,10 @@ class Load:
             said = (await self._errors).strip().rpartition("\n")[2]  # of a traceback the last line says what it was
             raise DrillError(f"the load's generator ended with {self._process.returncode}: {said}")
 
+    async def begun(self) -> None:
+        """Until the first reply, or the end: a process takes its time to start."""
+        await self._first.wait()
+
     async def finished(self) -> None:
         """Until an order with a count is done."""
         await self._reading
@@ -80,6 +85,8 @@ class Load:
                 self.effort = found
             else:
                 self.replies.append(found)
+                self._first.set()
+        self._first.set()
 
     async def _read_errors(self) -> str:
         kept = b""

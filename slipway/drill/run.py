@@ -7,10 +7,11 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
-from slipway.drill.drills import Drill
+from slipway.drill.drills import Drill, OverloadDrill
 from slipway.drill.errors import DrillError
 from slipway.drill.load import Load
 from slipway.drill.order import Order
+from slipway.drill.overload import Overload
 from slipway.drill.reply import Effort
 from slipway.drill.site import Site
 from slipway.drill.subject import Models, Subject
@@ -21,7 +22,12 @@ SHARE = 0.7
 MEASURED_BY = 4
 """Clients of the closed loop that measures it."""
 MEASURE_S = 6.0
-LEAST_STRIKES = 2
+IN_FLIGHT = 4
+"""Requests that wait or compute in one node under overload: what comes above them is refused at once."""
+OVERLOAD_S = 15.0
+CALM_SHARE = 0.2
+"""Of the peak: the load before, during and after, in which one sees when all is well again."""
+CALM_S = 8.0
 SETTLE_S = 2.0
 """Load before the first strike and after the last one is well."""
 
@@ -37,7 +43,9 @@ class Plan:
     without: frozenset[str] = frozenset()
 
 
-async def hold(site: Site, drills: tuple[Drill, ...], plan: Plan, *, say: Callable[[str], None]) -> list[Row]:
+async def hold(
+    site: Site, drills: tuple[Drill | OverloadDrill, ...], plan: Plan, *, say: Callable[[str], None]
+) -> list[Row]:
     """A row each. ``say``: what goes on, a line at a time. Raises DrillError where the platform itself is not well."""
     alone = Subject(plan.models, replicas=1, without=plan.without)
     await site.install(alone)
@@ -49,9 +57,14 @@ async def hold(site: Site, drills: tuple[Drill, ...], plan: Plan, *, say: Callab
         rest |= await at_rest(site, plan)
     rows = []
     for drill in drills:
-        await site.install(replace(alone, replicas=2, try_s=drill.try_s))
         say(f"{drill.name}: {drill.what}")
-        rows.append(await held(site, drill, plan, rest=rest, rate=rate))
+        if isinstance(drill, OverloadDrill):
+            await site.install(replace(alone, in_flight=IN_FLIGHT))
+            rows.append(await overloaded(site, drill, plan, rest=rest))
+        else:
+            await site.install(replace(alone, replicas=2, try_s=drill.try_s, canary=drill.canary))
+            rows.append(await held(site, drill, plan, rest=rest, rate=rate))
+        say(f"  {rows[-1].lost} lost and {rows[-1].wrong} wrong of {rows[-1].sent}")
     return rows
 
 
@@ -82,7 +95,7 @@ async def held(site: Site, drill: Drill, plan: Plan, *, rest: Rest, rate: float)
     acts: list[Act] = []
     async with Load(Order(site.url(plan.without), plan.photos, rate=rate, retries=retries)) as load:
         await asyncio.sleep(SETTLE_S)
-        while len(acts) < LEAST_STRIKES or len(load.replies) < plan.requests:
+        while len(acts) < drill.least or len(load.replies) < plan.requests:
             begun = time.monotonic()
             acts.append(await drill.strike(site, len(acts)))
             await asyncio.sleep(max(SETTLE_S, begun + drill.every_s - time.monotonic()))
@@ -95,4 +108,32 @@ async def held(site: Site, drill: Drill, plan: Plan, *, rest: Rest, rate: float)
         rate=rate,
         effort=load.effort or Effort(0, 0, 0),
         without=sorted(plan.without),
+        findings=drill.inspect(load.replies, acts) if drill.inspect else None,
+    )
+
+
+async def overloaded(site: Site, drill: OverloadDrill, plan: Plan, *, rest: Rest) -> Row:
+    """A moderate load all the time, and in the middle so much more that together it is ``factor`` times the peak."""
+    url, peak = site.url(plan.without), await sustained(site, plan)
+    calm_order = Order(url, plan.photos, rate=CALM_SHARE * peak)
+    async with Load(calm_order) as calm:
+        await asyncio.sleep(SETTLE_S)
+        async with Load(Order(url, plan.photos, rate=(drill.factor - CALM_SHARE) * peak)) as load:
+            await load.begun()
+            start = time.monotonic()
+            await asyncio.sleep(OVERLOAD_S)
+            end = time.monotonic()
+        await asyncio.sleep(max(0.0, end + CALM_S - time.monotonic()))
+    overload = Overload(drill.factor, peak, start, end)
+    replies = sorted([*calm.replies, *load.replies], key=lambda reply: reply.due)
+    return judge(
+        drill.name,
+        replies,
+        rest=rest,
+        acts=(overload.act(calm.replies),),
+        promise=drill.promise,
+        rate=drill.factor * peak,
+        effort=load.effort or Effort(0, 0, 0),
+        without=sorted(plan.without),
+        findings=overload.inspect(replies),
     )

@@ -10,22 +10,29 @@ from dataclasses import replace
 
 from slipway.contract.names import ORCHESTRATOR
 from slipway.drill import subject
+from slipway.drill.order import TIMEOUT_S
 from slipway.drill.site import Pod, Site, is_ready, restarts
 from slipway.drill.verdict import Act
 
-FROZEN_S = 4.0
-"""How long a frozen model stays frozen after it was seen to be not ready."""
+FROZEN_S = TIMEOUT_S + 1
+"""How long a frozen model stays frozen after it was seen to be not ready: what waits for it is lost by then."""
 BROKEN_S = 10.0
 """How long a version that does not start stays declared."""
+PERCENTAGES = (10, 0, 50, 0, 90)
+SPLIT_WITHIN_S = 1.0
+"""The promise: a new split within a second of the apply's answer."""
+KILL_EACH = 10
 ENVOYS = ("envoy-0", "envoy-1")
 Strike = Callable[[Site, int], Awaitable[Act]]
 """Given the site and how many strikes there were before."""
 
 
 async def kill_pod(site: Site, count: int) -> Act:
-    """A Pod without any grace: `kubectl delete pod --grace-period=0 --force`."""
+    """All containers of a Pod at once (-9), in the middle of what they do; then the Pod is deleted, so that another comes."""
     pod = _turn(await site.pods(), count)
     at = time.monotonic()
+    for container in pod["spec"]["containers"]:
+        site.signal_container(pod, container["name"], signal.SIGKILL)
     await site.delete_pod(pod, grace_s=0)
 
     async def replaced() -> bool:
@@ -60,6 +67,18 @@ async def kill_one_envoy(site: Site, count: int) -> Act:
 
 async def kill_both_envoys(site: Site, _count: int) -> Act:
     return await _kill_envoys(site, ENVOYS)
+
+
+async def flip(site: Site, count: int) -> Act:
+    """The next percentage; well means that a second has passed since the answer to the apply."""
+    percent = PERCENTAGES[count % len(PERCENTAGES)]
+    at = time.monotonic()
+    await site.apply(replace(site.applied, canary=percent))
+    await asyncio.sleep(SPLIT_WITHIN_S)
+    well_at = time.monotonic()
+    if count % KILL_EACH == KILL_EACH - 1:
+        await kill_pod(site, count)
+    return Act(str(percent), at, well_at)
 
 
 async def freeze_model(site: Site, count: int) -> Act:

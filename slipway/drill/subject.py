@@ -16,6 +16,7 @@ OBJECTS_LABEL = "seldon-deployment-id"
 UNRETRIED = f"{NAME}-without-retries"
 UNRETRIED_PREFIX = "/slipway-drill-without-retries/"
 NO_DRAIN = {"SLIPWAY_DRAIN_SECONDS": "0", "SLIPWAY_GRACE_SECONDS": "0"}
+UNLIMITED = 100_000
 BROKEN_COMMAND = ["python", "-c", "raise SystemExit('this version is broken on purpose')"]
 Object = dict[str, Any]
 
@@ -36,7 +37,8 @@ class Subject:
     """What the SeldonDeployment is at one moment.
 
     ``canary``: percent of the second predictor, None where there is none. ``try_s``: what the gateway gives each try of a
-    request before it asks another replica; None for its default of a minute.
+    request before it asks another replica; None for its default of a minute. ``in_flight``: requests that wait or compute
+    in one node; None for the servers' default.
     """
 
     models: Models = Models()
@@ -45,6 +47,7 @@ class Subject:
     is_broken: bool = False
     canary: int | None = None
     try_s: int | None = None
+    in_flight: int | None = None
     without: frozenset[str] = frozenset()
 
     def manifest(self) -> Object:
@@ -90,9 +93,15 @@ class Subject:
         return {
             "name": name,
             "image": image,
-            "env": self._environment(),
+            "env": [*self._limits(), *self._environment()],
             "readinessProbe": {**ping, "failureThreshold": 1},
         }
+
+    def _limits(self) -> list[dict[str, str]]:
+        if self.in_flight is None:
+            return []
+        value = UNLIMITED if "limits" in self.without else self.in_flight
+        return [{"name": "SLIPWAY_MAX_IN_FLIGHT", "value": str(value)}]
 
     def _environment(self) -> list[dict[str, str]]:
         return [{"name": key, "value": value} for key, value in NO_DRAIN.items() if "drain" in self.without]

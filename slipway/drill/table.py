@@ -15,6 +15,7 @@ HEAD = (
     "RATE/S",
     "SENT",
     "ANSWERED",
+    "REFUSED",
     "LOST",
     "WRONG",
     "P50 MS",
@@ -38,6 +39,7 @@ def render(rows: Sequence[Row]) -> str:
         text.append("  ".join(cells).rstrip())
         if index:
             row = rows[index - 1]
+            text += [f"  {note}" for note in row.notes]
             text += [f"  broken: {problem}" for problem in row.problems]
             text += [f"  {count} x {said}" for said, count in row.losses]
     return "\n".join(text)
@@ -63,7 +65,7 @@ def _camel(name: str) -> str:
 
 def _cells(row: Row) -> tuple[str, ...]:
     name = row.drill + (f" (no {', '.join(row.without)})" if row.without else "")
-    counts = (row.sent, row.answered, row.lost, row.wrong)
+    counts = (row.sent, row.answered, row.refused, row.lost, row.wrong)
     times = (f"{row.p50_ms:.0f}", f"{row.p99_ms:.0f}", f"{row.gap_s:.2f}", _seconds(row.recovery_s))
     return (name, str(row.acts), f"{row.rate:.1f}", *map(str, counts), *times, f"{row.generator_cpu:.0%}")
 

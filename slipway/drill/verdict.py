@@ -43,6 +43,16 @@ class Promise:
     refused_tries: int | None = None
     gap_s: float | None = None
     recovery_s: float | None = None
+    may_refuse: bool = False
+    """Whether a prompt refusal is no loss: there is more work than anybody could do."""
+
+
+@dataclass(frozen=True)
+class Findings:
+    """Of one drill beyond what every row says: ``notes`` to read, ``problems`` that break it."""
+
+    notes: tuple[str, ...] = ()
+    problems: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -58,6 +68,7 @@ class Row:
     rate: float
     sent: int
     answered: int
+    refused: int
     lost: int
     wrong: int
     tried_again: int
@@ -68,6 +79,7 @@ class Row:
     recovery_s: float
     generator_cpu: float
     losses: tuple[tuple[str, int], ...] = field(default=())
+    notes: tuple[str, ...] = field(default=())
     problems: tuple[str, ...] = field(default=())
 
     @property
@@ -75,9 +87,14 @@ class Row:
         return not self.problems
 
 
-def is_lost(reply: Reply) -> bool:
-    """No valid reply in its time."""
-    return not reply.is_valid
+def is_lost(reply: Reply, promise: Promise) -> bool:
+    """No valid reply in its time, nor a refusal where one is allowed."""
+    return not reply.is_valid and not (promise.may_refuse and is_refused(reply))
+
+
+def is_refused(reply: Reply) -> bool:
+    """Told at once to come back later; from when it was sent, as the generator's own delays are not the other side's."""
+    return reply.status in REFUSALS and reply.done - reply.sent <= REFUSED_WITHIN_S
 
 
 def is_wrong(reply: Reply, rest: Rest) -> bool:
@@ -123,6 +140,7 @@ def judge(
     rate: float,
     effort: Effort,
     without: Sequence[str] = (),
+    findings: Findings | None = None,
 ) -> Row:
     """The row of a drill."""
     latencies = [reply.latency_s * 1000 for reply in replies if reply.is_valid]
@@ -133,7 +151,8 @@ def judge(
         rate=rate,
         sent=len(replies),
         answered=len(latencies),
-        lost=sum(map(is_lost, replies)),
+        refused=sum(map(is_refused, replies)),
+        lost=sum(is_lost(reply, promise) for reply in replies),
         wrong=sum(is_wrong(reply, rest) for reply in replies),
         tried_again=sum(reply.tries > 1 for reply in replies),
         refused_tries=sum(reply.refused for reply in replies),
@@ -142,14 +161,15 @@ def judge(
         gap_s=longest_gap_s(replies),
         recovery_s=max((act.recovery_s for act in acts), default=0.0),
         generator_cpu=effort.cpu_share,
-        losses=_losses(replies),
+        losses=_losses([reply for reply in replies if is_lost(reply, promise)]),
     )
-    return replace(row, problems=tuple(_problems(row, promise)))
+    more = findings or Findings()
+    return replace(row, notes=more.notes, problems=(*_problems(row, promise), *more.problems))
 
 
 def _losses(replies: Sequence[Reply]) -> tuple[tuple[str, int], ...]:
     """The most frequent first; numbers inside a text do not make it another one."""
-    said = Counter(f"HTTP {reply.status}: {NUMBERS.sub('#', reply.error)}" for reply in replies if is_lost(reply))
+    said = Counter(f"HTTP {reply.status}: {NUMBERS.sub('#', reply.error)}" for reply in replies)
     return tuple(said.most_common(MOST_LOSSES))
 
 

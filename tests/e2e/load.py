@@ -1,33 +1,25 @@
-"""Constant load over REST in a thread, every reply kept."""
+"""Constant load over REST for tests that are no coroutines: the drills' own generator, every reply kept."""
 
 from __future__ import annotations
 
 import asyncio
+import tempfile
 import threading
-import time
 from dataclasses import dataclass, field
+from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-import aiohttp
-
 from scripts.demo import photo
+from slipway.drill import load as drill
+from slipway.drill.order import Order
+from slipway.drill.reply import Reply
 from tests.waiting import wait_until
 
+__all__ = ["Load", "Reply"]
 RATE = 40  # requests a second
-TIMEOUT_S = 10.0
-
-
-@dataclass(frozen=True)
-class Reply:
-    """``sent`` and ``done`` on time.monotonic; ``status`` 0 where there was no valid reply."""
-
-    sent: float
-    done: float
-    status: int
-    predictor: str
-    error: str = ""
-    model: str = ""
+PHOTOS = 8
+STARTED_WITHIN_S = 60.0
 
 
 @dataclass
@@ -37,10 +29,10 @@ class Load:
     url: str
     replies: list[Reply] = field(default_factory=list)
     _stop: threading.Event = field(default_factory=threading.Event)
+    _errors: list[BaseException] = field(default_factory=list)
 
     def __enter__(self) -> Self:
-        self._photos = [photo(number) for number in range(8)]
-        self._thread = threading.Thread(target=lambda: asyncio.run(self._run()))
+        self._thread = threading.Thread(target=self._run)
         self._thread.start()
         return self
 
@@ -49,41 +41,35 @@ class Load:
     ) -> None:
         self._stop.set()
         self._thread.join()
+        if self._errors and error is None:
+            raise self._errors[0]
 
-    async def _run(self) -> None:
-        timeout = aiohttp.ClientTimeout(total=TIMEOUT_S)
-        async with aiohttp.ClientSession(timeout=timeout) as session, asyncio.TaskGroup() as group:
-            started, count = time.monotonic(), 0
-            while not self._stop.is_set():
-                group.create_task(self._one(session, self._photos[count % len(self._photos)]))
-                count += 1
-                await asyncio.sleep(max(started + count / RATE - time.monotonic(), 0))
-
-    async def _one(self, session: aiohttp.ClientSession, body: bytes) -> None:
-        sent = time.monotonic()
+    def _run(self) -> None:
         try:
-            async with session.post(self.url, data=body, headers={"Content-Type": "image/jpeg"}) as answer:
-                text = await answer.text()
-                valid = answer.status == 200 and '"detections"' in text
-                reply = Reply(
-                    sent,
-                    time.monotonic(),
-                    answer.status if valid else answer.status or -1,
-                    answer.headers.get("x-slipway-predictor", ""),
-                    "" if valid else text[:300],
-                    answer.headers.get("x-slipway-model", ""),
-                )
-        except (aiohttp.ClientError, TimeoutError) as exc:
-            reply = Reply(sent, time.monotonic(), 0, "", f"{type(exc).__name__}: {exc}")
-        self.replies.append(reply)
+            with tempfile.TemporaryDirectory() as folder:
+                asyncio.run(self._generate(Path(folder)))
+        except Exception as error:  # noqa: BLE001  - handed to the test's thread
+            self._errors.append(error)
+
+    async def _generate(self, folder: Path) -> None:
+        photos = [folder / f"{number}.jpg" for number in range(PHOTOS)]
+        for number, path in enumerate(photos):
+            path.write_bytes(photo(number))
+        order = Order(self.url, tuple(map(str, photos)), rate=RATE)
+        async with drill.Load(order, replies=self.replies):
+            await asyncio.to_thread(self._stop.wait)
 
     def wait_replies(self, count: int) -> None:
         """Until ``count`` more have come back."""
         goal = len(self.replies) + count
-        wait_until(lambda: len(self.replies) >= goal, timeout_s=60, what=f"{count} more replies")
+        wait_until(
+            lambda: len(self.replies) >= goal or self._errors, timeout_s=STARTED_WITHIN_S, what=f"{count} more replies"
+        )
+        if self._errors:
+            raise self._errors[0]
 
     def failures(self) -> list[Reply]:
-        return [reply for reply in self.replies if reply.status != 200 or reply.error]
+        return [reply for reply in self.replies if not reply.is_valid]
 
     def sent_between(self, start: float, end: float) -> list[Reply]:
         return [reply for reply in self.replies if start <= reply.sent < end]

@@ -1,0 +1,48 @@
+"""More work than there is capacity for: what is still done, how the rest is turned away, and how soon all is well. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from slipway.drill.reply import Reply
+from slipway.drill.verdict import Act, Findings
+
+GOODPUT = 0.9
+"""Of the peak, while too much comes."""
+WELL_WITHIN_S = 5.0
+WELL_LATENCY_S = 1.0
+"""A valid reply within this time is one of a platform that is well."""
+
+
+@dataclass(frozen=True)
+class Overload:
+    """``factor``: times ``peak`` requests a second, from ``start`` to ``end`` on time.monotonic."""
+
+    factor: float
+    peak: float
+    start: float
+    end: float
+
+    def goodput(self, replies: Sequence[Reply]) -> float:
+        """Valid replies a second while it lasted."""
+        done = sum(reply.is_valid and self.start <= reply.done < self.end for reply in replies)
+        return done / (self.end - self.start)
+
+    def well_after_s(self, calm: Sequence[Reply]) -> float:
+        """Seconds from its end until a moderate load has no bad or slow reply any more."""
+        bad = [
+            reply.due - self.end
+            for reply in calm
+            if reply.due >= self.end and (not reply.is_valid or reply.latency_s > WELL_LATENCY_S)
+        ]
+        return max(bad, default=0.0)
+
+    def act(self, calm: Sequence[Reply]) -> Act:
+        return Act(f"{self.factor:g} times the peak", self.end, self.end + self.well_after_s(calm))
+
+    def inspect(self, replies: Sequence[Reply]) -> Findings:
+        """``replies``: all of them."""
+        goodput = self.goodput(replies)
+        note = f"goodput {goodput:.1f}/s of {self.peak:.1f}/s at the peak: {goodput / self.peak:.0%}"
+        return Findings((note,), () if goodput >= GOODPUT * self.peak else (f"{note}, {GOODPUT:.0%} promised",))

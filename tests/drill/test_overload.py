@@ -1,0 +1,55 @@
+"""Goodput, prompt refusals, and the way back."""
+
+from __future__ import annotations
+
+import pytest
+
+from slipway.drill.overload import Overload
+from slipway.drill.reply import Effort
+from slipway.drill.verdict import Promise, judge
+from tests.drill.replies import MODEL, detection, reply
+
+TWICE = Overload(2.0, peak=10.0, start=10.0, end=20.0)
+
+
+def test_goodput_counts_valid_replies_while_it_lasts() -> None:
+    seen = [reply(number / 10) for number in range(90, 300)]
+    assert TWICE.goodput(seen) == pytest.approx(10.0)
+    assert TWICE.inspect(seen).problems == ()
+    bad = [reply(number / 10, status=429 if number % 2 else 200) for number in range(90, 300)]
+    (problem,) = TWICE.inspect(bad).problems
+    assert problem == "goodput 5.0/s of 10.0/s at the peak: 50%, 90% promised"
+
+
+@pytest.mark.parametrize(
+    ("calm", "well_after_s"),
+    [
+        ([reply(21.0), reply(25.0)], 0.0),
+        ([reply(19.0, status=503), reply(21.0)], 0.0),
+        ([reply(21.0, status=503), reply(23.5, took=1.5), reply(25.0)], 3.5),
+    ],
+)
+def test_well_is_from_the_last_bad_or_slow_reply_on(calm: list[object], well_after_s: float) -> None:
+    assert TWICE.well_after_s(calm) == well_after_s  # type: ignore[arg-type]
+    assert TWICE.act(calm).recovery_s == well_after_s  # type: ignore[arg-type]
+
+
+def test_prompt_refusal_is_no_loss_where_it_is_allowed() -> None:
+    seen = [
+        reply(0.0),
+        reply(1.0, status=429, took=0.04),
+        reply(2.0, status=503, took=0.04),
+        reply(3.0, status=429, took=0.2),
+        reply(4.0, status=500, took=0.01),
+    ]
+    for may_refuse, lost in ((True, 2), (False, 4)):
+        row = judge(
+            "overload-2",
+            seen,
+            rest={(MODEL, 0): (detection(),)},
+            acts=[TWICE.act(seen)],
+            promise=Promise(may_refuse=may_refuse),
+            rate=1.0,
+            effort=Effort(1, 1, 0),
+        )
+        assert (row.refused, row.lost) == (2, lost)
