@@ -1,13 +1,21 @@
-"""Ports of loopback that nobody listens on."""
+"""Ports that nobody listens on, and that no outgoing connection takes before they are used."""
 
 from __future__ import annotations
 
 import contextlib
+import random
 import socket
+
+LOWEST, BEHIND = 20_000, 32_768
+"""From 32768 on the kernel gives ports to outgoing connections: a free one of those may be taken a moment later."""
 
 
 def free_ports(count: int) -> list[int]:
-    """``count`` different ones: all are held until the last is known."""
+    """``count`` different ones, free on every address: all are held until the last is known."""
+    chance = random.SystemRandom()
     with contextlib.ExitStack() as stack:
-        sockets = [stack.enter_context(socket.create_server(("127.0.0.1", 0))) for _ in range(count)]
+        sockets: list[socket.socket] = []
+        while len(sockets) < count:
+            with contextlib.suppress(OSError):  # taken: the next one
+                sockets.append(stack.enter_context(socket.create_server(("", chance.randrange(LOWEST, BEHIND)))))
         return [one.getsockname()[1] for one in sockets]
