@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from slipway.drill import strikes, subject
 from slipway.drill.overload import WELL_WITHIN_S
 from slipway.drill.reply import Reply
+from slipway.drill.shadow import inspect_shadow
 from slipway.drill.split import inspect_split
 from slipway.drill.strikes import Strike
 from slipway.drill.verdict import Act, Findings, Promise
@@ -17,6 +18,7 @@ SWITCHES = {
     "drain": "Pods that shall go end at once, with what they are working on",
     "limits": "a node takes any number of requests at a time, and lets them wait",
     "readiness": "the gateway sends requests to Pods that are not ready, too (publishNotReadyAddresses)",
+    "shadow": "the shadow gets half of the requests itself instead of copies of all",
 }
 KILL_EVERY_S = 10.0
 FLIP_EVERY_S = 2.5
@@ -29,7 +31,7 @@ ENVOY_EVERY_S = 33.0
 class Drill:
     """What is done every ``every_s``, or later where all is not well again, ``least`` times however many requests.
 
-    ``control``: switches with which it loses. ``canary``: there is a second predictor. ``inspect``: what else must hold.
+    ``control``: switches with which it loses. ``canary``, ``has_shadow``: a second predictor. ``inspect``: what else must hold.
     """
 
     name: str
@@ -43,6 +45,7 @@ class Drill:
     both_versions: bool = False
     try_s: int | None = None
     canary: int | None = None
+    has_shadow: bool = False
     inspect: Inspect | None = None
 
 
@@ -121,6 +124,15 @@ DRILLS: tuple[Drill | OverloadDrill, ...] = (
         strikes.roll_broken,
         Promise(),
         control=frozenset({"readiness", "retries"}),
+    ),
+    Drill(
+        "shadow",
+        "the shadow hangs (SIGSTOP), then its Pod dies",
+        strikes.shadow_dies,
+        Promise(),
+        control=frozenset({"shadow"}),
+        has_shadow=True,
+        inspect=inspect_shadow,
     ),
     *(
         OverloadDrill(f"overload-{factor}", f"{factor} times as many requests as one replica sustains", float(factor))

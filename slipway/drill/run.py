@@ -13,15 +13,17 @@ from slipway.drill.load import Load
 from slipway.drill.order import Order
 from slipway.drill.overload import Overload
 from slipway.drill.reply import Effort
+from slipway.drill.shadow import inspect_mirroring
 from slipway.drill.site import Site
-from slipway.drill.subject import Models, Subject
-from slipway.drill.verdict import Act, Rest, Row, judge, rest_of
+from slipway.drill.subject import CANARY, Models, Subject
+from slipway.drill.verdict import Act, Findings, Rest, Row, judge, rest_of
 
 SHARE = 0.7
 """Of what the replica that is left sustains."""
 MEASURED_BY = 4
 """Clients of the closed loop that measures it."""
 MEASURE_S = 6.0
+MIRRORED_OF = 200
 IN_FLIGHT = 4
 """Requests that wait or compute in one node under overload: what comes above them is refused at once."""
 OVERLOAD_S = 15.0
@@ -62,10 +64,14 @@ async def hold(
             await site.install(replace(alone, in_flight=IN_FLIGHT))
             rows.append(await overloaded(site, drill, plan, rest=rest))
         else:
-            await site.install(replace(alone, replicas=2, try_s=drill.try_s, canary=drill.canary))
+            await site.install(_subject_of(drill, alone))
             rows.append(await held(site, drill, plan, rest=rest, rate=rate))
         say(f"  {rows[-1].lost} lost and {rows[-1].wrong} wrong of {rows[-1].sent}")
     return rows
+
+
+def _subject_of(drill: Drill, alone: Subject) -> Subject:
+    return replace(alone, replicas=2, try_s=drill.try_s, canary=drill.canary, has_shadow=drill.has_shadow)
 
 
 async def at_rest(site: Site, plan: Plan) -> Rest:
@@ -92,6 +98,7 @@ async def sustained(site: Site, plan: Plan) -> float:
 async def held(site: Site, drill: Drill, plan: Plan, *, rest: Rest, rate: float) -> Row:
     """One drill on the subject as it is."""
     retries = drill.client_retries and "retries" not in plan.without
+    findings = await mirroring(site, plan) if drill.has_shadow and "shadow" not in plan.without else Findings()
     acts: list[Act] = []
     async with Load(Order(site.url(plan.without), plan.photos, rate=rate, retries=retries)) as load:
         await asyncio.sleep(SETTLE_S)
@@ -108,8 +115,17 @@ async def held(site: Site, drill: Drill, plan: Plan, *, rest: Rest, rate: float)
         rate=rate,
         effort=load.effort or Effort(0, 0, 0),
         without=sorted(plan.without),
-        findings=drill.inspect(load.replies, acts) if drill.inspect else None,
+        findings=findings + drill.inspect(load.replies, acts) if drill.inspect else findings,
     )
+
+
+async def mirroring(site: Site, plan: Plan) -> Findings:
+    """How many of a fixed number of requests the shadow gets a copy of."""
+    before = await site.served_by(CANARY)
+    async with Load(Order(site.url(plan.without), plan.photos, at_once=1, count=MIRRORED_OF)) as load:
+        await load.finished()
+    await asyncio.sleep(SETTLE_S)  # nobody waits for the copies' answers
+    return inspect_mirroring(len(load.replies), await site.served_by(CANARY) - before)
 
 
 async def overloaded(site: Site, drill: OverloadDrill, plan: Plan, *, rest: Rest) -> Row:

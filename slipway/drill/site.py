@@ -9,6 +9,8 @@ import time
 from collections.abc import Awaitable, Callable
 from typing import Any
 
+import aiohttp
+
 from slipway.drill import subject
 from slipway.drill.errors import DrillError
 from slipway.kube.client import Kube
@@ -28,6 +30,9 @@ MANAGER = "slipway-drill"
 POLL_S = 0.05
 WELL_WITHIN_S = 180.0
 """How long anything may take to be well again before the drill goes on without it."""
+METRICS_WITHIN_S = 5.0
+HTTP_PORT = 8000
+SERVED = "seldon_api_executor_server_requests_seconds_count"
 MINE = f"{subject.OBJECTS_LABEL}={subject.NAME}"
 Pod = dict[str, Any]
 
@@ -102,9 +107,18 @@ class Site:
 
         await self.wait(is_well, what=f"{subject.NAMESPACE}/{subject.NAME} Available with {wanted.replicas} replicas")
 
-    async def has_ready(self, replicas: int) -> bool:
-        pods = await self.pods()
+    async def has_ready(self, replicas: int, predictor: str = subject.LIVE) -> bool:
+        pods = await self.pods(predictor)
         return len(pods) == replicas and all(map(is_ready, pods))
+
+    async def served_by(self, predictor: str) -> int:
+        """Predictions that the present executors of a predictor have answered, as their metrics say."""
+        total = 0
+        async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=METRICS_WITHIN_S)) as session:
+            for pod in await self.pods(predictor):
+                async with session.get(f"http://{pod['status']['podIP']}:{HTTP_PORT}/prometheus") as answer:
+                    total += predictions_in(await answer.text())
+        return total
 
     async def delete_pod(self, pod: Pod, *, grace_s: int | None) -> None:
         meta = pod["metadata"]
@@ -157,6 +171,12 @@ class Site:
                 raise DrillError(f"{what}: not within {WELL_WITHIN_S:g} s; `slipway describe sdep` says why")
             await asyncio.sleep(POLL_S)
         return time.monotonic()
+
+
+def predictions_in(exposition: str) -> int:
+    """The sum over all series of the executor's count of predictions."""
+    found = (line for line in exposition.splitlines() if line.startswith(SERVED) and 'service="predictions"' in line)
+    return round(sum(float(line.rpartition(" ")[2]) for line in found))
 
 
 def is_ready(pod: Pod) -> bool:

@@ -108,6 +108,26 @@ def without_part(part: str) -> Strike:
     return strike
 
 
+async def shadow_dies(site: Site, _count: int) -> Act:
+    """The shadow's executor hangs (SIGSTOP), which is worse than to be gone; then its Pod dies; well is before that."""
+    (pod,) = await site.pods(subject.CANARY)
+    at = time.monotonic()
+    site.signal_container(pod, ORCHESTRATOR, signal.SIGSTOP)
+    await asyncio.sleep(FROZEN_S)
+    well_at = time.monotonic()
+    for container in pod["spec"]["containers"]:
+        site.signal_container(pod, container["name"], signal.SIGKILL)
+    await site.delete_pod(pod, grace_s=0)
+
+    async def replaced() -> bool:
+        return all(
+            item["metadata"]["uid"] != pod["metadata"]["uid"] for item in await site.pods(subject.CANARY)
+        ) and await site.has_ready(1, subject.CANARY)
+
+    await site.wait(replaced, what="another Pod of the shadow")
+    return Act(pod["metadata"]["name"], at, well_at)
+
+
 async def roll(site: Site, _count: int) -> Act:
     """The other version of the model, by a rolling update."""
     wanted = replace(site.applied, uses_following=not site.applied.uses_following)

@@ -36,7 +36,8 @@ class Models:
 class Subject:
     """What the SeldonDeployment is at one moment.
 
-    ``canary``: percent of the second predictor, None where there is none. ``try_s``: what the gateway gives each try of a
+    ``canary``: percent of the second predictor, None where there is none. ``has_shadow``: there is a second one that gets
+    copies, or half of the requests where ``without`` says so. ``try_s``: what the gateway gives each try of a
     request before it asks another replica; None for its default of a minute. ``in_flight``: requests that wait or compute
     in one node; None for the servers' default.
     """
@@ -46,14 +47,20 @@ class Subject:
     uses_following: bool = False
     is_broken: bool = False
     canary: int | None = None
+    has_shadow: bool = False
     try_s: int | None = None
     in_flight: int | None = None
     without: frozenset[str] = frozenset()
 
     def manifest(self) -> Object:
-        predictors = [self._predictor(LIVE, self.uri, self.replicas, 100 - (self.canary or 0))]
-        if self.canary is not None:
-            predictors.append(self._predictor(CANARY, self.models.following, 1, self.canary))
+        canary = self.canary
+        if self.has_shadow and "shadow" in self.without:
+            canary = 50
+        predictors = [self._predictor(LIVE, self.uri, self.replicas, 100 - (canary or 0))]
+        if canary is not None:
+            predictors.append(self._predictor(CANARY, self.models.following, 1, canary))
+        elif self.has_shadow:
+            predictors.append({**self._predictor(CANARY, self.models.following, 1, 100), "shadow": True})
         return {
             "apiVersion": "machinelearning.seldon.io/v1",
             "kind": "SeldonDeployment",

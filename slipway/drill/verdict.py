@@ -54,6 +54,9 @@ class Findings:
     notes: tuple[str, ...] = ()
     problems: tuple[str, ...] = ()
 
+    def __add__(self, other: Findings) -> Findings:
+        return Findings(self.notes + other.notes, self.problems + other.problems)
+
 
 @dataclass(frozen=True)
 class Row:

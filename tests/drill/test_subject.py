@@ -16,6 +16,8 @@ VARIANTS = (
     Subject(is_broken=True, try_s=2),
     Subject(canary=0),
     Subject(canary=25, without=frozenset(SWITCHES)),
+    Subject(has_shadow=True),
+    Subject(has_shadow=True, without=frozenset({"shadow"}), in_flight=4),
 )
 
 
@@ -41,6 +43,12 @@ def test_manifest_follows_what_is_asked_for() -> None:
     assert Subject(try_s=2).manifest()["spec"]["annotations"]["seldon.io/istio-retries-timeout"] == "2"
     broken = {item["name"]: item.get("command") for item in containers(Subject(is_broken=True))}
     assert [name for name, command in broken.items() if command] == [DETECTOR]
+
+
+def test_shadow_is_switched_off_by_giving_it_requests() -> None:
+    assert predictor(Subject(has_shadow=True), "next")["shadow"] is True
+    off = predictor(Subject(has_shadow=True, without=frozenset({"shadow"})), "next")
+    assert (off.get("shadow"), off["traffic"]) == (None, 50)
 
 
 def test_drain_is_switched_off_in_every_container() -> None:
