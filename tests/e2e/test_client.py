@@ -79,6 +79,19 @@ def test_whole_message_and_feedback_pass(platform: Platform, transport: Any) -> 
         assert client.feedback(1.0, reply=reply).predictor in PREDICTORS.values()
 
 
+@pytest.mark.parametrize("transport", ["rest", "grpc"])
+async def test_asynchronous_client_does_all_that_the_blocking_one_does(platform: Platform, transport: Any) -> None:
+    pixels = cv2.imdecode(np.frombuffer(photo(PHOTO), np.uint8), cv2.IMREAD_COLOR_RGB)
+    async with AsyncClient(url(platform), transport=transport) as client:
+        found = await client.detect(pixels)
+        assert found.predictor in PREDICTORS.values()
+        assert (await client.feedback(0.5, reply=found)).predictor in PREDICTORS.values()
+        reply = await client.predict({"data": {"ndarray": pixels.tolist()}})
+        assert reply.message["jsonData"]["model"]["name"] == "shapes"
+        with pytest.raises(Refused, match="UNSUPPORTED_MEDIA_TYPE"):
+            await client.detect(b"hello")
+
+
 def test_boxes_are_drawn_on_the_photo_that_was_sent(platform: Platform, tmp_path: Path) -> None:
     path = tmp_path / "photo.jpg"
     path.write_bytes(photo(PHOTO))

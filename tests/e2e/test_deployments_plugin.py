@@ -16,7 +16,7 @@ import boto3
 import pandas as pd
 import pytest
 from click.testing import CliRunner
-from mlflow.deployments import cli, get_deploy_client
+from mlflow.deployments import cli, get_deploy_client, run_local
 from mlflow.exceptions import MlflowException
 
 from scripts.demo import photo
@@ -272,6 +272,12 @@ def test_predict_tells_what_the_deployment_says(deployments: Any) -> None:
         deployments.predict("nobody", photo(PHOTO))
     with pytest.raises(MlflowException, match="say which deployment"):
         deployments.predict(inputs=photo(PHOTO))
+
+
+def test_running_locally_leads_to_this_machine_as_a_target(deployments: Any) -> None:
+    with pytest.raises(MlflowException, match="`slipway up` makes this machine a target, then: .* -m models:/shapes/1"):
+        run_local("slipway", "new", "models:/shapes/1")
+    assert "new" not in {one["name"] for one in deployments.list_deployments()}
 
 
 def test_other_context_is_looked_up(variables: dict[str, str]) -> None:
