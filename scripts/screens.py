@@ -29,7 +29,7 @@ from tests.waiting import eventually
 
 SCREENS = REPOSITORY / "docs" / "screens"
 WIDTH, HEIGHT = 1200, 760
-FORM = 620
+FORM = 460
 BANNER = 160  # what a page with two buttons fills
 LOAD_S = 90.0
 NOTEBOOK_S = 900.0
