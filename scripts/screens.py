@@ -77,7 +77,7 @@ async def take(user: str, *, only: str | None = None) -> None:
         if only in (None, "notebook"):
             for name in NOTEBOOKS:
                 await execute(session, name)
-    with tempfile.TemporaryDirectory() as scratch:
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as scratch:  # Chromium's last children still write
         async with chromium_page(Path(scratch) / "profile") as page:
             await page.call(
                 "Emulation.setDeviceMetricsOverride", width=WIDTH, height=HEIGHT, deviceScaleFactor=1, mobile=False
