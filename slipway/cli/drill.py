@@ -66,7 +66,7 @@ def drill_command(
     loop. Lost is a request without a valid reply in 10 s, wrong is one whose boxes differ from the same photo's at rest.
     Exit code 1 where a promise is broken. DIR holds JPEGs; those of 40 KB to 1 MB are sent.
 
-    --without is the negative control: with retries, drain or readiness switched off, the drills that need them must lose.
+    --without is the negative control: with retries, say, switched off, the drills that --list names must lose.
 
     \b
     Examples:
