@@ -1,8 +1,8 @@
 """A content-addressed cache of model folders.
 
 ``<root>/sha256-<hex>/`` holds one verified folder, ``<root>/sha256-<hex>.json`` where it came from, and
-``<root>/uri-<hex>.json`` points from a URI without a registered digest to the folder last read from it. What a killed
-process left in ``<root>/incoming-<hex>/`` goes when the same thing is fetched again, or when the cache is trimmed.
+``<root>/uri-<hex>.json`` points from what was asked of a server, under which key, to the folder last read there: it serves
+who asks without a digest while the server is away. What a killed process left in ``<root>/incoming-<hex>/`` goes when the same thing is fetched again, or when the cache is trimmed.
 """
 
 from __future__ import annotations
@@ -116,15 +116,15 @@ class ModelCache:
         except FileNotFoundError:
             return 0.0
 
-    def _pointer(self, uri: str) -> Path:
-        return self.root / f"uri-{_hashed(uri)}.json"
+    def _pointer(self, asked: str) -> Path:
+        return self.root / f"uri-{_hashed(asked)}.json"
 
-    def point(self, uri: str, digest: str) -> None:
-        self._write(self._pointer(uri), {"uri": uri, "digest": digest})
+    def point(self, asked: str, digest: str) -> None:
+        self._write(self._pointer(asked), {"asked": asked, "digest": digest})
 
-    def pointed(self, uri: str) -> str | None:
-        """The digest last read from ``uri``."""
-        digest = self._read(self._pointer(uri)).get("digest")
+    def pointed(self, asked: str) -> str | None:
+        """The digest last given for it."""
+        digest = self._read(self._pointer(asked)).get("digest")
         return digest if isinstance(digest, str) and DIGEST.fullmatch(digest) else None
 
     @staticmethod

@@ -113,7 +113,8 @@ def _fetch_s3(wanted: Wanted, cache: ModelCache, use: Use, *, progress: Progress
     except StorageUnavailable as exc:
         away = exc
     etags = {file.path: file.etag for file in files}
-    if digest := wanted.digest or cache.pointed(wanted.uri):
+    asked = f"{wanted.uri} of {store.asked}"
+    if digest := wanted.digest or cache.pointed(asked):
         with _locked(digest, wanted, cache):
             if cached := _cached(digest, cache, etags=etags, away=away):
                 cache.touch(digest)
@@ -124,7 +125,8 @@ def _fetch_s3(wanted: Wanted, cache: ModelCache, use: Use, *, progress: Progress
     with cache.incoming(wanted.key) as incoming:
         store.download(files, incoming, progress=progress)
         size = sum(file.size_bytes for file in files)
-        return _keep(incoming, wanted, cache, use, etags=etags, note=f"downloaded {size:,} bytes from {store.uri}")
+        note = f"downloaded {size:,} bytes from {store.uri}"
+        return _keep(incoming, wanted, cache, use, etags=etags, note=note, asked=asked)
 
 
 def _locked(digest: str, wanted: Wanted, cache: ModelCache) -> contextlib.AbstractContextManager[None]:
@@ -158,8 +160,20 @@ def _verify(folder: Path, digest: str) -> None:
     verify_folder(folder, parse_sums(sums), where=str(folder))
 
 
-def _keep(incoming: Path, wanted: Wanted, cache: ModelCache, use: Use, *, etags: dict[str, str], note: str) -> Fetched:
-    """Check ``incoming`` against its own SHA256SUMS and against the wanted digest, then store it."""
+def _keep(
+    incoming: Path,
+    wanted: Wanted,
+    cache: ModelCache,
+    use: Use,
+    *,
+    etags: dict[str, str],
+    note: str,
+    asked: str = "",
+) -> Fetched:
+    """Check ``incoming`` against its own SHA256SUMS and against the wanted digest, then store it.
+
+    ``asked``: the server that gave it, where one may be away next time.
+    """
     sums_path = incoming / SUMS_NAME
     if not sums_path.is_file():
         sums_path.write_bytes(sums_of_folder(incoming))
@@ -177,7 +191,8 @@ def _keep(incoming: Path, wanted: Wanted, cache: ModelCache, use: Use, *, etags:
         raise DigestMismatch(f"{wanted.uri}: registered as {wanted.digest}, {wanted.source} holds {found}")
     with _locked(found, wanted, cache):
         folder = cache.store(incoming, found, origin={"source": wanted.source, "etags": etags})
-        cache.point(wanted.uri, found)
+        if asked:
+            cache.point(asked, found)
         fetched = Fetched(folder, found, note)
         use(fetched)
         cache.trim()

@@ -75,8 +75,11 @@ def place_of(source: str, env: Mapping[str, str]) -> Place | None:
 
 
 def _options(remote: str, env: Mapping[str, str]) -> dict[str, str]:
+    """What follows ``RCLONE_CONFIG_<remote>_``; where there is a remote ``<remote>_EU`` too, its options are its own."""
     start = f"RCLONE_CONFIG_{remote}_"
-    return {name.removeprefix(start): value for name, value in env.items() if name.startswith(start) and value}
+    found = {name.removeprefix(start): value for name, value in env.items() if name.startswith(start) and value}
+    others = tuple(name.removesuffix("TYPE") for name in found if name.endswith("_TYPE"))
+    return {name: value for name, value in found.items() if not name.startswith(others)}
 
 
 def _access(remote: str, options: Mapping[str, str]) -> S3Access:

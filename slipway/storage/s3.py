@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,12 +14,15 @@ import botocore.config
 import botocore.exceptions
 
 from slipway.storage.checksums import MAX_FILES
-from slipway.storage.errors import SourceNotFound, StorageError, StorageUnavailable
-from slipway.storage.remotes import Place
+from slipway.storage.errors import SourceNotFound, StorageError, StorageUnavailable, UnsupportedUri
+from slipway.storage.remotes import Place, S3Access
 
 CONNECT_TIMEOUT_S = 2.0
 READ_TIMEOUT_S = 30.0
 READ_BYTES = 1024 * 1024
+
+NEVER_ASKED = (botocore.exceptions.ParamValidationError, botocore.exceptions.EndpointProviderError)
+"""A bucket's name or an address that no server has: not a store that is away."""
 
 Progress = Callable[[int, int], None]
 """Called with (bytes done, bytes in all)."""
@@ -41,25 +45,13 @@ class S3Folder:
         self.uri, self.bucket, self.prefix = uri, place.bucket, place.prefix
         if not self.bucket:
             raise SourceNotFound(f"{uri!r} names no bucket: write s3://BUCKET/FOLDER")
-        access = place.access
-        self._client: Any = boto3.client(
-            "s3",
-            endpoint_url=access.endpoint or None,
-            region_name=access.region or None,
-            aws_access_key_id=access.key or None,
-            aws_secret_access_key=access.secret or None,
-            aws_session_token=access.token or None,
-            config=botocore.config.Config(
-                signature_version=botocore.UNSIGNED if access.is_anonymous else None,
-                connect_timeout=CONNECT_TIMEOUT_S,
-                read_timeout=READ_TIMEOUT_S,
-                retries={"max_attempts": 2, "mode": "standard"},
-                s3={"addressing_style": "path"},
-                # Servers other than Amazon's do not all know the newer default checksums.
-                request_checksum_calculation="when_required",
-                response_checksum_validation="when_required",
-            ),
-        )
+        try:
+            self._client: Any = _client(place.access)
+        except (ValueError, botocore.exceptions.BotoCoreError) as exc:  # an address that is none, half of a key
+            raise UnsupportedUri(f"{uri}: its place cannot be asked: {_line(exc)}") from exc
+        key = "" if place.access.is_anonymous else place.access.key or os.environ.get("AWS_ACCESS_KEY_ID", "")
+        self.asked = f"{self._client.meta.endpoint_url} as {key or 'nobody'}"
+        """Which server, under whose key: what one was given is no answer to another."""
 
     def files(self) -> list[RemoteFile]:
         """Every object below the prefix; SourceNotFound when there is none."""
@@ -109,8 +101,35 @@ class S3Folder:
                 return SourceNotFound(f"{self.uri}: {code}")
             status = exc.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
             if status < 500:
-                return StorageError(f"{self.uri}: {exc}")
-        return StorageUnavailable(f"{self.uri}: {exc}")
+                return StorageError(f"{self.uri}: {_line(exc)}")
+        if isinstance(exc, NEVER_ASKED):
+            return UnsupportedUri(f"{self.uri}: {_line(exc)}")
+        return StorageUnavailable(f"{self.uri}: {_line(exc)}")
+
+
+def _client(access: S3Access) -> Any:
+    return boto3.client(
+        "s3",
+        endpoint_url=access.endpoint or None,
+        region_name=access.region or None,
+        aws_access_key_id=access.key or None,
+        aws_secret_access_key=access.secret or None,
+        aws_session_token=access.token or None,
+        config=botocore.config.Config(
+            signature_version=botocore.UNSIGNED if access.is_anonymous else None,
+            connect_timeout=CONNECT_TIMEOUT_S,
+            read_timeout=READ_TIMEOUT_S,
+            retries={"max_attempts": 2, "mode": "standard"},
+            s3={"addressing_style": "path"},
+            # Servers other than Amazon's do not all know the newer default checksums.
+            request_checksum_calculation="when_required",
+            response_checksum_validation="when_required",
+        ),
+    )
+
+
+def _line(exc: Exception) -> str:
+    return " ".join(str(exc).split())
 
 
 def _is_folder_marker(item: Mapping[str, Any]) -> bool:

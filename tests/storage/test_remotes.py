@@ -12,9 +12,10 @@ import boto3
 import pytest
 
 from slipway.storage.cache import ModelCache
-from slipway.storage.errors import SourceNotFound, UnsupportedUri
+from slipway.storage.errors import SourceNotFound, StorageUnavailable, UnsupportedUri
 from slipway.storage.fetch import Wanted, fetch
 from slipway.storage.remotes import GOOGLE, GOOGLE_ENDPOINT, Place, S3Access, place_of
+from slipway.storage.s3 import S3Folder
 
 MINIO = {
     "RCLONE_CONFIG_S3_TYPE": "s3",
@@ -47,6 +48,29 @@ def test_remote_of_another_name_has_its_own_options():
     place = place_of("cloud://models/iris/v2", env)
     assert place is not None
     assert (place.prefix, place.access.endpoint, place.access.region) == ("iris/v2", "https://cloud.example", "eu")
+
+
+def test_remote_whose_name_begins_another_one_keeps_its_own_options():
+    both = {**named("STORE", MINIO), **named("STORE_EU", {**MINIO, "RCLONE_CONFIG_S3_ENDPOINT": "http://eu:9000"})}
+    places = place_of("store:models/iris", both), place_of("store_eu:models/iris", both)
+    assert [place.access.endpoint for place in places if place] == ["http://minio:9000", "http://eu:9000"]
+
+
+@pytest.mark.parametrize(
+    ("access", "bucket_name"),
+    [
+        (S3Access(endpoint="https://"), "models"),
+        (S3Access(endpoint="http://two words"), "models"),
+        (S3Access(endpoint="http://minio:99999", key="k", secret="s", region="r"), "models"),
+        (S3Access(key="half"), "models"),
+        (S3Access(region="a b/../x"), "models"),
+        (S3Access(endpoint="http://minio:9000", key="k", secret="s", region="r"), "no*bucket"),
+    ],
+)
+def test_place_that_no_server_has_is_refused_in_one_line_and_is_not_away(access, bucket_name):
+    with pytest.raises(UnsupportedUri, match="^store:x: ") as refused:
+        S3Folder("store:x", Place(bucket_name, "x", access)).files()
+    assert "\n" not in str(refused.value)
 
 
 def test_s3_without_options_is_that_of_the_aws_variables():
@@ -166,3 +190,23 @@ def test_public_folder_is_read_without_a_login(bucket, tmp_path, monkeypatch):
     monkeypatch.setenv("RCLONE_CONFIG_GS_ENDPOINT", endpoint)
     assert fetched("gs://models/iris", tmp_path)["model.joblib"] == b"joblib"
     assert set(seen) == {""}
+
+
+@pytest.mark.parametrize("other", [{"ENDPOINT": "http://127.0.0.1:1"}, {"ACCESS_KEY_ID": "another", "ENDPOINT": ""}])
+def test_cached_folder_is_not_given_to_who_asks_another_server_or_with_another_key(
+    bucket, tmp_path, monkeypatch, other
+):
+    endpoint, _ = bucket
+    for name, value in {**named("STORE", MINIO), "RCLONE_CONFIG_STORE_ENDPOINT": endpoint}.items():
+        monkeypatch.setenv(name, value)
+    fetched("store:models/iris", tmp_path)
+    monkeypatch.setattr(S3Folder, "files", away)
+    assert fetched("store:models/iris", tmp_path)["model.joblib"] == b"joblib"  # who read it once may do without
+    for name, value in other.items():
+        monkeypatch.setenv(f"RCLONE_CONFIG_STORE_{name}", value or endpoint)
+    with pytest.raises(StorageUnavailable):
+        fetched("store:models/iris", tmp_path)
+
+
+def away(store: S3Folder) -> None:
+    raise StorageUnavailable(f"{store.uri}: away")
