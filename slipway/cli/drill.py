@@ -11,7 +11,7 @@ import click
 
 from slipway.cli.columns import render_columns
 from slipway.cli.objects import Failure, run
-from slipway.cli.platform import PartList
+from slipway.cli.platform import KNOWN_ERRORS, PartList
 from slipway.drill.drills import DRILLS, SWITCHES, chosen
 from slipway.drill.errors import DrillError
 from slipway.drill.run import Plan, hold
@@ -21,6 +21,7 @@ from slipway.drill.table import as_object, render
 from slipway.drill.verdict import Row
 from slipway.kube.client import Kube
 from slipway.onebox.paths import Paths
+from slipway.onebox.services.wait import NotUpError
 
 SMALLEST_BYTES, LARGEST_BYTES = 40_000, 1_000_000
 """Photos as phones and cameras send them."""
@@ -103,7 +104,7 @@ def _held(only: tuple[str, ...], plan: Plan, *, keep: bool) -> list[Row]:
 
     try:
         return run(hold_them)
-    except DrillError as exc:
+    except (DrillError, NotUpError, *KNOWN_ERRORS) as exc:
         raise Failure(str(exc)) from exc
 
 

@@ -63,6 +63,11 @@ class Load:
             said = (await self._errors).strip().rpartition("\n")[2]  # of a traceback the last line says what it was
             raise DrillError(f"the load's generator ended with {self._process.returncode}: {said}")
 
+    @property
+    def is_over(self) -> bool:
+        """Whether the generator has ended, by itself or in an error."""
+        return self._reading.done()
+
     async def begun(self) -> None:
         """Until the first reply, or the end: a process takes its time to start."""
         await self._first.wait()

@@ -102,7 +102,7 @@ async def held(site: Site, drill: Drill, plan: Plan, *, rest: Rest, rate: float)
     acts: list[Act] = []
     async with Load(Order(site.url(plan.without), plan.photos, rate=rate, retries=retries)) as load:
         await asyncio.sleep(SETTLE_S)
-        while len(acts) < drill.least or len(load.replies) < plan.requests:
+        while not load.is_over and (len(acts) < drill.least or len(load.replies) < plan.requests):
             begun = time.monotonic()
             acts.append(await drill.strike(site, len(acts)))
             await asyncio.sleep(max(SETTLE_S, begun + drill.every_s - time.monotonic()))
