@@ -188,14 +188,21 @@ def family(pid: int) -> list[int]:
 
 def pss_mb(pid: int) -> float:
     """Proportional set size of a process and everything below it, in MB of 1024 * 1024 bytes."""
-    return sum(_pss_kb(one) for one in family(pid)) / 1024
+    return sum(_rollup_kb(one, "Pss") for one in family(pid)) / 1024
 
 
-def _pss_kb(pid: int) -> int:
+def anonymous_mb(pid: int) -> float:
+    """The part of it that no file is behind. Only this is the process's own doing: its share of libraries grows when
+    another process that has them ends."""
+    return sum(_rollup_kb(one, "Pss_Anon") for one in family(pid)) / 1024
+
+
+def _rollup_kb(pid: int, field: str) -> int:
     for line in Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines():
-        if line.startswith("Pss:"):
-            return int(line.split()[1])
-    raise ValueError(f"/proc/{pid}/smaps_rollup has no Pss")
+        name, _, value = line.partition(":")
+        if name == field:
+            return int(value.split()[0])
+    raise ValueError(f"/proc/{pid}/smaps_rollup has no {field}")
 
 
 def descriptors(pid: int) -> int:

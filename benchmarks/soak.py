@@ -6,8 +6,8 @@
 What they can do is measured at the begin of every minute, by as many calls as fit: somebody else's work on the machine
 changes it. For the rest of the minute calls begin at an even rate, whether or not those before have ended: REST and gRPC
 in turns, small messages and every 50th a photo. Every few seconds each process is
-weighed (PSS) and its descriptors are counted. The slope of memory is a least-squares line through the samples after the
-warm-up, with its standard error; it is judged in words, as is everything else: nothing here fails.
+weighed (PSS, and its anonymous part) and its descriptors are counted. The slope of memory is a least-squares line through the
+anonymous parts after the warm-up, with its standard error; it is judged in words, as is everything else: nothing fails.
 """
 
 from __future__ import annotations
@@ -47,8 +47,8 @@ CALIBRATION_S = 2.0
 CALLERS = 8
 MAX_OUTSTANDING = 32
 SAMPLE_S = 5.0
-WARM_UP_SHARE = 0.1
-"""Of the samples: pools fill and tables grow while every kind of call comes for the first times."""
+WARM_UP_SHARE = 1 / 3
+"""Of the samples: pools and tables fill for some ten thousand calls, and with every new peak of calls at once."""
 
 MAX_GROWTH_MB_PER_HOUR = 2.0
 MAX_NEW_DESCRIPTORS = 4
@@ -192,6 +192,7 @@ async def _weigh(pids: Sequence[int], record: Record) -> None:
             {
                 "at_s": time.monotonic() - begun,
                 "load": processes.load(),
+                "anonymous_mb": {name: processes.anonymous_mb(pid) for name, pid in zip(NAMES, pids, strict=True)},
                 "pss_mb": {name: processes.pss_mb(pid) for name, pid in zip(NAMES, pids, strict=True)},
                 "descriptors": {name: processes.descriptors(pid) for name, pid in zip(NAMES, pids, strict=True)},
             }
@@ -233,8 +234,8 @@ def render(results: dict[str, Any], record: Record) -> str:
             "",
             *_render_calls(record),
             "",
-            "| process | PSS MB, first and last | slope MB/h | standard error | descriptors, most |",
-            "|---|---|---|---|---|",
+            "| process | PSS MB, most | anonymous MB, first and last | slope MB/h | standard error | descriptors, most |",
+            "|---|---|---|---|---|---|",
             *rows,
             "",
             f"Verdict: {'; '.join(faults) or 'flat, and every call that was sent was answered'}.",
@@ -244,14 +245,15 @@ def render(results: dict[str, Any], record: Record) -> str:
 
 def _judge(name: str, samples: Sequence[dict[str, Any]]) -> tuple[str, list[str]]:
     """The row of one process, and what is wrong with it."""
-    per_hour, error = slope([(sample["at_s"] / 3600, sample["pss_mb"][name]) for sample in samples])
-    ends = f"{samples[0]['pss_mb'][name]:.1f}, {samples[-1]['pss_mb'][name]:.1f}"
+    per_hour, error = slope([(sample["at_s"] / 3600, sample["anonymous_mb"][name]) for sample in samples])
+    ends = f"{samples[0]['anonymous_mb'][name]:.1f}, {samples[-1]['anonymous_mb'][name]:.1f}"
+    most = max(sample["pss_mb"][name] for sample in samples)
     counts = [sample["descriptors"][name] for sample in samples]
     third = max(1, len(counts) // 3)
     more = max(counts[-third:]) - max(counts[:third])
     faults = [f"memory of {name} grows"] if grows(per_hour, error) else []
     faults += [f"descriptors of {name} grow"] if more > MAX_NEW_DESCRIPTORS else []
-    row = f"| {name} | {ends} | {per_hour:+.2f} | {error:.2f} | {max(counts)} ({more:+d} in the last third) |"
+    row = f"| {name} | {most:.1f} | {ends} | {per_hour:+.2f} | {error:.2f} | {max(counts)} ({more:+d} in the last third) |"
     return row, faults
 
 
