@@ -64,7 +64,7 @@ def list_to_array(items: list[Any], what: str) -> np.ndarray[Any, Any]:
 
 
 def tensor_to_array(tensor: pb.Tensor) -> np.ndarray[Any, Any]:
-    """A read-only float64 array of the tensor's shape; ServingError 400 if the values do not fill it."""
+    """A float64 array of the tensor's shape, which hooks may change; ServingError 400 if the values do not fill it."""
     count, found = _count(tensor.shape), len(tensor.values)
     if count != found:
         raise ServingError(f"data.tensor: shape {list(tensor.shape)} wants {count} values, found {found}")
@@ -74,7 +74,8 @@ def tensor_to_array(tensor: pb.Tensor) -> np.ndarray[Any, Any]:
     bare.CopyFrom(tensor)
     bare.DiscardUnknownFields()
     raw = bare.SerializeToString()  # the packed values are the last bytes: one copy instead of one call per number
-    return np.frombuffer(raw, dtype="<f8", count=count, offset=len(raw) - 8 * count).reshape(tuple(tensor.shape))
+    values = np.frombuffer(raw, dtype="<f8", count=count, offset=len(raw) - 8 * count)
+    return values.reshape(tuple(tensor.shape)).copy()
 
 
 def array_to_tensor(array: np.ndarray[Any, Any]) -> pb.Tensor:
@@ -101,7 +102,7 @@ def tftensor_to_array(tensor: tensor_pb2.TensorProto) -> np.ndarray[Any, Any]:
         if len(tensor.tensor_content) != count * itemsize:
             found = len(tensor.tensor_content)
             raise ServingError(f"data.tftensor: shape {shape} wants {count * itemsize} bytes, found {found}")
-        return np.frombuffer(tensor.tensor_content, dtype=code).reshape(shape)
+        return np.frombuffer(tensor.tensor_content, dtype=code).reshape(shape).copy()
     values = _typed_values(list(getattr(tensor, field)), code)
     if len(values) > count or (count and not len(values)):
         raise ServingError(f"data.tftensor: shape {shape} wants {count} values, found {len(values)}")

@@ -7,7 +7,6 @@ tags do in a SeldonMessage; the request's id is ``meta["puid"]``.
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -217,10 +216,7 @@ def _decoded(item: bytes, name: str) -> str:
 def _names(tensor: Tensor) -> list[Any]:
     given = tensor.parameters.get(NAMES, [])
     if isinstance(given, str):
-        try:
-            given = json.loads(given)
-        except ValueError as exc:
-            raise ServingError(f"input {tensor.name[:80]}: the parameter {NAMES} is no JSON list: {exc}") from exc
+        given = parse_json(given, what=f"input {tensor.name[:80]}: the parameter {NAMES}")
     if not isinstance(given, list):
         raise ServingError(f"input {tensor.name[:80]}: the parameter {NAMES} is {type(given).__name__}, not a list")
     return given

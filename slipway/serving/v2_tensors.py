@@ -118,7 +118,10 @@ def check_datatype(datatype: str, what: str) -> None:
 
 
 def array_of_raw(raw: bytes | memoryview, datatype: str, shape: Sequence[int], what: str) -> Array:
-    """The array of a tensor's binary form; ServingError 400 where the bytes do not fill the shape."""
+    """The array of a tensor's binary form, its own copy: hooks change their X in place.
+
+    ServingError 400 where the bytes do not fill the shape.
+    """
     check_datatype(datatype, what)
     count = count_of(shape, what)
     if datatype == BYTES:
@@ -133,7 +136,7 @@ def array_of_raw(raw: bytes | memoryview, datatype: str, shape: Sequence[int], w
     if datatype == BOOL:
         truths: Array = np.frombuffer(raw, dtype="u1") != 0
         return truths.reshape(tuple(shape))
-    return np.frombuffer(raw, dtype=DTYPES[datatype]).reshape(tuple(shape))
+    return np.frombuffer(raw, dtype=DTYPES[datatype]).reshape(tuple(shape)).copy()
 
 
 def _texts_of_raw(raw: bytes | memoryview, count: int, what: str) -> list[bytes]:

@@ -33,15 +33,42 @@ def _tensor(values, shape, names=()):
     return pb.SeldonMessage(data=pb.DefaultData(names=names, tensor=pb.Tensor(shape=shape, values=values)))
 
 
-async def test_tensor_is_a_read_only_float_array(serve: Serve):
+async def test_tensor_is_a_float_array(serve: Serve):
     model = Model()
     served = await serve(model)
     reply = await stubs.ModelStub(served.channel).Predict(_tensor([1, 2, 3, 4], [2, 2], ["a", "b"]))
     features, names, meta = model.seen[0]
-    assert (features.dtype, features.shape, features.flags.writeable) == (np.float64, (2, 2), False)
+    assert (features.dtype, features.shape) == (np.float64, (2, 2))
     assert (names, meta) == (["a", "b"], {})
     assert list(reply.data.tensor.values) == [1, 2, 3, 4]
     assert list(reply.data.names) == ["t:0", "t:1"]
+
+
+class InPlace:
+    """As many classes normalise: over REST their X was always their own."""
+
+    def predict(self, X, names, meta=None):
+        np.subtract(X, 1, out=X)
+        return X
+
+
+async def test_x_may_be_changed_in_place(serve: Serve):
+    served = await serve(InPlace())
+    content = np.array([2, 3], dtype="<f4").tobytes()
+    shape = tensor_pb2.TensorShapeProto(dim=[tensor_pb2.TensorShapeProto.Dim(size=2)])
+    raw = tensor_pb2.TensorProto(dtype=tensor_pb2.DT_FLOAT, tensor_shape=shape, tensor_content=content)
+    for sent in (_tensor([2, 3], [2]), pb.SeldonMessage(data=pb.DefaultData(tftensor=raw))):
+        reply = await stubs.ModelStub(served.channel).Predict(sent)
+        data = reply.data
+        values = data.tensor.values or np.frombuffer(data.tftensor.tensor_content, "<f4").tolist()
+        assert list(values) == [1, 2]
+    headers = {"Content-Type": "application/x-protobuf"}  # as the executor asks inside of a graph
+    body = _tensor([2, 3], [2]).SerializeToString()
+    async with served.session.post(f"{served.url}/predict", data=body, headers=headers) as response:
+        assert (response.status, await response.json()) == (
+            200,
+            {"data": {"names": [], "tensor": {"shape": [2], "values": [1.0, 2.0]}}, "meta": {}},
+        )
 
 
 async def test_unknown_fields_do_not_shift_tensor_values(serve: Serve):

@@ -94,6 +94,30 @@ async def test_one_tensor_is_x_with_names_and_meta(serve: Serve, wire):
     assert_same(answer.outputs[0], Tensor("output-0", "FP32", np.array([[0.5]], dtype="f4")))
 
 
+class InPlace:
+    def predict(self, X, names, meta=None):
+        np.subtract(X, 1, out=X)
+        return X
+
+
+@WIRES
+async def test_x_may_be_changed_in_place(serve: Serve, wire):
+    answer = await over(wire, await serve(InPlace(), identity=M), InferRequest((numbers([2, 3]),)))
+    assert_same(answer.outputs[0], Tensor("output-0", "FP32", np.array([1, 2], dtype="f4")))
+
+
+@pytest.mark.parametrize("wire", ["json", "grpc"])
+@pytest.mark.parametrize("names", ["[" * 100_000, "{", '"\\ud800"', "1"])
+async def test_names_that_are_no_list_are_the_clients_mistake(serve: Serve, wire, names):
+    served, request = await serve(Model(), identity=M), InferRequest((numbers(names=names),))
+    if wire == "json":
+        assert (await over_rest(served, request))[0][0] == 400
+    else:
+        with pytest.raises(grpc.aio.AioRpcError) as refused:
+            await over_grpc(served, request)
+        assert refused.value.code() is grpc.StatusCode.INVALID_ARGUMENT
+
+
 @WIRES
 async def test_columns_are_the_columns_of_x(serve: Serve, wire):
     model = Model()
