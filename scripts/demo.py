@@ -154,18 +154,21 @@ async def wait_available(gateway: str, predictors: set[str]) -> None:
 
 
 async def send_all(gateway: str, photos: int) -> list[Reply]:
-    """Each photo over REST and over gRPC, a few at a time."""
+    """Each photo over REST and over gRPC, a few at a time.
+
+    All are drawn before the first is sent: drawing would take the time that the calls are given.
+    """
+    drawn = [photo(number) for number in range(photos)]
     limit = asyncio.Semaphore(AT_ONCE)
     channel = grpc.aio.insecure_channel(gateway, options=[("grpc.max_receive_message_length", MAX_BODY_BYTES)])
     async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=CALL_TIMEOUT_S)) as session, channel:
         stub = services.SeldonStub(channel)
 
         async def one(way: str, number: int) -> Reply:
-            encoded = photo(number)
             async with limit:
                 started = time.perf_counter()
                 predictor, body = await (
-                    over_rest(session, gateway, encoded) if way == "REST" else over_grpc(stub, encoded)
+                    over_rest(session, gateway, drawn[number]) if way == "REST" else over_grpc(stub, drawn[number])
                 )
             return Reply(number, way, predictor, body, (time.perf_counter() - started) * 1000)
 
