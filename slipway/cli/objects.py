@@ -96,7 +96,7 @@ def apply_command(files: tuple[str, ...], kustomization: str | None, namespace: 
         for name in files:
             objects += parse_manifests(sys.stdin.read(), origin="stdin") if name == "-" else load_manifests(Path(name))
         if kustomization:
-            objects += parse_manifests(asyncio.run(_kustomize(kustomization)), origin=kustomization)
+            objects += parse_manifests(asyncio.run(kustomize(kustomization)), origin=kustomization)
     except KubeError as exc:
         raise Failure(str(exc)) from exc
     if not objects:
@@ -106,10 +106,11 @@ def apply_command(files: tuple[str, ...], kustomization: str | None, namespace: 
     run(lambda kube: _apply(kube, in_order(objects), namespace=namespace, dry_run=dry_run))
 
 
-async def _kustomize(folder: str) -> str:
+async def kustomize(folder: str) -> str:
+    """The manifests that a kustomization renders to. Raises Failure."""
     program = shutil.which("kubectl")
     if program is None:
-        raise Failure("apply -k needs kubectl (its built-in kustomize): install it, or apply the files with -f")
+        raise Failure(f"{folder}: kubectl (its built-in kustomize) is needed: install it, or give the files themselves")
     process = await asyncio.create_subprocess_exec(
         program, "kustomize", folder, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE
     )

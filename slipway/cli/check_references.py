@@ -1,0 +1,219 @@
+"""References between manifests: what is named and nothing makes, selectors that match nothing, autoscaling that cannot."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+from slipway.cli.check_files import Problem
+from slipway.cli.check_world import PodSpec, World, namespace_of, pod_specs
+from slipway.controller.settings import Settings
+from slipway.onebox.images.errors import ImageError
+from slipway.onebox.images.reference import DEFAULT_TAG, parse_reference
+from slipway.onebox.mesh.services import resolve_host
+
+Object = dict[str, Any]
+Json = Mapping[str, Any]
+KnowsImage = Callable[[str], bool]
+"""Whether some image.yaml has this name."""
+OURS = "slipway/"
+GIVEN = frozenset(
+    {
+        ("ConfigMap", "kube-root-ca.crt"),
+        ("ServiceAccount", "default"),
+        ("Secret", Settings().default_model_secret[1]),  # the controller copies it to where it is needed
+    }
+)
+"""What every namespace has."""
+AT_LEAST_ONE = "must exist before: nothing here makes it"
+
+
+def references(obj: Object, world: World, *, knows_image: KnowsImage) -> Iterator[Problem]:
+    """Of one object that its API takes. What may be there already is a warning."""
+    namespace = namespace_of(obj)
+    for pods in pod_specs(obj):
+        yield from _images(pods, knows_image)
+        yield from _pod_references(pods, namespace, world)
+    rules = {
+        "SeldonDeployment": _seldon_deployment,
+        "Service": _service,
+        "PodDisruptionBudget": _disruption_budget,
+        "HorizontalPodAutoscaler": _autoscaler,
+        "VirtualService": _virtual_service,
+        "RoleBinding": _role_binding,
+    }
+    if rule := rules.get(obj["kind"]):
+        yield from rule(obj, namespace, world)
+
+
+def _images(pods: PodSpec, knows_image: KnowsImage) -> Iterator[Problem]:
+    for path, container in pods.containers():
+        image = container.get("image") or ""
+        if not image:
+            continue  # of a prepackaged server: the contract's rules ask for it where it is needed
+        where = f"{path}.image"
+        try:
+            reference = parse_reference(image)
+        except ImageError as error:
+            yield Problem(where, str(error))
+            continue
+        if reference.digest is None and reference.tag == DEFAULT_TAG:
+            yield Problem(
+                where, f"{image!r} may be another image tomorrow: say a tag that is not `latest`, or a digest"
+            )
+        if not knows_image(reference.name):
+            is_ours = reference.name.startswith(OURS)
+            message = f"no image.yaml has `name: {reference.name}`: one machine runs only images built from one"
+            yield Problem(where, message, is_error=is_ours)
+
+
+def _pod_references(pods: PodSpec, namespace: str, world: World) -> Iterator[Problem]:
+    for path, container in pods.containers():
+        yield from _environment(path, container, namespace, world)
+    for index, volume in enumerate(pods.body.get("volumes") or ()):
+        yield from _volume(f"{pods.path}.volumes[{index}]", volume, namespace, world)
+    if account := pods.body.get("serviceAccountName"):
+        yield from _missing("ServiceAccount", account, f"{pods.path}.serviceAccountName", namespace, world)
+    for index, secret in enumerate(pods.body.get("imagePullSecrets") or ()):
+        yield from _missing("Secret", secret.get("name"), f"{pods.path}.imagePullSecrets[{index}]", namespace, world)
+
+
+def _environment(path: str, container: Json, namespace: str, world: World) -> Iterator[Problem]:
+    sources = (("secretRef", "Secret"), ("configMapRef", "ConfigMap"))
+    for index, item in enumerate(container.get("envFrom") or ()):
+        for key, kind in sources:
+            yield from _of_reference(kind, item.get(key), f"{path}.envFrom[{index}].{key}", namespace, world)
+    for index, item in enumerate(container.get("env") or ()):
+        source = item.get("valueFrom") or {}
+        for key, kind in (("secretKeyRef", "Secret"), ("configMapKeyRef", "ConfigMap")):
+            where = f"{path}.env[{index}].valueFrom.{key}"
+            yield from _of_reference(kind, source.get(key), where, namespace, world)
+
+
+def _volume(path: str, volume: Json, namespace: str, world: World) -> Iterator[Problem]:
+    sources: list[tuple[str, Json]] = [(path, volume)]
+    projected = (volume.get("projected") or {}).get("sources") or ()
+    sources += [(f"{path}.projected.sources[{index}]", item) for index, item in enumerate(projected)]
+    for where, item in sources:
+        yield from _of_reference("ConfigMap", item.get("configMap"), f"{where}.configMap", namespace, world)
+        secret = item.get("secret") or {}
+        named = {**secret, "name": secret.get("secretName") or secret.get("name")}
+        yield from _of_reference("Secret", named, f"{where}.secret", namespace, world)
+    if claim := volume.get("persistentVolumeClaim"):
+        where = f"{path}.persistentVolumeClaim"
+        yield from _missing("PersistentVolumeClaim", claim.get("claimName"), where, namespace, world)
+
+
+def _of_reference(kind: str, reference: Json | None, path: str, namespace: str, world: World) -> Iterator[Problem]:
+    """A Secret or ConfigMap, and the key of it where one is named."""
+    if not reference or not reference.get("name") or reference.get("optional"):
+        return
+    name, key = str(reference["name"]), reference.get("key")
+    found = world.get(kind, namespace, name)
+    if found is None:
+        yield from _missing(kind, name, path, namespace, world)
+    elif key:
+        keys = {key for part in ("data", "stringData", "binaryData") for key in found.get(part) or {}}
+        if key not in keys:
+            there_are = ", ".join(sorted(keys)) or "none"
+            yield Problem(path, f"{kind} {name} has no key {key!r}, there are: {there_are}")
+
+
+def _missing(kind: str, name: str | None, path: str, namespace: str, world: World) -> Iterator[Problem]:
+    if not name or (kind, name) in GIVEN or namespace in world.partial:
+        return
+    if world.get(kind, namespace, name) is None:
+        yield Problem(path, f"{kind} {name} in namespace {namespace} {AT_LEAST_ONE}", is_error=False)
+
+
+def _seldon_deployment(obj: Object, namespace: str, world: World) -> Iterator[Problem]:
+    for index, predictor in enumerate(obj["spec"].get("predictors") or ()):
+        path = f"spec.predictors[{index}]"
+        yield from _graph_secrets(predictor.get("graph") or {}, f"{path}.graph", namespace, world)
+        orchestrator = predictor.get("svcOrchSpec") or {}
+        yield from _environment(f"{path}.svcOrchSpec", orchestrator, namespace, world)
+        for number, component in enumerate(predictor.get("componentSpecs") or ()):
+            metrics = (component.get("hpaSpec") or {}).get("metrics") or (component.get("hpaSpec") or {}).get(
+                "metricsv2"
+            )
+            where = f"{path}.componentSpecs[{number}]"
+            containers = (component.get("spec") or {}).get("containers") or ()
+            yield from _without_requests(metrics or (), containers, f"{where}.hpaSpec")
+
+
+def _graph_secrets(node: Json, path: str, namespace: str, world: World) -> Iterator[Problem]:
+    yield from _missing("Secret", node.get("envSecretRefName"), f"{path}.envSecretRefName", namespace, world)
+    for index, child in enumerate(node.get("children") or ()):
+        yield from _graph_secrets(child, f"{path}.children[{index}]", namespace, world)
+
+
+def _without_requests(metrics: Any, containers: Any, path: str) -> Iterator[Problem]:
+    """A percentage of what is requested needs a request, or, which stands in for it, a limit."""
+    for metric in metrics:
+        resource = metric.get("resource") or {}
+        name = resource.get("name")
+        is_share = "averageUtilization" in (resource.get("target") or {}) or "targetAverageUtilization" in resource
+        if metric.get("type") != "Resource" or not is_share:
+            continue
+        for container in containers:
+            resources = container.get("resources") or {}
+            given = {**(resources.get("limits") or {}), **(resources.get("requests") or {})}
+            if name not in given:
+                message = (
+                    f"container {container.get('name')!r} requests no {name}: a percentage of it cannot be computed"
+                )
+                yield Problem(path, message)
+
+
+def _service(obj: Object, namespace: str, world: World) -> Iterator[Problem]:
+    selector = (obj.get("spec") or {}).get("selector") or {}
+    yield from _unmatched("spec.selector", selector, namespace, world)
+
+
+def _disruption_budget(obj: Object, namespace: str, world: World) -> Iterator[Problem]:
+    selector = (obj["spec"].get("selector") or {}).get("matchLabels") or {}
+    yield from _unmatched("spec.selector", selector, namespace, world)
+
+
+def _unmatched(path: str, selector: Json, namespace: str, world: World) -> Iterator[Problem]:
+    if namespace in world.partial:
+        return
+    if selector and not any(selector.items() <= pods.labels.items() for pods in world.pods(namespace)):
+        labels = ",".join(f"{key}={value}" for key, value in sorted(selector.items()))
+        yield Problem(path, f"{labels} matches no Pod that anything here makes in namespace {namespace}")
+
+
+def _autoscaler(obj: Object, namespace: str, world: World) -> Iterator[Problem]:
+    target = obj["spec"].get("scaleTargetRef") or {}
+    kind, name = str(target.get("kind")), str(target.get("name"))
+    yield from _missing(kind, name, "spec.scaleTargetRef", namespace, world)
+    found = world.get(kind, namespace, name)
+    for pods in pod_specs(found) if found else ():
+        yield from _without_requests(
+            obj["spec"].get("metrics") or (), pods.body.get("containers") or (), "spec.metrics"
+        )
+
+
+def _virtual_service(obj: Object, namespace: str, world: World) -> Iterator[Problem]:
+    for index, route in enumerate(obj["spec"].get("http") or ()):
+        path = f"spec.http[{index}]"
+        routes = route.get("route") or ()
+        total = sum(item.get("weight") or 0 for item in routes)
+        if len(routes) > 1 and total != 100:
+            yield Problem(f"{path}.route", f"weights sum to {total}, not 100", is_error=False)
+        for number, item in enumerate(routes):
+            host = str((item.get("destination") or {}).get("host") or "")
+            service = resolve_host(host, namespace)
+            if service:
+                where = f"{path}.route[{number}].destination.host"
+                yield from _missing("Service", service[1], where, service[0], world)
+
+
+def _role_binding(obj: Object, namespace: str, world: World) -> Iterator[Problem]:
+    role = obj.get("roleRef") or {}
+    if role.get("kind") == "Role":
+        yield from _missing("Role", role.get("name"), "roleRef", namespace, world)
+    for index, subject in enumerate(obj.get("subjects") or ()):
+        if subject.get("kind") == "ServiceAccount":
+            place = subject.get("namespace") or namespace
+            yield from _missing("ServiceAccount", subject.get("name"), f"subjects[{index}]", place, world)
