@@ -154,7 +154,7 @@ def judge(
         rate=rate,
         sent=len(replies),
         answered=len(latencies),
-        refused=sum(map(is_refused, replies)),
+        refused=sum(is_refused(reply) for reply in replies if promise.may_refuse),
         lost=sum(is_lost(reply, promise) for reply in replies),
         wrong=sum(is_wrong(reply, rest) for reply in replies),
         tried_again=sum(reply.tries > 1 for reply in replies),

@@ -42,7 +42,7 @@ def test_prompt_refusal_is_no_loss_where_it_is_allowed() -> None:
         reply(3.0, status=429, took=0.2),
         reply(4.0, status=500, took=0.01),
     ]
-    for may_refuse, lost in ((True, 2), (False, 4)):
+    for may_refuse, refused, lost in ((True, 2, 2), (False, 0, 4)):
         row = judge(
             "overload-2",
             seen,
@@ -52,4 +52,4 @@ def test_prompt_refusal_is_no_loss_where_it_is_allowed() -> None:
             rate=1.0,
             effort=Effort(1, 1, 0),
         )
-        assert (row.refused, row.lost) == (2, lost)
+        assert (row.refused, row.lost) == (refused, lost)

@@ -199,6 +199,25 @@ def test_decoder_that_was_killed_is_replaced_before_the_next_photo(pool: Decoder
     assert_quarters(pool.prepare(encoded("PNG"), AS_IT_IS).pixels)
 
 
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_signal_that_asks_the_container_to_end_spares_the_photo_under_way(number: signal.Signals) -> None:
+    with DecoderPool(timeout_s=PATIENCE_S) as own:
+        for _ in range(2):  # both have started
+            own.prepare(encoded("PNG"), AS_IT_IS)
+        decoder = own._idle.queue[0]
+        os.kill(decoder._process.pid, signal.SIGSTOP)  # it gets the photo and the signal before it does anything
+
+        def wake() -> None:
+            os.kill(decoder._process.pid, number)
+            os.kill(decoder._process.pid, signal.SIGCONT)
+
+        waking = threading.Timer(0.2, wake)
+        waking.start()
+        assert own.prepare(encoded("PNG"), AS_IT_IS).size == (WIDTH, HEIGHT)
+        waking.join()
+        assert decoder._process.poll() is None
+
+
 def test_photo_whose_decoder_is_killed_is_refused(pool: DecoderPool) -> None:
     decoder = pool._idle.queue[0]
     decoder._wait_ready()
