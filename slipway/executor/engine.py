@@ -54,7 +54,7 @@ class Engine:
         addresses = Addresses(pod_ip=settings.pod_ip, hosts_file=settings.hosts_file)
         self.graph = graph
         self.limits = limits
-        self.admission = Admission(max_requests=MAX_IN_FLIGHT)
+        self.admission = Admission(max_requests=min(settings.max_in_flight, MAX_IN_FLIGHT))
         self.metrics = ExecutorMetrics(Identity(settings.deployment, graph.predictor, graph.version))
         self.dialect = dialect
         self.tracing = tracing

@@ -18,7 +18,7 @@ from slipway.executor.limits import (
     MAX_LOG_WORKERS,
 )
 from slipway.serving.lifecycle import Shutdown
-from slipway.serving.limits import DRAIN_S, GRACE_S
+from slipway.serving.limits import DRAIN_S, GRACE_S, MAX_IN_FLIGHT
 from slipway.serving.podinfo import annotations_file
 from slipway.serving.server import POD_IP, bind_host
 from slipway.serving.tracing_jaeger import TracingError, asks_for_jaeger
@@ -28,6 +28,7 @@ MAX_SHUTDOWN_S = 3600.0
 HOSTS = "SLIPWAY_HOSTS"
 ENGINE_PREDICTOR = "ENGINE_PREDICTOR"
 CERTIFICATES = "SELDON_CERT_MOUNT_PATH"
+IN_FLIGHT = "SLIPWAY_MAX_IN_FLIGHT"
 LOG_URL = "REQUEST_LOGGER_DEFAULT_ENDPOINT"
 DEFAULT_CORS_HEADERS = "Accept, Accept-Encoding, Authorization, Content-Length, Content-Type, X-CSRF-Token"
 LEVELS = {"DEBUG": "DEBUG", "INFO": "INFO", "WARN": "WARNING", "WARNING": "WARNING", "ERROR": "ERROR"}
@@ -79,6 +80,7 @@ class Settings:
     log_entries: int
     log_wait_s: float
     log_workers: int
+    max_in_flight: int = MAX_IN_FLIGHT
 
 
 def parse_settings(argv: Sequence[str], environment: Mapping[str, str]) -> Settings:
@@ -123,6 +125,7 @@ def parse_settings(argv: Sequence[str], environment: Mapping[str, str]) -> Setti
         log_source=f"http://{flags.hostname}:{flags.http_port}/",
         log_entries=flags.log_work_buffer_size,
         log_wait_s=flags.log_write_timeout_ms / 1000,
+        max_in_flight=flags.max_in_flight,
         log_workers=flags.logger_workers,
     )
 
@@ -184,6 +187,11 @@ def _add_serving(parser: argparse.ArgumentParser, environment: Mapping[str, str]
     _add(
         parser, "full_health_checks", type=_truth, nargs="?", const=True, default=False,
         help="/ready asks each node's health endpoint instead of connecting only",
+    )  # fmt: skip
+    _add(
+        parser, "max_in_flight", type=_whole(1, MAX_IN_FLIGHT), metavar="COUNT",
+        default=environment.get(IN_FLIGHT) or f"{MAX_IN_FLIGHT}",
+        help=f"requests under way; one more is answered 429 before its body is read (default: {IN_FLIGHT}, else {MAX_IN_FLIGHT})",
     )  # fmt: skip
     _add(parser, "graceful_timeout", type=_seconds, default=GRACE_S, help="time for work under way after SIGTERM: 15s")
     _add(parser, "shutdown_delay", type=_seconds, default=DRAIN_S, help="not ready but serving after SIGTERM: 0.5s")

@@ -87,6 +87,18 @@ def test_flags_may_be_written_with_dashes() -> None:
     assert settings.shutdown.grace_s == 20
 
 
+def test_requests_under_way_are_bounded_by_flag_or_variable() -> None:
+    assert settings_of().max_in_flight == 256
+    assert parse_settings([], {"SLIPWAY_MAX_IN_FLIGHT": "8"}).max_in_flight == 8
+    assert parse_settings(["--max-in-flight", "4"], {"SLIPWAY_MAX_IN_FLIGHT": "8"}).max_in_flight == 4
+
+
+@pytest.mark.parametrize("text", ["0", "257", "many"])
+def test_wrong_bound_is_refused(text: str) -> None:
+    with pytest.raises(SystemExit):
+        parse_settings([], {"SLIPWAY_MAX_IN_FLIGHT": text})
+
+
 @pytest.mark.parametrize(("text", "seconds"), [("2", 2), ("1500ms", 1.5), ("3.5s", 3.5)])
 def test_shutdown_delay_is_a_duration(text: str, seconds: float) -> None:
     assert settings_of("--shutdown_delay", text).shutdown.drain_s == seconds
