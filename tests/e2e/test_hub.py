@@ -234,6 +234,18 @@ async def test_link_lets_nobody_in_and_discards_nobody(hub: Hub) -> None:
         assert 'id="mallory"' not in page
 
 
+async def test_administrator_cannot_shut_out_the_administrator(hub: Hub) -> None:
+    async with hub.admin() as admin:
+        assert await admin.log_in()
+        _, page = await admin.get("/hub/authorize")
+        assert 'id="admin"' in page
+        assert "/hub/authorize/admin" not in page
+        status, said = await admin.submit("/hub/authorize/admin", {}, at="/hub/authorize")
+        assert (status, "you cannot shut yourself out" in said) == (409, True)
+    async with hub.admin() as admin:
+        assert await admin.log_in()
+
+
 async def test_whoever_is_shut_out_loses_page_and_server(hub: Hub) -> None:
     async with HubSession(hub.url, "mal", PASSWORD) as mal, hub.admin() as admin:
         await hub.let_in(mal)

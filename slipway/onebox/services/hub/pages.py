@@ -76,6 +76,8 @@ class SlipwayToggle(ToggleAuthorizationHandler):  # type: ignore[misc]  # Native
         """Whoever is shut out loses the running server too."""
         if self.authenticator.get_user(name) is None:
             raise HTTPError(404, f"there is no account {name!r}")
+        if name == self.current_user.name:
+            raise HTTPError(409, "you cannot shut yourself out: nobody could let you in again")
         account = UserInfo.change_authorization(self.db, name)
         if not account.is_authorized and (user := self.find_user(name)) is not None:
             for spawner in [spawner for spawner in user.spawners.values() if spawner.ready]:
