@@ -17,6 +17,15 @@ UNKNOWN_IMPLEMENTATION = "UNKNOWN_IMPLEMENTATION"
 RANDOM_ABTEST = "RANDOM_ABTEST"
 BUILT_IN = frozenset({UNKNOWN_IMPLEMENTATION, "SIMPLE_MODEL", "SIMPLE_ROUTER", RANDOM_ABTEST, "AVERAGE_COMBINER"})
 """Implementations that are no prepackaged server."""
+IN_NO_NAME = frozenset(',;"/')
+"""Names of nodes and predictors are parts of headers and paths: besides these, they are of printable ASCII."""
+
+
+def name_fault(name: str) -> str:
+    """What is wrong with a node's name, shown in full; empty for one that a header and a path can carry."""
+    if name.isascii() and name.isprintable() and not IN_NO_NAME & set(name):
+        return ""
+    return f"{name[:80]!r}: a name is of printable ASCII characters without {' '.join(sorted(IN_NO_NAME))}"
 
 
 @dataclass(frozen=True, slots=True)

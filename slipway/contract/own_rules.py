@@ -10,7 +10,7 @@ from slipway.contract.annotations import FOLLOW_ALIAS, ROLLBACK, ROLLOUT, is_tru
 from slipway.contract.causes import Cause, choice, with_paths
 from slipway.contract.fields import FieldError
 from slipway.contract.following import RollbackRequest
-from slipway.contract.graph import METHODS, NODE_TYPES, RANDOM_ABTEST, Logger, PredictiveUnit
+from slipway.contract.graph import METHODS, NODE_TYPES, RANDOM_ABTEST, Logger, PredictiveUnit, name_fault
 from slipway.contract.loggers import LOGGER_MODES, check_log_url
 from slipway.contract.names import MAX_NAME, ORCHESTRATOR, REVISION
 from slipway.contract.parameters import parse_value, ratio_a
@@ -80,6 +80,8 @@ def _graph(graph: PredictiveUnit, path: str) -> Iterator[Cause]:
         if node.name in seen:
             yield Cause(where, f"name {node.name!r} stands for two nodes of this graph")
         seen.add(node.name)
+        if fault := name_fault(node.name):
+            yield Cause(where, f"node {fault}")
         yield from (Cause(where, f"node {node.name!r}: {message}") for message in _node(node))
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from slipway.contract.graph import METHODS, NODE_TYPES, RANDOM_ABTEST, PredictiveUnit
+from slipway.contract.graph import METHODS, NODE_TYPES, RANDOM_ABTEST, PredictiveUnit, name_fault
 from slipway.contract.loggers import check_log_url
 from slipway.contract.parameters import ratio_a
 from slipway.contract.sdep import PredictorSpec
@@ -35,9 +35,10 @@ def compile_graph(spec: PredictorSpec, *, log_url: str = "") -> Graph:
     """The graph of ``spec``; ``log_url``: where the payload loggers without a URL of their own send.
 
     Raises:
-        GraphError: a node has nothing to be called on, a word is none of the contract's, an A/B test cannot choose, or
-            payload events have nowhere to go.
+        GraphError: a node has nothing to be called on, a word is none of the contract's, an A/B test cannot choose,
+            payload events have nowhere to go, or a name fits into no header.
     """
+    _check_name(spec.name, "predictor")
     images = {
         container["name"]: str(container.get("image", ""))
         for component in spec.component_specs
@@ -53,6 +54,7 @@ def compile_graph(spec: PredictorSpec, *, log_url: str = "") -> Graph:
 
 def _node(unit: PredictiveUnit, *, images: dict[str, str], log_url: str, where: str) -> Node:
     here = f"{where}: node {unit.name}"
+    _check_name(unit.name, f"{where}: node")
     children = tuple(_node(child, images=images, log_url=log_url, where=here) for child in unit.children)
     _check_words(unit, here)
     if built_in := _built_in(unit):
@@ -92,6 +94,11 @@ def _built_in_node(unit: PredictiveUnit, built_in: BuiltIn, children: tuple[Node
         role=unit.type or "",
         children=children,
     )
+
+
+def _check_name(name: str, what: str) -> None:
+    if fault := name_fault(name):
+        raise GraphError(f"{what} {fault}")
 
 
 def _check_words(unit: PredictiveUnit, where: str) -> None:

@@ -218,6 +218,11 @@ OWN: dict[str, tuple[Manifest, str, str]] = {
         "find their Pods",
     ),
     "predictor name": (sdep(predictor("Main_1")), "spec.predictors[0].name", "lower case"),
+    "node name that is more than one line of a header": (
+        sdep(predictor(graph={"name": "m\r\nx: y", "implementation": "SIMPLE_MODEL"}, componentSpecs=[])),
+        "spec.predictors[0].graph",
+        "a name is of printable ASCII",
+    ),
     "unknown annotation of ours": (
         sdep(metadata={"annotations": {"slipway.dev/follow-aliass": "true"}}),
         "metadata.annotations[slipway.dev/follow-aliass]",

@@ -45,6 +45,10 @@ def test_ab_test_takes_its_ratio_or_a_half() -> None:
         (unit("m", "MODELL"), "node m: type: 'MODELL' is not one of COMBINER, MODEL, OUTPUT_TRANSFORMER"),
         (unit("m", "MODEL", methods=["PREDICT"]), "node m: methods: 'PREDICT' is not one of AGGREGATE"),
         (unit("m", "MODEL", endpoint={}), "node m: has no endpoint"),
+        (unit("r", "ROUTER", unit("m\r\nx-evil: 1", "MODEL")), r"node r: node 'm\\r\\nx-evil: 1': a name is of"),
+        (unit("größe", "MODEL"), "node 'größe': a name is of printable ASCII"),
+        (unit("m;dur=0, n", "MODEL"), "node 'm;dur=0, n': a name is of"),
+        (unit("../ready", "MODEL"), "node '../ready': a name is of"),
     ],
 )
 def test_graph_that_cannot_run_is_an_error_that_names_the_node(graph: dict[str, Any], text: str) -> None:
