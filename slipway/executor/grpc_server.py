@@ -21,7 +21,7 @@ from slipway.executor.payload import Payload, Wire
 from slipway.executor.rest_server import server_timing
 from slipway.executor.routes import routing_text
 from slipway.executor.run import Journey, puid_of
-from slipway.serving.errors import failure_of, grpc_details, grpc_status
+from slipway.serving.errors import failure_of, grpc_details, grpc_status, one_line
 from slipway.serving.messages import PROTOBUF, parse_message
 from slipway.serving.tracing import Metadata
 
@@ -147,7 +147,7 @@ def status_of(error: Exception, service: str) -> tuple[grpc.StatusCode, str, str
     expected = hasattr(error, "status_code")
     LOG.log(
         logging.INFO if expected else logging.ERROR,
-        "%s: %d %s: %s", service, failure.status_code, failure.reason, failure.info,
+        "%s: %d %s: %s", service, failure.status_code, failure.reason, one_line(failure.info),
         exc_info=None if expected else error,
     )  # fmt: skip
     code = grpc.StatusCode.NOT_FOUND if isinstance(error, UnknownNode) else grpc_status(failure.status_code)

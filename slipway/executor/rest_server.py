@@ -28,7 +28,7 @@ from slipway.serving.json_body import dump_json
 from slipway.serving.lifecycle import Lifecycle
 from slipway.serving.messages import JSON, PROTOBUF
 from slipway.serving.openapi import add_doc_routes, openapi
-from slipway.serving.rest import Handler, application, error_response
+from slipway.serving.rest import Handler, application, error_response, told
 
 LOG = logging.getLogger(__name__)
 Work = Callable[[web.Request, Journey], Awaitable[Payload]]
@@ -101,7 +101,9 @@ class RestSurface:
             response.headers["X-Content-Type-Options"] = "nosniff"
             response.headers.setdefault(hdrs.ACCESS_CONTROL_ALLOW_HEADERS, allowed)
             if "Ce-Specversion" in request.headers:
-                response.headers.update(cloud_event(puid, request.rel_url.raw_path, deployment=deployment, namespace=namespace))
+                response.headers.update(
+                    cloud_event(puid, request.rel_url.raw_path, deployment=deployment, namespace=namespace)
+                )
             return response
 
         return stamp
@@ -138,7 +140,7 @@ class RestSurface:
             failure = failure_of(error)
             LOG.log(
                 logging.INFO if hasattr(error, "status_code") else logging.ERROR,
-                "%s %s: %d %s: %s", request.method, request.path, failure.status_code, failure.reason, failure.info,
+                "%s", told(failure, request),
                 exc_info=None if hasattr(error, "status_code") else error,
             )  # fmt: skip
             return error_response(failure, self.render_error)

@@ -16,7 +16,7 @@ from slipway.microservice.inputs import input_of_proto
 from slipway.microservice.metadata import metadata_to_proto
 from slipway.microservice.requests import MESSAGE_KINDS
 from slipway.microservice.service import Service
-from slipway.serving.errors import Failure, failure_of, grpc_details, grpc_status
+from slipway.serving.errors import Failure, failure_of, grpc_details, grpc_status, one_line
 from slipway.serving.messages import parse_message
 
 HOOK_METHODS = {
@@ -117,9 +117,9 @@ def logged_grpc(error: Exception, hook: str) -> Failure:
     """The failure of whatever a call raised; with its traceback in the log where it is ours or the component's."""
     failure = failure_of(error)
     if failure.status_code >= 500:
-        logger.error("gRPC %s: %s: %s", hook, failure.reason, failure.info, exc_info=error)
+        logger.error("gRPC %s: %s: %s", hook, failure.reason, one_line(failure.info), exc_info=error)
     else:
-        logger.debug("gRPC %s: %s: %s", hook, failure.reason, failure.info)
+        logger.debug("gRPC %s: %s: %s", hook, failure.reason, one_line(failure.info))
     return failure
 
 

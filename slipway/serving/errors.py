@@ -69,6 +69,11 @@ def failure_of(error: BaseException) -> Failure:
     return Failure(status_code, _token(reason), info[:MAX_INFO_CHARS])
 
 
+def one_line(text: str) -> str:
+    """``text`` without the control characters with which a client would write lines of a log."""
+    return "".join(letter if letter.isprintable() else repr(letter)[1:-1] for letter in text)
+
+
 def _token(reason: str) -> str:
     """A reason that fits into a header: printable ASCII, one word."""
     return "".join(letter if letter.isascii() and letter.isprintable() else "_" for letter in reason[:64])

@@ -10,7 +10,7 @@ from aiohttp import hdrs, web
 
 from slipway.contract.headers import REASON
 from slipway.contract.limits import MAX_BODY_BYTES
-from slipway.serving.errors import Failure, ServingError, failure_of, failure_of_http
+from slipway.serving.errors import Failure, ServingError, failure_of, failure_of_http, one_line
 from slipway.serving.json_body import dump_json
 from slipway.serving.lifecycle import Lifecycle
 from slipway.serving.messages import JSON
@@ -23,6 +23,8 @@ RENDER_ERROR: web.AppKey[RenderError] = web.AppKey("render_error")
 """How an application's errors look, for those that aiohttp finds before there is a request."""
 SIGN: web.AppKey[Sign] = web.AppKey("sign")
 """Headers of every answer of an application, of those errors too."""
+
+MAX_LOGGED_PATH_CHARS = 200
 
 logger = logging.getLogger(__name__)
 
@@ -80,14 +82,18 @@ def logged_failure(error: Exception, request: web.Request) -> Failure:
     """The failure of whatever a handler raised; with its traceback in the log where nobody meant it."""
     failure = failure_of(error)
     if isinstance(error, ServingError) or failure.status_code < 500:
-        logger.debug("%s %s: %d %s: %s", request.method, request.path, *_fields(failure))
+        logger.debug("%s", told(failure, request))
     else:
-        logger.error("%s %s: %d %s: %s", request.method, request.path, *_fields(failure), exc_info=error)
+        logger.error("%s", told(failure, request), exc_info=error)
     return failure
 
 
-def _fields(failure: Failure) -> tuple[int, str, str]:
-    return failure.status_code, failure.reason, failure.info
+def told(failure: Failure, request: web.Request) -> str:
+    """The failure as one line of a log: the client chooses the path, and much of the sentence."""
+    line = (
+        f"{request.method} {request.rel_url.raw_path[:MAX_LOGGED_PATH_CHARS]}: {failure.status_code} {failure.reason}: "
+    )
+    return line + one_line(failure.info)
 
 
 def _http_answer(error: web.HTTPException, request: web.Request, render_error: RenderError) -> web.StreamResponse:

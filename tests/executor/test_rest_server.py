@@ -6,6 +6,7 @@ import asyncio
 import gzip
 import io
 import json
+import logging
 import uuid
 from typing import Any
 
@@ -223,6 +224,16 @@ async def test_unknown_node_is_named_in_the_error(path: str) -> None:
         answer = await client.get(path)
     assert answer.status == 500
     assert json.loads(answer.body)["status"]["info"] == "predictor main has no node 'nobody'; it has a"
+
+
+async def test_client_writes_no_lines_of_the_log(caplog: pytest.LogCaptureFixture) -> None:
+    node = Node("a")
+    caplog.set_level(logging.INFO, logger="slipway.executor")
+    async with serving(node), executor(node.graph("MODEL")) as client:
+        await client.get("/api/v1.0/status/b%0d%0aready:%20all%E2%80%A8")
+    lines = [record.getMessage() for record in caplog.records if "b" in record.getMessage()]
+    assert [line for line in lines if len(line.splitlines()) > 1] == []
+    assert any(r"has no node 'b\r\nready" in line for line in lines)
 
 
 async def test_server_timing_has_one_entry_per_node() -> None:

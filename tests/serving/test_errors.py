@@ -11,6 +11,7 @@ from slipway.serving.errors import (
     failure_of,
     grpc_details,
     grpc_status,
+    one_line,
 )
 
 
@@ -61,3 +62,7 @@ def test_grpc_details_are_cut_to_what_a_header_carries(letter, bytes_each):
 
 def test_grpc_details_have_no_lone_surrogates():
     assert grpc_details("a\udcff") == "a?"
+
+
+def test_one_line_shows_what_would_begin_another():
+    assert one_line("no node 'a\r\nready\u2028\x1b[2J' größe") == r"no node 'a\r\nready\u2028\x1b[2J' größe"
