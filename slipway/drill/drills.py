@@ -15,9 +15,9 @@ from slipway.drill.verdict import Act, Findings, Promise
 
 SWITCHES = {
     "retries": "nobody tries again: neither the gateway (a route of its own with 0 attempts) nor the client",
-    "drain": "Pods that shall go end at once, with what they are working on",
+    "drain": "the nodes of a Pod that shall go end at once, with what they are working on",
     "readiness": "the gateway sends requests to Pods that are not ready, too (publishNotReadyAddresses)",
-    "limits": "a node takes any number of requests at a time, and lets them wait",
+    "limits": "an executor takes 256 requests at a time, its default, and lets them wait",
     "shadow": "the shadow gets half of the requests itself instead of copies of all",
 }
 KILL_EVERY_S = 10.0
@@ -131,6 +131,7 @@ DRILLS: tuple[Drill | OverloadDrill, ...] = (
         strikes.shadow_dies,
         Promise(),
         control=frozenset({"shadow"}),
+        both_versions=True,
         has_shadow=True,
         inspect=inspect_shadow,
     ),

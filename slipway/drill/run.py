@@ -24,8 +24,8 @@ MEASURED_BY = 4
 """Clients of the closed loop that measures it."""
 MEASURE_S = 6.0
 MIRRORED_OF = 200
-IN_FLIGHT = 4
-"""Requests that wait or compute in one node under overload: what comes above them is refused at once."""
+IN_FLIGHT = 8
+"""Requests under way in one executor under overload: what comes above them is refused at once."""
 OVERLOAD_S = 15.0
 CALM_SHARE = 0.2
 """Of the peak: the load before, during and after, in which one sees when all is well again."""

@@ -16,7 +16,6 @@ OBJECTS_LABEL = "seldon-deployment-id"
 UNRETRIED = f"{NAME}-without-retries"
 UNRETRIED_PREFIX = "/slipway-drill-without-retries/"
 NO_DRAIN = {"SLIPWAY_DRAIN_SECONDS": "0", "SLIPWAY_GRACE_SECONDS": "0"}
-UNLIMITED = 100_000
 BROKEN_COMMAND = ["python", "-c", "raise SystemExit('this version is broken on purpose')"]
 Object = dict[str, Any]
 
@@ -38,8 +37,8 @@ class Subject:
 
     ``canary``: percent of the second predictor, None where there is none. ``has_shadow``: there is a second one that gets
     copies, or half of the requests where ``without`` says so. ``try_s``: what the gateway gives each try of a
-    request before it asks another replica; None for its default of a minute. ``in_flight``: requests that wait or compute
-    in one node; None for the servers' default.
+    request before it asks another replica; None for its default of a minute. ``in_flight``: requests under way in
+    one executor; None for its default.
     """
 
     models: Models = Models()
@@ -91,7 +90,7 @@ class Subject:
             "traffic": traffic,
             "graph": graph,
             "componentSpecs": [{"spec": {"containers": containers}}],
-            "svcOrchSpec": {"env": self._environment()},
+            "svcOrchSpec": {"env": self._limits()},
         }
 
     def _container(self, name: str, image: str) -> Object:
@@ -100,15 +99,15 @@ class Subject:
         return {
             "name": name,
             "image": image,
-            "env": [*self._limits(), *self._environment()],
+            "env": self._environment(),
             "readinessProbe": {**ping, "failureThreshold": 1},
         }
 
     def _limits(self) -> list[dict[str, str]]:
-        if self.in_flight is None:
+        """The executor's: it refuses before it reads a body."""
+        if self.in_flight is None or "limits" in self.without:
             return []
-        value = UNLIMITED if "limits" in self.without else self.in_flight
-        return [{"name": "SLIPWAY_MAX_IN_FLIGHT", "value": str(value)}]
+        return [{"name": "SLIPWAY_MAX_IN_FLIGHT", "value": str(self.in_flight)}]
 
     def _environment(self) -> list[dict[str, str]]:
         return [{"name": key, "value": value} for key, value in NO_DRAIN.items() if "drain" in self.without]

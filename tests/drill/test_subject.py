@@ -51,10 +51,16 @@ def test_shadow_is_switched_off_by_giving_it_requests() -> None:
     assert (off.get("shadow"), off["traffic"]) == (None, 50)
 
 
-def test_drain_is_switched_off_in_every_container() -> None:
-    off = Subject(without=frozenset({"drain"}))
-    for environment in (*(item["env"] for item in containers(off)), predictor(off)["svcOrchSpec"]["env"]):
-        assert {"name": "SLIPWAY_DRAIN_SECONDS", "value": "0"} in environment
+def test_drain_is_switched_off_in_every_node() -> None:
+    for item in containers(Subject(without=frozenset({"drain"}))):
+        assert {"name": "SLIPWAY_DRAIN_SECONDS", "value": "0"} in item["env"]
+    assert [item["env"] for item in containers(Subject())] == [[], []]
+
+
+def test_limit_is_the_executors_and_can_be_switched_off() -> None:
+    limit = [{"name": "SLIPWAY_MAX_IN_FLIGHT", "value": "4"}]
+    assert predictor(Subject(in_flight=4))["svcOrchSpec"]["env"] == limit
+    assert predictor(Subject(in_flight=4, without=frozenset({"limits"})))["svcOrchSpec"]["env"] == []
     assert predictor(Subject())["svcOrchSpec"]["env"] == []
 
 
