@@ -13,7 +13,6 @@ from pathlib import Path
 
 import yaml
 
-from slipway.contract.admission import review
 from slipway.contract.defaulting import default
 from slipway.contract.predictor_servers import SHIPPED
 from slipway.contract.sdep import KIND, PredictorSpec, SeldonDeployment
@@ -21,7 +20,7 @@ from slipway.executor.compile import compile_graph
 from slipway.executor.errors import GraphError
 from slipway.executor.graph import Graph
 from slipway.executor.limits import MAX_PREDICTOR_BYTES, PREDICTOR_POLL_S
-from slipway.executor.settings import ENGINE_PREDICTOR, Settings
+from slipway.executor.settings import ENGINE_PREDICTOR, PROTOCOLS, Settings
 
 LOG = logging.getLogger(__name__)
 Adopt = Callable[[Graph], Awaitable[list[str]]]
@@ -49,11 +48,14 @@ def completed(settings: Settings) -> Settings:
     """The settings with what --file says where no flag does: protocol, and the names of the deployment.
 
     Raises:
-        GraphError: the manifest cannot be read.
+        GraphError: the manifest cannot be read, or names a protocol that is none.
     """
     if settings.manifest is None or settings.predictor_file is not None:
         return replace(settings, protocol=settings.protocol or "seldon")
     deployment = _deployment(settings.manifest)
+    if deployment.protocol not in PROTOCOLS:
+        known = ", ".join(PROTOCOLS)
+        raise GraphError(f"{settings.manifest}: spec.protocol: {deployment.protocol!r} is not one of {known}")
     return replace(
         settings,
         protocol=settings.protocol or deployment.protocol,
@@ -135,17 +137,18 @@ def _deployment(path: Path) -> SeldonDeployment:
     found = [one for one in documents if isinstance(one, dict) and one.get("kind") == KIND]
     if len(found) != 1:
         raise GraphError(f"{path}: {len(found)} SeldonDeployments among {len(documents)} documents, expected one")
-    if causes := review(found[0], predictor_servers=SHIPPED):
-        raise GraphError(f"{path}: {'; '.join(f'{cause.field}: {cause.message}' for cause in causes)}")
-    return default(SeldonDeployment.from_json(found[0]), predictor_servers=SHIPPED)
+    try:
+        return default(SeldonDeployment.from_json(found[0]), predictor_servers=SHIPPED)
+    except MALFORMED as error:
+        raise GraphError(f"{path}: {error}") from error
 
 
 def _from_manifest(path: Path, *, predictor: str) -> PredictorSpec:
     deployment = _deployment(path)
     found = {spec.name: spec for spec in deployment.predictors}
-    chosen = found.get(predictor) if predictor or len(found) > 1 else next(iter(found.values()))
+    chosen = next(iter(found.values())) if not predictor and len(found) == 1 else found.get(predictor)
     if chosen is None:
-        raise GraphError(f"{path}: --predictor {predictor or '(none)'}: the file has {', '.join(found)}")
+        raise GraphError(f"{path}: --predictor {predictor or '(none)'}: the file has {', '.join(found) or 'none'}")
     return replace(chosen, annotations={**deployment.annotations, **chosen.annotations})  # as a Pod gets both
 
 

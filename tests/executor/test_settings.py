@@ -269,15 +269,23 @@ def test_names_are_the_flags_else_the_manifest_s(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("spec", "text"),
     [
-        ({"protocol": "soap"}, "sdep.yaml: spec: .*'soap'"),
-        ({"graph": {"name": "a", "type": "ROUTER"}}, r"sdep.yaml: spec.predictors\[0\].graph: .*ROUTER"),
-        ({"predictors": []}, "sdep.yaml: spec: "),
+        ({"protocol": "soap"}, r"sdep.yaml: spec.protocol: 'soap' is not one of seldon, tensorflow, v2, kfserving"),
+        ({"predictors": []}, r"--predictor \(none\): the file has none"),
         ({"predictors": 1}, "sdep.yaml: spec.predictors"),
     ],
 )
-def test_manifest_that_admission_refuses_is_not_run(tmp_path: Path, spec: dict[str, Any], text: str) -> None:
+def test_manifest_that_cannot_be_run_says_why(tmp_path: Path, spec: dict[str, Any], text: str) -> None:
+    settings = settings_of("--file", str(manifest(tmp_path, "main", **spec)))
     with pytest.raises(GraphError, match=text):
-        load_spec(settings_of("--file", str(manifest(tmp_path, "main", **spec))))
+        load_spec(completed(settings))
+
+
+def test_manifest_s_node_may_have_an_endpoint_instead_of_a_container(tmp_path: Path) -> None:
+    endpoint = {"service_host": "127.0.0.1", "service_port": 7, "httpPort": 7, "grpcPort": 8}
+    path = manifest(tmp_path, "main", graph={"name": "b", "type": "MODEL", "endpoint": endpoint})
+    placed = load_spec(settings_of("--file", str(path))).graph.endpoint
+    assert placed is not None
+    assert (placed.service_host, placed.http_port, placed.grpc_port) == ("127.0.0.1", 7, 8)
 
 
 def test_manifest_may_stand_among_other_documents_but_not_twice(tmp_path: Path) -> None:
