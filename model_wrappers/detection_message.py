@@ -10,6 +10,7 @@ from typing import Any
 from model_wrappers.darknet.boxes import Box, Detection
 from model_wrappers.darknet.letterbox import Size
 from model_wrappers.errors import ComponentError
+from model_wrappers.wire import MAX_PHOTO_SIDE
 
 MISSING, INVALID = "DETECTIONS_MISSING", "DETECTIONS_INVALID"
 MAX_DETECTIONS = 10_000  # of one message
@@ -52,8 +53,8 @@ def _check_count(rows: list[Any]) -> None:
 
 def _image(image: Mapping[str, Any]) -> Size:
     size = Size(int(image["width"]), int(image["height"]))
-    if min(size) < 1:
-        raise ValueError(f"the photo is {size}")
+    if not 1 <= min(size) <= max(size) <= MAX_PHOTO_SIDE:
+        raise ValueError(f"the photo is {size}: 1 to {MAX_PHOTO_SIDE} pixels a side are possible")
     return size
 
 

@@ -24,6 +24,7 @@ REFERENCE_NAME = "drift-reference.json"
 FORMAT = 1
 FLOOR = 0.05  # confidence: the reference holds what any sensible threshold lets through
 MIN_PHOTOS, MAX_PHOTOS = 50, 1000
+MAX_LABELS = 10_000  # each is a column of counts beside MAX_PHOTOS rows
 MAX_BYTES = 16 << 20
 DECIMALS = 4
 SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff"})
@@ -146,21 +147,32 @@ def load_reference(folder: Path) -> Reference:
 def _parse(document: Any) -> Reference:
     if document["format"] != FORMAT:
         raise ValueError(f"format {document['format']!r}, {FORMAT} is read here")
-    labels = tuple(map(str, document["labels"]))
-    rows = document["photos"]
+    labels, confidence, rows = _labels(document["labels"]), _share(document["confidence"]), document["photos"]
     if not MIN_PHOTOS <= len(rows) <= MAX_PHOTOS:
         raise ValueError(f"{len(rows)} photos, {MIN_PHOTOS} to {MAX_PHOTOS} are expected")
-    return Reference(float(document["confidence"]), labels, tuple(_photo(row, labels) for row in rows))
+    return Reference(confidence, labels, tuple(_photo(row, labels) for row in rows))
+
+
+def _labels(given: Any) -> tuple[str, ...]:
+    if not isinstance(given, list) or not all(isinstance(label, str) for label in given) or len(given) > MAX_LABELS:
+        raise ValueError(f"labels: a list of at most {MAX_LABELS} texts is expected")
+    return tuple(given)
 
 
 def _photo(row: Any, labels: Sequence[str]) -> PhotoFacts:
     found = tuple(
-        Seen(labels[place], _share(confidence), _share(side)) for place, confidence, side in row["detections"]
+        Seen(_label(labels, place), _share(confidence), _share(side)) for place, confidence, side in row["detections"]
     )
     level = float(row["brightness"])
     if not 0 <= level <= 255:
         raise ValueError(f"brightness {level} is not within 0..255")
     return PhotoFacts(level, found)
+
+
+def _label(labels: Sequence[str], place: Any) -> str:
+    if type(place) is not int or not 0 <= place < len(labels):
+        raise ValueError(f"class {place!r:.40} is no place among {len(labels)} labels")
+    return labels[place]
 
 
 def _share(value: Any) -> float:

@@ -69,5 +69,5 @@ def _numbers(rows: Array) -> Array:
         raise mismatch(f"rows of numbers are expected, found {rows.dtype}")
     try:
         return rows.astype(np.float64)
-    except (TypeError, ValueError) as exc:
+    except (TypeError, ValueError, OverflowError) as exc:
         raise mismatch(f"rows of numbers are expected: {exc}") from exc

@@ -266,13 +266,19 @@ BROKEN = {
     "format": ('{"format": 2}', "format 2, 1 is read here"),
     "few": ('{"format": 1, "confidence": 0.05, "labels": [], "photos": []}', "0 photos, 50 to 1000 are expected"),
     "list": ("[]", "is no drift reference: TypeError"),
+    "labels": (
+        json.dumps({"format": 1, "confidence": 0.05, "labels": ["a"] * 10_001, "photos": []}),
+        "at most 10000 texts",
+    ),
+    "confidence": ('{"format": 1, "confidence": NaN, "labels": [], "photos": []}', "nan is not within 0..1"),
     "large": ("9" * ((16 << 20) + 1), "is larger than 16,777,216 bytes"),
 }
 BROKEN |= {
     name: (json.dumps({"format": 1, "confidence": 0.05, "labels": ["a"], "photos": [row] * 50}), text)
     for name, row, text in (
         ("dark", {"brightness": -1, "detections": []}, "brightness -1.0 is not within"),
-        ("class", {"brightness": 1, "detections": [[4, 0.5, 0.5]]}, "IndexError"),
+        ("class", {"brightness": 1, "detections": [[4, 0.5, 0.5]]}, "class 4 is no place among 1 labels"),
+        ("class from the end", {"brightness": 1, "detections": [[-1, 0.5, 0.5]]}, "class -1 is no place among"),
         ("share", {"brightness": 1, "detections": [[0, 1.5, 0.5]]}, "1.5 is not within 0..1"),
     )
 }

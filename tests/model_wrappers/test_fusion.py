@@ -220,6 +220,11 @@ BROKEN: dict[str, tuple[Any, str, str]] = {
     "bytes": (b"photo", "DETECTIONS_MISSING", "found bytes"),
     "no image": ({"detections": []}, "DETECTIONS_INVALID", "KeyError: 'image'"),
     "flat": ({"detections": [], "image": {"width": 0, "height": 5}}, "DETECTIONS_INVALID", "the photo is 0x5"),
+    "endless": (
+        {"detections": [], "image": {"width": 1e308, "height": 5}},
+        "DETECTIONS_INVALID",
+        "ValueError: the photo is 1",
+    ),
     "row": ({**message([]), "detections": [1]}, "DETECTIONS_INVALID", "TypeError"),
     "many": ({**message([]), "detections": [1] * 10_001}, "DETECTIONS_INVALID", "at most 10000 are read"),
 }
