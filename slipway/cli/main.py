@@ -18,6 +18,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "down": ("platform", "Stop the platform, in reverse order."),
     "status": ("platform", "Show each process and each SeldonDeployment."),
     "apply": ("objects", "Apply manifests: files, folders or kustomizations."),
+    "plan": ("plan", "Say what an apply would change, and which Pods restart."),
     "check": ("check", "Check manifests offline, before anything is applied."),
     "get": ("objects", "List objects of a kind, or show one."),
     "describe": ("objects", "Show one object with its conditions and events."),

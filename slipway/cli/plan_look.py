@@ -1,0 +1,188 @@
+"""Asks what `slipway plan` needs: the API's dry run, the present objects, and the versions that the registry says."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from functools import partial
+from typing import Any
+
+import aiohttp
+
+from slipway.cli.plan_effects import (
+    Model,
+    ObjectPlan,
+    Restart,
+    as_writes,
+    field_changes,
+    restart,
+    shares,
+    writes,
+)
+from slipway.contract.sdep import SeldonDeployment
+from slipway.contract.without_effect import without_effect
+from slipway.controller.alias_watch import AliasWatch
+from slipway.controller.autoscaling import refused_autoscaling
+from slipway.controller.facts import Facts
+from slipway.controller.follow import Follow
+from slipway.controller.models import Reference, Resolved, resolve_models
+from slipway.controller.plan import ObjectKey, Step
+from slipway.controller.reconcile import owned_kinds
+from slipway.controller.settings import Settings
+from slipway.kube.client import Kube
+from slipway.kube.discovery import Served, discover, kind_of_manifest
+from slipway.kube.errors import NotFound
+from slipway.kube.kinds import POD, SELDON_DEPLOYMENT, Kind
+from slipway.registry import (
+    Pointer,
+    RegistryAddress,
+    RegistryError,
+    RegistryUnavailable,
+    ResolvedModel,
+    read_aliases,
+    resolve,
+)
+
+Object = dict[str, Any]
+MANAGER = "slipway"
+
+
+@dataclass(frozen=True)
+class Planner:
+    """``namespace``: where objects without one would go. ``settings``: of the controller."""
+
+    kube: Kube
+    registry: RegistryAddress | None
+    session: aiohttp.ClientSession
+    namespace: str
+    settings: Settings = field(default_factory=Settings)
+
+    async def plan(self, objects: Sequence[Object]) -> list[ObjectPlan]:
+        """What an apply of ``objects``, in their order, would do; nothing is stored.
+
+        Raises:
+            ApiError: the API would refuse one of them.
+        """
+        served = await discover(self.kube)
+        new_namespaces = {obj["metadata"]["name"] for obj in objects if obj["kind"] == "Namespace"}
+        return [await self._plan_one(obj, served, new_namespaces) for obj in objects]
+
+    async def _plan_one(self, obj: Object, served: Sequence[Served], new_namespaces: set[str]) -> ObjectPlan:
+        kind = kind_of_manifest(served, obj)
+        place = (obj["metadata"].get("namespace") or self.namespace) if kind.namespaced else ""
+        before = await self._present(kind, obj["metadata"]["name"], place)
+        try:
+            after = await self.kube.apply(obj, kind=kind, namespace=place or None, field_manager=MANAGER, dry_run=True)
+        except NotFound:
+            if place not in new_namespaces:
+                raise
+            after = {**obj, "metadata": {**obj["metadata"], "namespace": place}}
+        base = _base(obj["kind"], place, before, after)
+        if kind.kind == SELDON_DEPLOYMENT.kind:
+            return await self._seldon_deployment(base, before, after)
+        if kind.kind == "Deployment" and base.outcome == "changed":
+            return replace(base, restarts=tuple(filter(None, [await self._restart(base, before, after)])))
+        return base
+
+    async def _present(self, kind: Kind, name: str, namespace: str) -> Object | None:
+        try:
+            return await self.kube.get(kind, name, namespace=namespace or None)
+        except NotFound:
+            return None
+
+    async def _restart(self, base: ObjectPlan, before: Object | None, after: Object) -> Restart | None:
+        return restart(base.name, before, after, await self._pods(base.namespace))
+
+    async def _pods(self, namespace: str) -> list[Object]:
+        return list((await self.kube.list(POD, namespace=namespace)).items)
+
+    async def _seldon_deployment(self, base: ObjectPlan, before: Object | None, after: Object) -> ObjectPlan:
+        sdep = SeldonDeployment.from_json(after)
+        old = (before or {}).get("status") or {}
+        owned = await self._owned(sdep) if before else {}
+        warnings = [*without_effect(after), *(str(cause.message) for cause in refused_autoscaling(sdep, self.settings))]
+        traffic = shares(SeldonDeployment.from_json(before) if before else None, sdep)
+        base = replace(base, traffic=traffic, warnings=tuple(warnings))
+        try:
+            facts, resolved = await self._facts(sdep, after, owned)
+        except RegistryError as error:
+            return replace(base, warnings=(*base.warnings, f"which version would run is not known: {error}"))
+        steps, held = writes(sdep, facts, owned)
+        pods = await self._pods(base.namespace) if owned else []
+        return replace(
+            base,
+            writes=as_writes(steps, held),
+            restarts=tuple(_restarts(steps, owned, pods)),
+            models=tuple(_models(resolved, old)),
+        )
+
+    async def _owned(self, sdep: SeldonDeployment) -> dict[ObjectKey, Object]:
+        found: dict[ObjectKey, Object] = {}
+        for kind in owned_kinds(self.settings):
+            for obj in (await self.kube.list(kind, namespace=sdep.namespace)).items:
+                owners = obj["metadata"].get("ownerReferences") or ()
+                if any(owner.get("uid") == sdep.uid for owner in owners):
+                    found[kind.kind, obj["metadata"]["name"]] = {
+                        "apiVersion": kind.api_version,
+                        "kind": kind.kind,
+                        **obj,
+                    }
+        return found
+
+    async def _facts(
+        self, sdep: SeldonDeployment, obj: Object, owned: Mapping[ObjectKey, Object]
+    ) -> tuple[Facts, Resolved]:
+        """As a look of the controller would find them."""
+        key = (sdep.namespace, sdep.name)
+        watch = AliasWatch(self._read_aliases, lambda: {key: obj}, self.settings.follow_interval_s)
+        await watch.look()
+        old = obj.get("status") or {}
+        follow = Follow.begin(sdep, old, owned, now=datetime.now(UTC))
+        known = partial(follow.known, old.get("models") or (), watch)
+        resolved = await resolve_models(sdep, known, self._resolve)
+        follow = follow.advanced(resolved, watch)
+        return follow.facts(Facts(self.settings, resolved.models), owned), resolved
+
+    async def _resolve(self, wanted: Reference) -> ResolvedModel:
+        if self.registry is None:
+            raise RegistryUnavailable(f"{wanted.uri}: no registry is known: MLFLOW_TRACKING_URI names one")
+        return await resolve(wanted.uri, registry=self.registry, session=self.session)
+
+    async def _read_aliases(self, model: str) -> Mapping[str, Pointer]:
+        if self.registry is None:
+            raise RegistryUnavailable(f"models:/{model}: no registry is known: MLFLOW_TRACKING_URI names one")
+        return await read_aliases(model, registry=self.registry, session=self.session)
+
+
+def _base(kind: str, namespace: str, before: Object | None, after: Object) -> ObjectPlan:
+    name = after["metadata"]["name"]
+    if before is None:
+        return ObjectPlan(kind, namespace, name, "created")
+    fields = field_changes(before, after, is_secret=kind == "Secret")
+    return ObjectPlan(kind, namespace, name, "changed" if fields else "unchanged", fields)
+
+
+def _restarts(steps: Sequence[Step], owned: Mapping[ObjectKey, Object], pods: Sequence[Object]) -> list[Restart]:
+    found = [
+        restart(name, owned.get(("Deployment", name)), step.object, pods)
+        for step in steps
+        if step.object["kind"] == "Deployment" and (name := step.object["metadata"]["name"])
+    ]
+    return [item for item in found if item is not None]
+
+
+def _models(resolved: Resolved, old: Mapping[str, Any]) -> list[Model]:
+    before = {
+        (item["predictor"], item["node"]): f"{item['name']}/{item['version']}" for item in old.get("models") or ()
+    }
+    return [
+        Model(
+            *wanted.key,
+            wanted.uri,
+            f"{entry['name']}/{entry['version']}",
+            entry.get("digest") or "",
+            before.get(wanted.key, ""),
+        )
+        for wanted, entry in resolved.pairs
+    ]

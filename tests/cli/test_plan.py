@@ -1,0 +1,222 @@
+"""`slipway plan`: it says what an apply then does, down to the Pods that restart."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import pytest
+from click.testing import CliRunner
+
+from slipway.cli.main import main
+from slipway.cli.plan import CHANGES
+from slipway.cli.plan_effects import ObjectPlan, field_changes, render_plan, restart, shares
+from slipway.cli.plan_look import Planner
+from slipway.contract.sdep import SeldonDeployment
+from slipway.kube.errors import ApiError
+from slipway.kube.kinds import CONFIG_MAP, DEPLOYMENT, POD, SELDON_DEPLOYMENT
+from tests.contract.manifests import node, predictor, sdep
+from tests.controller.cases import SETTINGS
+from tests.controller.conftest import NAMESPACE, Platform
+from tests.onebox_api.conftest import running_api
+
+Object = dict[str, Any]
+STABLE, CANARY = "iris-stable-0-clf", "iris-canary-0-clf"
+
+
+def manifest(*predictors: Object) -> Object:
+    whole = sdep(*predictors)
+    return {**whole, "metadata": {"name": "iris", "namespace": NAMESPACE}}
+
+
+def canary(stable: int = 90, *, image: str = "", uri: str = "") -> Object:
+    graph = node(type="MODEL", **({"modelUri": uri} if uri else {}))
+    changed = predictor("canary", graph, traffic=100 - stable)
+    if image:
+        changed["componentSpecs"][0]["spec"]["containers"][0]["image"] = image
+    return manifest(predictor("stable", node(type="MODEL"), traffic=stable), changed)
+
+
+@pytest.fixture
+async def planner(platform: Platform) -> AsyncIterator[Planner]:
+    async with aiohttp.ClientSession() as session:
+        yield Planner(platform.kube, platform.address, session, NAMESPACE, SETTINGS)
+
+
+async def settled(platform: Platform, body: Object) -> None:
+    """``body`` is applied, its Deployments are ready and the controller has nothing left to do."""
+    await platform.apply(body)
+    await platform.until(lambda status: len(status["predictors"]) == len(body["spec"]["predictors"]), what="a look")
+    for name in await platform.names(DEPLOYMENT):
+        await platform.make_ready(name)
+    await platform.until(lambda status: status["state"] == "Available", what="Available")
+
+
+async def only(planner: Planner, body: Object) -> ObjectPlan:
+    (plan,) = await planner.plan([body])
+    return plan
+
+
+async def test_a_new_one_is_all_created_and_nothing_is_stored(platform: Platform, planner: Planner) -> None:
+    plan = await only(planner, canary(uri="models:/shapes@champion"))
+    assert (plan.outcome, {write.verb for write in plan.writes}, plan.restarts) == ("created", {"Create"}, ())
+    assert [str(share) for share in plan.traffic] == ["stable none → 90 %", "canary none → 10 %"]
+    assert [str(model) for model in plan.models] == [
+        f"canary/clf: models:/shapes@champion is shapes/1 sha256:{'1' * 64}"
+    ]
+    assert (await platform.kube.list(SELDON_DEPLOYMENT, namespace=NAMESPACE)).items == ()
+
+
+async def test_its_creations_are_what_the_controller_then_makes(platform: Platform, planner: Planner) -> None:
+    plan = await only(planner, canary())
+    await settled(platform, canary())
+    for kind in (DEPLOYMENT, CONFIG_MAP):
+        planned = sorted(write.name for write in plan.writes if write.kind == kind.kind)
+        assert await platform.names(kind) == planned
+
+
+async def test_the_same_again_is_empty(platform: Platform, planner: Planner) -> None:
+    await settled(platform, canary())
+    plan = await only(planner, canary())
+    assert plan.is_empty, plan
+    assert render_plan([plan]) == "0 to create, 0 to change, 1 unchanged; Pods that restart: 0"
+
+
+async def test_other_percentages_restart_nothing(platform: Platform, planner: Planner) -> None:
+    await settled(platform, canary())
+    plan = await only(planner, canary(75))
+    assert [(write.verb, write.kind) for write in plan.writes if write.kind != "ConfigMap"] == [
+        ("Update", "VirtualService")
+    ]
+    assert plan.restarts == ()
+    assert [str(change) for change in plan.fields] == [
+        "spec.predictors[0].traffic: 90 → 75",
+        "spec.predictors[1].traffic: 10 → 25",
+    ]
+    assert [str(share) for share in plan.traffic] == ["stable 90 % → 75 %", "canary 10 % → 25 %"]
+
+
+async def test_another_image_restarts_the_pods_of_that_predictor_only(platform: Platform, planner: Planner) -> None:
+    await settled(platform, canary())
+    for deployment, name in ((STABLE, "s-1"), (CANARY, "c-1")):
+        found = await platform.kube.get(DEPLOYMENT, deployment, namespace=NAMESPACE)
+        template = found["spec"]["template"]
+        pod = {
+            "apiVersion": "v1",
+            "kind": "Pod",
+            "metadata": {"name": name, "namespace": NAMESPACE, "labels": template["metadata"]["labels"]},
+            "spec": template["spec"],
+        }
+        await platform.kube.create(pod, kind=POD, namespace=NAMESPACE)
+    plan = await only(planner, canary(image="example/clf:0.2"))
+    assert [(item.deployment, item.pods) for item in plan.restarts] == [(CANARY, ("c-1",))]
+    assert "containers[0].image differs" in plan.restarts[0].reason
+    assert "Pods that restart: 1" in render_plan([plan])
+
+
+async def test_a_predictor_that_goes_is_deleted_last(platform: Platform, planner: Planner) -> None:
+    await settled(platform, canary())
+    plan = await only(planner, manifest(predictor("stable", node(type="MODEL"))))
+    deleted = [(write.name, write.waits) for write in plan.writes if write.verb == "Delete"]
+    assert (CANARY, True) in deleted
+    assert [str(share) for share in plan.traffic] == ["stable 90 % → 100 %", "canary 10 % → none"]
+
+
+async def test_a_moved_alias_is_seen_where_the_predictor_is_edited(platform: Platform, planner: Planner) -> None:
+    uri = "models:/shapes@champion"
+    await settled(platform, canary(uri=uri))
+    platform.registry.aliases["champion"] = "2"
+    assert (await only(planner, canary(uri=uri))).is_empty
+    plan = await only(planner, canary(uri=uri, image="example/clf:0.2"))
+    assert [(model.version, model.before) for model in plan.models] == [("shapes/2", "shapes/1")]
+
+
+async def test_a_registry_that_is_away_is_said(platform: Platform, planner: Planner) -> None:
+    platform.registry.is_away = True
+    plan = await only(planner, canary(uri="models:/shapes@champion"))
+    assert (plan.writes, plan.models) == ((), ())
+    assert "which version would run is not known" in plan.warnings[0]
+
+
+async def test_what_the_api_refuses_is_refused(planner: Planner) -> None:
+    wrong = canary()
+    wrong["spec"]["predictors"][0]["traffic"] = 95
+    with pytest.raises(ApiError, match="sums to 105"):
+        await planner.plan([wrong])
+
+
+async def test_objects_of_a_namespace_that_comes_along_are_planned(planner: Planner) -> None:
+    namespace = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "later"}}
+    body = {**canary(), "metadata": {"name": "iris", "namespace": "later"}}
+    first, second = await planner.plan([namespace, body])
+    assert [first.outcome, second.outcome] == ["created", "created"]
+    assert any(write.kind == "Deployment" for write in second.writes)
+
+
+def test_a_secret_keeps_its_values() -> None:
+    old, new = ({"metadata": {"name": "a"}, "data": {"key": value}} for value in ("b2xk", "bmV3"))
+    (change,) = field_changes(old, new, is_secret=True)
+    assert str(change) == "data.key: … → …"
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "reason"),
+    [
+        ({"image": "a:1"}, {"image": "a:2"}, "spec.template.spec.containers[0].image differs"),
+        ({"image": "a:1", "tty": True}, {"image": "a:1"}, "a field of spec.template is no longer given"),
+        ({"image": "a:1"}, {"image": "a:1"}, None),
+    ],
+)
+def test_a_deployment_restarts_where_its_template_differs(old: Object, new: Object, reason: str | None) -> None:
+    def deployment(container: Object) -> Object:
+        template = {"metadata": {"labels": {"app": "a"}}, "spec": {"containers": [container]}}
+        return {"metadata": {"name": "a"}, "spec": {"selector": {"matchLabels": {"app": "a"}}, "template": template}}
+
+    pods = [{"metadata": {"name": f"{app}-1", "labels": {"app": app}}} for app in "ab"]
+    found = restart("a", deployment(old), deployment(new), pods)
+    assert (found and (found.pods, found.reason)) == (reason and (("a-1",), reason))
+
+
+def test_shares_name_shadows_and_the_only_predictor_gets_all() -> None:
+    one = SeldonDeployment.from_json(sdep(predictor("a")))
+    two = SeldonDeployment.from_json(sdep(predictor("a"), predictor("b", traffic=40, shadow=True)))
+    assert [str(item) for item in shares(one, two)] == ["a 100 %", "b (shadow) none → 40 %"]
+
+
+def test_the_command_needs_something_to_plan(tmp_path: Path) -> None:
+    (tmp_path / "kustomization.yaml").write_text("kind: Kustomization\n")
+    assert CliRunner().invoke(main, ["plan"]).exit_code == 2
+    result = CliRunner().invoke(main, ["plan", "-f", str(tmp_path / "kustomization.yaml")])
+    assert (result.exit_code, "goes with -k" in result.output) == (1, True)
+
+
+def test_json_holds_the_same() -> None:
+    plan = ObjectPlan("ConfigMap", "team", "a", "created")
+    assert json.loads(json.dumps(plan.as_json()))["outcome"] == "created"
+
+
+def test_the_command_ends_with_4_where_something_would_change(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    text = "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: colours}\ndata: {front: green}\n"
+    with running_api(tmp_path / "home") as api:
+        monkeypatch.setenv("SLIPWAY_HOME", str(api.paths.home))
+        monkeypatch.delenv("KUBECONFIG", raising=False)
+
+        def slipway(*words: str, text: str) -> tuple[int, str]:
+            done = CliRunner().invoke(main, list(words), input=text)
+            return done.exit_code, done.output
+
+        assert slipway("plan", "-f", "-", "--exit-code", text=text)[0] == CHANGES
+        assert slipway("apply", "-f", "-", text=text)[0] == 0
+        assert slipway("plan", "-f", "-", "--exit-code", text=text)[0] == 0
+        code, said = slipway("plan", "-f", "-", text=text.replace("green", "red"))
+        assert (code, said.splitlines()) == (
+            0,
+            [
+                "configmap/colours in default would be changed",
+                "  data.front: green → red",
+                "0 to create, 1 to change, 0 unchanged; Pods that restart: 0",
+            ],
+        )
