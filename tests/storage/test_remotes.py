@@ -183,6 +183,16 @@ def test_folder_of_a_remote_is_read_with_its_own_keys(bucket, tmp_path, monkeypa
         fetched("store:models/none", tmp_path)
 
 
+def test_second_pod_reads_the_list_and_downloads_nothing(bucket, tmp_path, monkeypatch):
+    endpoint, seen = bucket
+    for name, value in {**named("STORE", MINIO), "RCLONE_CONFIG_STORE_ENDPOINT": endpoint}.items():
+        monkeypatch.setenv(name, value)
+    first = fetched("store:models/iris", tmp_path)
+    assert len(seen) == 1 + len(first)
+    assert fetched("store:models/iris", tmp_path) == first
+    assert len(seen) == 1 + len(first) + 1
+
+
 def test_public_folder_is_read_without_a_login(bucket, tmp_path, monkeypatch):
     endpoint, seen = bucket
     monkeypatch.setenv("RCLONE_CONFIG_GS_TYPE", GOOGLE)
