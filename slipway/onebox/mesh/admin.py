@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
+from urllib.parse import quote
 
 import aiohttp
 
@@ -15,8 +16,9 @@ VERSION_SUFFIX = ".version_text"
 class Admin:
     """Short questions, each on a connection of its own; None from any of them means that this Envoy is not there."""
 
-    def __init__(self, socket: Path) -> None:
+    def __init__(self, socket: Path, *, timeout_s: float = ADMIN_TIMEOUT_S) -> None:
         self.socket = socket
+        self._timeout_s = timeout_s
 
     async def ready(self) -> bool:
         """It has its configuration and takes connections."""
@@ -36,11 +38,16 @@ class Admin:
         values = (line.rpartition(": ")[2] for line in answer.splitlines())
         return sum(int(value) for value in values if value.isdigit())
 
+    async def stats(self, pattern: str) -> Mapping[str, int] | None:
+        """Counters and gauges whose names match the regular expression, by name."""
+        answer = await self._ask("GET", f"/stats?filter={quote(pattern)}")
+        return None if answer is None else parse_stats(answer)
+
     async def reopen_logs(self) -> bool:
         return await self._ask("POST", "/reopen_logs") is not None
 
     async def _ask(self, method: str, path: str) -> str | None:
-        timeout = aiohttp.ClientTimeout(total=ADMIN_TIMEOUT_S)
+        timeout = aiohttp.ClientTimeout(total=self._timeout_s)
         connector = aiohttp.UnixConnector(str(self.socket))
         try:
             async with (
@@ -53,6 +60,12 @@ class Admin:
                 return body.decode() if response.status == 200 else None
         except (OSError, TimeoutError, aiohttp.ClientError):
             return None  # down, starting or stuck: the caller goes on without it
+
+
+def parse_stats(text: str) -> dict[str, int]:
+    """Lines ``<name>: <whole number>`` of Envoy's /stats; others, such as histograms, are left out."""
+    pairs = (line.rpartition(": ") for line in text.splitlines())
+    return {name: int(value) for name, _, value in pairs if value.isdigit()}
 
 
 def parse_versions(text: str) -> dict[str, str]:

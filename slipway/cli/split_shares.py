@@ -1,0 +1,147 @@
+"""Requests that the gateway sent to each predictor → its observed share, with an interval, beside the declared one. Pure."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from statistics import NormalDist
+from typing import Any
+
+from slipway.cli.columns import render_columns
+from slipway.contract.names import predictor_service_name, service_host
+from slipway.contract.sdep import SeldonDeployment
+from slipway.drill.interval import MISS
+
+STATS = r"^cluster\.outbound\|.*\.upstream_rq_(total|retry)$"
+"""The counters of Envoy that are read, as a regular expression: retries are no further requests."""
+COUNTER = re.compile(
+    r"cluster\.outbound\|(?P<port>\d+)\|(?P<subset>[^|]+)\|(?P<host>[^|]+)\.upstream_rq_(?P<what>total|retry)"
+)
+Z = NormalDist().inv_cdf(1 - MISS / 2)
+"""Standard deviations that a fair count leaves with probability MISS."""
+
+
+@dataclass(frozen=True)
+class PredictorShare:
+    """Percent of the live predictors' requests; of a shadow, of the copies that could have been made.
+
+    ``low`` and ``high`` enclose what the share may really be, but for one time in a million; ``observed`` is None
+    without requests. ``effective`` is what is declared, without predictors that are not ready.
+    """
+
+    predictor: str
+    is_shadow: bool
+    declared: float
+    effective: float
+    requests: int
+    observed: float | None
+    low: float
+    high: float
+
+    @property
+    def is_outside(self) -> bool:
+        return not self.low <= self.effective <= self.high
+
+
+def requests_by_predictor(sdep: SeldonDeployment, stats: Mapping[str, int]) -> dict[str, int]:
+    """Requests that came by the gateway's routes, REST and gRPC, from the counters of one Envoy.
+
+    Each predictor has clusters of its own subset. What Pods call directly, past the split, is in others.
+    """
+    places = {
+        (predictor.name, service_host(predictor_service_name(sdep.name, predictor), sdep.namespace)): predictor.name
+        for predictor in sdep.predictors
+    }
+    found = dict.fromkeys(places.values(), 0)
+    for name, value in stats.items():
+        match = COUNTER.fullmatch(name)
+        predictor = places.get((match["subset"], match["host"])) if match else None
+        if match and predictor is not None:
+            found[predictor] += value if match["what"] == "total" else -value
+    return {name: max(count, 0) for name, count in found.items()}
+
+
+def wilson(hits: int, trials: int, *, z: float = Z) -> tuple[float, float]:
+    """Bounds of a share of which ``hits`` of ``trials`` were seen, from 0 to 1 (Wilson's score interval, 1927)."""
+    if trials == 0:
+        return 0.0, 1.0
+    share, square = hits / trials, z * z
+    middle = share + square / (2 * trials)
+    half = z * math.sqrt(share * (1 - share) / trials + square / (4 * trials * trials))
+    whole = 1 + square / trials
+    low = 0.0 if hits == 0 else (middle - half) / whole
+    high = 1.0 if hits == trials else (middle + half) / whole
+    return low, high
+
+
+def shares(
+    sdep: SeldonDeployment, counts: Mapping[str, int], effective: Mapping[str, float]
+) -> tuple[PredictorShare, ...]:
+    """In the order of the manifest. ``effective``: percent by live predictor; a shadow that declares none gets all."""
+    live = [predictor.name for predictor in sdep.predictors if not predictor.shadow]
+    total = sum(counts.get(name, 0) for name in live)
+    found = []
+    for predictor in sdep.predictors:
+        hits = counts.get(predictor.name, 0)
+        declared = float(predictor.traffic)
+        if live == [predictor.name] or (predictor.shadow and predictor.traffic == 0):
+            declared = 100.0
+        low, high = wilson(min(hits, total), total)
+        found.append(
+            PredictorShare(
+                predictor=predictor.name,
+                is_shadow=predictor.shadow,
+                declared=declared,
+                effective=declared if predictor.shadow else effective.get(predictor.name, 0.0),
+                requests=hits,
+                observed=100 * hits / total if total else None,
+                low=100 * low,
+                high=100 * high,
+            )
+        )
+    return tuple(found)
+
+
+@dataclass(frozen=True)
+class Split:
+    """What was seen of one SeldonDeployment. ``notes`` say what may make the numbers differ."""
+
+    name: str
+    namespace: str
+    seconds: float
+    is_window: bool
+    shares: tuple[PredictorShare, ...]
+    notes: tuple[str, ...] = ()
+
+    @property
+    def sentences(self) -> Sequence[str]:
+        """Of the predictors whose share is not what it should be."""
+        return [
+            f"{item.predictor}: the {'copies' if item.is_shadow else 'requests'} speak for a share from {item.low:.2f} to "
+            f"{item.high:.2f} %, {item.effective:g} % is effective: so far off is chance once in a million times"
+            for item in self.shares
+            if item.observed is not None and item.is_outside
+        ]
+
+    def as_json(self) -> dict[str, Any]:
+        rows = [{**asdict(item), "isOutside": item.observed is not None and item.is_outside} for item in self.shares]
+        return {**asdict(self), "shares": rows, "sentences": list(self.sentences)}
+
+
+def render_split(split: Split) -> str:
+    """A table, then the sentences; a shadow's share is of the copies."""
+    header = ["PREDICTOR", "DECLARED", "EFFECTIVE", "REQUESTS", "OBSERVED", "INTERVAL"]
+    rows = [_row(item) for item in split.shares]
+    window = f"{split.seconds:.0f} s" if split.is_window else f"since the Envoys started {split.seconds:.0f} s ago"
+    return "\n".join(
+        [render_columns([header, *rows]), "", window, *split.sentences, *(f"note: {n}" for n in split.notes)]
+    )
+
+
+def _row(item: PredictorShare) -> list[str]:
+    seen = "none" if item.observed is None else f"{item.observed:.2f} %"
+    interval = "" if item.observed is None else f"{item.low:.2f} to {item.high:.2f} %"
+    name = f"{item.predictor} (shadow)" if item.is_shadow else item.predictor
+    return [name, f"{item.declared:g} %", f"{item.effective:g} %", str(item.requests), seen, interval]
