@@ -15,6 +15,7 @@ from slipway.storage.cache import ModelCache
 from slipway.storage.checksums import (
     DIGEST,
     DOWNLOAD_NOTE,
+    MAX_FILES,
     SUMS_NAME,
     digest_of_sums,
     parse_sums,
@@ -26,6 +27,9 @@ from slipway.storage.remotes import place_of
 from slipway.storage.s3 import Progress, RemoteFile, S3Folder
 
 _log = logging.getLogger(__name__)
+
+SPARE_BYTES = 256 * 1024**2
+"""Of the cache's disk: what no model may take."""
 
 SCHEMES = (
     "models:/NAME/VERSION, models:/NAME@ALIAS, s3://BUCKET/FOLDER, gs://BUCKET/FOLDER, file:///FOLDER, "
@@ -90,15 +94,37 @@ def _fetch_local(path: Path, wanted: Wanted, cache: ModelCache, use: Use) -> Fet
         raise UnsupportedUri(
             f"{wanted.uri}: the model cache {cache.root} lies in it: the folder of one model is expected"
         )
+    files = _files_of(path, wanted)
+    _check_room(sum(file.stat().st_size for file in files), wanted, cache)
     with cache.incoming(wanted.key) as incoming:
-        for file in path.rglob("*"):
-            name = file.relative_to(path)
-            if file.is_file():
-                (incoming / name).parent.mkdir(parents=True, exist_ok=True)
-                shutil.copyfile(file, incoming / name)
-            elif file.is_symlink():
-                raise SourceNotFound(f"{wanted.uri}: {name} is a link to no file: a model folder holds files")
+        for file in files:
+            target = incoming / file.relative_to(path)
+            target.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(file, target)
         return _keep(incoming, wanted, cache, use, etags={}, note=f"copied from {path}")
+
+
+def _files_of(folder: Path, wanted: Wanted) -> list[Path]:
+    files: list[Path] = []
+    for file in folder.rglob("*"):
+        if file.is_file():
+            files.append(file)
+        elif file.is_symlink():
+            name = file.relative_to(folder)
+            raise SourceNotFound(f"{wanted.uri}: {name} is a link to no file: a model folder holds files")
+        if len(files) > MAX_FILES:
+            raise StorageError(f"{wanted.uri} holds more than {MAX_FILES} files: the folder of one model is expected")
+    return files
+
+
+def _check_room(size_bytes: int, wanted: Wanted, cache: ModelCache) -> None:
+    """Before anything is written: a model that does not fit must not take the disk of all others."""
+    free_bytes = shutil.disk_usage(cache.root).free
+    if size_bytes > free_bytes - SPARE_BYTES:
+        raise StorageError(
+            f"{wanted.uri} has {size_bytes:,} bytes; the disk of the model cache {cache.root} has {free_bytes:,} left, "
+            f"of which {SPARE_BYTES:,} stay free"
+        )
 
 
 def _fetch_s3(wanted: Wanted, cache: ModelCache, use: Use, *, progress: Progress) -> Fetched:
@@ -122,9 +148,10 @@ def _fetch_s3(wanted: Wanted, cache: ModelCache, use: Use, *, progress: Progress
                 return cached
     if away:
         raise away
+    size = sum(file.size_bytes for file in files)
+    _check_room(size, wanted, cache)
     with cache.incoming(wanted.key) as incoming:
         store.download(files, incoming, progress=progress)
-        size = sum(file.size_bytes for file in files)
         note = f"downloaded {size:,} bytes from {store.uri}"
         return _keep(incoming, wanted, cache, use, etags=etags, note=note, asked=asked)
 

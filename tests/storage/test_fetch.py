@@ -8,15 +8,17 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from model_wrappers import model_sums
+from slipway.storage import fetch as fetching
 from slipway.storage.cache import ModelCache
 from slipway.storage.checksums import DOWNLOAD_NOTE, SUMS_NAME, digest_of_sums, parse_sums, sums_of_folder
-from slipway.storage.errors import DigestMismatch, SourceNotFound, UnsupportedUri
+from slipway.storage.errors import DigestMismatch, SourceNotFound, StorageError, UnsupportedUri
 from slipway.storage.fetch import Wanted, fetch
 
 
@@ -85,6 +87,23 @@ def test_fetch_refuses_a_folder_that_holds_the_cache(model: Path) -> None:
     for root in (model, model / "deep" / "cache"):
         with pytest.raises(UnsupportedUri, match="the model cache .* lies in it"):
             fetch(Wanted("models:/m/1", f"file://{model}"), ModelCache(root), progress=no_progress)
+
+
+def test_model_that_does_not_fit_is_refused_before_a_byte_is_written(model: Path, cache: ModelCache) -> None:
+    with (model / "sparse.bin").open("wb") as file:
+        file.truncate(2**43)
+    wanted = Wanted(f"file://{model}", f"file://{model}")
+    with pytest.raises(
+        StorageError, match=r"has 8,796,093,\d+,\d+ bytes; the disk of the model cache .* has [\d,]+ left"
+    ):
+        fetch(wanted, cache, progress=no_progress)
+    assert not list(cache.root.glob("incoming-*"))
+
+
+def test_folder_of_more_files_than_a_model_has_is_refused(model: Path, cache: ModelCache, monkeypatch: Any) -> None:
+    monkeypatch.setattr(fetching, "MAX_FILES", 1)
+    with pytest.raises(StorageError, match="holds more than 1 files: the folder of one model is expected"):
+        fetch(Wanted(str(model), str(model)), cache, progress=no_progress)
 
 
 def test_note_of_mlflow_has_one_name_in_storage_and_flavour() -> None:
