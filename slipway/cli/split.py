@@ -12,7 +12,7 @@ from typing import Any
 import click
 
 from slipway.cli.objects import Failure, NotReady, namespace_option, run
-from slipway.cli.split_shares import STATS, Split, render_split, requests_by_predictor, shares
+from slipway.cli.split_shares import STATS, Split, copies_under_way, render_split, requests_by_predictor, shares
 from slipway.contract.following import parse_duration_s
 from slipway.contract.sdep import SeldonDeployment
 from slipway.kube.client import Kube
@@ -76,18 +76,21 @@ async def watch(kube: Kube, admins: Sequence[Admin], name: str, *, namespace: st
         ApiError: there is no such SeldonDeployment.
     """
     obj = await kube.get(SELDON_DEPLOYMENT, name, namespace=namespace)
+    sdep = SeldonDeployment.from_json(obj)
     begin = await _read(admins)
+    under_way = _under_way(sdep, begin)
     if seconds:
         await asyncio.sleep(seconds)
         end = await _read(admins)
-        counts = _sum(SeldonDeployment.from_json(obj), end, since=begin)
+        counts = _sum(sdep, end, since=begin)
+        under_way += _under_way(sdep, end)
         after = await kube.get(SELDON_DEPLOYMENT, name, namespace=namespace)
         notes = _notes(end, is_changed=_traffic(obj) != _traffic(after))
         lasted_s = end.at_s - begin.at_s
     else:
-        counts, lasted_s = _sum(SeldonDeployment.from_json(obj), begin, since=None), begin.uptime_s
+        counts, lasted_s = _sum(sdep, begin, since=None), begin.uptime_s
         notes = (*_notes(begin, is_changed=False), "other percentages before count too: --for 30s looks at now")
-    found = shares(SeldonDeployment.from_json(obj), counts, _traffic(obj).get("effective") or {})
+    found = shares(sdep, counts, _traffic(obj).get("effective") or {}, under_way=under_way)
     return Split(name, namespace, lasted_s, bool(seconds), found, notes)
 
 
@@ -111,6 +114,10 @@ def _sum(sdep: SeldonDeployment, end: Reading, *, since: Reading | None) -> dict
         for name, count in requests_by_predictor(sdep, stats).items():
             found[name] += max(count - old.get(name, 0), 0)
     return found
+
+
+def _under_way(sdep: SeldonDeployment, reading: Reading) -> int:
+    return sum(copies_under_way(sdep, stats) for stats in reading.envoys if stats)
 
 
 def _notes(reading: Reading, *, is_changed: bool) -> tuple[str, ...]:

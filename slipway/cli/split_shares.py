@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from statistics import NormalDist
 from typing import Any
@@ -14,10 +14,10 @@ from slipway.contract.names import predictor_service_name, service_host
 from slipway.contract.sdep import SeldonDeployment
 from slipway.drill.interval import MISS
 
-STATS = r"^cluster\.outbound\|.*\.upstream_rq_(total|retry)$"
-"""The counters of Envoy that are read, as a regular expression: retries are no further requests."""
+STATS = r"^cluster\.outbound\|.*\.upstream_rq_(total|retry|active|pending_active)$"
+"""What is read of Envoy, as a regular expression: retries are no further requests; the last two are what is under way."""
 COUNTER = re.compile(
-    r"cluster\.outbound\|(?P<port>\d+)\|(?P<subset>[^|]+)\|(?P<host>[^|]+)\.upstream_rq_(?P<what>total|retry)"
+    r"cluster\.outbound\|(?P<port>\d+)\|(?P<subset>[^|]+)\|(?P<host>[^|]+)\.upstream_rq_(?P<what>total|retry|active|pending_active)"
 )
 Z = NormalDist().inv_cdf(1 - MISS / 2)
 """Standard deviations that a fair count leaves with probability MISS."""
@@ -50,17 +50,36 @@ def requests_by_predictor(sdep: SeldonDeployment, stats: Mapping[str, int]) -> d
 
     Each predictor has clusters of its own subset. What Pods call directly, past the split, is in others.
     """
+    found = dict.fromkeys((predictor.name for predictor in sdep.predictors), 0)
+    for name, what, value in _by_predictor(sdep, stats):
+        found[name] += {"total": value, "retry": -value}.get(what, 0)
+    return {name: max(count, 0) for name, count in found.items()}
+
+
+def copies_under_way(sdep: SeldonDeployment, stats: Mapping[str, int]) -> int:
+    """How many copies may not be counted yet whose requests are: those of live requests, and those that wait to go out.
+
+    One more, because Envoy does not read its counters all at once.
+    """
+    shadows = {predictor.name for predictor in sdep.predictors if predictor.shadow}
+    waiting = (
+        value
+        for name, what, value in _by_predictor(sdep, stats)
+        if what == ("pending_active" if name in shadows else "active")
+    )
+    return 1 + sum(waiting)
+
+
+def _by_predictor(sdep: SeldonDeployment, stats: Mapping[str, int]) -> Iterator[tuple[str, str, int]]:
+    """(predictor, what is counted, value)."""
     places = {
-        (predictor.name, service_host(predictor_service_name(sdep.name, predictor), sdep.namespace)): predictor.name
+        (predictor.name, service_host(predictor_service_name(sdep.name, predictor), sdep.namespace))
         for predictor in sdep.predictors
     }
-    found = dict.fromkeys(places.values(), 0)
     for name, value in stats.items():
         match = COUNTER.fullmatch(name)
-        predictor = places.get((match["subset"], match["host"])) if match else None
-        if match and predictor is not None:
-            found[predictor] += value if match["what"] == "total" else -value
-    return {name: max(count, 0) for name, count in found.items()}
+        if match and (match["subset"], match["host"]) in places:
+            yield match["subset"], match["what"], value
 
 
 def wilson(hits: int, trials: int, *, z: float = Z) -> tuple[float, float]:
@@ -77,9 +96,12 @@ def wilson(hits: int, trials: int, *, z: float = Z) -> tuple[float, float]:
 
 
 def shares(
-    sdep: SeldonDeployment, counts: Mapping[str, int], effective: Mapping[str, float]
+    sdep: SeldonDeployment, counts: Mapping[str, int], effective: Mapping[str, float], *, under_way: int = 0
 ) -> tuple[PredictorShare, ...]:
-    """In the order of the manifest. ``effective``: percent by live predictor; a shadow that declares none gets all."""
+    """In the order of the manifest. ``effective``: percent by live predictor; a shadow that declares none gets all.
+
+    ``under_way``: so many copies may be counted too few, or too many where they were under way when the window began.
+    """
     live = [predictor.name for predictor in sdep.predictors if not predictor.shadow]
     total = sum(counts.get(name, 0) for name in live)
     found = []
@@ -88,7 +110,9 @@ def shares(
         declared = float(predictor.traffic)
         if live == [predictor.name] or (predictor.shadow and predictor.traffic == 0):
             declared = 100.0
-        low, high = wilson(min(hits, total), total)
+        slack = under_way if predictor.shadow else 0
+        low, _ = wilson(min(max(hits - slack, 0), total), total)
+        _, high = wilson(min(hits + slack, total), total)
         found.append(
             PredictorShare(
                 predictor=predictor.name,

@@ -17,7 +17,15 @@ from slipway.cli.main import main
 from slipway.cli.objects import Failure, NotReady
 from slipway.cli.split import Reading, watch
 from slipway.cli.split import _sum as requests_between
-from slipway.cli.split_shares import PredictorShare, Split, render_split, requests_by_predictor, shares, wilson
+from slipway.cli.split_shares import (
+    PredictorShare,
+    Split,
+    copies_under_way,
+    render_split,
+    requests_by_predictor,
+    shares,
+    wilson,
+)
 from slipway.contract.sdep import SeldonDeployment
 from slipway.kube.client import Kube
 from slipway.onebox.mesh.admin import Admin, parse_stats
@@ -108,6 +116,26 @@ def test_a_shadow_has_its_share_of_the_copies() -> None:
         assert (dark.is_shadow, dark.declared, dark.is_outside) == (True, declared or 100, is_outside)
 
 
+def test_copies_under_way_are_no_missing_ones() -> None:
+    deployment = SeldonDeployment.from_json(yolo(shadow=0))
+    cluster = "cluster.outbound|8000|{0}|yolo-{0}.default.svc.cluster.local.upstream_rq_{1}"
+    stats = {
+        cluster.format(name, what): count
+        for name, what, count in (
+            ("stable", "active", 2),
+            ("stable", "pending_active", 40),
+            ("dark", "pending_active", 3),
+            ("dark", "active", 50),
+        )
+    }
+    under_way = copies_under_way(deployment, stats)
+    assert under_way == 1 + 2 + 3
+    for missing, is_outside in ((under_way, False), (under_way + 1, True)):
+        counts = {"stable": 900, "canary": 100, "dark": 1000 - missing}
+        *_, dark = shares(deployment, counts, {"stable": 90, "canary": 10}, under_way=under_way)
+        assert dark.is_outside == is_outside
+
+
 def test_the_only_predictor_gets_all() -> None:
     deployment = SeldonDeployment.from_json(sdep(predictor("stable"), name="yolo"))
     (only,) = shares(deployment, {"stable": 3}, {"stable": 100})
@@ -196,8 +224,9 @@ async def test_what_the_envoys_counted_is_what_was_answered(
         requests = {row.predictor: row.requests for row in split.shares}
         return split if requests == {**answered, "dark": REQUESTS} else None
 
-    split = await eventually(counted, what=f"{answered}, and as many copies")
-    assert split.sentences == []
+    so_far = await eventually(counted, what=f"{answered}, and as many copies")
+    assert so_far is not None
+    assert so_far.sentences == []
 
     window = asyncio.create_task(watch(kube, admins, "yolo", namespace="default", seconds=3))
     answered = {}
