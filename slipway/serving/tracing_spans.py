@@ -151,7 +151,7 @@ class SpanTracing:
         return traced
 
     def name_request(self, puid: str) -> None:
-        trace.get_current_span().set_attribute(PUID_ATTRIBUTE, puid[:MAX_PUID_CHARS])
+        trace.get_current_span().set_attribute(PUID_ATTRIBUTE, _text(puid))
 
     def call(self, name: str, about: Callable[[], Mapping[str, str | int]]) -> Call:
         if not trace.get_current_span().get_span_context().is_valid:
@@ -241,7 +241,12 @@ def _route(request: web.Request) -> str:
 
 
 def _puid_of(given: str) -> dict[str, str]:
-    return {PUID_ATTRIBUTE: given[:MAX_PUID_CHARS]} if given else {}
+    return {PUID_ATTRIBUTE: _text(given)} if given else {}
+
+
+def _text(puid: str) -> str:
+    """As UTF-8 carries it: a header may hold any bytes, and the exporter logs a traceback for each text that is none."""
+    return puid[:MAX_PUID_CHARS].encode(errors="backslashreplace").decode()
 
 
 def _code(given: Any) -> grpc.StatusCode:

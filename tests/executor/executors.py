@@ -30,6 +30,7 @@ class Executor:
     session: aiohttp.ClientSession
     channel: grpc.aio.Channel
     lifecycle: Lifecycle
+    rest_port: int
 
     async def post(
         self, body: Any = b'{"data":{"ndarray":[[0]]}}', path: str = "/api/v1.0/predictions", **options: Any
@@ -92,7 +93,7 @@ async def executor(
             aiohttp.ClientSession(url, auto_decompress=False) as session,
             grpc.aio.insecure_channel(f"127.0.0.1:{servers.grpc_port}") as channel,
         ):
-            found = Executor(session, channel, lifecycle)
+            found = Executor(session, channel, lifecycle, servers.rest_ports[0])
             if ready:
                 await eventually(found.is_ready, what="the executor's readiness")
             yield found

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -175,6 +176,23 @@ async def test_broken_contexts_are_not_logged(collector: Collector, caplog: pyte
         collector.received(4)
     assert not [record for record in caplog.records if record.name.startswith("opentelemetry")]
     assert "s3cret" not in caplog.text
+
+
+async def test_puid_that_is_no_text_is_shown_and_not_logged(
+    collector: Collector, caplog: pytest.LogCaptureFixture
+) -> None:
+    node = Node("a")
+    async with serving(node), executor(node.graph("MODEL"), environment=collector.environment()) as client:
+        reader, writer = await asyncio.open_connection("127.0.0.1", client.rest_port)
+        body = b'{"data":{"ndarray":[[1]]}}'
+        head = b"POST /api/v1.0/predictions HTTP/1.1\r\nHost: a\r\nContent-Type: application/json\r\n"
+        writer.write(head + b"Seldon-Puid: p\xff\r\nContent-Length: %d\r\n\r\n%b" % (len(body), body))
+        assert await reader.readline() == b"HTTP/1.1 200 OK\r\n"
+        writer.close()
+        await writer.wait_closed()
+        collector.received(2)
+    assert collector.one("predictions").about["seldon.puid"] == "p\\udcff"
+    assert [record for record in caplog.records if record.name.startswith("opentelemetry")] == []
 
 
 async def test_node_s_error_is_on_both_spans_without_its_text(collector: Collector) -> None:
