@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from slipway.contract.sdep import GROUP, KIND
+from slipway.contract.fields import FieldError
+from slipway.contract.sdep import GROUP, KIND, SeldonDeployment
 
 CONTROLLER_ID = "seldon.io/controller-id"
 SPEC = {
@@ -19,8 +20,12 @@ ONE_CONTROLLER = "one controller looks after every SeldonDeployment"
 
 
 def without_effect(obj: Mapping[str, Any]) -> list[str]:
-    """One sentence for each such field of a SeldonDeployment that passed admission; other kinds have none."""
+    """One sentence for each such field of a SeldonDeployment; other kinds have none, and what cannot be read neither."""
     if obj.get("kind") != KIND or not str(obj.get("apiVersion", "")).startswith(f"{GROUP}/"):
+        return []
+    try:
+        SeldonDeployment.from_json(obj)
+    except (FieldError, RecursionError):  # admission says what is wrong, or the status where there is none before it
         return []
     return [f"{path} has no effect: {instead}" for path, instead in _found(obj)]
 

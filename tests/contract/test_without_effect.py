@@ -34,3 +34,11 @@ def test_what_has_an_effect_is_not_named() -> None:
     assert without_effect(sdep()) == []
     assert without_effect(sdep(predictor(engineResources={}), oauth_key="", metadata={"labels": {"team": "a"}})) == []
     assert without_effect({**NAMED, "kind": "Deployment"}) == without_effect({**NAMED, "apiVersion": "other/v1"}) == []
+
+
+@pytest.mark.parametrize(
+    "spec", [["a"], "a", {"predictors": 5}, {"predictors": ["a"]}, {"predictors": {"a": 1}}], ids=str
+)
+def test_what_cannot_be_read_has_no_such_fields(spec: object) -> None:
+    """A cluster without our admission has any shape; the status says what is wrong with it."""
+    assert without_effect({**sdep(), "spec": spec}) == []
