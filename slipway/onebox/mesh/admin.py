@@ -40,8 +40,13 @@ class Admin:
 
     async def stats(self, pattern: str) -> Mapping[str, int] | None:
         """Counters and gauges whose names match the regular expression, by name."""
-        answer = await self._ask("GET", f"/stats?filter={quote(pattern)}")
+        answer = await self.stats_text(pattern)
         return None if answer is None else parse_stats(answer)
+
+    async def stats_text(self, pattern: str, *, buckets: bool = False) -> str | None:
+        """The lines themselves; ``buckets``: histograms as ``B<bound>(<last interval>,<ever>)``, each bound with all below."""
+        suffix = "&histogram_buckets=cumulative" if buckets else ""
+        return await self._ask("GET", f"/stats?filter={quote(pattern)}{suffix}")
 
     async def reopen_logs(self) -> bool:
         return await self._ask("POST", "/reopen_logs") is not None

@@ -1,0 +1,110 @@
+"""Reads what `slipway top` shows: the Envoys' counters, the API's Pods, and /proc of their processes."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import time
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from slipway.cli.objects import NotReady
+from slipway.cli.top_figures import STATS, Counts, Moment, Place, PodUse, added, counts_of
+from slipway.contract.fields import FieldError
+from slipway.contract.names import predictor_service_name, service_host
+from slipway.contract.sdep import SeldonDeployment
+from slipway.controller.meta import DEPLOYMENT_ID
+from slipway.controller.pod_labels import PREDICTOR
+from slipway.kube.client import Kube
+from slipway.kube.kinds import DEPLOYMENT, POD, SELDON_DEPLOYMENT
+from slipway.onebox.mesh.admin import Admin
+from slipway.onebox.paths import Paths
+from slipway.onebox.services.pods import living_containers
+from slipway.onebox.supervisor.procfs import PROC, descendants, pss_bytes
+
+TICKS_PER_S = os.sysconf("SC_CLK_TCK")
+Object = dict[str, Any]
+
+
+async def look(kube: Kube, admins: Sequence[Admin], paths: Paths, *, namespace: str | None) -> Moment:
+    """Everything once; ``namespace`` None is all of them.
+
+    Raises:
+        NotReady: no Envoy of this machine answers.
+        ApiError, Unavailable: the API refuses or is not there.
+    """
+    at_s = time.monotonic()
+    answers = await asyncio.gather(*(admin.stats_text(STATS, buckets=True) for admin in admins))
+    known = [counts_of(text) for text in answers if text is not None]
+    if not known:
+        raise NotReady("no Envoy of this machine answers: `slipway status` tells; on a cluster, ask its Prometheus")
+    found = [(await kube.list(kind, namespace=namespace)).items for kind in (SELDON_DEPLOYMENT, DEPLOYMENT, POD)]
+    counts = {place: added(one.get(place, Counts()) for one in known) for place in {p for one in known for p in one}}
+    uses = await asyncio.to_thread(_container_uses, paths)
+    return Moment(at_s, counts, _predictors(found[0]), pod_uses(found[1], found[2], uses))
+
+
+def _predictors(objects: Sequence[Object]) -> dict[tuple[str, str, str], Place]:
+    found: dict[tuple[str, str, str], Place] = {}
+    for obj in objects:
+        try:
+            sdep = SeldonDeployment.from_json(obj)
+        except FieldError:
+            continue  # stored by an API without admission: its status says what is wrong
+        for predictor in sdep.predictors:
+            host = service_host(predictor_service_name(sdep.name, predictor), sdep.namespace)
+            found[sdep.namespace, sdep.name, predictor.name] = (predictor.name, host)
+    return found
+
+
+def pod_uses(
+    deployments: Sequence[Object], pods: Sequence[Object], uses: Mapping[tuple[str, str], tuple[float, int]]
+) -> list[PodUse]:
+    """The Pods of SeldonDeployments. ``uses``: seconds of processor and bytes by (namespace, Pod)."""
+    predictors = {
+        (obj["metadata"]["namespace"], obj["metadata"]["name"]): (obj["metadata"].get("annotations") or {}).get(
+            PREDICTOR, ""
+        )
+        for obj in deployments
+    }
+    found = []
+    for pod in pods:
+        meta, labels = pod["metadata"], pod["metadata"].get("labels") or {}
+        if DEPLOYMENT_ID not in labels:
+            continue
+        cpu_s, memory = uses.get((meta["namespace"], meta["name"]), (None, None))
+        status = pod.get("status") or {}
+        ready = any((item["type"], item["status"]) == ("Ready", "True") for item in status.get("conditions") or ())
+        found.append(
+            PodUse(
+                namespace=meta["namespace"],
+                name=meta["name"],
+                predictor=predictors.get((meta["namespace"], labels.get("app", "")), ""),
+                deployment=labels[DEPLOYMENT_ID],
+                is_ready=ready,
+                restarts=sum(item.get("restartCount", 0) for item in status.get("containerStatuses") or ()),
+                cpu_s=cpu_s,
+                pss_bytes=memory,
+            )
+        )
+    return found
+
+
+def _container_uses(paths: Paths) -> dict[tuple[str, str], tuple[float, int]]:
+    found: dict[tuple[str, str], tuple[float, int]] = {}
+    for name, identity in living_containers(paths).items():
+        namespace, pod, _ = name.split("/", 2)
+        tree = descendants(identity.pid)
+        cpu_s, memory = found.get((namespace, pod), (0.0, 0))
+        found[namespace, pod] = (cpu_s + sum(map(cpu_seconds, tree)), memory + sum(map(pss_bytes, tree)))
+    return found
+
+
+def cpu_seconds(pid: int) -> float:
+    """Of a process and its children that ended, user and system, since it began; 0 when it is gone."""
+    try:
+        text = (PROC / str(pid) / "stat").read_text()
+    except (FileNotFoundError, ProcessLookupError):
+        return 0.0
+    fields = text.rpartition(")")[2].split()
+    return sum(int(field) for field in fields[11:15]) / TICKS_PER_S  # proc(5): utime, stime, cutime, cstime
