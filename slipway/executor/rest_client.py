@@ -10,7 +10,7 @@ from http import HTTPStatus
 
 import aiohttp
 from aiohttp import hdrs
-from multidict import CIMultiDict
+from multidict import CIMultiDict, CIMultiDictProxy
 from yarl import URL
 
 from slipway.contract import headers
@@ -125,12 +125,13 @@ class RestNodes:
                 timeout=self._timeout,
                 allow_redirects=False,
             ) as response:
-                status, reason = response.status, response.headers.get(headers.REASON, "")
+                told = printable(response.headers)
+                status, reason = response.status, told.get(headers.REASON, "")
                 answer = Payload(
                     await _read_answer(response, node),
-                    response.headers.get(hdrs.CONTENT_TYPE, ""),
-                    response.headers.get(hdrs.CONTENT_ENCODING, ""),
-                    json_bytes_of(response.headers),
+                    told.get(hdrs.CONTENT_TYPE, ""),
+                    told.get(hdrs.CONTENT_ENCODING, ""),
+                    json_bytes_of(told),
                     is_answer=True,
                 )
         except aiohttp.ConnectionTimeoutError as error:
@@ -147,7 +148,7 @@ class RestNodes:
             self._metrics.node_called(node, label or path, verb.lower(), str(int(status)), time.perf_counter() - begun)
             span.end_rest(status, reason)
         self._wires[node.endpoint] = _wire_of(response)
-        models.extend(response.headers.getall(headers.MODEL, []))
+        models.extend(told.getall(headers.MODEL, []))
         if status != HTTPStatus.OK:
             raise NodeAnswered(node.name, status_code=status, payload=answer, reason=reason)
         return answer
@@ -167,6 +168,11 @@ def json_bytes_of(given: Mapping[str, str]) -> int | None:
     """The length of the JSON part that the headers of a V2 body announce."""
     text = given.get(headers.JSON_BYTES, "")
     return int(text) if text.isdecimal() and len(text) <= MAX_LENGTH_DIGITS else None
+
+
+def printable(given: CIMultiDictProxy[str]) -> CIMultiDict[str]:
+    """The headers that can be passed on: one with a control character in it would leave our client without an answer."""
+    return CIMultiDict((name, value) for name, value in given.items() if value.replace("\t", " ").isprintable())
 
 
 def _wire_of(response: aiohttp.ClientResponse) -> Wire:

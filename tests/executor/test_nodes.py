@@ -12,7 +12,7 @@ import pytest
 
 from slipway.executor import limits, rest_client
 from slipway.executor.metrics import BUCKETS
-from tests.executor.executors import executor
+from tests.executor.executors import Answer, executor
 from tests.executor.nodes import Node, Reply, Seen, serving
 from tests.waiting import eventually
 
@@ -92,20 +92,33 @@ async def test_large_body_passes_unchanged() -> None:
     assert answer.body == body
 
 
-async def test_node_that_breaks_off_is_unreachable() -> None:
-    async def cut(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+async def answer_of_node_that_writes(raw: bytes) -> Answer:
+    async def write(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         with contextlib.suppress(asyncio.IncompleteReadError):  # a readiness check only connects
             await reader.readuntil(b"\r\n\r\n")
-            writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nhalf")
+            writer.write(raw)
             await writer.drain()
         writer.close()
         await writer.wait_closed()
 
-    server = await asyncio.start_server(cut, "127.0.0.1", 0)
+    server = await asyncio.start_server(write, "127.0.0.1", 0)
     port = server.sockets[0].getsockname()[1]
     endpoint = {"service_host": "127.0.0.1", "service_port": port, "httpPort": port, "grpcPort": port}
     async with server, executor({"name": "a", "type": "MODEL", "endpoint": endpoint}, ready=False) as client:
-        answer = await client.post()
+        return await client.post()
+
+
+@pytest.mark.parametrize("status", [b"200 OK", b"409 Conflict"])
+@pytest.mark.parametrize("header", ["Content-Type", "Content-Encoding", "x-slipway-model", "x-slipway-reason"])
+async def test_header_of_a_node_that_cannot_be_passed_on_costs_no_answer(header: str, status: bytes) -> None:
+    raw = b"HTTP/1.1 %b\r\n%b: a\x01b\r\nContent-Length: 2\r\n\r\n{}" % (status, header.encode())
+    answer = await answer_of_node_that_writes(raw)
+    assert (answer.status, answer.body) == (int(status[:3]), b"{}")
+    assert not any("\x01" in value for value in answer.headers.values())
+
+
+async def test_node_that_breaks_off_is_unreachable() -> None:
+    answer = await answer_of_node_that_writes(b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nhalf")
     assert (answer.status, answer.headers["x-slipway-reason"]) == (503, "NODE_UNREACHABLE")
 
 
