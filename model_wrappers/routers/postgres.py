@@ -65,9 +65,12 @@ def check_dsn(dsn: str) -> str:
     if not dsn:
         raise ValueError(f"state='postgres': the variable {DSN_VARIABLE} is missing: {example}")
     try:
-        parse_dsn(dsn)
+        found = parse_dsn(dsn)
     except psycopg2.ProgrammingError:
         raise ValueError(f"{DSN_VARIABLE} is no address of PostgreSQL: {example}") from None
+    port = found.get("port") or "5432"
+    if "@" in found.get("host", "")[1:] or not port.replace(",", "").isdigit():  # libpq's own errors would show them
+        raise ValueError(f"{DSN_VARIABLE}: part of the password is read as host or port: percent-encode it (@ as %40)")
     return dsn
 
 

@@ -208,6 +208,18 @@ def test_address_that_is_none_is_refused_without_telling_it(monkeypatch: pytest.
     assert refused.value.__suppress_context__
 
 
+@pytest.mark.parametrize("password", ["s3c@ret", "s3c/ret"])
+def test_password_that_is_read_as_an_address_is_refused_and_not_shown(
+    monkeypatch: pytest.MonkeyPatch, password: str
+) -> None:
+    """libpq would look for the host ``ret@db``, and say so in the log."""
+    monkeypatch.setenv("ROUTER_STATE_DSN", f"postgresql://ada:{password}@db/routers")
+    with pytest.raises(ValueError, match="part of the password is read as host or port") as refused:
+        ThompsonRouter(2, state="postgres")
+    assert "s3c" not in str(refused.value)
+    assert "ret" not in str(refused.value)
+
+
 def test_memory_routers_are_apart() -> None:
     one, other = thompson(), thompson()
     one.send_feedback(None, [], 1.0, None, routing=1)
