@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
@@ -151,9 +151,11 @@ def _short(value: Any) -> str:
     return text if len(text) <= MAX_VALUE_CHARS else f"{text[:MAX_VALUE_CHARS]}…"
 
 
-def writes(sdep: SeldonDeployment, facts: Facts, owned: Mapping[ObjectKey, Object]) -> tuple[list[Step], list[Step]]:
-    """(the controller's writes in their order, what it would delete once all is ready)."""
-    wanted = desired(sdep, facts)
+def writes(
+    sdep: SeldonDeployment, facts: Facts, owned: Mapping[ObjectKey, Object], *, unseen: Collection[str] = ()
+) -> tuple[list[Step], list[Step]]:
+    """(the controller's writes in their order, what it would delete once all is ready); ``unseen`` kinds are left out."""
+    wanted = [obj for obj in desired(sdep, facts) if obj["kind"] not in unseen]
     now, held = changes(wanted, owned)
     left_over = sorted(owned.keys() - {key_of(obj) for obj in wanted})
     return [*now, *held], [Step("Delete", owned[key], "not declared") for key in left_over]

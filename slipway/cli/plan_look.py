@@ -32,7 +32,7 @@ from slipway.controller.reconcile import owned_kinds
 from slipway.controller.settings import Settings
 from slipway.kube.client import Kube
 from slipway.kube.discovery import Served, discover, kind_of_manifest
-from slipway.kube.errors import NotFound
+from slipway.kube.errors import Forbidden, NotFound
 from slipway.kube.kinds import POD, SELDON_DEPLOYMENT, Kind
 from slipway.registry import (
     Pointer,
@@ -100,15 +100,16 @@ class Planner:
     async def _seldon_deployment(self, base: ObjectPlan, before: Object | None, after: Object) -> ObjectPlan:
         sdep = SeldonDeployment.from_json(after)
         old = (before or {}).get("status") or {}
-        owned = await self._owned(sdep) if before else {}
+        owned, unseen = await self._owned(sdep) if before else ({}, [])
         warnings = [*without_effect(after), *(str(cause.message) for cause in refused_autoscaling(sdep, self.settings))]
+        warnings += [f"you may not list {kind.plural}: what would change of them is not known" for kind in unseen]
         traffic = shares(SeldonDeployment.from_json(before) if before else None, sdep)
         base = replace(base, traffic=traffic, warnings=tuple(warnings))
         try:
             facts, resolved = await self._facts(sdep, after, owned)
         except RegistryError as error:
             return replace(base, warnings=(*base.warnings, f"which version would run is not known: {error}"))
-        steps, held = writes(sdep, facts, owned)
+        steps, held = writes(sdep, facts, owned, unseen=[kind.kind for kind in unseen])
         pods = await self._pods(base.namespace) if owned else []
         return replace(
             base,
@@ -117,10 +118,17 @@ class Planner:
             models=tuple(_models(resolved, old)),
         )
 
-    async def _owned(self, sdep: SeldonDeployment) -> dict[ObjectKey, Object]:
+    async def _owned(self, sdep: SeldonDeployment) -> tuple[dict[ObjectKey, Object], list[Kind]]:
+        """What belongs to a SeldonDeployment, and the kinds of which this user may not know."""
         found: dict[ObjectKey, Object] = {}
+        unseen: list[Kind] = []
         for kind in owned_kinds(self.settings):
-            for obj in (await self.kube.list(kind, namespace=sdep.namespace)).items:
+            try:
+                items = (await self.kube.list(kind, namespace=sdep.namespace)).items
+            except Forbidden:
+                unseen.append(kind)
+                continue
+            for obj in items:
                 owners = obj["metadata"].get("ownerReferences") or ()
                 if any(owner.get("uid") == sdep.uid for owner in owners):
                     found[kind.kind, obj["metadata"]["name"]] = {
@@ -128,7 +136,7 @@ class Planner:
                         "kind": kind.kind,
                         **obj,
                     }
-        return found
+        return found, unseen
 
     async def _facts(
         self, sdep: SeldonDeployment, obj: Object, owned: Mapping[ObjectKey, Object]

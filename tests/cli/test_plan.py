@@ -16,8 +16,8 @@ from slipway.cli.plan import CHANGES
 from slipway.cli.plan_effects import ObjectPlan, field_changes, render_plan, restart, shares
 from slipway.cli.plan_look import Planner
 from slipway.contract.sdep import SeldonDeployment
-from slipway.kube.errors import ApiError
-from slipway.kube.kinds import CONFIG_MAP, DEPLOYMENT, POD, SELDON_DEPLOYMENT
+from slipway.kube.errors import ApiError, Forbidden
+from slipway.kube.kinds import CONFIG_MAP, DEPLOYMENT, POD, SELDON_DEPLOYMENT, Kind
 from tests.contract.manifests import node, predictor, sdep
 from tests.controller.cases import SETTINGS
 from tests.controller.conftest import NAMESPACE, Platform
@@ -154,6 +154,23 @@ async def test_objects_of_a_namespace_that_comes_along_are_planned(planner: Plan
     first, second = await planner.plan([namespace, body])
     assert [first.outcome, second.outcome] == ["created", "created"]
     assert any(write.kind == "Deployment" for write in second.writes)
+
+
+async def test_a_tenant_who_may_not_list_a_kind_is_told_and_plans_the_rest(
+    platform: Platform, planner: Planner, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await settled(platform, canary())
+    listed = platform.kube.list
+
+    async def refusing(kind: Kind, **more: Any) -> Any:
+        if kind == CONFIG_MAP:
+            raise Forbidden({"message": "no", "code": 403})
+        return await listed(kind, **more)
+
+    monkeypatch.setattr(platform.kube, "list", refusing)
+    plan = await only(planner, canary(75))
+    assert plan.warnings == ("you may not list configmaps: what would change of them is not known",)
+    assert [(write.verb, write.kind) for write in plan.writes] == [("Update", "VirtualService")]
 
 
 def test_a_secret_keeps_its_values() -> None:
