@@ -293,6 +293,14 @@ def test_every_manifest_of_this_repository_passes(monkeypatch: pytest.MonkeyPatc
     assert result.exit_code == 0, result.output
 
 
+def test_the_document_shows_what_is_printed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(REPOSITORY)
+    text = Path("docs/before-an-apply.md").read_text()
+    _, _, rest = text.partition("$ slipway check ")
+    words, _, shown = rest.partition("```")[0].partition("\n")
+    assert check(*words.split()).output == shown
+
+
 json_values = st.recursive(
     st.none() | st.booleans() | st.integers(-2, 9) | st.text(max_size=3),
     lambda below: st.lists(below, max_size=2) | st.dictionaries(st.text(max_size=4), below, max_size=2),
