@@ -21,8 +21,9 @@ from slipway.serving.lifecycle import Lifecycle
 from slipway.serving.limits import MAX_IN_FLIGHT
 from slipway.serving.tracing import OFF, Tracing
 
-HEALTH_WAIT_S = 1.0
-"""A health question waits so long for the component; while it computes, its last health answer stands."""
+HEALTH_WAIT_S = 0.3
+"""A health question waits so long for the component, far below the second that a probe gives it by default; while the
+component computes, its last health answer stands."""
 
 logger = logging.getLogger(__name__)
 

@@ -13,7 +13,9 @@ import pytest
 
 from slipway.contract.limits import MAX_BODY_BYTES
 from slipway.contract.protos import prediction_pb2 as pb
+from slipway.executor.limits import PROBE_TIMEOUT_S
 from slipway.microservice.seldon_names import SeldonComponent, SeldonNotImplementedError, SeldonResponse
+from slipway.microservice.service import HEALTH_WAIT_S
 from slipway.microservice.settings import Identity
 from tests.microservice.conftest import IDENTITY, Serve
 from tests.waiting import eventually
@@ -460,6 +462,12 @@ async def test_health_and_metrics_answer_while_the_model_computes(serve: Serve):
     finally:
         release.set()
     assert (await computing)[0] == 200
+
+
+def test_health_of_a_busy_component_is_told_well_within_the_second_of_a_probe():
+    """A probe without ``timeoutSeconds`` waits for 1 s, and so does an executor's: a busy component is not a dead one."""
+    assert PROBE_TIMEOUT_S == 1.0
+    assert PROBE_TIMEOUT_S / 2 > HEALTH_WAIT_S
 
 
 async def test_calls_are_one_at_a_time_unless_threads_are_asked_for(serve: Serve):
