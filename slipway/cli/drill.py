@@ -36,7 +36,9 @@ DEFAULTS = Models()
 @click.option("--without", type=PartList(tuple(SWITCHES)), default=(), metavar="SWITCH,…")
 @click.option("--requests", type=click.IntRange(10, 10_000_000), default=2000, show_default=True, help="Per drill.")
 @click.option(
-    "--rate", type=click.FloatRange(0.1, 10_000), help="Requests a second; else 70 % of what one replica does."
+    "--rate",
+    type=click.FloatRange(0.1, 10_000),
+    help="Requests a second; else 70 % of what the replica that is left does.",
 )
 @click.option("--model", default=DEFAULTS.present, show_default=True, help="A registered detector.")
 @click.option("--next-model", default=DEFAULTS.following, show_default=True, help="Another one, to roll to.")

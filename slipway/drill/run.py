@@ -15,6 +15,7 @@ from slipway.drill.overload import Overload
 from slipway.drill.reply import Effort
 from slipway.drill.shadow import inspect_mirroring
 from slipway.drill.site import Site
+from slipway.drill.strikes import kill_pod
 from slipway.drill.subject import CANARY, Models, Subject
 from slipway.drill.verdict import Act, Findings, Rest, Row, judge, rest_of
 
@@ -52,11 +53,14 @@ async def hold(
     alone = Subject(plan.models, replicas=1, without=plan.without)
     await site.install(alone)
     rest = dict(await at_rest(site, plan))
-    rate = plan.rate or SHARE * await sustained(site, plan)
-    say(f"load: {rate:.1f} requests/s; {len(plan.photos)} photos")
     if any(drill.both_versions for drill in drills):
         await site.install(replace(alone, uses_following=True))
         rest |= await at_rest(site, plan)
+    rate = plan.rate
+    if not rate and any(isinstance(drill, Drill) for drill in drills):
+        await site.install(replace(alone, replicas=2))
+        rate = SHARE * await remaining(site, plan)
+        say(f"load: {rate:.1f} requests/s; {len(plan.photos)} photos")
     rows = []
     for drill in drills:
         say(f"{drill.name}: {drill.what}")
@@ -93,6 +97,16 @@ async def sustained(site: Site, plan: Plan) -> float:
     if not valid:
         raise DrillError(f"{load.order.url}: no valid reply in {MEASURE_S:g} s; `slipway status` shows what is wrong")
     return len(valid) / (max(reply.done for reply in valid) - min(reply.due for reply in valid))
+
+
+async def remaining(site: Site, plan: Plan) -> float:
+    """Requests a second that one of two replicas answers while the other one dies and starts again beside it."""
+    async with Load(Order(site.url(frozenset()), plan.photos, at_once=MEASURED_BY)) as load:
+        await load.begun()
+        act = await kill_pod(site, 0)
+    if act.well_at is None or not load.replies:
+        raise DrillError(f"{load.order.url}: nothing to measure; `slipway status` shows what is wrong")
+    return sum(one.is_valid and act.at <= one.done < act.well_at for one in load.replies) / act.recovery_s
 
 
 async def held(site: Site, drill: Drill, plan: Plan, *, rest: Rest, rate: float) -> Row:
