@@ -122,9 +122,9 @@ def _yaml_files(path: Path) -> Iterator[Path]:
 
 def _load_kustomization(file: Path, tree: Tree) -> Mapping[str, Any]:
     try:
-        loaded = yaml.load(file.read_text(), Loader=yaml.CSafeLoader)
-    except (OSError, ValueError, yaml.YAMLError) as exc:
-        tree.findings.append(Finding(shown(file), 0, "error", " ".join(str(exc).split())))
+        loaded = yaml.load(_read(file), Loader=yaml.CSafeLoader)
+    except (OSError, ValueError, ManifestError, yaml.YAMLError) as exc:
+        tree.findings.append(_unreadable(file, exc))
         return {}
     return loaded if isinstance(loaded, dict) else {}
 

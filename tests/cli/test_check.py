@@ -340,3 +340,9 @@ def api() -> Iterator[OfflineApi]:
 def test_wrong_usage_is_2() -> None:
     run: Callable[..., Result] = check
     assert [run().exit_code, run("nowhere").exit_code] == [2, 2]
+
+
+def test_a_kustomization_that_is_no_yaml_names_its_line(folder: Path) -> None:
+    (folder / "kustomization.yaml").write_text("resources:\n\t- a.yaml\n")
+    lines = check("m").output.splitlines()
+    assert "m/kustomization.yaml:2: error: found character that cannot start any token" in lines
