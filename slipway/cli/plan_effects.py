@@ -212,7 +212,7 @@ def _percent(sdep: SeldonDeployment | None) -> dict[str, int]:
 
 
 def render_plan(plans: Sequence[ObjectPlan]) -> str:
-    """Each object that changes with what follows from it, then the sum."""
+    """Each object that changes with what follows from it, then the sum; models that stay are left out."""
     lines: list[str] = []
     for plan in plans:
         if plan.is_empty and not plan.warnings:
@@ -222,7 +222,12 @@ def render_plan(plans: Sequence[ObjectPlan]) -> str:
             if plan.namespace
             else f"{plan.kind.lower()}/{plan.name} would be {plan.outcome}"
         )
-        rows: list[object] = [*plan.fields, *plan.writes, *plan.restarts, *(f"model {item}" for item in plan.models)]
+        rows: list[object] = [
+            *plan.fields,
+            *plan.writes,
+            *plan.restarts,
+            *(f"model {item}" for item in plan.models if item.version != item.before),
+        ]
         if plan.traffic:
             rows.append("traffic: " + ", ".join(map(str, plan.traffic)))
         lines += [f"  {printable(str(row))}" for row in (*rows, *(f"warning: {text}" for text in plan.warnings))]

@@ -132,6 +132,10 @@ async def test_a_moved_alias_is_seen_where_the_predictor_is_edited(platform: Pla
     assert (await only(planner, canary(uri=uri))).is_empty
     plan = await only(planner, canary(uri=uri, image="example/clf:0.2"))
     assert [(model.version, model.before) for model in plan.models] == [("shapes/2", "shapes/1")]
+    assert "is shapes/2 sha256:" in render_plan([plan])
+    platform.registry.aliases["champion"] = "1"
+    same = await only(planner, canary(uri=uri, image="example/clf:0.2"))
+    assert "shapes/1" not in render_plan([same])
 
 
 async def test_a_registry_that_is_away_is_said(platform: Platform, planner: Planner) -> None:
