@@ -24,6 +24,14 @@ class Mod:
     def metrics(self):
         return [{"type": "COUNTER", "key": "calls", "value": 1}]
 """
+SERVICE = """
+    def load(self):
+        self.model = "loaded"
+    def custom_service(self):
+        with open("service.new", "w") as file:
+            file.write(f"{os.getpid()} {self.model}")
+        os.replace("service.new", "service")
+"""
 SLOW = """
 import pathlib, time
 class Mod:
@@ -283,8 +291,12 @@ def test_a_worker_that_cannot_start_ends_the_whole(start_process):
 
 
 def test_a_custom_service_runs_beside_the_component(start_process, tmp_path: Path):
-    start_process(ECHO + "    def custom_service(self):\n        open('service', 'w').close()\n")
+    """In the process that serves, where it sees what ``load()`` made."""
+    process = start_process(f"{ECHO}{SERVICE}")
     wait_until((tmp_path / "service").exists, timeout_s=20)
+    assert (tmp_path / "service").read_text() == f"{process.process.pid} loaded"
+    status, body = _ask(process.ready()[0], "/predict", {"strData": "x"})
+    assert (status, json.loads(body)["jsonData"]) == (200, {"pid": process.process.pid})
 
 
 def test_the_size_annotation_is_the_grpc_limit(start_process, tmp_path: Path):
