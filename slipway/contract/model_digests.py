@@ -1,7 +1,7 @@
 """``slipway.dev/model-sha256`` of a predictor: what the model folders of its nodes must be, where no registry says it.
 
 One digest is that of every node whose model comes from outside the registry; ``clf=sha256:…,scaler=sha256:…`` gives each
-its own.
+its own, also where the registry knows the version and no digest of it.
 """
 
 from __future__ import annotations
@@ -14,10 +14,13 @@ from slipway.contract.causes import Cause
 from slipway.contract.sdep import PredictorSpec, SeldonDeployment
 
 
-def digest_of(predictor: PredictorSpec, node: str) -> str | None:
-    """``sha256:`` and 64 hexadecimal digits; None where nothing is said of the node."""
+def digest_of(predictor: PredictorSpec, node: str, *, is_registered: bool = False) -> str | None:
+    """``sha256:`` and 64 hexadecimal digits; None where nothing is said of the node.
+
+    ``is_registered``: its model is of the registry, which has no digest of it.
+    """
     digests = dict(_entries(predictor))
-    found = digests.get(node, digests.get(""))
+    found = digests.get(node, None if is_registered else digests.get(""))
     return None if found is None else f"sha256:{found.removeprefix('sha256:')}"
 
 

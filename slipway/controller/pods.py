@@ -197,8 +197,8 @@ def _initializer(node: PredictiveUnit, predictor: PredictorSpec, facts: Facts) -
     if model := facts.models.get((predictor.name, node.name)):
         uri = model.uri
         env = [{"name": "SLIPWAY_MODEL_SOURCE", "value": model.source}]
-        if model.digest:
-            env.append({"name": "SLIPWAY_MODEL_DIGEST", "value": model.digest})
+        if digest := model.digest or digest_of(predictor, node.name, is_registered=True):
+            env.append({"name": "SLIPWAY_MODEL_DIGEST", "value": digest})
     elif digest := digest_of(predictor, node.name):
         env = [{"name": "SLIPWAY_MODEL_DIGEST", "value": digest}]
     elif node.implementation in UNPICKLING:  # without a digest the initializer refuses it, and says which to add

@@ -267,6 +267,16 @@ def test_pickle_of_the_registry_has_its_digest():
     assert "SLIPWAY_UNPICKLED_BY" not in {item["name"] for item in found["env"]}
 
 
+@pytest.mark.parametrize(("annotation", "digest"), [(f"clf={'4' * 64}", f"sha256:{'4' * 64}"), ("4" * 64, None)])
+def test_version_without_a_digest_has_that_of_its_node_by_name(annotation, digest):
+    graph = node(implementation="MLFLOW_SERVER", modelUri="models:/iris/3")
+    annotations = {"slipway.dev/model-sha256": annotation}
+    manifest = sdep(predictor(graph=graph, componentSpecs=[], annotations=annotations))
+    plain = replace(model("3"), digest=None)
+    (found,) = template(manifest, models={("main", "clf"): plain})["spec"]["initContainers"]
+    assert {item["name"]: item["value"] for item in found["env"]}.get("SLIPWAY_MODEL_DIGEST") == digest
+
+
 def test_model_folder_is_read_only_for_the_model():
     mounts = container(sdep(predictor(graph=node(modelUri="s3://m"))))["volumeMounts"]
     assert {"name": "clf-provision-location", "mountPath": "/mnt/models", "readOnly": True} in mounts
