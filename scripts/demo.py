@@ -141,11 +141,14 @@ async def wait_available(gateway: str, predictors: set[str]) -> None:
     async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=CALL_TIMEOUT_S)) as session:
         seen: set[str] = set()
         while not predictors <= seen:
-            async with session.post(url, data=photo(0), headers={"Content-Type": "image/jpeg"}) as answer:
-                text = await answer.text()
-                if answer.status == 200:
-                    seen.add(answer.headers.get("x-slipway-predictor", ""))
-                    continue
+            try:
+                async with session.post(url, data=photo(0), headers={"Content-Type": "image/jpeg"}) as answer:
+                    text = await answer.text()
+                    if answer.status == 200:
+                        seen.add(answer.headers.get("x-slipway-predictor", ""))
+                        continue
+            except (aiohttp.ClientError, TimeoutError) as error:
+                text = str(error) or f"no answer within {CALL_TIMEOUT_S:g} s"
             if time.monotonic() > deadline:
                 raise SystemExit(
                     f"yolo did not become ready in {READY_TIMEOUT_S:g} s: {text} (slipway describe sdep yolo)"
