@@ -73,7 +73,10 @@ def _module_of(command: str) -> ModuleType:
     try:
         return importlib.import_module(f"slipway.cli.{name}")
     except ModuleNotFoundError as error:
-        if name not in ("drill", "hub", "platform", "split", "top") or (error.name or "").partition(".")[0] == "slipway":
+        if (
+            name not in ("drill", "hub", "platform", "split", "top")
+            or (error.name or "").partition(".")[0] == "slipway"
+        ):
             raise
         raise click.ClickException(
             f"`slipway {command}` is for whoever runs the platform, whose packages are not installed here "
