@@ -69,8 +69,8 @@ def why_no_image(implementation: str, protocol: str, servers: Servers) -> str:
     known = ", ".join(sorted(servers)) or "none"
     if implementation in CLUSTER_ONLY:
         return (
-            f"no image, and {implementation} is an image that others publish: a cluster's controller is told it by "
-            f"--predictor-servers (known here: {known})"
+            f"{implementation} is a container image that others publish, and one machine runs none; on a cluster the "
+            f"controller is told it by --predictor-servers (known here: {known})"
         )
     return f"no image, and {implementation} is no known server ({known})"
 

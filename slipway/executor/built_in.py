@@ -15,6 +15,7 @@ from slipway.executor.payload import Payload, Wire, inflate
 from slipway.serving.errors import ServingError
 from slipway.serving.json_body import dump_json, parse_json
 from slipway.serving.messages import PROTOBUF, parse_message, to_json, to_proto
+from slipway.serving.meta import merged_meta
 
 SIMPLE_ANSWER: dict[str, Any] = {
     "meta": {},
@@ -30,7 +31,9 @@ def simple_answer(ask: Wire) -> Payload:
 
 
 def average(answers: Sequence[Payload], ask: Wire, *, node: str) -> Payload:
-    """AVERAGE_COMBINER: the mean of the children's numbers, in the form of the first answer and with its names and meta.
+    """AVERAGE_COMBINER: the mean of the children's numbers, in the form of the first answer and with its names.
+
+    The meta is the first one's too, but for tags, requestPath and metrics, which are those of all.
 
     Raises:
         CombineError: an answer is no SeldonMessage with numbers, or they differ in form or shape.
@@ -42,7 +45,11 @@ def average(answers: Sequence[Payload], ask: Wire, *, node: str) -> Payload:
         data = {**first["data"], kind: _mean(arrays)}
     except (ServingError, ValueError) as error:
         raise CombineError(f"node {node}: AVERAGE_COMBINER cannot average its children's answers: {error}") from error
-    return _payload({**first, "data": data}, ask)
+    combined = {**first, "data": data}
+    merged = {name: part for name, part in merged_meta(one.get("meta", {}) for one in messages).items() if part}
+    if meta := {**first.get("meta", {}), **merged}:
+        combined["meta"] = meta
+    return _payload(combined, ask)
 
 
 def _message(answer: Payload) -> dict[str, Any]:

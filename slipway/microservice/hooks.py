@@ -20,6 +20,7 @@ from slipway.microservice.replies import Reply, array_kind_of, as_array, default
 from slipway.microservice.settings import Identity
 from slipway.serving.errors import INTERNAL, ServingError
 from slipway.serving.messages import part_to_json
+from slipway.serving.meta import merged_meta
 
 METHODS = {
     "predict": "predict",
@@ -118,7 +119,7 @@ class Hooks:
             result = self.component.call("aggregate", features, names)
         except HookMissingError as exc:
             raise self._undefined("aggregate", exc) from exc
-        return self._reply("aggregate", result, requests[0], carried=_merged_meta(requests))
+        return self._reply("aggregate", result, requests[0], carried=merged_meta(one.meta or {} for one in requests))
 
     def _undefined(self, hook: str, missing: HookMissingError) -> ServingError:
         """Seldon's sentence for a hook that is not there, else what the hook itself says."""
@@ -255,14 +256,3 @@ def _raw_names(hook: str, *, is_proto: bool) -> tuple[str, ...]:
     if hook == "predict":
         return ("predict_grpc" if is_proto else "predict_rest", "predict_raw")
     return (f"{hook}_rest", f"{hook}_grpc", f"{hook}_raw")
-
-
-def _merged_meta(requests: list[Input]) -> dict[str, Any]:
-    tags: dict[str, Any] = {}
-    path: dict[str, Any] = {}
-    metrics: list[Any] = []
-    for meta in (one.meta or {} for one in requests):
-        tags.update(meta.get("tags", {}))
-        path.update(meta.get("requestPath", {}))
-        metrics.extend(meta.get("metrics", []))
-    return {"tags": tags, "requestPath": path, "metrics": metrics}

@@ -51,7 +51,7 @@ async def test_simple_router_takes_the_first_child() -> None:
 
 async def test_average_combiner_averages_its_children_over_both_protocols() -> None:
     left = answering("l", b'{"data":{"names":["a","b"],"ndarray":[[1,2],[3,4]]},"meta":{"tags":{"t":1}}}')
-    right = answering("rrr", b'{"data":{"ndarray":[[2,2],[4,8]]}}')
+    right = answering("rrr", b'{"data":{"ndarray":[[2,2],[4,8]]},"meta":{"tags":{"u":2},"requestPath":{"r":"i:1"}}}')
     async with (
         serving(left, right),
         executor(built_in("mean", "AVERAGE_COMBINER", left.graph("MODEL"), right.graph("MODEL"))) as client,
@@ -59,7 +59,7 @@ async def test_average_combiner_averages_its_children_over_both_protocols() -> N
         rest = json.loads((await client.post()).body)
         over_grpc, _ = await client.call(message(strData="x"))
     assert rest["data"] == {"names": ["a", "b"], "ndarray": [[1.5, 2.0], [3.5, 6.0]]}
-    assert rest["meta"]["tags"] == {"t": 1.0}
+    assert rest["meta"] == {"tags": {"t": 1.0, "u": 2.0}, "requestPath": {"r": "i:1"}}
     assert list(pb.SeldonMessage.FromString(over_grpc).data.tensor.values) == [2.0]
 
 
