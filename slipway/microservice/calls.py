@@ -13,7 +13,7 @@ from google.protobuf.message import Message
 from slipway.contract.protos import prediction_pb2 as pb
 from slipway.microservice.hooks import Answer, Hooks, Verbatim
 from slipway.microservice.inputs import Input, input_of_json, input_of_proto
-from slipway.microservice.replies import Reply, is_exact_in_proto, reply_to_json, reply_to_proto
+from slipway.microservice.replies import Reply, is_exact_in_proto, reply_to_json, reply_to_proto, reply_to_wire
 from slipway.microservice.requests import MESSAGE_KINDS, RestRequest, as_json_message, parse_request
 from slipway.serving.errors import INTERNAL, ServingError
 from slipway.serving.json_body import dump_json
@@ -90,9 +90,9 @@ def input_of_rest(request: RestRequest) -> Input:
     return _input(parse_request(request, pb.SeldonMessage))
 
 
-def render_grpc(answer: Answer) -> pb.SeldonMessage:
-    """The reply as a message. Raises ServingError 500 where the component's result has none."""
-    return _raw_to_proto(answer.message) if isinstance(answer, Verbatim) else reply_to_proto(answer)
+def render_grpc(answer: Answer) -> bytes:
+    """The reply as a SeldonMessage's bytes. Raises ServingError 500 where the component's result has none."""
+    return _raw_to_proto(answer.message).SerializeToString() if isinstance(answer, Verbatim) else reply_to_wire(answer)
 
 
 def call_passthrough(hooks: Hooks, request: RestRequest) -> RestReply:
@@ -107,11 +107,11 @@ def call_passthrough(hooks: Hooks, request: RestRequest) -> RestReply:
     return RestReply(200, JSON, body, component_ms)
 
 
-def call_grpc(hooks: Hooks, hook: str, message: Message) -> tuple[pb.SeldonMessage, float]:
-    """The reply and the component's milliseconds. Raises ServingError, and whatever the hook raises."""
+def call_grpc(hooks: Hooks, hook: str, message: Message) -> tuple[bytes, float]:
+    """The reply's bytes and the component's milliseconds. Raises ServingError, and whatever the hook raises."""
     raw, component_ms = _measured(lambda: _raw_grpc(hooks, hook, message))
     if raw is not None:
-        return _raw_to_proto(raw.message), component_ms
+        return render_grpc(raw), component_ms
     answer, component_ms = _measured(_normal_call(hooks, hook, message))
     return render_grpc(answer), component_ms
 

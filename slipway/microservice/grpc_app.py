@@ -63,14 +63,13 @@ def _hook_behaviour(service: Service, hook: str) -> Behaviour:
     kind = MESSAGE_KINDS.get(hook, pb.SeldonMessage)
 
     def call(raw: bytes) -> tuple[bytes, float]:
-        reply, component_ms = call_grpc(service.hooks, hook, parse_message(raw, kind))
-        return reply.SerializeToString(), component_ms
+        return call_grpc(service.hooks, hook, parse_message(raw, kind))
 
     def run(raw: bytes) -> Awaitable[tuple[bytes, float]]:
         if hook == "predict" and service.batches:
             return service.batches.run(
                 lambda: input_of_proto(parse_message(raw, pb.SeldonMessage)),
-                lambda reply, spent_ms: (render_grpc(reply).SerializeToString(), spent_ms),
+                lambda reply, spent_ms: (render_grpc(reply), spent_ms),
             )
         return service.threads.run(lambda: call(raw))
 

@@ -137,8 +137,17 @@ def _string(value: Any, what: str) -> str:
 def _fill_meta(meta: pb.Meta, fields: Mapping[str, Any]) -> None:
     for key, tag in _object(fields.get("tags") or {}, "meta.tags").items():
         fill_value(meta.tags[key], tag)
-    if rest := {name: value for name, value in fields.items() if name != "tags"}:
+    rest = {name: value for name, value in fields.items() if name != "tags"}
+    if isinstance(rest.get("puid"), str):  # what nearly every reply has, and half the cost of a small one
+        meta.puid = rest.pop("puid")
+    if _are_texts(rest.get("requestPath")):
+        meta.requestPath.update(rest.pop("requestPath"))
+    if rest:
         json_format.ParseDict(rest, meta)
+
+
+def _are_texts(path: Any) -> bool:
+    return isinstance(path, dict) and all(isinstance(part, str) for item in path.items() for part in item)
 
 
 def _fill_data(data: pb.DefaultData, fields: Mapping[str, Any]) -> None:
