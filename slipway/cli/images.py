@@ -102,7 +102,7 @@ def prune_command() -> None:
     Example:
       slipway image prune
     """  # noqa: D301  - click reads the backspace character
-    gone = Store(Paths.from_env()).prune()
+    gone = Store(Paths.from_env()).prune(progress=lambda line: click.echo(line, err=True))
     for image in gone:
         click.echo(f"removed {image.name} {image.digest}")
     click.echo(f"{len(gone)} images removed")

@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 
 from slipway.cli.images import image_command
 from slipway.onebox.images.build import build, ensure
+from slipway.onebox.images.environment import WAITING
 from slipway.onebox.images.errors import (
     EnvironmentFailed,
     ImageError,
@@ -294,7 +295,7 @@ def test_a_wrong_command_is_one_line_and_exit_code_1(paths: Paths, source: Path)
     assert "name: me/app" in done.stderr
 
 
-def test_a_build_waits_for_another_process_and_goes_on_when_it_dies(source: Path, paths: Paths) -> None:
+def test_a_build_says_that_it_waits_for_another_process_and_goes_on_when_it_dies(source: Path, paths: Paths) -> None:
     store = Store(paths)
     paths.images.mkdir(parents=True)
     program = "import fcntl, sys, time; f = open(sys.argv[1], 'a'); fcntl.flock(f, fcntl.LOCK_EX); print('held', flush=True); time.sleep(60)"
@@ -303,9 +304,10 @@ def test_a_build_waits_for_another_process_and_goes_on_when_it_dies(source: Path
     ) as holder:
         assert holder.stdout is not None
         assert holder.stdout.readline() == "held\n"
+        said: list[str] = []
         with ThreadPoolExecutor(1) as pool:
-            building = pool.submit(build, NAME, paths=paths, folder=source)
-            wait_until(building.running)
+            building = pool.submit(build, NAME, paths=paths, folder=source, progress=said.append)
+            wait_until(lambda: said == [WAITING])
             assert not building.done()
             holder.kill()
             assert building.result(timeout=30).startswith("sha256:")

@@ -46,7 +46,7 @@ def build(
     if spec.name != reference.name:
         raise ImageError(f"{spec.folder}: its image.yaml says `name: {spec.name}`, not {reference.name}")
     store = Store(paths)
-    with exclusive(store.exclusive()):
+    with exclusive(store.exclusive(), progress=progress):
         digest = _build_unchanged(spec, store, roots=(repository, PLATFORM_ROOT), progress=progress)
         store.move_tag(reference.name, reference.tag, digest)
     return digest

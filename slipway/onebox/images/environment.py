@@ -19,6 +19,7 @@ from slipway.onebox.images.errors import EnvironmentFailed
 
 INSTALL_TIMEOUT_S = 900.0
 LAST_LINES = 15
+WAITING = "waiting: other images of this home are being built or removed"
 Progress = Callable[[str], None]
 
 
@@ -111,9 +112,13 @@ def _run(what: str, argv: Sequence[str]) -> str:
 
 
 @contextmanager
-def exclusive(path: Path) -> Iterator[None]:
-    """Hold the lock file ``path``; waits for whoever holds it. The kernel frees it when its holder dies."""
+def exclusive(path: Path, *, progress: Progress) -> Iterator[None]:
+    """Hold the lock file ``path``; tells that it waits for whoever holds it. The kernel frees it when its holder dies."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("a") as stream:
-        fcntl.flock(stream, fcntl.LOCK_EX)
+        try:
+            fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            progress(WAITING)
+            fcntl.flock(stream, fcntl.LOCK_EX)
         yield

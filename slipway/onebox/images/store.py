@@ -17,7 +17,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from urllib.parse import quote, unquote
 
-from slipway.onebox.images.environment import exclusive
+from slipway.onebox.images.environment import Progress, exclusive
 from slipway.onebox.images.errors import ImageError, NotBuilt
 from slipway.onebox.images.reference import DIGEST, Reference, parse_reference
 from slipway.onebox.paths import Paths
@@ -143,11 +143,11 @@ class Store:
         except FileNotFoundError as exc:
             raise NotBuilt(text, f"slipway image build {reference.name}:{reference.tag}") from exc
 
-    def prune(self) -> list[Image]:
+    def prune(self, *, progress: Progress = lambda _: None) -> list[Image]:
         """Remove what neither a tag nor a Pod refers to, then environments without an image. Answers the images."""
         if not self.paths.images.exists():
             return []
-        with exclusive(self.exclusive()):
+        with exclusive(self.exclusive(), progress=progress):
             kept = {digest for _, _, digest in self._tags()} | self.digests_in_use().keys()
             gone = [image for image in self._all() if image.digest not in kept]
             for image in gone:
