@@ -1,5 +1,11 @@
 """`python -m slipway.microservice`."""
 
-from slipway.microservice.main import entry
+import os
+
+from slipway.serving.polling import poll_directly
+
+poll_directly(os.environ)
+
+from slipway.microservice.main import entry  # noqa: E402  - gRPC reads the environment when it is imported
 
 entry()

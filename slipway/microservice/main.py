@@ -32,7 +32,7 @@ from slipway.microservice.v2_grpc import SERVICE as V2_SERVICE
 from slipway.serving.lifecycle import Lifecycle
 from slipway.serving.limits import HEALTH_CALLS
 from slipway.serving.podinfo import GRPC_MAX_MESSAGE_SIZE, AnnotationError, read_annotations, whole_number
-from slipway.serving.server import BindError, Grpc, Rest, Servers, poll_directly, run
+from slipway.serving.server import BindError, Grpc, Rest, Servers, run
 from slipway.serving.tracing import Tracing, open_tracing
 from slipway.serving.tracing_jaeger import TracingError
 
@@ -73,7 +73,6 @@ def _say(line: str) -> None:
 
 
 def _serve_component(settings: Settings, worker: workers.Worker | None, argv: Sequence[str]) -> int:
-    poll_directly(os.environ)  # tracing's channel, and the component's own, may be open before the servers
     tracing = open_tracing(settings.tracing, labels={"worker_id": worker.number if worker else "0"})
     tracing.share()
     component = create_component(settings.interface, settings.parameters)

@@ -6,7 +6,7 @@ import asyncio
 import logging
 import os
 import socket
-from collections.abc import Coroutine, Mapping, MutableMapping, Sequence
+from collections.abc import Coroutine, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Self
@@ -28,12 +28,6 @@ from slipway.serving.memory import return_large_blocks
 from slipway.serving.rest import RENDER_ERROR, SIGN, RenderError, Sign, add_headers, error_response
 
 POD_IP = "SLIPWAY_POD_IP"
-GRPC_EXPERIMENTS = "GRPC_EXPERIMENTS"
-"""gRPC's own switches, read once, when its first server or channel is made; a name that it has not is logged by it."""
-
-DIRECT_POLLING = "-event_engine_client,-event_engine_listener"
-"""Sockets are polled by the thread that waits for gRPC's events, not handed to it by gRPC's own pool of threads: that
-costs a fifth of the processor time of a call (measured with grpcio 1.85)."""
 
 logger = logging.getLogger(__name__)
 http_logger = logging.getLogger("slipway.serving.http")
@@ -85,15 +79,9 @@ def bind_host(environment: Mapping[str, str]) -> str:
     return environment.get(POD_IP) or "0.0.0.0"
 
 
-def poll_directly(environment: MutableMapping[str, str]) -> None:
-    """Choose DIRECT_POLLING, unless GRPC_EXPERIMENTS says something. It is too late once a gRPC channel is open."""
-    environment.setdefault(GRPC_EXPERIMENTS, DIRECT_POLLING)
-
-
 def run(main: Coroutine[Any, Any, int]) -> int:
     """Run a server's coroutine on uvloop; its result is the exit code."""
     return_large_blocks()
-    poll_directly(os.environ)
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         return runner.run(main)
 

@@ -6,8 +6,6 @@ import asyncio
 import gzip
 import json
 import socket
-import subprocess
-import sys
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 
@@ -22,7 +20,7 @@ from slipway.serving.body import read_body
 from slipway.serving.errors import ServingError
 from slipway.serving.lifecycle import Lifecycle, Shutdown
 from slipway.serving.rest import application
-from slipway.serving.server import DIRECT_POLLING, GRPC_EXPERIMENTS, BindError, Rest, Servers, bind_host, poll_directly
+from slipway.serving.server import BindError, Rest, Servers, bind_host
 from tests.waiting import eventually
 
 LIMIT = 1000
@@ -280,28 +278,3 @@ def test_the_413_text_is_the_one_the_gateway_repeats():
         "PAYLOAD_TOO_LARGE",
         "the request body is larger than 12582912 bytes",
     )
-
-
-CHANNEL = """
-import os
-import grpc
-from slipway.serving.server import poll_directly
-
-poll_directly(os.environ)
-grpc.insecure_channel("127.0.0.1:1").close()
-"""
-
-
-def test_grpc_knows_the_switches_that_it_is_started_with() -> None:
-    command = [sys.executable, "-c", CHANNEL]
-    begun = subprocess.run(command, capture_output=True, text=True, check=True, timeout=50)
-    assert "Unknown experiment" not in begun.stderr
-
-
-@pytest.mark.parametrize(
-    ("given", "used"), [({}, DIRECT_POLLING), ({GRPC_EXPERIMENTS: "chosen"}, "chosen"), ({GRPC_EXPERIMENTS: ""}, "")]
-)
-def test_grpc_switches_of_the_environment_stay(given: dict[str, str], used: str) -> None:
-    environment = dict(given)
-    poll_directly(environment)
-    assert environment == {GRPC_EXPERIMENTS: used}

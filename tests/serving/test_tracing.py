@@ -251,7 +251,7 @@ def test_broken_configuration_file_is_an_error_that_names_it(tmp_path: Path, tex
 def test_nothing_is_imported_and_nothing_done_without_settings():
     assert open_tracing(None) is OFF
     program = (
-        "import sys, slipway.executor.__main__, slipway.microservice.main; "
+        "import sys, slipway.executor.main, slipway.microservice.main; "
         "print([name for name in sys.modules if name.startswith('opentelemetry')])"
     )
     told = subprocess.run([sys.executable, "-c", program], cwd=REPOSITORY, capture_output=True, text=True, check=True)
