@@ -8,7 +8,9 @@ import shutil
 import stat
 import subprocess
 import sys
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -18,7 +20,7 @@ from hypothesis import strategies as st
 
 from slipway.cli.images import image_command
 from slipway.onebox.images.build import build, ensure
-from slipway.onebox.images.environment import WAITING
+from slipway.onebox.images.environment import WAITING, lock_of, shared
 from slipway.onebox.images.errors import (
     EnvironmentFailed,
     ImageError,
@@ -295,22 +297,46 @@ def test_a_wrong_command_is_one_line_and_exit_code_1(paths: Paths, source: Path)
     assert "name: me/app" in done.stderr
 
 
-def test_a_build_says_that_it_waits_for_another_process_and_goes_on_when_it_dies(source: Path, paths: Paths) -> None:
-    store = Store(paths)
-    paths.images.mkdir(parents=True)
-    program = "import fcntl, sys, time; f = open(sys.argv[1], 'a'); fcntl.flock(f, fcntl.LOCK_EX); print('held', flush=True); time.sleep(60)"
-    with subprocess.Popen(
-        [sys.executable, "-c", program, str(store.exclusive())], stdout=subprocess.PIPE, text=True
-    ) as holder:
+@contextmanager
+def held(lock: Path) -> Iterator[subprocess.Popen[str]]:
+    """Another process that has the lock file to itself."""
+    lock.parent.mkdir(parents=True, exist_ok=True)
+    program = "import fcntl, sys; f = open(sys.argv[1], 'a'); fcntl.flock(f, fcntl.LOCK_EX); print('held', flush=True); input()"
+    argv = [sys.executable, "-c", program, str(lock)]
+    with subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as holder:
         assert holder.stdout is not None
         assert holder.stdout.readline() == "held\n"
+        yield holder
+        holder.kill()
+
+
+@pytest.mark.parametrize("is_same_environment", [False, True])
+def test_a_build_says_that_it_waits_for_another_process_and_goes_on_when_it_dies(
+    source: Path, paths: Paths, *, is_same_environment: bool
+) -> None:
+    lock = Store(paths).lock_file
+    if is_same_environment:
+        first = build(NAME, paths=paths, folder=source)
+        image = Store(paths).find(first)
+        assert image is not None
+        lock = lock_of(Store(paths).environment(image))
+    with held(lock) as holder, ThreadPoolExecutor(1) as pool:
         said: list[str] = []
-        with ThreadPoolExecutor(1) as pool:
-            building = pool.submit(build, NAME, paths=paths, folder=source, progress=said.append)
-            wait_until(lambda: said == [WAITING])
-            assert not building.done()
-            holder.kill()
-            assert building.result(timeout=30).startswith("sha256:")
+        building = pool.submit(build, NAME, paths=paths, folder=source, progress=said.append)
+        wait_until(lambda: said == [WAITING])
+        assert not building.done()
+        holder.kill()
+        assert building.result(timeout=30).startswith("sha256:")
+
+
+def test_a_build_does_not_wait_while_another_environment_is_installed(source: Path, paths: Paths) -> None:
+    said: list[str] = []
+    with (
+        held(lock_of(paths.environments / ("0" * 64))),
+        shared(Store(paths).lock_file, progress=said.append),
+    ):
+        assert build(NAME, paths=paths, folder=source, progress=said.append).startswith("sha256:")
+    assert WAITING not in said
 
 
 def test_an_unknown_name_lists_the_known_ones(source: Path, paths: Paths) -> None:

@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 import slipway
-from slipway.onebox.images.environment import Progress, ensure_environment, exclusive
+from slipway.onebox.images.environment import Progress, ensure_environment, exclusive, lock_of, shared
 from slipway.onebox.images.errors import EnvironmentFailed, ImageError, SourceChanged
 from slipway.onebox.images.reference import parse_reference
 from slipway.onebox.images.snapshot import Snapshot, SnapshotFile, take_snapshot
@@ -46,7 +46,7 @@ def build(
     if spec.name != reference.name:
         raise ImageError(f"{spec.folder}: its image.yaml says `name: {spec.name}`, not {reference.name}")
     store = Store(paths)
-    with exclusive(store.exclusive(), progress=progress):
+    with shared(store.lock_file, progress=progress):
         digest = _build_unchanged(spec, store, roots=(repository, PLATFORM_ROOT), progress=progress)
         store.move_tag(reference.name, reference.tag, digest)
     return digest
@@ -73,17 +73,21 @@ def _build_unchanged(spec: ImageSpec, store: Store, *, roots: tuple[Path, ...], 
         snapshot = take_snapshot(spec, roots=roots)
         environment = store.paths.environments / snapshot.lock_digest
         ensure_environment(environment, lock=snapshot.lock, unhashed=spec.unhashed, progress=progress)
-        if store.find(snapshot.digest) is not None:
-            return snapshot.digest
-        progress(f"copying {len(snapshot.files)} files")
         try:
-            _write(snapshot, store)
+            _write_once(snapshot, store, progress)
         except SourceChanged:
             if attempt == SNAPSHOT_TRIES:
                 raise
         else:
             return snapshot.digest
     raise AssertionError("unreachable: the last try returns or raises")
+
+
+def _write_once(snapshot: Snapshot, store: Store, progress: Progress) -> None:
+    with exclusive(lock_of(store.folder(snapshot.digest)), progress=progress):
+        if store.find(snapshot.digest) is None:
+            progress(f"copying {len(snapshot.files)} files")
+            _write(snapshot, store)
 
 
 def _write(snapshot: Snapshot, store: Store) -> None:

@@ -12,37 +12,37 @@ import subprocess
 import sys
 import sysconfig
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
 from slipway.onebox.images.errors import EnvironmentFailed
 
 INSTALL_TIMEOUT_S = 900.0
 LAST_LINES = 15
-WAITING = "waiting: other images of this home are being built or removed"
+WAITING = "waiting: what this build needs is being made or removed by another"
 Progress = Callable[[str], None]
 
 
 def ensure_environment(folder: Path, *, lock: str, unhashed: Sequence[str] = (), progress: Progress) -> None:
-    """Make ``folder`` unless it is there. The caller holds the store's lock.
+    """Make ``folder`` unless it is there; who else wants it meanwhile waits. The caller holds a share of the store.
 
     The environment is made beside its place and renamed, so a folder of that name is always whole. Raises
     EnvironmentFailed with the last lines of uv or pip.
     """
-    if (folder / "bin" / "python").exists():
-        return
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = folder.with_name(f"{folder.name}.tmp")
-    shutil.rmtree(unfinished, ignore_errors=True)
-    progress(f"installing the Python environment {folder.name[:12]} (once per lock file)")
-    try:
-        _make(unfinished, lock=lock)
-        if unhashed:
-            progress(f"installing {' '.join(unhashed)} (large, once)")
-            _add_unhashed(unfinished, unhashed, final=folder)
-        unfinished.rename(folder)
-    finally:
+    with exclusive(lock_of(folder), progress=progress):
+        if (folder / "bin" / "python").exists():
+            return
+        unfinished = folder.with_name(f"{folder.name}.tmp")
         shutil.rmtree(unfinished, ignore_errors=True)
+        progress(f"installing the Python environment {folder.name[:12]} (once per lock file)")
+        try:
+            _make(unfinished, lock=lock)
+            if unhashed:
+                progress(f"installing {' '.join(unhashed)} (large, once)")
+                _add_unhashed(unfinished, unhashed, final=folder)
+            unfinished.rename(folder)
+        finally:
+            shutil.rmtree(unfinished, ignore_errors=True)
 
 
 def _make(folder: Path, *, lock: str) -> None:
@@ -111,14 +111,29 @@ def _run(what: str, argv: Sequence[str]) -> str:
     return done.stdout
 
 
+def lock_of(folder: Path) -> Path:
+    """The lock file of who makes ``folder``."""
+    return folder.with_name(f"{folder.name}.lock")
+
+
+def exclusive(path: Path, *, progress: Progress) -> AbstractContextManager[None]:
+    """Hold the lock file ``path`` alone."""
+    return _locked(path, fcntl.LOCK_EX, progress)
+
+
+def shared(path: Path, *, progress: Progress) -> AbstractContextManager[None]:
+    """Hold the lock file ``path`` beside others who share it, while nobody holds it alone."""
+    return _locked(path, fcntl.LOCK_SH, progress)
+
+
 @contextmanager
-def exclusive(path: Path, *, progress: Progress) -> Iterator[None]:
-    """Hold the lock file ``path``; tells that it waits for whoever holds it. The kernel frees it when its holder dies."""
+def _locked(path: Path, kind: int, progress: Progress) -> Iterator[None]:
+    """Tells that it waits for whoever holds the lock. The kernel frees it when its holder dies."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("a") as stream:
         try:
-            fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(stream, kind | fcntl.LOCK_NB)
         except BlockingIOError:
             progress(WAITING)
-            fcntl.flock(stream, fcntl.LOCK_EX)
+            fcntl.flock(stream, kind)
         yield

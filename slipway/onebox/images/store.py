@@ -17,7 +17,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from urllib.parse import quote, unquote
 
-from slipway.onebox.images.environment import Progress, exclusive
+from slipway.onebox.images.environment import Progress, exclusive, lock_of
 from slipway.onebox.images.errors import ImageError, NotBuilt
 from slipway.onebox.images.reference import DIGEST, Reference, parse_reference
 from slipway.onebox.paths import Paths
@@ -70,7 +70,9 @@ class Store:
     def tag_file(self, name: str, tag: str) -> Path:
         return self.paths.images / "tags" / quote(name, safe="") / tag
 
-    def exclusive(self) -> Path:
+    @property
+    def lock_file(self) -> Path:
+        """Whoever builds holds a share of it, whoever removes holds it alone."""
         return self.paths.images / ".lock"
 
     def resolve(self, text: str) -> Image:
@@ -147,15 +149,15 @@ class Store:
         """Remove what neither a tag nor a Pod refers to, then environments without an image. Answers the images."""
         if not self.paths.images.exists():
             return []
-        with exclusive(self.exclusive(), progress=progress):
+        with exclusive(self.lock_file, progress=progress):
             kept = {digest for _, _, digest in self._tags()} | self.digests_in_use().keys()
             gone = [image for image in self._all() if image.digest not in kept]
             for image in gone:
-                remove_tree(self.folder(image.digest))
+                _remove_made(self.folder(image.digest))
             needed = {image.environment for image in self._all()}
             for folder in sorted(self.paths.environments.glob("*/")):
                 if folder.name not in needed and folder.suffix != ".tmp":
-                    remove_tree(folder)
+                    _remove_made(folder)
         return gone
 
     def _all(self) -> Iterator[Image]:
@@ -179,6 +181,12 @@ class Store:
 
 def now_text() -> str:
     return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def _remove_made(folder: Path) -> None:
+    """What a build made, and its lock file: nobody builds while the store is held alone."""
+    remove_tree(folder)
+    lock_of(folder).unlink(missing_ok=True)
 
 
 def remove_tree(folder: Path) -> None:
