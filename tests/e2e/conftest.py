@@ -6,13 +6,16 @@ import os
 import shutil
 import sys
 import tempfile
+import warnings
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import boto3
 import pytest
 
 from slipway.onebox.paths import SOCKETS
+from slipway.onebox.services.credentials import load_model_credentials
 from tests.e2e import guest
 from tests.e2e.hub import Hub
 from tests.e2e.platform import Platform
@@ -85,3 +88,22 @@ def walkers(platform: Platform, registered: dict[str, Any], tmp_path_factory: py
     platform.apply(guest.manifest())
     platform.wait_available(guest.NAME, guest.NAMESPACE)
     return folder
+
+
+@pytest.fixture(scope="module")
+def variables(platform: Platform) -> Iterator[dict[str, str]]:
+    """What a data scientist's shell or notebook has in its environment; this process has it too."""
+    wanted = {
+        **load_model_credentials(platform.paths),
+        "KUBECONFIG": str(platform.paths.kubeconfig),
+        "MLFLOW_DISABLE_TELEMETRY": "true",
+        "SLIPWAY_GATEWAY": platform.gateway,
+    }
+    with pytest.MonkeyPatch.context() as patch, warnings.catch_warnings():
+        warnings.filterwarnings("ignore", ".*Any type hint is inferred as AnyType", category=UserWarning)
+        import mlflow.pyfunc  # noqa: F401  - its first import warns of a type hint of its own
+
+        patch.setattr(boto3, "DEFAULT_SESSION", None)  # it remembers keys
+        for name, value in wanted.items():
+            patch.setenv(name, value)
+        yield wanted

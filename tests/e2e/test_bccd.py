@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Iterator
 from typing import Any
 
-import boto3
 import numpy as np
 import pytest
 from mlflow.deployments import get_deploy_client
@@ -16,7 +14,6 @@ from model_wrappers.darknet.average_precision import Found, Truth, average_preci
 from model_wrappers.darknet.training.precision import CONFIDENCE
 from model_wrappers.darknet.training.voc import load_voc
 from slipway.client import Client, Detections
-from slipway.onebox.services.credentials import load_model_credentials
 from tests.data import REPOSITORY, SHARED_DATA
 from tests.e2e.platform import Platform
 
@@ -28,21 +25,10 @@ pytestmark = pytest.mark.data
 
 
 @pytest.fixture(scope="module")
-def deployments(platform: Platform) -> Iterator[Any]:
-    wanted = {
-        **load_model_credentials(platform.paths),
-        "KUBECONFIG": str(platform.paths.kubeconfig),
-        "MLFLOW_DISABLE_TELEMETRY": "true",
-        "SLIPWAY_GATEWAY": platform.gateway,
-    }
-    with pytest.MonkeyPatch.context() as patch, warnings.catch_warnings():
-        warnings.filterwarnings("ignore", ".*Any type hint is inferred as AnyType", category=UserWarning)
-        patch.setattr(boto3, "DEFAULT_SESSION", None)  # it remembers keys
-        for name, value in wanted.items():
-            patch.setenv(name, value)
-        deployments = get_deploy_client("slipway")
-        yield deployments
-        deployments.delete_deployment(NAME)
+def deployments(variables: dict[str, str]) -> Iterator[Any]:
+    deployments = get_deploy_client("slipway")
+    yield deployments
+    deployments.delete_deployment(NAME)
 
 
 def test_cells_are_found_through_the_gateway_as_well_as_in_the_readme(platform: Platform, deployments: Any) -> None:

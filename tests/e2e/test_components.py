@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import urllib.error
 import urllib.request
 from collections import Counter
 from collections.abc import Iterator
@@ -147,17 +146,8 @@ def samples(pod: dict[str, Any], container: str) -> dict[tuple[str, str], float]
 
 
 def give_feedback(platform: Platform, name: str, feedback: dict[str, Any]) -> tuple[int, dict[str, Any]]:
-    request = urllib.request.Request(
-        f"{url(platform, name)}/api/v1.0/feedback",
-        data=json.dumps(feedback).encode(),
-        headers={"Content-Type": "application/json"},
-    )
-    try:
-        answer = urllib.request.urlopen(request, timeout=CALL_TIMEOUT_S)
-    except urllib.error.HTTPError as refusal:
-        answer = refusal
-    with answer:
-        return answer.status, json.load(answer)
+    body = json.dumps(feedback).encode()
+    return post(platform, body, "application/json", name=name, path="feedback")[:2]
 
 
 def test_feedback_over_plain_rest_needs_the_routing_and_a_share(platform: Platform, bandit: str, database: str) -> None:

@@ -6,13 +6,11 @@ import json
 import re
 import sys
 import threading
-import warnings
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Self
 
-import boto3
 import pandas as pd
 import pytest
 from click.testing import CliRunner
@@ -21,7 +19,6 @@ from mlflow.exceptions import MlflowException
 
 from scripts.demo import photo
 from slipway.client import Client, ClientError
-from slipway.onebox.services.credentials import load_model_credentials
 from tests.data import REPOSITORY
 from tests.e2e.platform import Platform
 from tests.e2e.test_wire_forms import PHOTO, assert_same_boxes, expected
@@ -30,25 +27,6 @@ from tests.waiting import wait_until
 NAME = "spots"
 MLFLOW = (str(Path(sys.executable).parent / "mlflow"), "deployments")
 MODELS = {"champion": "1", "challenger": "2"}
-
-
-@pytest.fixture(scope="module")
-def variables(platform: Platform) -> Iterator[dict[str, str]]:
-    """What a data scientist's shell or notebook has in its environment; this process has it too."""
-    wanted = {
-        **load_model_credentials(platform.paths),
-        "KUBECONFIG": str(platform.paths.kubeconfig),
-        "MLFLOW_DISABLE_TELEMETRY": "true",
-        "SLIPWAY_GATEWAY": platform.gateway,
-    }
-    with pytest.MonkeyPatch.context() as patch, warnings.catch_warnings():
-        warnings.filterwarnings("ignore", ".*Any type hint is inferred as AnyType", category=UserWarning)
-        import mlflow.pyfunc  # noqa: F401  - its first import warns of a type hint of its own
-
-        patch.setattr(boto3, "DEFAULT_SESSION", None)  # it remembers keys
-        for name, value in wanted.items():
-            patch.setenv(name, value)
-        yield wanted
 
 
 @pytest.fixture(scope="module")

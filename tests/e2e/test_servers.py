@@ -6,7 +6,6 @@ import io
 import json
 import re
 import sys
-import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
@@ -34,7 +33,7 @@ from slipway.serving.v2_tensors import Tensor, objects, tensor_of
 from tests.data import REPOSITORY
 from tests.e2e.platform import Platform
 from tests.e2e.s3 import client as s3_client
-from tests.e2e.test_wire_forms import PHOTO, assert_same_boxes, expected
+from tests.e2e.test_wire_forms import CALL_TIMEOUT_S, PHOTO, assert_same_boxes, expected, post
 from tests.waiting import wait_until
 
 DOCUMENT = REPOSITORY / "docs" / "servers.md"
@@ -43,7 +42,6 @@ PLACE = f"s3://{BUCKET}/{PREFIX}"
 ROWS = np.array([[5.1, 3.5, 1.4, 0.2], [6.7, 3.0, 5.2, 2.3]])
 UNSIGNED = "signed"
 INFER = "/inference.GRPCInferenceService/ModelInfer"
-CALL_TIMEOUT_S = 20.0
 BUILT_WITHIN_S = 300
 SCALE_CLASS = """
 class Scale:
@@ -183,14 +181,7 @@ def await_available(platform: Platform, name: str) -> str:
 
 def over_rest(platform: Platform, name: str, body: dict[str, Any]) -> tuple[int, dict[str, Any]]:
     """Status and JSON of a prediction in the seldon protocol."""
-    url = f"http://{platform.gateway}/seldon/default/{name}/api/v1.0/predictions"
-    request = urllib.request.Request(url, json.dumps(body).encode(), {"Content-Type": "application/json"})
-    try:
-        answer = urllib.request.urlopen(request, timeout=CALL_TIMEOUT_S)
-    except urllib.error.HTTPError as refusal:
-        answer = refusal
-    with answer:
-        return answer.status, json.load(answer)
+    return post(platform, json.dumps(body).encode(), "application/json", name=name)[:2]
 
 
 def over_grpc(platform: Platform, name: str, message: pb.SeldonMessage) -> pb.SeldonMessage:

@@ -61,11 +61,17 @@ def assert_prediction(body: dict[str, Any]) -> None:
 
 
 def post(
-    platform: Platform, body: bytes, content_type: str, *, name: str = "yolo", **headers: str
+    platform: Platform,
+    body: bytes,
+    content_type: str,
+    *,
+    name: str = "yolo",
+    path: str = "predictions",
+    **headers: str,
 ) -> tuple[int, Any, dict[str, str]]:
     """Status, JSON and headers (names in lower case)."""
     request = urllib.request.Request(
-        f"http://{platform.gateway}/seldon/default/{name}/api/v1.0/predictions",
+        f"http://{platform.gateway}/seldon/default/{name}/api/v1.0/{path}",
         data=body,
         headers={"Content-Type": content_type, **headers},
     )
