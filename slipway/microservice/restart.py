@@ -72,18 +72,20 @@ async def restart_in_turn(workers: Mapping[Path, asyncio.subprocess.Process]) ->
     for path, process in workers.items():
         if process.returncode is not None:
             continue
-        before = _inode(path)
+        before = _identity(path)
         process.send_signal(signal.SIGHUP)
         try:
             async with asyncio.timeout(RESTART_WAIT_S):
-                while _inode(path) in (None, before):  # noqa: ASYNC110 - files set no event
+                while _identity(path) in (None, before):  # noqa: ASYNC110 - files set no event
                     await asyncio.sleep(POLL_S)
         except TimeoutError:
             logger.warning("pid %d does not serve again after %g s", process.pid, RESTART_WAIT_S)
 
 
-def _inode(path: Path) -> int | None:
+def _identity(path: Path) -> tuple[int, int] | None:
+    """Which file ``path`` is; a file system may give a new one the inode number of one that is gone."""
     try:
-        return path.stat().st_ino
+        found = path.stat()
     except FileNotFoundError:
         return None
+    return found.st_ino, found.st_ctime_ns

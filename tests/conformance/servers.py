@@ -18,6 +18,7 @@ from typing import Any
 import grpc
 
 from tests.data import REPOSITORY
+from tests.hangups import HEARS_HANGUPS
 from tests.ports import free_ports
 from tests.waiting import wait_until
 
@@ -59,7 +60,7 @@ class Server:
         ports = ["--http-port", self.http, "--grpc-port", self.grpc, "--metrics-port", self.metrics]
         with log.open("wb") as output:
             self.process = subprocess.Popen(
-                [*argv, *map(str, ports)],
+                [*HEARS_HANGUPS, *argv, *map(str, ports)],
                 cwd=folder,
                 env={"PATH": f"{OFFICIAL}:{os.environ['PATH']}", **IDENTITY, **environment},
                 stdout=output,

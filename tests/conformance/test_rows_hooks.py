@@ -167,7 +167,7 @@ def test_row_87_unknown_path_is_404_and_wrong_method_405(serve: Serve):
 def test_row_87_grpc_error_has_a_status_and_the_text(serve: Serve):
     error = serve("rows.Failing").call(stubs.ModelStub, "Predict", pb.SeldonMessage(strData="forbidden"))
     assert isinstance(error, grpc.RpcError)
-    assert (error.code(), error.details()) == (grpc.StatusCode.INVALID_ARGUMENT, "not for you")
+    assert (error.code(), error.details()) == (grpc.StatusCode.PERMISSION_DENIED, "not for you")
 
 
 @better(87)

@@ -65,6 +65,7 @@ async def test_default_deployment_has_its_events_once_and_all_conditions_when_re
 async def test_fields_without_effect_are_events(platform):
     await platform.apply(sdep(oauth_key="k"))
     await platform.until(lambda status: status["state"] == "Creating", what="Creating")
+    await eventually(lambda: platform.event("NoEffect"), what="the event, which is written after the status")
     assert (await platform.events())["NoEffect"] == 1
 
 

@@ -491,7 +491,8 @@ async def test_removed_user_leaves_nothing(hub: Hub) -> None:
     login = aiohttp.encode_basic_auth(account.namespace, account.mlflow_password)
     async with aiohttp.ClientSession(headers={"Authorization": login}) as session:
         address = f"http://127.0.0.1:{platform.ports[2]}/api/2.0/mlflow/experiments/search?max_results=1"
-        assert (await session.get(address)).status == 401
+        async with session.get(address) as answer:
+            assert answer.status == 401
     if os.getuid() == 0:
         with pytest.raises(KeyError):
             pwd.getpwuid(uid)
