@@ -13,6 +13,7 @@ import aiohttp
 
 from slipway.drill import subject
 from slipway.drill.errors import DrillError
+from slipway.executor.metrics import SERVER_SECONDS
 from slipway.kube.client import Kube
 from slipway.kube.errors import NotFound
 from slipway.kube.kinds import NAMESPACE, POD, SELDON_DEPLOYMENT, SERVICE, VIRTUAL_SERVICE
@@ -32,7 +33,7 @@ WELL_WITHIN_S = 180.0
 """How long anything may take to be well again before the drill goes on without it."""
 METRICS_WITHIN_S = 5.0
 HTTP_PORT = 8000
-SERVED = "seldon_api_executor_server_requests_seconds_count"
+SERVED = f"{SERVER_SECONDS}_count"
 MINE = f"{subject.OBJECTS_LABEL}={subject.NAME}"
 Pod = dict[str, Any]
 

@@ -31,14 +31,7 @@ async def kill_pod(site: Site, count: int) -> Act:
     """All containers of a Pod at once (-9), in the middle of what they do; then the Pod is deleted, so that another comes."""
     pod = _turn(await site.pods(), count)
     at = time.monotonic()
-    for container in pod["spec"]["containers"]:
-        site.signal_container(pod, container["name"], signal.SIGKILL)
-    await site.delete_pod(pod, grace_s=0)
-
-    async def replaced() -> bool:
-        return await _is_gone(site, pod) and await site.has_ready(site.applied.replicas)
-
-    return Act(pod["metadata"]["name"], at, await site.wait(replaced, what="another Pod"))
+    return Act(pod["metadata"]["name"], at, await _kill(site, pod, subject.LIVE, site.applied.replicas))
 
 
 def kill_container(container: str) -> Strike:
@@ -115,16 +108,7 @@ async def shadow_dies(site: Site, _count: int) -> Act:
     site.signal_container(pod, ORCHESTRATOR, signal.SIGSTOP)
     await asyncio.sleep(FROZEN_S)
     well_at = time.monotonic()
-    for container in pod["spec"]["containers"]:
-        site.signal_container(pod, container["name"], signal.SIGKILL)
-    await site.delete_pod(pod, grace_s=0)
-
-    async def replaced() -> bool:
-        return all(
-            item["metadata"]["uid"] != pod["metadata"]["uid"] for item in await site.pods(subject.CANARY)
-        ) and await site.has_ready(1, subject.CANARY)
-
-    await site.wait(replaced, what="another Pod of the shadow")
+    await _kill(site, pod, subject.CANARY, 1)
     return Act(pod["metadata"]["name"], at, well_at)
 
 
@@ -154,8 +138,17 @@ def _turn(pods: list[Pod], count: int) -> Pod:
     return pods[count % len(pods)]
 
 
-async def _is_gone(site: Site, pod: Pod) -> bool:
-    return all(item["metadata"]["uid"] != pod["metadata"]["uid"] for item in await site.pods())
+async def _kill(site: Site, pod: Pod, predictor: str, replicas: int) -> float:
+    """-9 to every container, and the Pod deleted; when ``replicas`` others of its predictor are ready."""
+    for container in pod["spec"]["containers"]:
+        site.signal_container(pod, container["name"], signal.SIGKILL)
+    await site.delete_pod(pod, grace_s=0)
+
+    async def replaced() -> bool:
+        is_gone = all(item["metadata"]["uid"] != pod["metadata"]["uid"] for item in await site.pods(predictor))
+        return is_gone and await site.has_ready(replicas, predictor)
+
+    return await site.wait(replaced, what=f"another Pod of {predictor}")
 
 
 async def _is_unready(site: Site, pod: Pod) -> bool:
