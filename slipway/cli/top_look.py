@@ -17,6 +17,7 @@ from slipway.controller.meta import DEPLOYMENT_ID
 from slipway.controller.pod_labels import PREDICTOR
 from slipway.kube.client import Kube
 from slipway.kube.kinds import DEPLOYMENT, POD, SELDON_DEPLOYMENT
+from slipway.kube.pods import is_ready
 from slipway.onebox.mesh.admin import Admin
 from slipway.onebox.paths import Paths
 from slipway.onebox.services.pods import living_containers
@@ -73,16 +74,16 @@ def pod_uses(
         if DEPLOYMENT_ID not in labels:
             continue
         cpu_s, memory = uses.get((meta["namespace"], meta["name"]), (None, None))
-        status = pod.get("status") or {}
-        ready = any((item["type"], item["status"]) == ("Ready", "True") for item in status.get("conditions") or ())
         found.append(
             PodUse(
                 namespace=meta["namespace"],
                 name=meta["name"],
                 predictor=predictors.get((meta["namespace"], labels.get("app", "")), ""),
                 deployment=labels[DEPLOYMENT_ID],
-                is_ready=ready,
-                restarts=sum(item.get("restartCount", 0) for item in status.get("containerStatuses") or ()),
+                is_ready=is_ready(pod),
+                restarts=sum(
+                    item.get("restartCount", 0) for item in (pod.get("status") or {}).get("containerStatuses") or ()
+                ),
                 cpu_s=cpu_s,
                 pss_bytes=memory,
             )

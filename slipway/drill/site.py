@@ -17,6 +17,7 @@ from slipway.executor.metrics import SERVER_SECONDS
 from slipway.kube.client import Kube
 from slipway.kube.errors import NotFound
 from slipway.kube.kinds import NAMESPACE, POD, SELDON_DEPLOYMENT, SERVICE, VIRTUAL_SERVICE
+from slipway.kube.pods import is_ready
 from slipway.onebox.paths import Paths
 from slipway.onebox.services.pods import living_containers
 from slipway.onebox.services.secrets import ensure_secrets
@@ -178,11 +179,6 @@ def predictions_in(exposition: str) -> int:
     """The sum over all series of the executor's count of predictions."""
     found = (line for line in exposition.splitlines() if line.startswith(SERVED) and 'service="predictions"' in line)
     return round(sum(float(line.rpartition(" ")[2]) for line in found))
-
-
-def is_ready(pod: Pod) -> bool:
-    conditions = (pod.get("status") or {}).get("conditions") or ()
-    return any(item["type"] == "Ready" and item["status"] == "True" for item in conditions)
 
 
 def restarts(pod: Pod, container: str) -> int:

@@ -11,8 +11,9 @@ from dataclasses import replace
 from slipway.contract.names import ORCHESTRATOR
 from slipway.drill import subject
 from slipway.drill.order import TIMEOUT_S
-from slipway.drill.site import Pod, Site, is_ready, restarts
+from slipway.drill.site import Pod, Site, restarts
 from slipway.drill.verdict import Act
+from slipway.kube.pods import is_ready
 
 FROZEN_S = TIMEOUT_S + 1
 """How long a frozen model stays frozen after it was seen to be not ready: what waits for it is lost by then."""

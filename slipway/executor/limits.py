@@ -11,9 +11,6 @@ REQUEST_DEADLINE_S = 300.0
 CONNECT_TIMEOUT_S = 2.0
 """Until a node accepts a connection; then it is unreachable."""
 
-MAX_PUID_CHARS = 256
-"""A client's own request identifier: it is repeated in every answer and every call of a node."""
-
 MAX_ANSWER_BYTES = 4 * MAX_BODY_BYTES
 """A node's answer: arrays as JSON are several times the photo they come from."""
 

@@ -14,7 +14,6 @@ from uuid import uuid4
 
 from slipway.executor.dialect import SELDON, Dialect
 from slipway.executor.graph import BuiltIn, EventKind, Method, Node, RandomAbTest
-from slipway.executor.limits import MAX_PUID_CHARS
 from slipway.executor.payload import Payload, Wire, with_routing
 from slipway.executor.routes import (
     ALL_CHILDREN,
@@ -23,6 +22,7 @@ from slipway.executor.routes import (
     check_route,
     feedback_routing,
 )
+from slipway.serving.limits import MAX_PUID_CHARS
 
 T = TypeVar("T")
 

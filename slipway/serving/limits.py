@@ -84,3 +84,6 @@ MAX_PART_HEADER_BYTES = 4 * 1024
 
 MAX_SERIES = 10_000
 """Time series that a component's own metrics may open; further ones are counted and dropped."""
+
+MAX_PUID_CHARS = 256
+"""A client's own request identifier: it is repeated in every answer and every call of a node."""

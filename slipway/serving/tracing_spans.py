@@ -30,6 +30,7 @@ from prometheus_client.registry import Collector
 import slipway
 from slipway.contract.headers import PUID, REASON
 from slipway.serving.errors import failure_of
+from slipway.serving.limits import MAX_PUID_CHARS
 from slipway.serving.rest import Handler
 from slipway.serving.tracing import NO_CALL, Call, GrpcBehaviour, Metadata
 from slipway.serving.tracing_queue import SpanCounts, SpanQueue
@@ -37,8 +38,6 @@ from slipway.serving.tracing_settings import TracingSettings
 
 MAX_ATTRIBUTE_CHARS = 1024
 """Longest text in a span, also of those that a component's own code makes."""
-
-MAX_PUID_CHARS = 256
 
 PUID_ATTRIBUTE = "seldon.puid"
 METHOD, ROUTE, STATUS = "http.request.method", "http.route", "http.response.status_code"

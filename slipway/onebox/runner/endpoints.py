@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from slipway.kube.kinds import ENDPOINT_SLICE
+from slipway.kube.pods import is_ready
 from slipway.onebox.runner.references import NODE_NAME
 from slipway.onebox.runner.workload_steps import (
     Change,
@@ -85,18 +86,13 @@ def _slice(service: Object, ports: Ports, pods: Sequence[Object]) -> dict[str, A
 
 def _endpoint(pod: Object, *, always: bool) -> dict[str, Any]:
     meta, going = pod["metadata"], is_going(pod)
-    serving = _has_ready_condition(pod)
+    serving = is_ready(pod)
     return {
         "addresses": [pod["status"]["podIP"]],
         "conditions": {"ready": always or ready_since(pod) is not None, "serving": serving, "terminating": going},
         "nodeName": NODE_NAME,
         "targetRef": {"kind": "Pod", "namespace": meta["namespace"], "name": meta["name"], "uid": meta["uid"]},
     }
-
-
-def _has_ready_condition(pod: Object) -> bool:
-    conditions = (pod.get("status") or {}).get("conditions") or ()
-    return any(item["type"] == "Ready" and item["status"] == "True" for item in conditions)
 
 
 def _ports(service: Object, pod: Object | None) -> Ports:
