@@ -17,6 +17,7 @@ from typing import Any
 
 import grpc
 
+from slipway.contract.protos import prediction_pb2_grpc as stubs
 from tests.data import REPOSITORY
 from tests.hangups import HEARS_HANGUPS
 from tests.ports import free_ports
@@ -27,6 +28,15 @@ OFFICIAL_WITH_ANNOTATIONS = Path(__file__).parent / "official.py"
 ANNOTATIONS = "SLIPWAY_ANNOTATIONS_FILE"
 START_S = 45.0
 ANSWER_S = 20.0
+HOOKS = {
+    "predict": (stubs.ModelStub, "Predict"),
+    "transform_input": (stubs.TransformerStub, "TransformInput"),
+    "transform_output": (stubs.OutputTransformerStub, "TransformOutput"),
+    "route": (stubs.RouterStub, "Route"),
+    "aggregate": (stubs.CombinerStub, "Aggregate"),
+    "send_feedback": (stubs.ModelStub, "SendFeedback"),
+}
+"""Hook → the stub and method that ask for it over gRPC."""
 NO_ANSWER = 0
 """Status of a REST call whose connection broke or whose answer did not come in time."""
 IDENTITY = {

@@ -18,9 +18,8 @@ from google.protobuf import json_format
 from google.protobuf.any_pb2 import Any as AnyMessage
 
 from slipway.contract.protos import prediction_pb2 as pb
-from slipway.contract.protos import prediction_pb2_grpc as stubs
 from tests.conformance.conftest import COMPONENTS, Start
-from tests.conformance.servers import Server, multipart
+from tests.conformance.servers import HOOKS, Server, multipart
 from tests.conformance.test_microservice_differential import MESSAGES, PARAMETERS
 
 pytestmark = pytest.mark.conformance
@@ -31,14 +30,6 @@ INTERFACES = [
     *(f"rows.{name}" for name in ("Raw", "Responses", "FallsBack", "SubclassFallsBack", "Tagged", "WithMeta")),
     *(f"rows.{name}" for name in ("NoHooks", "NoHooksComponent", "Failing", "Deprecated", "ByTransport", "BadMetrics")),
 ]
-HOOKS = {
-    "predict": (stubs.ModelStub, "Predict"),
-    "transform_input": (stubs.TransformerStub, "TransformInput"),
-    "transform_output": (stubs.OutputTransformerStub, "TransformOutput"),
-    "route": (stubs.RouterStub, "Route"),
-    "aggregate": (stubs.CombinerStub, "Aggregate"),
-    "send_feedback": (stubs.ModelStub, "SendFeedback"),
-}
 TFTENSOR = {"dtype": "DT_FLOAT", "tensorShape": {"dim": [{"size": "2"}]}, "floatVal": [1, 2]}
 KINDS: dict[str, dict[str, Any]] = {
     **MESSAGES,

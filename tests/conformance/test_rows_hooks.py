@@ -12,20 +12,12 @@ from slipway.contract.protos import prediction_pb2 as pb
 from slipway.contract.protos import prediction_pb2_grpc as stubs
 from slipway.serving.messages import feedback_to_proto, part_to_json, to_json, to_proto
 from tests.conformance.conftest import Serve
-from tests.conformance.servers import Server
+from tests.conformance.servers import HOOKS, Server
 from tests.conformance.verdicts import better, same
 
 pytestmark = pytest.mark.conformance
 
 STR = {"strData": "x"}
-HOOKS = {
-    "predict": (stubs.ModelStub, "Predict"),
-    "transform_input": (stubs.TransformerStub, "TransformInput"),
-    "transform_output": (stubs.OutputTransformerStub, "TransformOutput"),
-    "route": (stubs.RouterStub, "Route"),
-    "aggregate": (stubs.CombinerStub, "Aggregate"),
-    "send_feedback": (stubs.ModelStub, "SendFeedback"),
-}
 WITH_META = ("predict", "transform_input", "transform_output", "route")
 
 

@@ -7,7 +7,6 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import mlflow
@@ -48,18 +47,6 @@ def folder(tmp_path: Path) -> Path:
 def words(folder: Path, *more: str) -> list[str]:
     files = [str(folder / "small.cfg"), str(folder / "small.names"), "--voc", str(folder / "voc")]
     return ["train", *files, "--to", str(folder / "out"), *QUICK, *more]
-
-
-@pytest.fixture(scope="module")
-def tracking(tmp_path_factory: pytest.TempPathFactory) -> Iterator[mlflow.MlflowClient]:
-    """A store of MLflow's own in a file; each test has an experiment and a model of its own."""
-    folder = tmp_path_factory.mktemp("mlflow")
-    uri = f"sqlite:///{folder}/mlflow.db"
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("MLFLOW_TRACKING_URI", uri)
-        patch.chdir(folder)  # MLflow puts artifacts of such a store below the current folder
-        mlflow.set_tracking_uri(uri)
-        yield mlflow.MlflowClient()
 
 
 def test_a_training_leaves_a_model_and_its_figures(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:

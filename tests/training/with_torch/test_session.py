@@ -7,7 +7,6 @@ import json
 import os
 import signal
 import threading
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -50,18 +49,6 @@ def photos(folder: Path) -> VocPhotos:
 @pytest.fixture
 def validation(folder: Path) -> VocPhotos:
     return load_voc(folder / "voc", "val", NAMES)
-
-
-@pytest.fixture(scope="module")
-def tracking(tmp_path_factory: pytest.TempPathFactory) -> Iterator[mlflow.MlflowClient]:
-    """A store of MLflow's own in a file; each test has an experiment and a model of its own."""
-    folder = tmp_path_factory.mktemp("mlflow")
-    uri = f"sqlite:///{folder}/mlflow.db"
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("MLFLOW_TRACKING_URI", uri)
-        patch.chdir(folder)  # MLflow puts artifacts of such a store below the current folder
-        mlflow.set_tracking_uri(uri)
-        yield mlflow.MlflowClient()
 
 
 def session(folder: Path, experiment: str, **more: Any) -> Session:
