@@ -10,14 +10,12 @@ import subprocess
 import sys
 import urllib.error
 import urllib.request
-import warnings
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
 import aiohttp
-import boto3
 import cv2
 import mlflow
 import numpy as np
@@ -32,7 +30,6 @@ from model_wrappers.darknet.errors import ModelFolderError
 from model_wrappers.darknet.proof import prove
 from model_wrappers.mlflow_darknet import registration
 from model_wrappers.model_sums import DOWNLOAD_NOTE, SUMS_NAME, SumsError, digest_of_sums, sums_of_folder
-from slipway.onebox.services.credentials import load_model_credentials
 from slipway.registry import RegistryAddress, present_user, read_aliases, resolve
 from slipway.storage.cache import ModelCache
 from slipway.storage.fetch import Wanted, fetch
@@ -45,20 +42,6 @@ from tests.waiting import wait_until
 NAME = "flavour"
 SERVE_TIMEOUT_S = 120
 SCRIPTS = Path(sys.executable).parent
-
-
-@pytest.fixture(scope="module")
-def variables(platform: Platform) -> Iterator[dict[str, str]]:
-    """What a data scientist's process has in its environment; this one has it too."""
-    wanted = {**load_model_credentials(platform.paths), "MLFLOW_DISABLE_TELEMETRY": "true"}
-    with pytest.MonkeyPatch.context() as patch, warnings.catch_warnings():
-        warnings.filterwarnings("ignore", ".*Any type hint is inferred as AnyType", category=UserWarning)
-        import mlflow.pyfunc  # noqa: F401  - its first import warns of a type hint of its own
-
-        patch.setattr(boto3, "DEFAULT_SESSION", None)  # it remembers keys
-        for name, value in wanted.items():
-            patch.setenv(name, value)
-        yield wanted
 
 
 @pytest.fixture(scope="module")
