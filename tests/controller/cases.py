@@ -74,6 +74,22 @@ CASES: dict[str, tuple[Manifest, dict[tuple[str, str], ResolvedModel]]] = {
         ),
         {},
     ),
+    "prepackaged": (
+        sdep(
+            predictor(
+                graph=node(
+                    implementation="SKLEARN_SERVER",
+                    modelUri="s3://bucket/iris",
+                    envSecretRefName="bucket-keys",
+                    serviceAccountName="reader",
+                    parameters=[{"name": "method", "value": "predict", "type": "STRING"}],
+                ),
+                componentSpecs=[],
+                svcOrchSpec={"resources": {"requests": {"cpu": "1"}}},
+            )
+        ),
+        {},
+    ),
     "no-engine": (
         sdep(predictor(annotations={"seldon.io/no-engine": "true", "seldon.io/svc-name": "front"}, replicas=0)),
         {},

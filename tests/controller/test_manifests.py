@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import shutil
 import subprocess
-from collections.abc import Iterator, Mapping
 from functools import cache
 from typing import Any
 
@@ -17,11 +16,11 @@ from slipway.contract.predictor_servers import SHIPPED
 from slipway.contract.sdep import SeldonDeployment
 from slipway.controller.desired import desired
 from slipway.controller.facts import Facts
+from tests.controller.schemas import unknown_keys
 from tests.data import REPOSITORY, SCHEMAS
 
 SELDON = REPOSITORY / "seldon"
 FOLDERS = sorted(path.parent.relative_to(SELDON).as_posix() for path in SELDON.rglob("kustomization.yaml"))
-OPEN = ("x-kubernetes-preserve-unknown-fields", "x-kubernetes-embedded-resource", "additionalProperties")
 
 
 def built(folder: str) -> list[dict[str, Any]]:
@@ -49,20 +48,6 @@ def schema() -> dict[str, Any]:
         place[last] = change["value"]
     found: dict[str, Any] = crd["spec"]["versions"][0]["schema"]["openAPIV3Schema"]
     return found
-
-
-def unknown_keys(value: Any, wanted: Mapping[str, Any], path: str = "") -> Iterator[str]:
-    """Keys that the API would prune."""
-    if isinstance(value, list):
-        for index, item in enumerate(value):
-            yield from unknown_keys(item, wanted.get("items", {}), f"{path}[{index}]")
-    if not isinstance(value, dict) or any(wanted.get(key) for key in OPEN) or path == ".metadata":
-        return
-    for key, item in value.items():
-        if key not in wanted.get("properties", {}):
-            yield f"{path}.{key}"
-        else:
-            yield from unknown_keys(item, wanted["properties"][key], f"{path}.{key}")
 
 
 def test_there_are_the_folders_that_the_demo_applies():
