@@ -32,6 +32,7 @@ from slipway.executor.timeouts import CallLimits
 from slipway.serving.admission import Admission
 from slipway.serving.limits import MAX_IN_FLIGHT
 from slipway.serving.messages import parse_message
+from slipway.serving.pressure import Pressure
 from slipway.serving.tracing import OFF, Tracing
 
 LOG = logging.getLogger(__name__)
@@ -58,6 +59,7 @@ class Engine:
         self.metrics = ExecutorMetrics(Identity(settings.deployment, graph.predictor, graph.version))
         self.dialect = dialect
         self.tracing = tracing
+        self.metrics.registry.register(Pressure(self.metrics.labels, lambda: self.admission.requests))
         if tracing.collector is not None:
             self.metrics.registry.register(tracing.collector)
         self.rest = RestNodes(

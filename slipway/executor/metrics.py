@@ -59,5 +59,9 @@ class ExecutorMetrics:
         model = (node.name, node.image.name, node.image.version)
         self._client.observe((*self._owner(), service, method, code, *model), seconds)
 
+    def labels(self) -> dict[str, str]:
+        """Whose metrics these are."""
+        return dict(zip(SERVER_LABELS, self._owner(), strict=False))
+
     def _owner(self) -> tuple[str, str, str]:
         return self.identity.deployment, self.identity.predictor, self.identity.version

@@ -8,13 +8,13 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 from slipway.microservice.batching import NotRowsError, joinable
 from slipway.microservice.hooks import Answer, Hooks
 from slipway.microservice.inputs import Input
-from slipway.microservice.threads import ComponentThreads, Raised, outcome_of, result_of
+from slipway.microservice.threads import ComponentThreads, Raised, Waited, outcome_of, result_of
 
 T = TypeVar("T")
 logger = logging.getLogger(__name__)
@@ -29,15 +29,20 @@ class Job:
 
     parse: Callable[[], Input]
     render: Callable[[Answer, float], Any]
+    came: float = field(default_factory=time.monotonic)
 
 
 class Batches:
     """The jobs that wait for ``predict``. ``run`` belongs to the event loop, taking a batch to a component thread."""
 
-    def __init__(self, hooks: Hooks, threads: ComponentThreads, *, max_batch: int) -> None:
+    def __init__(
+        self, hooks: Hooks, threads: ComponentThreads, *, max_batch: int, waited: Waited | None = None
+    ) -> None:
+        """``waited`` is told how long each job waited until its batch was taken, or its client left; from any thread."""
         self._hooks = hooks
         self._threads = threads
         self._max_batch = max_batch
+        self._waited = waited
         self._lock = threading.Lock()
         self._waiting: dict[asyncio.Future[Any], Job] = {}  # in the order of their coming
         self._turns = 0
@@ -59,7 +64,8 @@ class Batches:
             return result_of(await mine)
         finally:
             with self._lock:
-                self._waiting.pop(mine, None)
+                left = self._waiting.pop(mine, None)
+            self._count_waits([left] if left else [])
 
     async def _take_turns(self) -> None:
         """A batch at a time, until nothing waits; whoever comes after that begins a turn of its own."""
@@ -76,9 +82,16 @@ class Batches:
             taken = list(self._waiting.items())[: self._max_batch]
             for mine, _ in taken:
                 del self._waiting[mine]
+        self._count_waits([job for _, job in taken])
         whole = outcome_of(lambda: answer_together(self._hooks, [job for _, job in taken]))
         outcomes = [Raised(whole.error) for _ in taken] if isinstance(whole, Raised) else whole
         return [(mine, outcome) for (mine, _), outcome in zip(taken, outcomes, strict=True)]
+
+    def _count_waits(self, jobs: Sequence[Job]) -> None:
+        if self._waited is not None:
+            now = time.monotonic()
+            for job in jobs:
+                self._waited(now - job.came)
 
 
 def answer_together(hooks: Hooks, jobs: Sequence[Job]) -> list[Any]:

@@ -46,7 +46,7 @@ class CustomMetrics(Collector):
     """All series of one worker. Hooks write from their threads, the exposition reads from the event loop."""
 
     def __init__(self, identity: Identity, *, worker: str = "0", max_series: int = MAX_SERIES) -> None:
-        self._base = base_labels(identity, worker)
+        self.labels = base_labels(identity, worker)
         self._max_series = max_series
         self._lock = threading.Lock()
         self._values: dict[tuple[str, str, Labels], float | _Histogram] = {}
@@ -91,9 +91,9 @@ class CustomMetrics(Collector):
         for (kind, name, labels), value in snapshot:
             base = name.removesuffix("_total") if kind == "COUNTER" else name
             family = families.setdefault((kind, base), Metric(base, "", _KINDS[kind]))
-            _add_samples(family, {**dict(labels), **self._base}, value)
+            _add_samples(family, {**dict(labels), **self.labels}, value)
         lost = Metric(DROPPED, "Updates for new series beyond the limit of one process.", "counter")
-        lost.add_sample(f"{DROPPED}_total", dict(self._base), dropped)
+        lost.add_sample(f"{DROPPED}_total", dict(self.labels), dropped)
         return [*families.values(), lost]
 
 

@@ -71,7 +71,7 @@ def _hook_behaviour(service: Service, hook: str) -> Behaviour:
                 lambda: input_of_proto(parse_message(raw, pb.SeldonMessage)),
                 lambda reply, spent_ms: (render_grpc(reply), spent_ms),
             )
-        return service.threads.run(lambda: call(raw))
+        return service.run(lambda: call(raw))
 
     async def answer(raw: bytes, _context: Any) -> Answered:
         try:

@@ -157,6 +157,7 @@ async def _start(
 ) -> Servers:
     registry = CollectorRegistry(auto_describe=False)
     registry.register(service.hooks.metrics)
+    registry.register(service.pressure())
     if service.tracing.collector is not None:
         registry.register(service.tracing.collector)
     exposed = metrics_app(registry, settings.metrics_path, lifecycle=service.lifecycle)

@@ -83,7 +83,7 @@ def _hook_handler(service: Service, hook: str, *, payload_passthrough: bool) -> 
                     lambda answer, spent_ms: render_rest(answer, hook, accepted=accepted, component_ms=spent_ms),
                 )
             else:
-                work = service.threads.run(call)
+                work = service.run(call)
             reply = await answered(work, request, service, render_failure)
         if isinstance(reply, web.Response):
             return reply

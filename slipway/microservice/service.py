@@ -7,7 +7,8 @@ import logging
 import random
 import re
 import time
-from typing import Any
+from collections.abc import Callable, Coroutine
+from typing import Any, TypeVar
 
 from slipway.contract.headers import MODEL, PREDICTOR, SERVER_TIMING
 from slipway.microservice.batches import Batches
@@ -19,6 +20,7 @@ from slipway.microservice.threads import ComponentThreads
 from slipway.serving.admission import Admission
 from slipway.serving.lifecycle import Lifecycle
 from slipway.serving.limits import MAX_IN_FLIGHT
+from slipway.serving.pressure import Pressure, QueueDelay
 from slipway.serving.tracing import OFF, Tracing
 
 HEALTH_WAIT_S = 0.3
@@ -26,6 +28,7 @@ HEALTH_WAIT_S = 0.3
 component computes, its last health answer stands."""
 
 logger = logging.getLogger(__name__)
+T = TypeVar("T")
 
 
 class Service:
@@ -54,7 +57,12 @@ class Service:
         self.lifecycle = lifecycle
         self.tracing = tracing
         self.admission = Admission(max_requests=max_in_flight)
-        self.batches = Batches(hooks, threads, max_batch=max_batch) if max_batch > 1 and _joins(hooks) else None
+        self.queue = QueueDelay()
+        self.batches = (
+            Batches(hooks, threads, max_batch=max_batch, waited=self.queue.observe)
+            if max_batch > 1 and _joins(hooks)
+            else None
+        )
         self._metadata = metadata
         self._requests_left = max_requests + random.randint(0, max_requests_jitter) if max_requests else None  # noqa: S311
         self._health_answer = b'{"strData":"healthy","meta":{}}'
@@ -68,6 +76,14 @@ class Service:
         if isinstance(self._metadata, str):
             raise metadata_unavailable(self._metadata)
         return self._metadata
+
+    def run(self, call: Callable[[], T]) -> Coroutine[Any, Any, T]:
+        """A request's ``call()`` in a component thread; its wait is counted."""
+        return self.threads.run(call, waited=self.queue.observe)
+
+    def pressure(self) -> Pressure:
+        """How busy this process is, as metrics."""
+        return Pressure(lambda: self.hooks.metrics.labels, lambda: self.admission.requests, self.queue)
 
     def count_request(self) -> None:
         """With ``--max-requests``: the last allowed request asks for a stop; a supervisor starts a new worker."""

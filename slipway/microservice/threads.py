@@ -15,6 +15,8 @@ from typing import TypeVar
 from slipway.serving.errors import INTERNAL, ServingError
 
 T = TypeVar("T")
+Waited = Callable[[float], None]
+"""Takes a wait in seconds."""
 
 
 @dataclass
@@ -39,20 +41,25 @@ class ComponentThreads:
         """Calls that wait or run."""
         self._begun: dict[int, float] = {}  # by thread
 
-    async def run(self, call: Callable[[], T]) -> T:
+    async def run(self, call: Callable[[], T], *, waited: Waited | None = None) -> T:
         """``call()`` in a component thread; what it raises is raised here, except what would end the event loop.
 
-        Cancelled while it waits, the call never runs; cancelled while it runs, its result is dropped.
+        Cancelled while it waits, the call never runs; cancelled while it runs, its result is dropped. ``waited`` is told
+        the wait for a thread, also of a call that was cancelled meanwhile.
         """
-        return result_of(await self._outcome_of(call))
+        return result_of(await self._outcome_of(call, waited))
 
-    async def _outcome_of(self, call: Callable[[], T]) -> T | Raised:
+    async def _outcome_of(self, call: Callable[[], T], waited: Waited | None) -> T | Raised:
         self._count(1)
+        came = time.monotonic()
         try:
             await self._free.acquire()
         except asyncio.CancelledError:
             self._count(-1)
             raise
+        finally:
+            if waited is not None:
+                waited(time.monotonic() - came)
         loop = asyncio.get_running_loop()
         outcome: asyncio.Future[T | Raised] = loop.create_future()
         self._pool.submit(contextvars.copy_context().run, self._work, call, loop, outcome)  # the request's trace

@@ -89,7 +89,7 @@ def _infer(service: Service) -> Any:
                 if batches := batches_of(service, hook):
                     job = V2Job(model, lambda: _read(raw, model)[1], _write)
                     return await batches.run(job.parse, job.render)
-                return await service.threads.run(lambda: _answer(service, hook, raw, model))
+                return await service.run(lambda: _answer(service, hook, raw, model))
         except Exception as exc:  # noqa: BLE001 - as above
             return logged_grpc(exc, "ModelInfer")
 

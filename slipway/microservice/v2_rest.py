@@ -109,7 +109,7 @@ def _infer(service: Service, hook: str) -> Handler:
                 job = V2Job(model, lambda: parse_infer_request(sent), _write)
                 work = batches.run(job.parse, job.render)
             else:
-                work = service.threads.run(lambda: _answer(service, asked, sent, model))
+                work = service.run(lambda: _answer(service, asked, sent, model))
             found = await answered(work, request, service, v2_error)
         if isinstance(found, web.Response):
             return found

@@ -121,6 +121,25 @@ async def test_metrics_path_exposes_the_server_histogram() -> None:
     assert b"seldon_api_executor_server_requests_seconds_bucket{" in text
 
 
+async def test_requests_under_way_are_a_metric_for_autoscalers() -> None:
+    node, arrived, goes_on = Node("a"), asyncio.Event(), asyncio.Event()
+
+    async def hold(_: Any) -> Reply:
+        arrived.set()
+        await goes_on.wait()
+        return Reply()
+
+    node.rest = hold
+    async with serving(node), executor(node.graph("MODEL")) as client:
+        labels = b'{deployment_name="dep",predictor_name="main",predictor_version=""}'
+        assert b"slipway_in_flight" + labels + b" 0.0" in (await client.get("/prometheus")).body
+        held = asyncio.create_task(client.post())
+        await arrived.wait()
+        assert b"slipway_in_flight" + labels + b" 1.0" in (await client.get("/prometheus")).body
+        goes_on.set()
+        assert (await held).status == 200
+
+
 async def test_status_of_a_tensorflow_model_answers_200() -> None:
     node = Node("a")
     async with serving(node), executor(node.graph("MODEL"), flags=["--protocol", "tensorflow"]) as client:

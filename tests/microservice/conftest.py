@@ -100,6 +100,7 @@ async def _start(
     )
     registry = CollectorRegistry(auto_describe=False)
     registry.register(hooks.metrics)
+    registry.register(service.pressure())
     servers = await Servers.start(
         rest=[
             Rest(component_app(service, payload_passthrough=payload_passthrough), 0, cancels_abandoned=True),
