@@ -18,6 +18,7 @@ from slipway.controller.plan import ObjectKey
 from slipway.controller.readiness import is_ready
 from slipway.controller.revisions import revisions_of
 from slipway.controller.services import entry_ports
+from slipway.kube.pods import trouble_of
 
 AVAILABLE, CREATING, FAILED = "Available", "Creating", "Failed"
 READY = "Ready"
@@ -208,36 +209,9 @@ def _failures(names: Mapping[str, Sequence[str]], observed: Observed) -> list[st
 
 
 def _reason(names: Sequence[str], observed: Observed) -> Object:
-    """Why a predictor's Pods are not ready: the first container that waits or failed, else a Pod without a place."""
-    pods = [pod for pod in observed.pods if (pod["metadata"].get("labels") or {}).get("app") in names]
-    found = (_trouble(container) for pod in pods for container in _container_statuses(pod))
-    return next(filter(None, found), None) or next(filter(None, map(_unscheduled, pods)), {})
-
-
-def _container_statuses(pod: Mapping[str, Any]) -> list[Object]:
-    status = pod.get("status") or {}
-    return [*(status.get("initContainerStatuses") or ()), *(status.get("containerStatuses") or ())]
-
-
-def _trouble(container: Mapping[str, Any]) -> Object:
-    """Reason and last error of a container that waits for a restart or its image, or has just failed."""
-    state = container.get("state") or {}
-    waiting, ended = state.get("waiting") or {}, state.get("terminated") or {}
-    last = (container.get("lastState") or {}).get("terminated") or {}
-    if waiting.get("reason") not in (None, "PodInitializing", "ContainerCreating"):
-        reason, message = waiting["reason"], last.get("message") or waiting.get("message")
-    elif ended.get("exitCode"):
-        reason, message = ended.get("reason") or "Error", ended.get("message")
-    else:
-        return {}
-    return {"reason": reason, "lastError": f"{container['name']}: {message or ''}".strip()}
-
-
-def _unscheduled(pod: Mapping[str, Any]) -> Object:
-    for item in (pod.get("status") or {}).get("conditions") or ():
-        if (item.get("type"), item.get("status")) == ("PodScheduled", "False"):
-            return {"reason": item.get("reason") or "Unschedulable", "lastError": item.get("message") or ""}
-    return {}
+    """Why a predictor's Pods are not ready."""
+    trouble = trouble_of([pod for pod in observed.pods if (pod["metadata"].get("labels") or {}).get("app") in names])
+    return {"reason": trouble.reason, "lastError": trouble.message} if trouble else {}
 
 
 def _conditions(
