@@ -286,6 +286,13 @@ class Kube:
         async with self._response(method, path, body=body, query=query, headers=headers) as response:
             return _parse(await _bounded(response))
 
+    async def download(self, path: str, *, idle_s: float = REQUEST_TIMEOUT_S) -> AsyncIterator[bytes]:
+        """Any path of the API in chunks; it may take as long as it likes, but may not be silent for ``idle_s``."""
+        timeout = aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_TIMEOUT_S, sock_read=idle_s)
+        async with self._response("GET", path, headers={"Accept": "*/*"}, timeout=timeout) as response:
+            async for chunk in response.content.iter_chunked(LOG_CHUNK_BYTES):
+                yield chunk
+
     @asynccontextmanager
     async def _response(
         self,

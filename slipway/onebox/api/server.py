@@ -27,6 +27,7 @@ from slipway.onebox.api.resources import digest
 from slipway.onebox.api.reviews import ANSWERS, review
 from slipway.onebox.api.routes import ResourcePath, access_of, parse_path, resolve
 from slipway.onebox.api.scale import render_scale
+from slipway.onebox.api.store_copy import STORE_COPY_PATH, send_copy
 from slipway.onebox.api.target import Object, Target, parse_version
 from slipway.onebox.api.watching import WatchHub
 from slipway.onebox.paths import Paths
@@ -149,6 +150,8 @@ class Api:
         found = parse_path(request.raw_path.partition("?")[0])
         if found is None or not found.plural:
             self._parts.authorizer.check_path(user, path)
+            if path == STORE_COPY_PATH and request.method == "GET":
+                return await send_copy(request, self._objects.store, beside=self._parts.paths.api_database.parent)
             return self._discovery(request)
         return await self._resource(request, user, found)
 

@@ -10,6 +10,7 @@ import json
 import sqlite3
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
@@ -67,6 +68,11 @@ class Store:
 
     def close(self) -> None:
         self._db.close()
+
+    def copy_to(self, path: Path) -> None:
+        """Write all objects, as they are now, to a new SQLite file that a store can be opened on."""
+        with closing(sqlite3.connect(path)) as target:
+            self._db.backup(target)
 
     def listen(self, listener: Callable[[Write], None]) -> None:
         """``listener`` is called after each write, in order, and may not write itself."""
