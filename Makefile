@@ -42,11 +42,12 @@ training: setup  ## Types and tests of training, in an environment with PyTorch 
 	$(BIN)/mypy --python-executable .venv-training/bin/python model_wrappers/darknet/training/*.py models/shapes/*.py
 	.venv-training/bin/pytest tests/training --durations=5
 
-bench: setup  ## Time the microservice beside the official one, the executor beside bare calls, a photo beside its network
+bench: setup  ## Time the microservice beside the official one, the executor beside bare calls, a photo beside its network, the path beside one process
 	tests/conformance/environment
 	$(BIN)/python benchmarks/microservice.py
 	$(BIN)/python benchmarks/graph.py
 	$(BIN)/python benchmarks/photo.py
+	$(BIN)/python benchmarks/path.py
 
 golden: setup  ## Rewrite golden files; read the diff before you commit it
 	$(BIN)/pytest -m "$(QUICK)" -k golden --update-golden

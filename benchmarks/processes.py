@@ -99,6 +99,7 @@ class Http:
     """
 
     port: int
+    head: bytes = field(default=b"", init=False)  # of the last answer
     _socket: socket.socket | None = field(default=None, init=False)
 
     def post(self, path: str, body: bytes, *, content_type: str, accept: str = "*/*") -> bytes:
@@ -120,12 +121,13 @@ class Http:
         try:
             self._socket.sendall(request)
             head, body = self._head()
-            length = int(_header(head, b"content-length") or 0)
+            self.head = head
+            length = int(header_of(head, b"content-length") or 0)
             answer = self._rest(body, length)
         except OSError:
             self.close()
             raise
-        if _header(head, b"connection").lower() == b"close":
+        if header_of(head, b"connection").lower() == b"close":
             self.close()
         if head.split(b" ", 2)[1] != b"200":
             raise HttpError(f"{head.splitlines()[0].decode()}: {answer[:200]!r}")
@@ -169,7 +171,7 @@ class Http:
         return True
 
 
-def _header(head: bytes, name: bytes) -> bytes:
+def header_of(head: bytes, name: bytes) -> bytes:
     for line in head.split(b"\r\n")[1:]:
         key, _, value = line.partition(b":")
         if key.lower() == name:
@@ -203,6 +205,12 @@ def _rollup_kb(pid: int, field: str) -> int:
         if name == field:
             return int(value.split()[0])
     raise ValueError(f"/proc/{pid}/smaps_rollup has no {field}")
+
+
+def cpu_ms(pid: int) -> float:
+    """What a process and everything below it has had of the processors so far, to the nanosecond of the scheduler."""
+    tasks = (task for one in family(pid) for task in Path(f"/proc/{one}/task").iterdir())
+    return sum(int((task / "schedstat").read_text().split()[0]) for task in tasks) / 1e6
 
 
 def descriptors(pid: int) -> int:
