@@ -5,9 +5,11 @@
 
 What they can do is measured at the begin of every minute, by as many calls as fit: somebody else's work on the machine
 changes it. For the rest of the minute calls begin at an even rate, whether or not those before have ended: REST and gRPC
-in turns, small messages and every 50th a photo. Every few seconds each process is
-weighed (PSS, and its anonymous part) and its descriptors are counted. The slope of memory is a least-squares line through the
-anonymous parts after the warm-up, with its standard error; it is judged in words, as is everything else: nothing fails.
+in turns, small messages and every 50th a photo. Before all that, as many calls as may ever be under way at once are, photos
+among them: how much memory such a peak takes does not depend on when it comes, and a machine that is also busy with other
+work has its highest one late. Every few seconds each process is weighed (PSS, and its anonymous part) and its descriptors
+are counted. The slope of memory is a least-squares line through the anonymous parts after the warm-up, with its standard
+error; it is judged in words, as is everything else: nothing fails.
 """
 
 from __future__ import annotations
@@ -46,6 +48,7 @@ PERIOD_S = 60.0
 CALIBRATION_S = 2.0
 CALLERS = 8
 MAX_OUTSTANDING = 32
+PEAK_S = 20.0
 SAMPLE_S = 5.0
 WARM_UP_SHARE = 1 / 3
 """Of the samples: pools and tables fill for some ten thousand calls, and with every new peak of calls at once."""
@@ -101,13 +104,17 @@ def _parser() -> argparse.ArgumentParser:
 async def _soak(executor: Ports, pids: Sequence[int], *, minutes: float, share: float) -> Record:
     http, rpc = executor
     target = f"{HOST}:{rpc}"
-    record, ends = Record(), time.monotonic() + minutes * 60
+    record = Record()
     async with aiohttp.ClientSession() as session, grpc.aio.insecure_channel(target, options=_LARGE) as channel:
-        turns = itertools.cycle(_calls(session, f"http://{HOST}:{http}{PREDICTIONS}", channel))
+        calls = _calls(session, f"http://{HOST}:{http}{PREDICTIONS}", channel)
+        for kinds in (calls[-2:], calls):
+            await _calls_per_s(itertools.cycle(kinds), record, callers=MAX_OUTSTANDING, seconds=PEAK_S / 2)
+        turns, ends = itertools.cycle(calls), time.monotonic() + minutes * 60
         weighing = asyncio.create_task(_weigh(pids, record))
         while (left_s := ends - time.monotonic()) > CALIBRATION_S:
-            record.capacities.append(await _capacity(turns, record))
-            rate = share * record.capacities[-1]
+            capacity = await _calls_per_s(turns, record, callers=CALLERS, seconds=CALIBRATION_S)
+            record.capacities.append(capacity)
+            rate = share * capacity
             await _keep_calling(turns, record, rate=rate, seconds=min(PERIOD_S, left_s) - CALIBRATION_S)
         weighing.cancel()
     return record
@@ -144,9 +151,9 @@ def _calls(session: aiohttp.ClientSession, url: str, channel: grpc.aio.Channel) 
     return [*pairs, ("REST", rest({"binData": base64.b64encode(PHOTO).decode()})), ("gRPC", over_grpc(photo))]
 
 
-async def _capacity(turns: Turns, record: Record) -> float:
-    """Calls per second of CALLERS that each wait for their answers."""
-    done, ends = 0, time.monotonic() + CALIBRATION_S
+async def _calls_per_s(turns: Turns, record: Record, *, callers: int, seconds: float) -> float:
+    """What so many callers get done that each wait for their answers."""
+    done, ends = 0, time.monotonic() + seconds
 
     async def caller() -> None:
         nonlocal done
@@ -155,8 +162,8 @@ async def _capacity(turns: Turns, record: Record) -> float:
             await _timed(wire, call, record)
             done += 1
 
-    await asyncio.gather(*(caller() for _ in range(CALLERS)))
-    return done / CALIBRATION_S
+    await asyncio.gather(*(caller() for _ in range(callers)))
+    return done / seconds
 
 
 async def _keep_calling(turns: Turns, record: Record, *, rate: float, seconds: float) -> None:

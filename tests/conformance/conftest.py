@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.conformance.servers import OFFICIAL, REPOSITORY, Server, official_command, our_command
+from tests.conformance.servers import OFFICIAL, OFFICIAL_STARTS, Server, official_command, our_command
 from tests.conformance.verdicts import BETTER, MARK
+from tests.data import REPOSITORY
 
 COMPONENTS = Path(__file__).parent / "components"
 COMMANDS = {"seldon-core-microservice": "start_official", "slipway.microservice": "start_ours"}
@@ -23,7 +24,7 @@ def start_official(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Start]:
     """``start_official(interface, folder)``: a class below ``folder`` under the official server."""
     if not (OFFICIAL / "seldon-core-microservice").exists():
         pytest.fail(f"{OFFICIAL} does not exist: run tests/conformance/environment")
-    yield from _starter(official_command, tmp_path_factory, {})
+    yield from _starter(official_command, tmp_path_factory, {}, starts=OFFICIAL_STARTS)
 
 
 @pytest.fixture(scope="module")
@@ -33,14 +34,18 @@ def start_ours(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Start]:
 
 
 def _starter(
-    command: Callable[[Mapping[str, str]], list[str]], folders: pytest.TempPathFactory, own: Mapping[str, str]
+    command: Callable[[Mapping[str, str]], list[str]],
+    folders: pytest.TempPathFactory,
+    own: Mapping[str, str],
+    starts: int = 1,
 ) -> Iterator[Start]:
     running: list[Server] = []
 
     def start(interface: str, folder: Path, *flags: str, **environment: str) -> Server:
         argv = [*command(environment), interface, *flags]
         log = folders.mktemp("server") / "log"
-        running.append(Server(argv, folder=folder, log=log, environment={**own, **environment}))
+        server = Server(argv, folder=folder, log=log, environment={**own, **environment}, starts=starts)
+        running.append(server)
         return running[-1]
 
     yield start
