@@ -19,12 +19,13 @@ from slipway.controller.alias_watch import AliasWatch, ReadAliases
 from slipway.controller.meta import DEPLOYMENT_ID, MANAGED_BY, MANAGER
 from slipway.controller.queue import Key, WorkQueue
 from slipway.controller.reconcile import Reconciler, owned_kinds
+from slipway.controller.report import Reports
 from slipway.controller.resolver import Ask, PatientResolver
 from slipway.controller.secrets import ModelSecret
 from slipway.controller.settings import DEFAULT_LOG_URL, Settings
 from slipway.controller.view import View
 from slipway.kube.client import Kube
-from slipway.kube.errors import ConfigError, KubeError
+from slipway.kube.errors import ConfigError, Conflict, KubeError
 from slipway.kube.health import serve_health
 from slipway.kube.kinds import POD, SECRET, SELDON_DEPLOYMENT
 from slipway.kube.reflector import Change, Reflector
@@ -176,7 +177,8 @@ async def keep(
             _reader(registry, session), lambda: deployments.objects(SELDON_DEPLOYMENT), settings.follow_interval_s
         )
         resolver = PatientResolver(_asker(registry, session))
-        reconciler = Reconciler(kube, View(deployments), View(dependents), secret, settings, watch, resolver)
+        known = View(deployments)
+        reconciler = Reconciler(kube, known, View(dependents), secret, settings, watch, resolver, Reports(kube, known))
         queue = WorkQueue(reconciler, _report_error)
         follow = asyncio.create_task(_follow_all(deployments, dependents, secrets, queue), name="follow the API")
         aliases = asyncio.create_task(_follow_aliases(deployments, watch, queue), name="follow the aliases")
@@ -255,6 +257,9 @@ def _touched(changes: frozenset[Change], deployments: Reflector, dependents: Ref
 
 
 def _report_error(key: Key, error: Exception, again_s: float) -> None:
+    if isinstance(error, Conflict):
+        log.info("%s/%s: changed meanwhile, looked at again: %s", *key, error)
+        return
     known = isinstance(error, KubeError | aiohttp.ClientError)
     log.error("%s/%s: %s; again in %.1f s", *key, error, again_s, exc_info=None if known else error)
 

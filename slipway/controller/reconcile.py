@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import partial
@@ -13,23 +12,22 @@ from slipway.contract.admission import review
 from slipway.contract.causes import Cause
 from slipway.contract.defaulting import default
 from slipway.contract.sdep import SeldonDeployment
-from slipway.contract.without_effect import without_effect
 from slipway.controller.alias_watch import AliasWatch
 from slipway.controller.autoscaling import refused_autoscaling
 from slipway.controller.desired import desired
 from slipway.controller.events import record
 from slipway.controller.facts import Facts
 from slipway.controller.follow import Follow
-from slipway.controller.follow_status import follow_change
 from slipway.controller.meta import DEPLOYMENT_ID, MANAGER
 from slipway.controller.models import LOOK_AGAIN_S, Reference, resolve_models
 from slipway.controller.plan import ObjectKey, Step, actions, changes, fingerprint, first_difference, key_of
 from slipway.controller.pod_labels import label_changes
 from slipway.controller.queue import Key
+from slipway.controller.report import Reports, light, now
 from slipway.controller.resolver import PatientResolver, StillAsked
 from slipway.controller.secrets import ModelSecret
 from slipway.controller.settings import Settings
-from slipway.controller.status import CREATING, Observed, failed, status_of
+from slipway.controller.status import Observed, failed, status_of
 from slipway.controller.traffic import traffic
 from slipway.controller.view import View
 from slipway.kube.client import Kube
@@ -81,6 +79,7 @@ class Reconciler:
     settings: Settings
     watch: AliasWatch
     resolve: PatientResolver
+    reports: Reports
     accepted: dict[Key, dict[ObjectKey, str]] = field(default_factory=dict)
     """Fingerprints of what the API made of applies that it did not take literally, by SeldonDeployment."""
 
@@ -90,12 +89,13 @@ class Reconciler:
         obj = self.deployments.objects(SELDON_DEPLOYMENT, namespace).get(name)
         if obj is None or "deletionTimestamp" in obj["metadata"]:
             self.accepted.pop(key, None)
+            self.reports.forget(key)
             self.secret.forget(key)
             return None  # what it owned is collected by the API
         old = obj.get("status") or {}
         if causes := self._review(obj):
             description = "; ".join(f"{cause.field}: {cause.message}" for cause in causes)
-            await self._report(obj, failed(_light(obj), description, now=_now(), old=old), reason="Invalid")
+            await self.reports.write(obj, failed(light(obj), description, now=now(), old=old), reason="Invalid")
             return None
         sdep = SeldonDeployment.from_json(obj)
         try:
@@ -103,8 +103,8 @@ class Reconciler:
         except ApiError as exc:
             if isinstance(exc, Temporary | Conflict):
                 raise
-            await self._report(
-                obj, failed(sdep, f"the API refuses: {exc}", now=_now(), old=old), reason="InternalError"
+            await self.reports.write(
+                obj, failed(sdep, f"the API refuses: {exc}", now=now(), old=old), reason="InternalError"
             )
             return LOOK_AGAIN_S
 
@@ -128,8 +128,8 @@ class Reconciler:
         await self._label_pods(sdep)
         observed = Observed(self._owned(sdep), self._pods(sdep))
         followers, models = follow.followers(old, self.watch), follow.models(resolved)
-        status = status_of(sdep, facts, observed, models=models, now=_now(), old=old, followers=followers)
-        await self._report(obj, status, reason="Updated")
+        status = status_of(sdep, facts, observed, models=models, now=now(), old=old, followers=followers)
+        await self.reports.write(obj, status, reason="Updated")
         waits = [resolved.again_s, follow.next_look_s]
         return min((wait for wait in waits if wait is not None), default=None)
 
@@ -143,8 +143,8 @@ class Reconciler:
         follow = follow.settled(self._owned(sdep))
         status = {**old, **follow.kept(old)}
         if not isinstance(error, StillAsked):
-            status = failed(sdep, str(error), now=_now(), old=status)
-        await self._report(obj, status, reason="ModelNotResolved")
+            status = failed(sdep, str(error), now=now(), old=status)
+        await self.reports.write(obj, status, reason="ModelNotResolved")
         return error.retry_after_s or LOOK_AGAIN_S
 
     async def _announce(self, follow: Follow) -> None:
@@ -152,9 +152,9 @@ class Reconciler:
         for move in follow.moves:
             reason = "RolledBack" if move.how == "rollback" else "AliasMoved"
             log.info("%s/%s: %s", follow.sdep.namespace, follow.sdep.name, move)
-            await record(self.kube, follow.sdep, reason, str(move), now=_now())
+            await record(self.kube, follow.sdep, reason, str(move), now=now())
         if follow.refused:
-            await record(self.kube, follow.sdep, "RollbackRefused", follow.refused, now=_now(), kind="Warning")
+            await record(self.kube, follow.sdep, "RollbackRefused", follow.refused, now=now(), kind="Warning")
 
     async def _resolve(self, sdep: SeldonDeployment, wanted: Reference) -> ResolvedModel:
         return await self.resolve((sdep.uid, wanted), wanted.uri)
@@ -192,7 +192,7 @@ class Reconciler:
         self.dependents.wrote(kind, sdep.namespace, name, result)
         if kind.kind not in NO_EVENT:
             message = f"{step.verb}d {kind.kind} {name}" + ("" if step.verb == "Create" else f": {step.reason}")
-            await record(self.kube, sdep, f"{step.verb}{kind.kind}", message, now=_now())
+            await record(self.kube, sdep, f"{step.verb}{kind.kind}", message, now=now())
 
     def _accept(self, sdep: SeldonDeployment, applied: Object, result: Object) -> None:
         """Remember an answer that differs from what was applied, or every look would apply it again."""
@@ -230,42 +230,3 @@ class Reconciler:
         return [
             pod for _, pod in sorted(found.items()) if pod["metadata"].get("labels", {}).get(DEPLOYMENT_ID) == sdep.name
         ]
-
-    async def _report(self, obj: Object, status: Object, *, reason: str) -> None:
-        """Write the status where it differs, and an event where the state does."""
-        old = obj.get("status") or {}
-        if status == old:
-            return
-        meta = obj["metadata"]
-        body = [{"op": "add", "path": "/status", "value": status}]
-        result = await self.kube.patch(
-            SELDON_DEPLOYMENT,
-            meta["name"],
-            body,
-            type="json",
-            namespace=meta["namespace"],
-            subresource="status",
-            field_manager=MANAGER,
-        )
-        self.deployments.wrote(SELDON_DEPLOYMENT, meta["namespace"], meta["name"], result)
-        if (old.get("state"), old.get("description")) != (status["state"], status.get("description")):
-            is_bad = status["state"] == "Failed"
-            message = status.get("description") or f"{old.get('state', CREATING)} → {status['state']}"
-            kind = "Warning" if is_bad else "Normal"
-            await record(self.kube, _light(obj), reason, message, now=_now(), kind=kind)  # type: ignore[arg-type]
-            for text in without_effect(obj):
-                await record(self.kube, _light(obj), "NoEffect", text, now=_now(), kind="Warning")
-        if change := follow_change(old, status):
-            await record(self.kube, _light(obj), change.reason, change.message, now=_now(), kind=change.kind)
-
-
-def _light(obj: Mapping[str, Any]) -> SeldonDeployment:
-    """The identity of an object whose spec may not be readable."""
-    meta = obj["metadata"]
-    return SeldonDeployment(
-        meta["name"], meta.get("namespace", ""), (), uid=meta.get("uid", ""), generation=meta.get("generation", 0)
-    )
-
-
-def _now() -> str:
-    return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")

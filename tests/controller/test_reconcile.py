@@ -110,6 +110,7 @@ async def test_unknown_alias_is_failed_with_its_name(platform):
     await platform.apply(sdep(predictor(graph=node(modelUri="models:/shapes@nobody"))))
     status = await platform.until(lambda status: status["state"] == "Failed", what="Failed")
     assert "models:/shapes@nobody" in status["description"]
+    await eventually(lambda: platform.event("ModelNotResolved"), what="the event, which is written after the status")
     assert (await platform.events())["ModelNotResolved"] == 1
     assert await platform.names(DEPLOYMENT) == []
 
