@@ -25,6 +25,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "logs": ("objects", "Print a Pod's logs."),
     "delete": ("objects", "Delete objects."),
     "split": ("split", "Show what share of the requests each predictor got."),
+    "access": ("access", "Show what came through the gateway: who answered, how, how fast."),
     "top": ("top", "Show requests, latency, processor and memory of every predictor and Pod."),
     "drill": ("drill", "Break the platform under load and count what is lost."),
     "rollback": ("rollback", "Let the version before serve again, and move its alias back."),
@@ -74,7 +75,7 @@ def _module_of(command: str) -> ModuleType:
         return importlib.import_module(f"slipway.cli.{name}")
     except ModuleNotFoundError as error:
         if (
-            name not in ("drill", "hub", "platform", "split", "top")
+            name not in ("access", "drill", "hub", "platform", "split", "top")
             or (error.name or "").partition(".")[0] == "slipway"
         ):
             raise

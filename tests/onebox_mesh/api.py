@@ -12,7 +12,17 @@ from typing import Any
 
 from aiohttp import web
 
-from slipway.kube.kinds import DESTINATION_RULE, ENDPOINT_SLICE, GATEWAY, POD, SERVICE, VIRTUAL_SERVICE, Kind
+from slipway.kube.kinds import (
+    DEPLOYMENT,
+    DESTINATION_RULE,
+    ENDPOINT_SLICE,
+    GATEWAY,
+    POD,
+    SCALED_OBJECT,
+    SERVICE,
+    VIRTUAL_SERVICE,
+    Kind,
+)
 from slipway.onebox.mesh.translate import Objects
 from tests.onebox_mesh.envoys import free_port
 
@@ -33,6 +43,8 @@ class Api:
             (SERVICE, objects.services),
             (ENDPOINT_SLICE, objects.endpoint_slices),
             (POD, objects.pods),
+            (DEPLOYMENT, objects.deployments),
+            (SCALED_OBJECT, objects.scaled_objects),
         ):
             self._stored[kind] = {item["metadata"]["name"]: _versioned(dict(item), 1) for item in items}
 

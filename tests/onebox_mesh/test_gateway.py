@@ -31,6 +31,7 @@ FEEDBACK = "/seldon/default/yolo/api/v1.0/feedback"
 METADATA = (("seldon", "yolo"), ("namespace", "default"))
 BOTH = {"stable": 90, "canary": 10}
 LOADERS = 4
+ANSWER_S = 10.0
 IN_TURN = [destination_rule("stable", loadBalancer={"simple": "ROUND_ROBIN"})]  # so that every replica is asked
 
 
@@ -226,6 +227,19 @@ async def test_body_above_the_limit_is_the_components_413(tmp_path):
     error = payload_too_large()
     assert body == {"status": {"status": 1, "info": str(error), "code": -1, "reason": error.reason}}
     assert not upstreams.members[0].seen
+
+
+async def test_refusal_of_an_executor_comes_before_the_body_is_read(tmp_path):
+    async with _running(tmp_path, {"stable": 0}, replicas={"stable": 1}) as (gateway, upstreams, _):
+        upstreams.members[0].behave = "full"
+        reader, writer = await asyncio.open_connection("127.0.0.1", gateway.site.port)
+        head = f"POST {PREDICTIONS} HTTP/1.1\r\nhost: gateway\r\ncontent-length: 100000\r\n\r\n"
+        writer.write(head.encode() + b"x" * 1000)  # and not one byte more
+        async with asyncio.timeout(ANSWER_S):
+            answer = (await reader.readuntil(b"\r\n\r\n")).decode().lower()
+        writer.close()
+    assert answer.startswith("http/1.1 429 ")
+    assert "x-slipway-reason: overloaded" in answer
 
 
 async def test_unready_predictor_gets_nothing_and_comes_back(tmp_path):

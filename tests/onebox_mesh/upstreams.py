@@ -31,7 +31,8 @@ def loopback_address() -> str:
 class Upstream:
     """One predictor replica. ``seen`` holds (path, body length, headers), ``running`` counts what is not answered yet.
 
-    ``behave`` is "ok", "503", "reset", "stall" (no answer until ``release`` is set) or "hold" (half of it at once).
+    ``behave`` is "ok", "503", "reset", "stall" (no answer until ``release`` is set), "hold" (half of it at once) or
+    "full" (429 before the body is read).
     """
 
     predictor: str
@@ -56,6 +57,8 @@ class Upstream:
             self.running -= 1
 
     async def _answer(self, request: web.Request) -> web.StreamResponse:
+        if self.behave == "full":
+            return web.Response(status=429, headers={"x-slipway-reason": "OVERLOADED"})
         body = await request.read()
         self.seen.append((request.path, len(body), {name.lower(): value for name, value in request.headers.items()}))
         if self.behave == "reset":

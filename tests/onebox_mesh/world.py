@@ -24,9 +24,10 @@ def gateway(hosts: Sequence[str] = ("*",), protocol: str = "HTTP") -> dict[str, 
     )
 
 
-def service(name: str, ports: Mapping[str, int], *, cluster_ip: str = "None") -> dict[str, Any]:
+def service(name: str, ports: Mapping[str, int], *, cluster_ip: str = "None", deployment: str = "") -> dict[str, Any]:
     listed = [{"name": port, "port": number, "protocol": "TCP"} for port, number in ports.items()]
-    return item("Service", name, {"clusterIP": cluster_ip, "ports": listed})
+    labels = {"seldon-deployment-id": deployment} if deployment else {}
+    return item("Service", name, {"clusterIP": cluster_ip, "ports": listed}, labels=labels)
 
 
 def endpoint_slice(name: str, ports: Mapping[str, int], addresses: Mapping[str, bool]) -> dict[str, Any]:
@@ -109,7 +110,12 @@ def world(
         destination_rules=tuple(rules if rules is not None else (destination_rule(name, sdep=sdep) for name in names)),
         gateways=tuple(gateways if gateways is not None else [gateway()]),
         services=tuple(
-            service(full, {"http": 8000, "grpc": 5001}, cluster_ip=(cluster_ips or {}).get(name, "None"))
+            service(
+                full,
+                {"http": 8000, "grpc": 5001},
+                cluster_ip=(cluster_ips or {}).get(name, "None"),
+                deployment=sdep,
+            )
             for name, full in names.items()
         ),
         endpoint_slices=tuple(endpoint_slice(names[name], targets, found) for name, found in predictors.items()),

@@ -31,6 +31,8 @@ def envoy_argv(index: int, paths: Paths) -> list[str]:
         str(CONCURRENCY),
         "--drain-time-s",
         str(int(limits.DRAIN_S)),
+        "--file-flush-interval-msec",
+        str(int(limits.ACCESS_LOG_FLUSH_S * 1000)),
         "--log-level",
         "warning",
         "--log-format",

@@ -29,8 +29,11 @@ class Finding:
 
 @dataclass(frozen=True, order=True)
 class Endpoint:
+    """``pod`` is for the access log. ``port`` 0: a Unix socket, whose path is ``address``."""
+
     address: str
     port: int
+    pod: str = ""
 
 
 @dataclass(frozen=True)
@@ -57,12 +60,19 @@ class ClusterPolicy:
 
 @dataclass(frozen=True)
 class Cluster:
-    """The ready endpoints of one port (and subset) of a Service, in address order."""
+    """The ready endpoints of one port (and subset) of a Service, in address order.
+
+    ``predictor`` (the subset) and ``version`` (its label) are for the access log.
+    ``wakes``: the only endpoint is the activator, which is told this of every request.
+    """
 
     name: str
     protocol: Protocol
     endpoints: tuple[Endpoint, ...]
     policy: ClusterPolicy = ClusterPolicy()
+    predictor: str = ""
+    version: str = ""
+    wakes: str = ""
 
 
 @dataclass(frozen=True)
@@ -143,7 +153,10 @@ class DirectResponse:
 
 @dataclass(frozen=True)
 class Route:
-    """One route. ``destinations`` holds effective weights, all above 0; empty means that nothing is ready."""
+    """One route. ``destinations`` holds effective weights, all above 0; empty means that nothing is ready.
+
+    ``deployment`` is (namespace, SeldonDeployment) of its first destination, for the access log; empty where it has none.
+    """
 
     name: str
     match: RouteMatch
@@ -156,6 +169,7 @@ class Route:
     response_headers: HeaderChanges = HeaderChanges()
     is_grpc: bool = False
     direct: DirectResponse | None = None
+    deployment: tuple[str, str] = ("", "")
 
 
 @dataclass(frozen=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from slipway.onebox.mesh.ir import Protocol
 from slipway.onebox.paths import Paths
 
 ENVOYS = (0, 1)
@@ -32,6 +33,15 @@ class Layout:
 
     def admin_socket(self, index: int) -> Path:
         return self.paths.sockets / f"envoy-{index}.sock"
+
+    def activator_socket(self, protocol: Protocol) -> Path:
+        return self.paths.sockets / f"activator-{protocol}.sock"
+
+    @property
+    def activator_sockets(self) -> dict[Protocol, str]:
+        """By each protocol whose requests the activator can hold."""
+        held: tuple[Protocol, ...] = ("http", "grpc")
+        return {protocol: str(self.activator_socket(protocol)) for protocol in held}
 
     def access_log(self, index: int) -> Path:
         return self.paths.logs / f"access-{index}.log"

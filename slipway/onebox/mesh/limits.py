@@ -7,6 +7,8 @@ from slipway.contract.limits import MAX_BODY_BYTES
 RETRY_BUFFER_BYTES = 2 * MAX_BODY_BYTES + 64 * 1024
 """What the router may keep for a retry or a mirror. Envoy counts a body that a filter has buffered twice
 (envoyproxy/envoy#30613), and above this it silently skips both: see the counter ``retry_or_shadow_abandoned``."""
+STREAMED_LENGTHS = "[0-9]{1,7}"
+"""``Content-Length`` of bodies that pass as they come: below 10 MB, which a pattern can say. All others are received whole first."""
 CONNECTION_BUFFER_BYTES = 1024 * 1024
 
 RETRIES = 2
@@ -71,6 +73,8 @@ SETTLE_S = 0.02
 ACCESS_LOG_BYTES = 32 * 1024 * 1024
 """At this size an access log becomes ``<name>.1`` and a new one is begun; one old file is kept."""
 ACCESS_LOG_CHECK_S = 5.0
+ACCESS_LOG_FLUSH_S = 1.0
+"""How long a line may be in Envoy's memory before it is in the file."""
 MAX_REPORTED = 1000
 """Findings remembered so that each is reported once."""
 FINDING_SETTLE_S = 2.0

@@ -6,11 +6,22 @@ import asyncio
 import logging
 import os
 import time
+from dataclasses import replace
 from importlib.resources import files
 from pathlib import Path
 
 from slipway.kube.client import Kube
-from slipway.kube.kinds import DESTINATION_RULE, ENDPOINT_SLICE, GATEWAY, POD, SERVICE, VIRTUAL_SERVICE, Kind
+from slipway.kube.kinds import (
+    DEPLOYMENT,
+    DESTINATION_RULE,
+    ENDPOINT_SLICE,
+    GATEWAY,
+    POD,
+    SCALED_OBJECT,
+    SERVICE,
+    VIRTUAL_SERVICE,
+    Kind,
+)
 from slipway.kube.reflector import Reflector
 from slipway.onebox.mesh.findings import Findings, report
 from slipway.onebox.mesh.ir import Finding
@@ -24,7 +35,16 @@ from slipway.onebox.mesh.write import Publisher, prepare
 from slipway.onebox.paths import Paths
 
 log = logging.getLogger(__name__)
-KINDS = (VIRTUAL_SERVICE, DESTINATION_RULE, GATEWAY, SERVICE, ENDPOINT_SLICE, POD)
+KINDS = (
+    VIRTUAL_SERVICE,
+    DESTINATION_RULE,
+    GATEWAY,
+    SERVICE,
+    ENDPOINT_SLICE,
+    POD,
+    DEPLOYMENT,
+    SCALED_OBJECT,
+)
 _LOWEST_PORT = Path("/proc/sys/net/ipv4/ip_unprivileged_port_start")
 
 
@@ -37,6 +57,7 @@ def site(address: str, port: int) -> Site:
 async def run(kube: Kube, paths: Paths, here: Site) -> None:
     """Until cancelled. The files of the last run are replaced only when the whole state has been read."""
     layout = Layout(paths)
+    here = replace(here, activator_sockets=layout.activator_sockets)
     prepare(layout)
     publisher = Publisher(layout)
     async with Reflector(kube, KINDS) as reflector, asyncio.TaskGroup() as tasks:
@@ -98,6 +119,8 @@ def _objects(reflector: Reflector) -> Objects:
         services=all_of(SERVICE),
         endpoint_slices=all_of(ENDPOINT_SLICE),
         pods=all_of(POD),
+        deployments=all_of(DEPLOYMENT),
+        scaled_objects=all_of(SCALED_OBJECT),
     )
 
 

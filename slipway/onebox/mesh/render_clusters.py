@@ -5,8 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from slipway.contract import headers
 from slipway.onebox.mesh import limits
+from slipway.onebox.mesh.access_log import log_metadata
 from slipway.onebox.mesh.ir import Cluster, Endpoint, OutlierDetection
+from slipway.onebox.mesh.sleepers import SOCKET_PORT
 
 CLUSTER_TYPE = "type.googleapis.com/envoy.config.cluster.v3.Cluster"
 _HTTP_OPTIONS = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions"
@@ -33,6 +36,7 @@ def render_cluster(cluster: Cluster) -> dict[str, Any]:
         "common_lb_config": {"healthy_panic_threshold": {"value": 0}},
         "per_connection_buffer_limit_bytes": limits.CONNECTION_BUFFER_BYTES,
         "circuit_breakers": {"thresholds": [_threshold(cluster)]},
+        **log_metadata(predictor=cluster.predictor, version=cluster.version),
     }
     if cluster.protocol != "tcp":
         resource["typed_extension_protocol_options"] = {_HTTP_OPTIONS: _http_options(cluster)}
@@ -50,15 +54,15 @@ def endpoint_count(resource: Mapping[str, Any]) -> int:
 def _load_assignment(cluster_name: str, endpoints: tuple[Endpoint, ...]) -> dict[str, Any]:
     return {
         "cluster_name": cluster_name,
-        "endpoints": [
-            {
-                "lb_endpoints": [
-                    {"endpoint": {"address": {"socket_address": {"address": item.address, "port_value": item.port}}}}
-                    for item in endpoints
-                ]
-            }
-        ],
+        "endpoints": [{"lb_endpoints": [_endpoint(item) for item in endpoints]}],
     }
+
+
+def _endpoint(endpoint: Endpoint) -> dict[str, Any]:
+    address: dict[str, Any] = {"socket_address": {"address": endpoint.address, "port_value": endpoint.port}}
+    if endpoint.port == SOCKET_PORT:
+        address = {"pipe": {"path": endpoint.address}}
+    return {"endpoint": {"address": address}, **log_metadata(pod=endpoint.pod)}
 
 
 def _threshold(cluster: Cluster) -> dict[str, Any]:
@@ -84,7 +88,27 @@ def _http_options(cluster: Cluster) -> dict[str, Any]:
         "@type": f"type.googleapis.com/{_HTTP_OPTIONS}",
         "common_http_protocol_options": {"idle_timeout": duration(cluster.policy.idle_s)},
         "explicit_http_config": version,
+        **({"http_filters": _telling(cluster.wakes)} if cluster.wakes else {}),
     }
+
+
+def _telling(target: str) -> list[dict[str, Any]]:
+    """Says to the activator what a request is for: filters of the cluster, so that mirrors have it as routes do."""
+    header = {"header": {"key": headers.WAKES, "value": target}, "append_action": "OVERWRITE_IF_EXISTS_OR_ADD"}
+    types = "type.googleapis.com/envoy.extensions.filters.http"
+    return [
+        {
+            "name": "envoy.filters.http.header_mutation",
+            "typed_config": {
+                "@type": f"{types}.header_mutation.v3.HeaderMutation",
+                "mutations": {"request_mutations": [{"append": header}]},
+            },
+        },
+        {
+            "name": "envoy.filters.http.upstream_codec",
+            "typed_config": {"@type": f"{types}.upstream_codec.v3.UpstreamCodec"},
+        },
+    ]
 
 
 def _outlier(outlier: OutlierDetection) -> dict[str, Any]:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from slipway.contract import headers
 from slipway.contract.limits import MAX_BODY_BYTES
 from slipway.onebox.mesh import limits
+from slipway.onebox.mesh.access_log import render_access_log
 from slipway.onebox.mesh.ir import Listener, Retries
 from slipway.onebox.mesh.render_clusters import duration
 from slipway.onebox.mesh.render_routes import BUFFER_FILTER, retry_policy
@@ -17,30 +17,6 @@ _TYPES = "type.googleapis.com/envoy.extensions"
 _HCM = f"{_TYPES}.filters.network.http_connection_manager.v3.HttpConnectionManager"
 _INSIDE = Retries(attempts=limits.RETRIES, on=("connect-failure", "refused-stream"))
 """Between Pods only what never reached a server is tried again."""
-
-ACCESS_LOG = {
-    "time": "%START_TIME%",
-    "method": "%REQUEST_HEADER(:METHOD)%",
-    "path": "%REQUEST_HEADER(X-ENVOY-ORIGINAL-PATH?:PATH):2048%",
-    "host": "%REQUEST_HEADER(:AUTHORITY):256%",
-    "protocol": "%PROTOCOL%",
-    "status": "%RESPONSE_CODE%",
-    "grpc_status": "%GRPC_STATUS%",
-    "flags": "%RESPONSE_FLAGS%",
-    "details": "%RESPONSE_CODE_DETAILS%",
-    "duration_ms": "%DURATION%",
-    "upstream_ms": "%RESPONSE_HEADER(X-ENVOY-UPSTREAM-SERVICE-TIME)%",
-    "bytes_received": "%BYTES_RECEIVED%",
-    "bytes_sent": "%BYTES_SENT%",
-    "route": "%ROUTE_NAME%",
-    "cluster": "%UPSTREAM_CLUSTER%",
-    "upstream": "%UPSTREAM_HOST%",
-    "attempts": "%UPSTREAM_REQUEST_ATTEMPT_COUNT%",
-    "predictor": f"%RESPONSE_HEADER({headers.PREDICTOR})%",
-    "model": f"%RESPONSE_HEADER({headers.MODEL})%",
-    "reason": f"%RESPONSE_HEADER({headers.REASON})%",
-    "request_id": "%REQUEST_HEADER(X-REQUEST-ID):128%",
-}
 
 
 def render_gateway(listener: Listener, *, routes_file: str, access_log: str) -> dict[str, Any]:
@@ -58,16 +34,7 @@ def render_gateway(listener: Listener, *, routes_file: str, access_log: str) -> 
         "always_set_request_id_in_response": True,
         "normalize_path": True,
         "local_reply_config": render_local_replies(),
-        "access_log": [
-            {
-                "name": "envoy.access_loggers.file",
-                "typed_config": {
-                    "@type": f"{_TYPES}.access_loggers.file.v3.FileAccessLog",
-                    "path": access_log,
-                    "log_format": {"json_format": ACCESS_LOG},
-                },
-            }
-        ],
+        "access_log": [render_access_log(access_log)],
     }
     return _listener(listener, "envoy.filters.network.http_connection_manager", {"@type": _HCM, **manager})
 
@@ -154,7 +121,30 @@ def _strip_filter() -> dict[str, Any]:
 
 
 def _buffer_filter() -> dict[str, Any]:
-    config = {"@type": f"{_TYPES}.filters.http.buffer.v3.Buffer", "max_request_bytes": MAX_BODY_BYTES}
+    """Receives a whole body before anybody sees its request, and answers 413 where it is too long.
+
+    Not the body that announces a length within the limit: its request goes on at once, so that an executor that has no
+    place for it refuses it before the body is read. The router keeps what has passed, for retries and mirrors.
+    """
+    buffer = {"@type": f"{_TYPES}.filters.http.buffer.v3.Buffer", "max_request_bytes": MAX_BODY_BYTES}
+    length = {
+        "name": "content-length",
+        "typed_config": {
+            "@type": "type.googleapis.com/envoy.type.matcher.v3.HttpRequestHeaderMatchInput",
+            "header_name": "content-length",
+        },
+    }
+    streams = {"input": length, "value_match": {"safe_regex": {"google_re2": {}, "regex": limits.STREAMED_LENGTHS}}}
+    skip = {"@type": f"{_TYPES}.filters.common.matcher.action.v3.SkipFilter"}
+    matcher = {
+        "predicate": {"single_predicate": streams},
+        "on_match": {"action": {"name": "skip", "typed_config": skip}},
+    }
+    config = {
+        "@type": f"{_TYPES}.common.matching.v3.ExtensionWithMatcher",
+        "extension_config": {"name": BUFFER_FILTER, "typed_config": buffer},
+        "xds_matcher": {"matcher_list": {"matchers": [matcher]}},
+    }
     return {"name": BUFFER_FILTER, "typed_config": config}
 
 

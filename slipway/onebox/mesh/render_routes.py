@@ -7,6 +7,7 @@ from typing import Any
 
 from slipway.contract import headers
 from slipway.onebox.mesh import limits
+from slipway.onebox.mesh.access_log import log_metadata
 from slipway.onebox.mesh.ir import (
     DirectResponse,
     HeaderChanges,
@@ -72,7 +73,9 @@ def _virtual_host(host: VirtualHost) -> dict[str, Any]:
 
 
 def _route(route: Route) -> dict[str, Any]:
-    resource: dict[str, Any] = {"name": route.name, "match": _match(route.match)}
+    namespace, deployment = route.deployment
+    known = log_metadata(namespace=namespace, deployment=deployment)
+    resource: dict[str, Any] = {"name": route.name, "match": _match(route.match), **known}
     if route.direct:
         return {**resource, **_direct(route.direct)}
     if not route.destinations:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from slipway.onebox.mesh.ir import Endpoint, Protocol
@@ -12,6 +12,7 @@ from slipway.onebox.mesh.ir import Endpoint, Protocol
 Object = Mapping[str, Any]
 Key = tuple[str, str]
 SERVICE_NAME_LABEL = "kubernetes.io/service-name"
+DEPLOYMENT_LABEL = "seldon-deployment-id"
 MAX_PORT = 65535
 CLUSTER_DOMAIN = "cluster.local"
 
@@ -34,13 +35,18 @@ class LabelledEndpoint:
 
 @dataclass(frozen=True)
 class Service:
-    """One Kubernetes Service. ``cluster_ip`` is None for a headless one."""
+    """One Kubernetes Service. ``cluster_ip`` is None for a headless one, ``deployment`` the SeldonDeployment it is of.
+
+    Without a selector (``selector`` is empty) somebody else writes its endpoints.
+    """
 
     namespace: str
     name: str
     cluster_ip: str | None
     ports: tuple[ServicePort, ...]
     endpoints: tuple[LabelledEndpoint, ...]
+    deployment: str = ""
+    selector: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def host(self) -> str:
@@ -97,7 +103,9 @@ def _service(item: Object, endpoints: tuple[LabelledEndpoint, ...]) -> Service:
         for port in spec.get("ports") or ()
         if port.get("protocol", "TCP") == "TCP"
     )
-    return Service(namespace, name, None if address in {None, "", "None"} else str(address), ports, endpoints)
+    deployment = str((item["metadata"].get("labels") or {}).get(DEPLOYMENT_LABEL) or "")
+    cluster_ip = None if address in {None, "", "None"} else str(address)
+    return Service(namespace, name, cluster_ip, ports, endpoints, deployment, spec.get("selector") or {})
 
 
 def _protocol(port: Object) -> Protocol:
@@ -115,11 +123,12 @@ def _ready_endpoints(item: Object, labels: Mapping[Key, Mapping[str, str]]) -> I
         if (entry.get("conditions") or {}).get("ready") is False:  # absent means ready
             continue
         target = entry.get("targetRef") or {}
-        pod = labels.get((target.get("namespace") or namespace, target.get("name") or ""), {})
+        name_of_pod = str(target.get("name") or "")
+        pod = labels.get((target.get("namespace") or namespace, name_of_pod), {})
         for address in entry.get("addresses") or ():
             for name, number in ports:
                 if _is_endpoint(address, number):
-                    yield LabelledEndpoint(name, Endpoint(str(address), int(number)), pod)
+                    yield LabelledEndpoint(name, Endpoint(str(address), int(number), name_of_pod), pod)
 
 
 def _is_endpoint(address: Any, port: Any) -> bool:

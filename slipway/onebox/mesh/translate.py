@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from itertools import chain
 from typing import Any
 
@@ -18,6 +18,7 @@ from slipway.onebox.mesh.ir import (
     Finding,
     Listener,
     Mesh,
+    Protocol,
     Route,
     RouteMatch,
     TextMatch,
@@ -25,6 +26,7 @@ from slipway.onebox.mesh.ir import (
 )
 from slipway.onebox.mesh.limits import MAX_PAGE_BYTES
 from slipway.onebox.mesh.services import Key, Service, cluster_name, index_services
+from slipway.onebox.mesh.sleepers import Rest, read_sleepers
 from slipway.onebox.mesh.virtual_services import FEEDBACK, Destinations, qualified, read_http_routes
 
 Object = Mapping[str, Any]
@@ -44,16 +46,22 @@ class Objects:
     services: tuple[Object, ...] = ()
     endpoint_slices: tuple[Object, ...] = ()
     pods: tuple[Object, ...] = ()
+    deployments: tuple[Object, ...] = ()
+    scaled_objects: tuple[Object, ...] = ()
 
 
 @dataclass(frozen=True)
 class Site:
-    """What one machine adds: the gateway's address, the page's file, the lowest port that a process here may bind."""
+    """What one machine adds: the gateway's address, the page's file, the lowest port that a process here may bind.
+
+    ``activator_sockets``: by protocol, where requests for what is at rest are held.
+    """
 
     address: str
     port: int
     page: str
     lowest_port: int = 1024
+    activator_sockets: Mapping[Protocol, str] = field(default_factory=dict)
 
 
 def translate(objects: Objects, site: Site) -> Mesh:
@@ -61,10 +69,11 @@ def translate(objects: Objects, site: Site) -> Mesh:
     findings: list[Finding] = []
     services = index_services(objects.services, objects.endpoint_slices, objects.pods)
     rules = read_destination_rules(objects.destination_rules, findings)
-    destinations = Destinations(services, rules)
+    rest = Rest(read_sleepers(objects.scaled_objects, objects.deployments), site.activator_sockets)
+    destinations = Destinations(services, rules, rest)
     hosts = _gateway_hosts(objects.gateways, findings)
     routes = _routes_by_host(objects.virtual_services, hosts, destinations, findings)
-    listeners, clusters = _service_listeners(services, rules, site, findings)
+    listeners, clusters = _service_listeners(services, rules, rest, site=site, findings=findings)
     own = _own_routes(routes, site)
     virtual_hosts = tuple(
         VirtualHost(host, _domains(host), _ordered(routes.get(host, []), own)) for host in sorted({ANY_HOST, *routes})
@@ -206,7 +215,12 @@ def deployments(routes: Iterable[Route]) -> dict[str, Any]:
 
 
 def _service_listeners(
-    services: Mapping[Key, Service], rules: Mapping[Key, DestinationRule], site: Site, findings: list[Finding]
+    services: Mapping[Key, Service],
+    rules: Mapping[Key, DestinationRule],
+    rest: Rest,
+    *,
+    site: Site,
+    findings: list[Finding],
 ) -> tuple[list[Listener], dict[str, Cluster]]:
     listeners: list[Listener] = []
     clusters: dict[str, Cluster] = {}
@@ -220,6 +234,7 @@ def _service_listeners(
             rule = rules.get(key)
             policy = rule.policy if rule else ClusterPolicy()
             cluster = Cluster(cluster_name(service, port, ""), port.protocol, service.ready(port, {}), policy)
+            cluster = rest.in_place_of(cluster, service, port, {})
             clusters[cluster.name] = cluster
             name = f"service|{service.namespace}|{service.name}|{port.number}"
             listeners.append(Listener(name, str(service.cluster_ip), port.number, port.protocol, cluster.name))

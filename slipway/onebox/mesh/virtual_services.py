@@ -21,6 +21,7 @@ from slipway.onebox.mesh.ir import (
 from slipway.onebox.mesh.limits import RETRIES, ROUTE_TIMEOUT_S
 from slipway.onebox.mesh.matches import read_match, read_rewrite
 from slipway.onebox.mesh.services import Key, Service, ServicePort, cluster_name, resolve_host
+from slipway.onebox.mesh.sleepers import Rest
 
 HTTP_FIELDS = {
     "name",
@@ -47,6 +48,7 @@ class Destinations:
 
     services: Mapping[Key, Service]
     rules: Mapping[Key, DestinationRule]
+    rest: Rest = field(default_factory=Rest)
     clusters: dict[str, Cluster] = field(default_factory=dict)
 
     def cluster(self, reader: Reader) -> Cluster | None:
@@ -75,7 +77,15 @@ class Destinations:
             return None
         policy = subset.policy if subset else rule.policy if rule else ClusterPolicy()
         labels = subset.labels if subset else {}
-        cluster = Cluster(cluster_name(service, port, name), port.protocol, service.ready(port, labels), policy)
+        cluster = Cluster(
+            cluster_name(service, port, name),
+            port.protocol,
+            service.ready(port, labels),
+            policy,
+            predictor=name,
+            version=labels.get("version", ""),
+        )
+        cluster = self.rest.in_place_of(cluster, service, port, labels)
         return self.clusters.setdefault(cluster.name, cluster)
 
 
@@ -140,7 +150,16 @@ def _route(http: Reader, match: RouteMatch, name: str, destinations: Destination
         request_headers=_headers(headers.child("request")),
         response_headers=_headers(headers.child("response")),
         is_grpc=is_grpc,
+        deployment=_deployment(http, destinations),
     )
+
+
+def _deployment(http: Reader, destinations: Destinations) -> tuple[str, str]:
+    """Of the first destination's Service."""
+    first = next(http.children("route"), None)
+    key = resolve_host(first.child("destination").text("host"), http.namespace) if first else None
+    service = destinations.services.get(key) if key else None
+    return (service.namespace, service.deployment) if service and service.deployment else ("", "")
 
 
 def _mirrors(http: Reader, destinations: Destinations) -> tuple[Mirror, ...]:
