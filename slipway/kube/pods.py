@@ -25,7 +25,8 @@ def is_ready(pod: Mapping[str, Any]) -> bool:
 
 
 def trouble_of(pods: Sequence[Mapping[str, Any]]) -> Trouble | None:
-    """Of the first container that waits for a restart or its image or has failed, else of a Pod without a place."""
+    """Of the first container that waits for a restart or its image, or has failed and is not ready since, else of a Pod
+    without a place."""
     found = (_trouble(container) for pod in pods for container in _container_statuses(pod))
     return next(filter(None, found), None) or next(filter(None, map(_unscheduled, pods)), None)
 
@@ -43,6 +44,10 @@ def _trouble(container: Mapping[str, Any]) -> Trouble | None:
         reason, message, waits = str(waiting["reason"]), last.get("message") or waiting.get("message"), True
     elif ended.get("exitCode"):
         reason, message, waits = str(ended.get("reason") or "Error"), ended.get("message"), False
+    elif last.get("exitCode") and not container.get(
+        "ready"
+    ):  # it runs once more, and why it ended is all that is known
+        reason, message, waits = str(last.get("reason") or "Error"), last.get("message"), False
     else:
         return None
     return Trouble(reason, f"{container['name']}: {message or ''}".strip(), waits=waits)

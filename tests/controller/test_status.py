@@ -78,6 +78,22 @@ def test_failed_initializer_is_the_predictors_last_error():
     assert found["predictors"][1]["lastError"] == f"clf-model-initializer: {ended['message']}"
 
 
+@pytest.mark.parametrize(
+    "state", [{"running": {"startedAt": "2026-01-01T00:00:00Z"}}, {"waiting": {"reason": "PodInitializing"}}]
+)
+def test_last_error_stays_while_the_container_tries_again(state):
+    """An initializer that refuses a model is started again at once, and says the same only when it ends again."""
+    ended = {"exitCode": 1, "reason": "Error", "message": "a pickle runs code when it is loaded"}
+    crash = pod("iris-b-0-clf", "PodInitializing")
+    again = {"name": "clf-model-initializer", "state": state, "lastState": {"terminated": ended}, "ready": False}
+    crash["status"]["initContainerStatuses"] = [again]
+    found = status(CANARY, {"iris-b-0-clf": UNREADY}, pods=(crash,))
+    assert found["predictors"][1]["lastError"] == f"clf-model-initializer: {ended['message']}"
+    again["ready"] = True
+    found = status(CANARY, {"iris-b-0-clf": UNREADY}, pods=(crash,))
+    assert "lastError" not in found["predictors"][1], "what is over is no reason"
+
+
 def test_pod_without_a_place_says_so():
     waiting = {"type": "PodScheduled", "status": "False", "reason": "Unschedulable", "message": "no room"}
     lost = {"metadata": {"labels": {"app": "iris-b-0-clf"}}, "status": {"conditions": [waiting]}}
