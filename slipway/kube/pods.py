@@ -25,8 +25,7 @@ def is_ready(pod: Mapping[str, Any]) -> bool:
 
 
 def trouble_of(pods: Sequence[Mapping[str, Any]]) -> Trouble | None:
-    """Of the first container that waits for a restart or its image, or has failed and is not ready since, else of a Pod
-    without a place."""
+    """Of the first container that waits to start or has not been ready since it failed, else of a Pod without a place."""
     found = (_trouble(container) for pod in pods for container in _container_statuses(pod))
     return next(filter(None, found), None) or next(filter(None, map(_unscheduled, pods)), None)
 
