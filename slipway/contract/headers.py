@@ -13,6 +13,8 @@ JSON_BYTES = "inference-header-content-length"
 """Of the V2 protocol: where a body's JSON ends and its binary tensors begin."""
 HOOK = "x-slipway-hook"
 """What the executor wants of a V2 component, whose protocol knows `infer` only: `route`, `transform_output`, …"""
+WAKES = "x-slipway-wakes"
+"""From the gateway to the activator: ``namespace/deployment/service/port`` of a request for what is at rest."""
 SERVER_TIMING = "server-timing"
 
 WIRE_PROTOBUF = "protobuf"
