@@ -43,6 +43,14 @@ class Paths:
         return self.home / "settings.json"
 
     @property
+    def home_format(self) -> Path:  # the number of this home's layout, and the release that wrote it
+        return self.home / "format.json"
+
+    @property
+    def backup_scratch(self) -> Path:  # what a backup copies before it writes its file; empty otherwise
+        return self.home / "backup"
+
+    @property
     def mlflow_env(self) -> Path:  # the registry's and the gateway's addresses, and keys, for `set -a; . mlflow.env`
         return self.home / "mlflow.env"
 
