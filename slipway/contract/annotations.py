@@ -18,6 +18,7 @@ from slipway.contract.sdep import PredictorSpec, SeldonDeployment
 PREFIX = "slipway.dev/"
 FOLLOW_ALIAS = f"{PREFIX}follow-alias"
 KEEP_PREVIOUS = f"{PREFIX}keep-previous"
+MAX_REQUESTS = f"{PREFIX}max-requests"
 MODEL_SHA256 = f"{PREFIX}model-sha256"
 ROLLBACK = f"{PREFIX}rollback"
 ROLLOUT = f"{PREFIX}rollout"
@@ -25,6 +26,7 @@ ROLLOUT = f"{PREFIX}rollout"
 Place = Literal["metadata", "spec", "predictor", "componentSpec"]
 NUMBER = r"[1-9][0-9]{0,9}"
 COUNT = r"[0-9]{1,9}"
+COUNT_ABOVE_0 = r"[1-9][0-9]{0,8}"
 TRUTH = r"(?i:true|false)"
 DIGEST = r"([a-z0-9][-a-z0-9]*=)?(sha256:)?[0-9a-f]{64}"
 
@@ -54,6 +56,14 @@ OURS: tuple[Annotation, ...] = (
         DURATION,
         "how long the version before the present one stays warm where an alias is followed; 1h without it, 0s for not at all",
         "the same",
+    ),
+    Annotation(
+        MAX_REQUESTS,
+        ("spec", "predictor"),
+        COUNT_ABOVE_0,
+        "requests of one predictor that the gateway lets pass at a time, slow uploads among them; one more is answered 503 "
+        "OVERLOADED before its body is read. Each of the two Envoys counts half; 2048 without it",
+        "http2MaxRequests of the DestinationRule: each gateway Pod counts for itself, and the 503 has no reason",
     ),
     Annotation(
         MODEL_SHA256,
@@ -109,6 +119,7 @@ SELDON: tuple[Annotation, ...] = tuple(
     )
 )
 TABLE = OURS + SELDON
+NOT_OF_PODS = frozenset({FOLLOW_ALIAS, KEEP_PREVIOUS, MAX_REQUESTS})
 BY_NAME: Mapping[str, Annotation] = {annotation.name: annotation for annotation in TABLE}
 
 
@@ -130,8 +141,8 @@ def of_predictor(name: str, predictor: PredictorSpec, sdep: SeldonDeployment) ->
 
 
 def without_followers(annotations: Mapping[str, str]) -> dict[str, str]:
-    """Those that Pods get: a Pod is not made anew because its controller is to look elsewhere."""
-    return {name: value for name, value in annotations.items() if name not in (FOLLOW_ALIAS, KEEP_PREVIOUS)}
+    """Those that Pods get: a Pod is not made anew because its controller is to look, or the gateway to count, otherwise."""
+    return {name: value for name, value in annotations.items() if name not in NOT_OF_PODS}
 
 
 def _given(sdep: SeldonDeployment) -> Iterator[tuple[Place, str, Mapping[str, str]]]:

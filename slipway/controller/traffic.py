@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from slipway.contract.annotations import MAX_REQUESTS, of_predictor
 from slipway.contract.names import predictor_service_name, service_host
 from slipway.contract.sdep import PredictorSpec, SeldonDeployment
 from slipway.controller.facts import Facts
@@ -75,12 +76,18 @@ def _retries(sdep: SeldonDeployment) -> dict[str, Any]:
     return {"retries": {"attempts": attempts, "perTryTimeout": timeout, "retryOn": RETRY_ON}}
 
 
+def _max_requests(predictor: PredictorSpec, sdep: SeldonDeployment) -> dict[str, Any]:
+    """Istio counts requests of HTTP/1.1 under this name, too; admission has checked that it is a number."""
+    given = of_predictor(MAX_REQUESTS, predictor, sdep)
+    return {"http2MaxRequests": int(given)} if given else {}
+
+
 def _destination_rule(predictor: PredictorSpec, sdep: SeldonDeployment) -> Object:
     service = predictor_service_name(sdep.name, predictor)
     spec = {
         "host": service_host(service, sdep.namespace),
         "subsets": [{"name": predictor.name, "labels": {"version": predictor.labels["version"]}}],
-        "trafficPolicy": {"connectionPool": {"http": {"idleTimeout": IDLE_TIMEOUT}}},
+        "trafficPolicy": {"connectionPool": {"http": {"idleTimeout": IDLE_TIMEOUT, **_max_requests(predictor, sdep)}}},
     }
     meta = metadata(service, sdep)
     return {"apiVersion": API_VERSION, "kind": "DestinationRule", "metadata": meta, "spec": spec}

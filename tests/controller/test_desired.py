@@ -347,6 +347,20 @@ def test_rollout_recreate_ends_the_old_pods_first():
     assert deployment(manifest)["spec"]["strategy"] == {"type": "Recreate"}
 
 
+def test_requests_at_a_time_are_the_destination_rules_and_not_the_pods():
+    manifest = sdep(predictor(), annotations={"slipway.dev/max-requests": "16"})
+    found = objects(manifest)
+    pool = found["DestinationRule", "iris-main"]["spec"]["trafficPolicy"]["connectionPool"]
+    assert pool["http"]["http2MaxRequests"] == 16
+    pods = deployment(manifest)["spec"]["template"]
+    assert pods == deployment(sdep())["spec"]["template"]
+    manifest = sdep(
+        predictor(annotations={"slipway.dev/max-requests": "3"}), annotations={"slipway.dev/max-requests": "16"}
+    )
+    pool = objects(manifest)["DestinationRule", "iris-main"]["spec"]["trafficPolicy"]["connectionPool"]
+    assert pool["http"]["http2MaxRequests"] == 3
+
+
 def test_headless_service_has_no_address():
     manifest = sdep(annotations={"seldon.io/headless-svc": "true"})
     assert objects(manifest)["Service", "iris-main"]["spec"]["clusterIP"] == "None"

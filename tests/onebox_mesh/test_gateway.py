@@ -232,14 +232,33 @@ async def test_body_above_the_limit_is_the_components_413(tmp_path):
 async def test_refusal_of_an_executor_comes_before_the_body_is_read(tmp_path):
     async with _running(tmp_path, {"stable": 0}, replicas={"stable": 1}) as (gateway, upstreams, _):
         upstreams.members[0].behave = "full"
-        reader, writer = await asyncio.open_connection("127.0.0.1", gateway.site.port)
-        head = f"POST {PREDICTIONS} HTTP/1.1\r\nhost: gateway\r\ncontent-length: 100000\r\n\r\n"
-        writer.write(head.encode() + b"x" * 1000)  # and not one byte more
-        async with asyncio.timeout(ANSWER_S):
-            answer = (await reader.readuntil(b"\r\n\r\n")).decode().lower()
-        writer.close()
-    assert answer.startswith("http/1.1 429 ")
-    assert "x-slipway-reason: overloaded" in answer
+        assert "x-slipway-reason: overloaded" in await _answer_to_the_head(gateway, status=429)
+
+
+async def _answer_to_the_head(gateway: Gateway, *, status: int) -> str:
+    """The head of the answer to a request whose body stops after the first hundredth, in lower case."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", gateway.site.port)
+    head = f"POST {PREDICTIONS} HTTP/1.1\r\nhost: gateway\r\ncontent-length: 100000\r\n\r\n"
+    writer.write(head.encode() + b"x" * 1000)
+    async with asyncio.timeout(ANSWER_S):
+        answer = (await reader.readuntil(b"\r\n\r\n")).decode().lower()
+    writer.close()
+    assert answer.startswith(f"http/1.1 {status} ")
+    return answer
+
+
+async def test_requests_above_the_declared_number_are_refused_before_their_bodies_are_read(tmp_path):
+    rules = [destination_rule("stable", connectionPool={"http": {"http2MaxRequests": 4}})]
+    async with _running(tmp_path, {"stable": 0}, replicas={"stable": 1}, rules=rules) as (gateway, upstreams, client):
+        member = upstreams.members[0]
+        member.behave = "stall"
+        held = [asyncio.create_task(_predictor(client)) for _ in range(64)]  # both Envoys get some, by chance
+        await eventually(lambda: sum(task.done() for task in held) == 60, what="60 refusals")
+        assert member.running == 4
+        for _ in range(4):
+            assert "x-slipway-reason: overloaded" in await _answer_to_the_head(gateway, status=503)
+        member.release.set()
+        assert Counter(await asyncio.gather(*held)) == {(503, None): 60, (200, "stable"): 4}
 
 
 async def test_unready_predictor_gets_nothing_and_comes_back(tmp_path):

@@ -68,6 +68,13 @@ def test_period_that_envoy_refuses_is_reported():
     assert {(c.policy.connect_timeout_s, c.policy.outlier.interval_s) for c in mesh.clusters} == {(1, 10)}
 
 
+@pytest.mark.parametrize(("declared", "of_one"), [(16, 8), (7, 4), (1, 1)])
+def test_each_envoy_lets_its_share_of_the_declared_requests_pass(declared, of_one):
+    rule = destination_rule("stable", connectionPool={"http": {"http2MaxRequests": declared}})
+    mesh = translate(world([virtual_service({"stable": 0})], {"stable": {"127.20.0.1": True}}, rules=[rule]), SITE)
+    assert {cluster.policy.max_requests for cluster in mesh.clusters} == {of_one}
+
+
 @pytest.mark.parametrize(("address", "port"), [("web", 8000), ("127.20.0.1", 0), ("127.20.0.1", 70000), (None, 8000)])
 def test_endpoint_that_is_none_is_left_out(address, port):
     objects = world([virtual_service({"stable": 0})], {"stable": {address: True}}, ports={"http": port, "grpc": port})

@@ -8,6 +8,7 @@ from typing import Any
 
 from slipway.onebox.mesh.fields import Reader
 from slipway.onebox.mesh.ir import Balancing, ClusterPolicy, Finding, OutlierDetection
+from slipway.onebox.mesh.layout import ENVOYS
 from slipway.onebox.mesh.services import Key, resolve_host
 
 MIN_PERIOD_S = 0.001  # as in Istio; Envoy refuses a cluster with 0
@@ -77,12 +78,17 @@ def _policy(reader: Reader, base: ClusterPolicy) -> ClusterPolicy:
         base,
         idle_s=http.seconds("idleTimeout", base.idle_s),
         max_pending=http.number("http1MaxPendingRequests", base.max_pending),
-        max_requests=http.number("http2MaxRequests", base.max_requests),
+        max_requests=_share_of_one(http.number("http2MaxRequests", len(ENVOYS) * base.max_requests)),
         max_connections=tcp.number("maxConnections", base.max_connections),
         connect_timeout_s=tcp.seconds("connectTimeout", base.connect_timeout_s, least=MIN_PERIOD_S),
         balancing=_balancing(reader.child("loadBalancer"), base.balancing),
         outlier=_outlier(reader.child("outlierDetection")) or base.outlier,
     )
+
+
+def _share_of_one(requests: int) -> int:
+    """What one Envoy may let pass: each counts for itself, and connections are dealt out to all of them."""
+    return -(-requests // len(ENVOYS))
 
 
 def _balancing(reader: Reader, default: Balancing) -> Balancing:
