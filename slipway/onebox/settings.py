@@ -15,6 +15,9 @@ MIN_PORT, MAX_PORT = 1, 65535
 CLUSTER_NETWORKS = ipaddress.IPv4Network("127.96.0.0/12")
 """Where the addresses of Services lie; each home has a part of it, because two Envoys of one user may share an address."""
 
+RESERVED_ADDRESSES = 2
+"""The last of a home's network, which no Service gets: Envoy 0 shows its metrics at the last, Envoy 1 at the one before."""
+
 
 class SettingsError(Exception):
     """A settings file or value is wrong; the message names it and what would be right."""
@@ -72,6 +75,11 @@ def parse_cluster_network(text: str) -> ipaddress.IPv4Network:
     if not network.subnet_of(CLUSTER_NETWORKS):
         raise SettingsError(f"cluster_network: {text}: expected a part of {CLUSTER_NETWORKS}")
     return network
+
+
+def reserved_address(network: ipaddress.IPv4Network, index: int) -> str:
+    """Counted from the last; below ``RESERVED_ADDRESSES``."""
+    return str(network.broadcast_address - 1 - index)
 
 
 INTERNAL = ("s3_account_port", "s3_container_port", "s3_object_port", "hub_server_port", "hub_proxy_port")

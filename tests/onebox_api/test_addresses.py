@@ -17,7 +17,7 @@ from slipway.onebox.api.server import make_app
 from slipway.onebox.paths import Paths
 
 TOKEN = "test-token-of-the-administrator"
-NETWORK = IPv4Network("127.98.32.0/30")  # two usable addresses
+NETWORK = IPv4Network("127.98.32.0/29")  # four usable addresses, and two that are the Envoys'
 SERVICES = "/api/v1/namespaces/default/services"
 
 
@@ -36,23 +36,25 @@ async def _create(client: TestClient, name: str, **spec: str) -> tuple[int, dict
 
 
 async def test_services_get_the_addresses_of_the_network_until_none_is_left(client: TestClient) -> None:
-    made = [await _create(client, name) for name in ("a", "b")]
+    made = [await _create(client, name) for name in ("a", "b", "d", "e")]
     assert [(status, body["spec"]["clusterIP"]) for status, body in made] == [
         (201, "127.98.32.1"),
         (201, "127.98.32.2"),
+        (201, "127.98.32.3"),
+        (201, "127.98.32.4"),
     ]
     status, body = await _create(client, "c")
-    assert (status, body["message"]) == (500, "no cluster address is left in 127.98.32.0/30")
+    assert (status, body["message"]) == (500, "no cluster address is left in 127.98.32.0/29")
     await client.delete(f"{SERVICES}/a")
     assert (await _create(client, "c"))[1]["spec"]["clusterIP"] == "127.98.32.1"
 
 
-@pytest.mark.parametrize("address", ["127.98.48.1", "10.0.0.1", "web"])
+@pytest.mark.parametrize("address", ["127.98.48.1", "127.98.32.5", "127.98.32.6", "10.0.0.1", "web"])
 async def test_address_of_another_platform_is_refused(client: TestClient, address: str) -> None:
     status, body = await _create(client, "a", clusterIP=address)
     assert status == 422
     assert address in body["message"]
-    assert "127.98.32.0/30" in body["message"] or address == "web"
+    assert "127.98.32.0/29" in body["message"] or address == "web"
 
 
 @pytest.mark.parametrize("network", ["10.0.0.0/20", "127.96.0.1/20", "all"])

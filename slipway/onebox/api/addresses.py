@@ -8,6 +8,7 @@ from typing import Any
 from slipway.onebox.api.errors import Cause, Refused, invalid
 from slipway.onebox.api.resources import Resource
 from slipway.onebox.api.store import Store
+from slipway.onebox.settings import RESERVED_ADDRESSES, reserved_address
 
 HEADLESS = "None"
 Object = dict[str, Any]
@@ -19,6 +20,7 @@ class ClusterAddresses:
     def __init__(self, store: Store, network: ipaddress.IPv4Network) -> None:
         self._store = store
         self._network = network
+        self._reserved = {reserved_address(network, index) for index in range(RESERVED_ADDRESSES)}
         self._next = int(network.network_address) + 1
 
     def allocate(self, resource: Resource, obj: Object, *, dry_run: bool) -> None:
@@ -36,7 +38,7 @@ class ClusterAddresses:
         spec |= {"clusterIP": address, "clusterIPs": [address], "ipFamilies": ["IPv4"], "ipFamilyPolicy": "SingleStack"}
 
     def _free(self, taken: set[str], *, advance: bool) -> str:
-        size = self._network.num_addresses - 2
+        size = self._network.num_addresses - 2 - RESERVED_ADDRESSES
         first = int(self._network.network_address) + 1
         for step in range(size):
             number = first + (self._next - first + step) % size
@@ -49,7 +51,7 @@ class ClusterAddresses:
 
     def _check(self, obj: Object, wanted: str, taken: set[str]) -> None:
         try:
-            inside = ipaddress.IPv4Address(wanted) in self._network
+            inside = ipaddress.IPv4Address(wanted) in self._network and wanted not in self._reserved
         except ValueError:
             inside = False
         shown = f'Invalid value: []string{{"{wanted}"}}: failed to allocate IP {wanted}'

@@ -8,12 +8,14 @@ import logging
 import signal
 import sys
 from collections.abc import Sequence
+from ipaddress import IPv4Network
 from pathlib import Path
 
 from slipway.kube.client import Kube
 from slipway.kube.errors import ConfigError
 from slipway.onebox.mesh.loop import run, site
 from slipway.onebox.paths import Paths
+from slipway.onebox.settings import SettingsError, parse_cluster_network
 
 EPILOG = """\
 examples:
@@ -21,6 +23,7 @@ examples:
 
 It writes HOME/mesh/{bootstrap,listeners}-{0,1}.json, clusters.json and routes.json, which the processes
 envoy-0 and envoy-1 read. Their access logs are HOME/logs/access-{0,1}.log.
+HOME/mesh/targets/{pods,envoys}.json tell a Prometheus what to scrape.
 """
 
 
@@ -49,6 +52,12 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--gateway", type=parse_address, default=("127.0.0.1", 8080), metavar="HOST:PORT", help="default 127.0.0.1:8080"
     )
+    parser.add_argument(
+        "--cluster-network",
+        type=_network,
+        metavar="NETWORK",
+        help="the home's, at whose last two addresses the Envoys show their metrics; default: they do not",
+    )
     parser.add_argument("--log-level", default="INFO", choices=["DEBUG", "INFO", "WARNING", "ERROR"])
     return parser
 
@@ -61,6 +70,13 @@ def parse_address(text: str) -> tuple[str, int]:
     return host, int(port)
 
 
+def _network(text: str) -> IPv4Network:
+    try:
+        return parse_cluster_network(text)
+    except SettingsError as error:
+        raise argparse.ArgumentTypeError(str(error)) from error
+
+
 async def _run(arguments: argparse.Namespace) -> None:
     task = asyncio.current_task()
     loop = asyncio.get_running_loop()
@@ -68,7 +84,7 @@ async def _run(arguments: argparse.Namespace) -> None:
         if task is not None:
             loop.add_signal_handler(number, task.cancel)
     async with Kube.from_kubeconfig(arguments.kubeconfig, user_agent="slipway-mesh") as kube:
-        await run(kube, Paths(arguments.home.absolute()), site(*arguments.gateway))
+        await run(kube, Paths(arguments.home.absolute()), site(*arguments.gateway), arguments.cluster_network)
 
 
 if __name__ == "__main__":

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from importlib.resources import files
+from ipaddress import IPv4Network
 from pathlib import Path
 from typing import Any
 
 from slipway.onebox.mesh import limits
 from slipway.onebox.mesh.layout import Layout
 from slipway.onebox.mesh.render_clusters import duration
+from slipway.onebox.mesh.stats_listener import stats_resources
 from slipway.onebox.paths import Paths
 
 CONCURRENCY = 1
@@ -40,10 +42,15 @@ def envoy_argv(index: int, paths: Paths) -> list[str]:
     ]
 
 
-def bootstrap(index: int, paths: Paths) -> dict[str, Any]:
-    """Envoy's Bootstrap: everything but the limits of the process comes from files that are replaced while it runs."""
+def bootstrap(index: int, paths: Paths, network: IPv4Network | None = None) -> dict[str, Any]:
+    """Envoy's Bootstrap: nearly all comes from files that are replaced while it runs; not the limits of the process.
+
+    ``network``: the home's, at an address of which Prometheus finds the metrics; None: they are not shown.
+    """
     layout = Layout(paths)
+    stats = {"static_resources": stats_resources(network, index, layout.admin_socket(index))} if network else {}
     return {
+        **stats,
         "node": {"id": f"envoy-{index}", "cluster": "slipway"},
         "admin": {"address": {"pipe": {"path": str(layout.admin_socket(index)), "mode": 0o600}}},
         "dynamic_resources": {

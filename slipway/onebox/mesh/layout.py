@@ -31,6 +31,18 @@ class Layout:
     def routes(self) -> Path:
         return self.paths.mesh / "routes.json"
 
+    @property
+    def targets(self) -> Path:  # what Prometheus is to scrape
+        return self.paths.mesh / "targets"
+
+    @property
+    def envoy_targets(self) -> Path:
+        return self.targets / "envoys.json"
+
+    @property
+    def pod_targets(self) -> Path:
+        return self.targets / "pods.json"
+
     def admin_socket(self, index: int) -> Path:
         return self.paths.sockets / f"envoy-{index}.sock"
 

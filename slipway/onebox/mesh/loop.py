@@ -8,6 +8,7 @@ import os
 import time
 from dataclasses import replace
 from importlib.resources import files
+from ipaddress import IPv4Network
 from pathlib import Path
 
 from slipway.kube.client import Kube
@@ -29,9 +30,10 @@ from slipway.onebox.mesh.layout import Layout
 from slipway.onebox.mesh.limits import ACCESS_LOG_CHECK_S, CHECK_S, SETTLE_S, TICK_S
 from slipway.onebox.mesh.refusals import Refusals
 from slipway.onebox.mesh.render import render
+from slipway.onebox.mesh.scrape_targets import pod_groups
 from slipway.onebox.mesh.steps import ROUTES_STAT
 from slipway.onebox.mesh.translate import Object, Objects, Site, translate
-from slipway.onebox.mesh.write import Publisher, prepare
+from slipway.onebox.mesh.write import Publisher, prepare, write_targets
 from slipway.onebox.paths import Paths
 
 log = logging.getLogger(__name__)
@@ -54,11 +56,14 @@ def site(address: str, port: int) -> Site:
     return Site(address, port, str(files("slipway.onebox.mesh") / "page" / "index.html"), lowest)
 
 
-async def run(kube: Kube, paths: Paths, here: Site) -> None:
-    """Until cancelled. The files of the last run are replaced only when the whole state has been read."""
+async def run(kube: Kube, paths: Paths, here: Site, network: IPv4Network | None = None) -> None:
+    """Until cancelled. The files of the last run are replaced only when the whole state has been read.
+
+    ``network``: the home's; with it, the Envoys show their metrics.
+    """
     layout = Layout(paths)
     here = replace(here, activator_sockets=layout.activator_sockets)
-    prepare(layout)
+    prepare(layout, network)
     publisher = Publisher(layout)
     async with Reflector(kube, KINDS) as reflector, asyncio.TaskGroup() as tasks:
         await reflector.wait_synced()
@@ -71,7 +76,9 @@ async def _follow(reflector: Reflector, kube: Kube, publisher: Publisher, *, her
     changed, checked = True, 0.0
     while True:
         if changed:
-            found = await _publish(_objects(reflector), publisher, refusals, here=here, layout=layout)
+            objects = _objects(reflector)
+            write_targets(layout.pod_targets, pod_groups(objects.pods))
+            found = await _publish(objects, publisher, refusals, here=here, layout=layout)
             findings.update(found, time.monotonic())
         await report(kube, findings.due(time.monotonic()))
         changed = await _changed(reflector)

@@ -7,6 +7,7 @@ import json
 import logging
 import time
 from collections.abc import Mapping
+from ipaddress import IPv4Network
 from pathlib import Path
 from typing import Any
 
@@ -15,21 +16,35 @@ from slipway.onebox.mesh.bootstrap import bootstrap
 from slipway.onebox.mesh.layout import ENVOYS, Layout
 from slipway.onebox.mesh.limits import ACCESS_LOG_BYTES, APPLY_TIMEOUT_S
 from slipway.onebox.mesh.render import Resource, Resources, discovery_response
+from slipway.onebox.mesh.scrape_targets import Group, envoy_groups
 from slipway.onebox.mesh.steps import Step, plan_steps
 
 log = logging.getLogger(__name__)
 POLL_S = 0.01
 
 
-def prepare(layout: Layout) -> None:
-    """The folders and files without which Envoy does not start. What an earlier run left keeps serving until replaced."""
+def prepare(layout: Layout, network: IPv4Network | None = None) -> None:
+    """The folders and files without which Envoy does not start. What an earlier run left keeps serving until replaced.
+
+    ``network``: as ``bootstrap``; where there is one, Prometheus is told where the Envoys are.
+    """
+    if network:
+        write_targets(layout.envoy_targets, envoy_groups(network))
     for folder in (layout.paths.mesh, layout.paths.logs, layout.paths.sockets):
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     for path in (layout.clusters, layout.routes, *(layout.listeners(index) for index in ENVOYS)):
         if _resources(path) is None:
             replace_file(path, discovery_response([]).text)
     for index in ENVOYS:  # last: their presence means that the rest is there
-        replace_file(layout.bootstrap(index), json.dumps(bootstrap(index, layout.paths), indent=1, sort_keys=True))
+        replace_file(
+            layout.bootstrap(index), json.dumps(bootstrap(index, layout.paths, network), indent=1, sort_keys=True)
+        )
+
+
+def write_targets(path: Path, groups: list[Group]) -> None:
+    """A file of Prometheus' discovery; left alone where it says so already."""
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    replace_file(path, json.dumps(groups, indent=1) + "\n")
 
 
 def replace_file(path: Path, text: str) -> bool:

@@ -95,7 +95,7 @@ def _control(paths: Paths, settings: Settings, secrets: Secrets, *, env: dict[st
         ProcessSpec(
             name="mesh",
             part="mesh",
-            argv=(*_module("slipway.onebox.mesh"), *home, *kubeconfig, "--gateway", gateway),
+            argv=(*_module("slipway.onebox.mesh"), *home, *kubeconfig, "--gateway", gateway, *network),
             env=env,
             probe=FilesProbe(tuple(Layout(paths).bootstrap(index) for index in ENVOYS)),
             after=("api",),
