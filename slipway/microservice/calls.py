@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, TypeVar
 
 from google.protobuf import json_format
@@ -29,6 +30,8 @@ from slipway.serving.messages import (
 )
 
 A = TypeVar("A")
+ACCEPTS = 64
+"""Accept headers whose meaning is remembered: clients send few different ones."""
 
 
 @dataclass(frozen=True)
@@ -49,6 +52,7 @@ class Accepted:
     json: bool = True
 
 
+@lru_cache(maxsize=ACCEPTS)
 def parse_accept(accept: str) -> Accepted:
     """Protobuf only where it is named; JSON unless protobuf alone is."""
     kinds = {part.partition(";")[0].strip().lower() for part in accept.split(",")} - {""}

@@ -85,7 +85,7 @@ def _serve_component(settings: Settings, worker: workers.Worker | None, argv: Se
         tracing.close()
     if restart.asked:
         start_afresh(argv, metrics_socket=worker.metrics_socket if worker else None)
-    if threads.busy:  # Python would wait for ever for a call that does not end
+    if threads.busy:  # its code would run on while Python takes itself apart
         logging.shutdown()
         os._exit(code)
     return code

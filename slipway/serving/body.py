@@ -41,22 +41,40 @@ def patience_s(announced_bytes: int | None) -> float:
 
 
 async def _received(request: web.Request, ticket: Ticket, limit_bytes: int, timeout_s: float) -> bytes:
-    chunks: list[bytes] = []
-    size = 0
+    content, chunks = request.content, _Chunks(ticket, limit_bytes)
     try:
+        if content.is_eof():  # as small bodies do, it came with its head: there is nothing to wait for
+            while not content.at_eof():
+                chunks.take(content.read_nowait())
+            return chunks.joined()
         async with asyncio.timeout(timeout_s):
-            async for chunk in request.content.iter_any():
-                size += len(chunk)
-                if size > limit_bytes:
-                    raise payload_too_large(limit_bytes)
-                ticket.hold(len(chunk))
-                chunks.append(chunk)
+            async for chunk in content.iter_any():
+                chunks.take(chunk)
     except TimeoutError as exc:
-        info = f"the body did not arrive within {timeout_s:g} s ({size} bytes did)"
+        info = f"the body did not arrive within {timeout_s:g} s ({chunks.size_bytes} bytes did)"
         raise ServingError(info, status_code=408, reason=REQUEST_TIMEOUT) from exc
     except (web.RequestPayloadError, HttpProcessingError) as exc:
         raise ServingError("the body is incomplete, or its chunks or its compression are broken") from exc
-    return chunks[0] if len(chunks) == 1 else b"".join(chunks)
+    return chunks.joined()
+
+
+class _Chunks:
+    """What has come of a body, within its limit and its process's."""
+
+    def __init__(self, ticket: Ticket, limit_bytes: int) -> None:
+        self._ticket, self._limit_bytes = ticket, limit_bytes
+        self._chunks: list[bytes] = []
+        self.size_bytes = 0
+
+    def take(self, chunk: bytes) -> None:
+        self.size_bytes += len(chunk)
+        if self.size_bytes > self._limit_bytes:
+            raise payload_too_large(self._limit_bytes)
+        self._ticket.hold(len(chunk))
+        self._chunks.append(chunk)
+
+    def joined(self) -> bytes:
+        return self._chunks[0] if len(self._chunks) == 1 else b"".join(self._chunks)
 
 
 def payload_too_large(limit_bytes: int = MAX_BODY_BYTES) -> ServingError:
