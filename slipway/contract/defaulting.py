@@ -11,9 +11,6 @@ from slipway.contract.names import container_service_name, service_host
 from slipway.contract.predictor_servers import Servers, image_of
 from slipway.contract.sdep import ComponentSpec, Endpoint, Json, PredictiveUnit, PredictorSpec, SeldonDeployment
 
-FIRST_HTTP_PORT = 9000
-FIRST_GRPC_PORT = 9500
-FIRST_METRICS_PORT = 6000
 SEPARATE_ENGINE = "seldon.io/engine-separate-pod"
 
 
@@ -26,13 +23,24 @@ def has_separate_engine(sdep: SeldonDeployment) -> bool:
     return (sdep.annotations.get(SEPARATE_ENGINE) or "").lower() == "true"
 
 
+@dataclass(frozen=True)
+class PortPlan:
+    """Where the numbers of node containers begin, and what their metrics port is called: an installation's choice."""
+
+    http: int = 9000
+    grpc: int = 9500
+    metrics: int = 6000
+    metrics_name: str = "metrics"
+
+
 @dataclass
 class _Ports:
     """Numbers given out so far; one counter and one name map for the whole SeldonDeployment."""
 
-    http: int = FIRST_HTTP_PORT
-    grpc: int = FIRST_GRPC_PORT
-    metrics: int = FIRST_METRICS_PORT
+    http: int
+    grpc: int
+    metrics: int
+    metrics_name: str
     given: dict[str, tuple[int, int]] = field(default_factory=dict)
 
     def of(self, container: str) -> tuple[int, int]:
@@ -46,12 +54,15 @@ class _Ports:
         return self.metrics - 1
 
 
-def default(sdep: SeldonDeployment, *, predictor_servers: Servers | None = None) -> SeldonDeployment:
+def default(
+    sdep: SeldonDeployment, *, predictor_servers: Servers | None = None, plan: PortPlan | None = None
+) -> SeldonDeployment:
     """Every node with type, implementation and endpoint; every node's container with its ports.
 
     ``predictor_servers``: image by prepackaged implementation and protocol.
     """
-    ports = _Ports()
+    plan = plan or PortPlan()
+    ports = _Ports(plan.http, plan.grpc, plan.metrics, plan.metrics_name)
     servers = {name: image_of(predictor_servers or {}, name, sdep.protocol) for name in predictor_servers or {}}
     return replace(
         sdep,
@@ -114,8 +125,10 @@ def _give_ports(container: dict[str, Any], ports: _Ports, *, is_node: bool) -> N
     for name, number in (("http", http), ("grpc", grpc)):
         if name not in named:
             container["ports"].append({"name": name, "containerPort": number, "protocol": "TCP"})
-    if "metrics" not in named:
-        container["ports"].append({"name": "metrics", "containerPort": ports.next_metrics(), "protocol": "TCP"})
+    if ports.metrics_name not in named:
+        container["ports"].append(
+            {"name": ports.metrics_name, "containerPort": ports.next_metrics(), "protocol": "TCP"}
+        )
 
 
 def _add_server(

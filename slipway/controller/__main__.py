@@ -13,7 +13,6 @@ from pathlib import Path
 import aiohttp
 import yaml
 
-from slipway.contract.loggers import check_log_url
 from slipway.contract.predictor_servers import SHIPPED, Servers, parse_servers
 from slipway.controller.alias_watch import AliasWatch, ReadAliases
 from slipway.controller.meta import DEPLOYMENT_ID, MANAGED_BY, MANAGER
@@ -22,7 +21,8 @@ from slipway.controller.reconcile import Reconciler, owned_kinds
 from slipway.controller.report import Reports
 from slipway.controller.resolver import Ask, PatientResolver
 from slipway.controller.secrets import ModelSecret
-from slipway.controller.settings import DEFAULT_LOG_URL, Settings
+from slipway.controller.seldon_options import add_seldons, ports_of
+from slipway.controller.settings import Settings
 from slipway.controller.view import View
 from slipway.kube.client import Kube
 from slipway.kube.errors import ConfigError, Conflict, KubeError
@@ -39,8 +39,6 @@ examples:
 
 The registry's address and login come from MLFLOW_TRACKING_URI, MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD.
 """
-LOG_URL = "EXECUTOR_REQUEST_LOGGER_DEFAULT_ENDPOINT"
-NAME_AS_PREFIX = "DEPLOYMENT_NAME_AS_PREFIX"
 MIN_FOLLOW_INTERVAL_S, MAX_FOLLOW_INTERVAL_S = 0.1, 3600.0
 SELECTOR = ",".join(f"{key}={value}" for key, value in MANAGED_BY.items())
 
@@ -92,38 +90,13 @@ def main(argv: Sequence[str] | None = None) -> None:
         follow_interval_s=arguments.follow_interval,
         log_url=arguments.request_logger_default_endpoint,
         prefixes_names=arguments.deployment_name_as_prefix,
+        ports=ports_of(arguments),
     )
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
     try:
         asyncio.run(run(arguments.kubeconfig, settings, RegistryAddress.from_env(), health=arguments.health_socket))
     except ConfigError as error:
         parser.error(str(error))
-
-
-def add_seldons(parser: argparse.ArgumentParser, environment: Mapping[str, str]) -> None:
-    """What Seldon's operator reads from its environment; the variables count here too."""
-    parser.add_argument(
-        "--request-logger-default-endpoint",
-        type=_log_url,
-        default=environment.get(LOG_URL) or DEFAULT_LOG_URL,
-        metavar="URL",
-        help=f"where payload loggers without a url send (default: {LOG_URL}, else {DEFAULT_LOG_URL})",
-    )
-    parser.add_argument(
-        "--deployment-name-as-prefix",
-        action="store_true",
-        default=environment.get(NAME_AS_PREFIX, "").lower() == "true",
-        help="a Deployment's name above 63 characters is NAME-HASH, not seldon-HASH (also: "
-        f"{NAME_AS_PREFIX}=true); changing it makes such Deployments anew",
-    )
-
-
-def _log_url(text: str) -> str:
-    try:
-        check_log_url(text)
-    except ValueError as error:
-        raise argparse.ArgumentTypeError(str(error)) from None
-    return text
 
 
 def _seconds(text: str) -> float:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from slipway.contract.defaulting import default
 from slipway.contract.sdep import SeldonDeployment
 from slipway.controller.autoscaling import autoscaling
 from slipway.controller.deployments import deployments
@@ -15,7 +14,7 @@ from slipway.controller.traffic import traffic
 
 def desired(sdep: SeldonDeployment, facts: Facts) -> list[Object]:
     """Services first, so that names resolve before anything starts; traffic last. ``sdep`` is valid, not yet defaulted."""
-    whole = default(sdep, predictor_servers=facts.settings.predictor_servers)
+    whole = facts.settings.defaulted(sdep)
     objects: list[Object] = []
     runs = [run for predictor in whole.predictors for run in revisions_of(predictor, whole, facts)]
     for predictor in whole.predictors:

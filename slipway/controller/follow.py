@@ -7,7 +7,6 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
-from slipway.contract.defaulting import default
 from slipway.contract.following import Following, Revision
 from slipway.contract.names import REVISION, predictor_service_name
 from slipway.contract.sdep import PredictorSpec, SeldonDeployment
@@ -125,7 +124,7 @@ class Follow:
 
     def switches(self, owned: Mapping[ObjectKey, Object], settings: Settings) -> list[Step]:
         """What lets the wanted revisions serve that run already, where nothing else can be written."""
-        whole = default(self.sdep, predictor_servers=settings.predictor_servers)
+        whole = settings.defaulted(self.sdep)
         deployments = [obj for key, obj in owned.items() if key[0] == "Deployment"]
         steps = []
         for predictor in whole.predictors:

@@ -66,7 +66,7 @@ def node_containers(
         if node is None:
             containers.append(_common(container, predictor))
             continue
-        completed = _node_container(container, node, predictor, sdep)
+        completed = _node_container(container, node, predictor, sdep, metrics_name=facts.settings.ports.metrics_name)
         if loads_itself(node, sdep):
             completed["envFrom"] = [*(completed.get("envFrom") or ()), *_model_secret(node, facts)]
         containers.append(completed)
@@ -107,9 +107,11 @@ def _common(container: Json, predictor: PredictorSpec) -> Object:
     return {**defaults, **container, "volumeMounts": mounts, "env": env}
 
 
-def _node_container(container: Json, node: PredictiveUnit, predictor: PredictorSpec, sdep: SeldonDeployment) -> Object:
+def _node_container(
+    container: Json, node: PredictiveUnit, predictor: PredictorSpec, sdep: SeldonDeployment, *, metrics_name: str
+) -> Object:
     completed = with_server(_common(container, predictor), node, sdep)
-    completed["env"] = _merged(completed["env"], _node_env(container, node, predictor, sdep))
+    completed["env"] = _merged(completed["env"], _node_env(container, node, predictor, sdep, metrics_name=metrics_name))
     if _is_fetched(node, sdep):
         completed["volumeMounts"] += _read_only(_model_mounts(node))
     port = {"port": node.endpoint.service_port if node.endpoint else port_of(container, "http")}
@@ -130,8 +132,10 @@ def _probe(handler: Object, *, period_s: int, failures: int, timeout_s: int = 1)
     return {**handler, "periodSeconds": period_s, "timeoutSeconds": timeout_s, "failureThreshold": failures}
 
 
-def _node_env(container: Json, node: PredictiveUnit, predictor: PredictorSpec, sdep: SeldonDeployment) -> list[Object]:
-    http, grpc, metrics = (port_of(container, name) for name in ("http", "grpc", "metrics"))
+def _node_env(
+    container: Json, node: PredictiveUnit, predictor: PredictorSpec, sdep: SeldonDeployment, *, metrics_name: str
+) -> list[Object]:
+    http, grpc, metrics = (port_of(container, name) for name in ("http", "grpc", metrics_name))
     service_port = node.endpoint.service_port if node.endpoint else http
     env = {
         "PREDICTIVE_UNIT_SERVICE_PORT": str(service_port),

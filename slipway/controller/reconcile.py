@@ -10,7 +10,6 @@ from typing import Any
 
 from slipway.contract.admission import review
 from slipway.contract.causes import Cause
-from slipway.contract.defaulting import default
 from slipway.contract.sdep import SeldonDeployment
 from slipway.controller.alias_watch import AliasWatch
 from slipway.controller.autoscaling import refused_autoscaling
@@ -164,7 +163,7 @@ class Reconciler:
         owned = self._owned(sdep)
         if ("VirtualService", sdep.name) not in owned:
             return
-        whole = default(sdep, predictor_servers=self.settings.predictor_servers)
+        whole = self.settings.defaulted(sdep)
         existing = [obj for obj in traffic(whole, Facts(self.settings)) if key_of(obj) in owned]
         steps, _ = changes(existing, owned, self.accepted.get((sdep.namespace, sdep.name)))
         for step in steps:
@@ -213,7 +212,7 @@ class Reconciler:
 
     async def _label_pods(self, sdep: SeldonDeployment) -> None:
         deployments = [obj for key, obj in self._owned(sdep).items() if key[0] == DEPLOYMENT.kind]
-        whole = default(sdep, predictor_servers=self.settings.predictor_servers)
+        whole = self.settings.defaulted(sdep)
         for name, labels in label_changes(whole, deployments, self._pods(sdep)):
             log.info("%s/%s: label Pod %s   %s", sdep.namespace, sdep.name, name, labels)
             body = {"metadata": {"labels": labels}}

@@ -5,7 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from slipway import __version__
+from slipway.contract.defaulting import PortPlan, default
 from slipway.contract.predictor_servers import SHIPPED, Servers
+from slipway.contract.sdep import SeldonDeployment
 
 DEFAULT_USER_ID = 8888
 FOLLOW_INTERVAL_S = 3.0
@@ -18,7 +20,7 @@ class Settings:
 
     ``has_keda``: ScaledObjects are written and have an effect. ``follow_interval_s``: pause between two looks at where
     the followed aliases point. ``log_url``: where payload loggers without a URL send their events. ``prefixes_names``: a
-    Deployment's name that is too long keeps the SeldonDeployment's before its hash.
+    Deployment's name that is too long keeps the SeldonDeployment's before its hash. ``ports``: of node containers.
     """
 
     executor_image: str = f"slipway/executor:{__version__}"
@@ -30,3 +32,8 @@ class Settings:
     follow_interval_s: float = FOLLOW_INTERVAL_S
     log_url: str = DEFAULT_LOG_URL
     prefixes_names: bool = False
+    ports: PortPlan = field(default_factory=PortPlan)
+
+    def defaulted(self, sdep: SeldonDeployment) -> SeldonDeployment:
+        """``sdep`` with everything that it leaves unsaid."""
+        return default(sdep, predictor_servers=self.predictor_servers, plan=self.ports)

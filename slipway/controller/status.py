@@ -6,7 +6,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from slipway.contract.defaulting import default
 from slipway.contract.following import Following
 from slipway.contract.names import predictor_service_name, service_host
 from slipway.contract.sdep import PredictorSpec, SeldonDeployment
@@ -48,7 +47,7 @@ def status_of(
 ) -> Object:
     """``now`` (RFC 3339) is written only where a condition changes; ``old`` is the present status."""
     followers = followers or Followers()
-    whole = default(sdep, predictor_servers=facts.settings.predictor_servers)
+    whole = facts.settings.defaulted(sdep)
     revisions = {predictor.name: _deployments_by_revision(predictor, whole, facts) for predictor in whole.predictors}
     names = {name: _serving(found, followers.states.get(name)) for name, found in revisions.items()}
     ready = {name: _all_ready(deployments, observed) for name, deployments in names.items()}

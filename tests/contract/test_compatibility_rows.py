@@ -1,4 +1,4 @@
-"""Rows 80 to 97 of the page of compatibility agree with the tests that run under both start commands."""
+"""Rows 60 to 97 of the page of compatibility agree with the tests that are named after them."""
 
 from __future__ import annotations
 
@@ -48,3 +48,18 @@ def test_row_of_the_page_has_the_verdict_of_its_tests(number: int):
     assert named == of_row.keys(), f"row {number} names other tests than those marked with it"
     verdicts = set(of_row.values())
     assert row[2] in {BETTER: ("better", "not yet"), SAME: ("same", "not yet")}[BETTER if BETTER in verdicts else SAME]
+
+
+@pytest.mark.parametrize("number", range(60, 80))
+def test_row_of_the_page_names_the_tests_that_are_named_after_it(number: int):
+    prefix = f"test_row_{number}_"
+    row = next(one for one in rows("The 97 behaviours") if one[0] == str(number))
+    named = {f"{file}::{test}" for file, test in TEST.findall(row[4]) if test.startswith(prefix)}
+    files = [path for path in (REPOSITORY / "tests").rglob("test_*.py") if prefix in path.read_text()]
+    defined = {
+        f"{path.relative_to(REPOSITORY / 'tests').as_posix()}::{one.name}"
+        for path in files
+        for one in ast.parse(path.read_text()).body
+        if isinstance(one, ast.FunctionDef | ast.AsyncFunctionDef) and one.name.startswith(prefix)
+    }
+    assert named == defined != set()

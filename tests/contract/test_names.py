@@ -19,14 +19,14 @@ def test_deployment_is_named_after_its_containers_or_its_own_name():
     assert names.deployment_name("iris", named, 1) == "iris-main-1-heavy"
 
 
-def test_names_up_to_63_characters_stay_and_longer_ones_are_hashed():
+def test_row_68_names_up_to_63_characters_stay_and_longer_ones_are_hashed():
     assert names.bounded("n" * 63) == "n" * 63
     long = "n" * 64
     assert names.bounded(long) == f"seldon-{hashlib.md5(long.encode()).hexdigest()}"
     assert len(names.deployment_name("iris", spec(componentSpecs=[component(*"abcdefgh" * 4)]), 0)) == 39
 
 
-def test_long_names_of_deployments_keep_their_seldon_deployment_s_name_where_told_and_where_it_fits():
+def test_row_68_long_names_of_deployments_keep_their_seldon_deployment_s_name_where_told_and_where_it_fits():
     long = spec(componentSpecs=[component(*"abcdefgh" * 4)])
     whole = f"iris-main-0-{'-'.join('abcdefgh' * 4)}"
     assert names.deployment_name("iris", long, 0, is_prefixed=True) == f"iris-{hashlib.md5(whole.encode()).hexdigest()}"

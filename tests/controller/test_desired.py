@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 import yaml
 
+from slipway.contract.defaulting import PortPlan
 from slipway.contract.sdep import SeldonDeployment
 from slipway.controller.desired import desired
 from slipway.controller.facts import Facts
@@ -119,14 +120,14 @@ def test_objects_have_a_name_and_an_owner_and_are_unique(case):
         assert len(obj["metadata"]["name"]) <= 63 or obj["kind"] == "ConfigMap"
 
 
-def test_default_deployment_has_two_containers_and_two_services():
+def test_row_69_default_deployment_has_two_containers_and_two_services():
     found = objects(sdep())
     assert [name for kind, name in found if kind == "Service"] == ["iris-main", "iris-main-clf"]
     names = [item["name"] for item in template(sdep())["spec"]["containers"]]
     assert names == ["clf", "seldon-container-engine"]
 
 
-def test_node_container_gets_its_variables_and_no_model_uri_without_a_model():
+def test_row_69_node_container_gets_its_variables_and_no_model_uri_without_a_model():
     found = env(sdep(predictor(graph=node(parameters=[{"name": "n", "value": "2", "type": "INT"}]))))
     assert found["PREDICTIVE_UNIT_HTTP_SERVICE_PORT"] == "9000"
     assert found["PREDICTIVE_UNIT_GRPC_SERVICE_PORT"] == "9500"
@@ -146,7 +147,7 @@ def test_variables_of_the_manifest_win_except_for_identity():
     assert (found["PREDICTIVE_UNIT_SERVICE_PORT"], found["PREDICTOR_ID"]) == ("1", "main")
 
 
-def test_no_engine_has_one_container_and_without_the_annotation_two():
+def test_row_70_no_engine_has_one_container_and_without_the_annotation_two():
     without = sdep(predictor(annotations={"seldon.io/no-engine": "TRUE"}))
     assert [item["name"] for item in template(without)["spec"]["containers"]] == ["clf"]
     assert objects(without)["Service", "iris-main"]["spec"]["ports"][0]["targetPort"] == 9000
@@ -166,7 +167,7 @@ def test_no_engine_leads_the_service_to_the_node_only():
     assert carriers == ["iris-main-0-clf"]
 
 
-def test_separate_engine_needs_the_annotation_of_spec():
+def test_row_71_separate_engine_needs_the_annotation_of_spec():
     key = {"seldon.io/engine-separate-pod": "true"}
     assert ("Deployment", "iris-main-svc-orch") in objects(sdep(annotations=key))
     assert ("Deployment", "iris-main-svc-orch") not in objects(sdep(metadata={"annotations": key}))
@@ -190,19 +191,34 @@ REPLICAS = [
 
 
 @pytest.mark.parametrize(("spec", "of_predictor", "of_component", "expected"), REPLICAS)
-def test_replicas_come_from_the_most_specific_place(spec, of_predictor, of_component, expected):
+def test_row_67_replicas_come_from_the_most_specific_place(spec, of_predictor, of_component, expected):
     manifest = sdep(predictor(componentSpecs=[component("clf", **of_component)], **of_predictor), **spec)
     assert deployment(manifest)["spec"].get("replicas") == expected
 
 
-def test_autoscalers_and_budgets_are_named_like_the_deployment():
+def test_row_67_separate_orchestrator_has_replicas_of_its_own_before_the_predictor_s_and_the_spec_s():
+    key = {"seldon.io/engine-separate-pod": "true"}
+    for own, of_predictor, expected in (({"replicas": 4}, {"replicas": 2}, 4), ({}, {"replicas": 2}, 2), ({}, {}, 1)):
+        manifest = sdep(predictor(svcOrchSpec=own, **of_predictor), annotations=key, replicas=1)
+        assert objects(manifest)["Deployment", "iris-main-svc-orch"]["spec"]["replicas"] == expected
+
+
+def test_row_62_variables_of_the_metrics_port_follow_its_name():
+    facts = Facts(replace(SETTINGS, ports=PortPlan(metrics=6100, metrics_name="scrape")))
+    made = desired(SeldonDeployment.from_json(sdep()), facts)
+    (pod,) = [obj["spec"]["template"]["spec"] for obj in made if obj["kind"] == "Deployment"]
+    found = {item["name"]: item.get("value") for item in pod["containers"][0]["env"]}
+    assert found["PREDICTIVE_UNIT_METRICS_SERVICE_PORT"] == found["MLSERVER_METRICS_PORT"] == "6100"
+
+
+def test_row_72_autoscalers_and_budgets_are_named_like_the_deployment():
     found = objects(CASES["hpa"][0])
     assert ("HorizontalPodAutoscaler", "iris-main-0-clf") in found
     assert ("ScaledObject", "iris-main-1-b") in found
     assert ("PodDisruptionBudget", "iris-main-2-c") in found
 
 
-def test_autoscaler_metrics_of_v2beta1_and_v2_come_out_alike():
+def test_row_72_autoscaler_metrics_of_v2beta1_and_v2_come_out_alike():
     old = {"type": "Resource", "resource": {"name": "cpu", "targetAverageUtilization": 70}}
     new = {"type": "Resource", "resource": {"name": "cpu", "target": {"type": "Utilization", "averageUtilization": 70}}}
 
@@ -224,7 +240,7 @@ def initializer(**fields: Any) -> Object:
     return found
 
 
-def test_model_download_takes_the_nodes_secret_and_image_before_the_defaults():
+def test_row_74_model_download_takes_the_nodes_secret_and_image_before_the_defaults():
     assert initializer()["envFrom"][0]["secretRef"]["name"] == "slipway-model-storage"
     assert initializer(envSecretRefName="mine")["envFrom"][0]["secretRef"]["name"] == "mine"
     assert initializer()["image"] == "slipway/storage-initializer:0.1.0"
@@ -301,13 +317,13 @@ def test_prepackaged_server_gets_the_model_uri_parameter():
     ]
 
 
-def test_ab_test_needs_no_container():
+def test_row_75_ab_test_needs_no_container():
     graph = node("ab", implementation="RANDOM_ABTEST", children=[node("a"), node("b")])
     names = [item["name"] for item in template(sdep(predictor(graph=graph)))["spec"]["containers"]]
     assert names == ["a", "b", "seldon-container-engine"]
 
 
-def test_labels_mark_node_types_and_the_shadow():
+def test_row_76_labels_mark_node_types_and_the_shadow():
     chain = node("t", type="TRANSFORMER", children=[node("m")])
     labels = template(sdep(predictor(graph=chain)))["metadata"]["labels"]
     assert (labels["seldon.io/transformer"], labels["seldon.io/model"]) == ("true", "true")
@@ -373,7 +389,7 @@ def test_graph_without_containers_has_a_separate_orchestrator():
     assert [name for kind, name in found if kind == "Deployment"] == ["iris-main-svc-orch"]
 
 
-def test_long_names_are_prefixed_everywhere_where_told():
+def test_row_68_long_names_are_prefixed_everywhere_where_told():
     parts = [f"part-of-the-graph-{letter}" for letter in "abc"]
     scaled = component(*parts, hpaSpec={"maxReplicas": 2}, pdbSpec={"minAvailable": 1})
     manifest = sdep(predictor(graph=node(parts[0]), componentSpecs=[scaled]))

@@ -7,7 +7,8 @@ from collections.abc import Mapping
 
 import pytest
 
-from slipway.controller.__main__ import add_seldons
+from slipway.contract.defaulting import PortPlan
+from slipway.controller.seldon_options import add_seldons, ports_of
 
 URL = "EXECUTOR_REQUEST_LOGGER_DEFAULT_ENDPOINT"
 
@@ -40,3 +41,34 @@ def test_endpoint_that_is_no_url_is_refused(given: Mapping[str, str], capsys: py
     with pytest.raises(SystemExit):
         read(*(() if given else ("--request-logger-default-endpoint", "default-broker")), environment=given)
     assert "events are sent to http:// or https://" in capsys.readouterr().err
+
+
+def plan(*words: str, environment: Mapping[str, str] | None = None) -> PortPlan:
+    parser = argparse.ArgumentParser()
+    add_seldons(parser, environment or {})
+    return ports_of(parser.parse_args(words))
+
+
+def test_ports_are_seldons_unless_its_variables_or_a_flag_say_otherwise():
+    assert plan() == PortPlan(9000, 9500, 6000, "metrics")
+    given = {"PREDICTIVE_UNIT_GRPC_SERVICE_PORT": "9700", "PREDICTIVE_UNIT_METRICS_PORT_NAME": "scrape"}
+    assert plan(environment=given) == PortPlan(9000, 9700, 6000, "scrape")
+    assert plan("--first-ports", "1,2,3", environment=given) == PortPlan(1, 2, 3, "scrape")
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("--first-ports", "9000"),
+        ("--first-ports", "9000,9500,x"),
+        ("--first-ports", "9000,9500,0"),
+        ("--first-ports", "9000,9500,60001"),
+        ("--metrics-port-name", "Metrics"),
+        ("--metrics-port-name", "a-name-of-16-let"),
+        ("--metrics-port-name", "12"),
+    ],
+)
+def test_ports_that_are_none_are_refused(words: tuple[str, str], capsys: pytest.CaptureFixture[str]):
+    with pytest.raises(SystemExit):
+        plan(*words)
+    assert repr(words[1]) in capsys.readouterr().err

@@ -74,7 +74,7 @@ def test_changed_percentages_touch_the_virtual_service_only():
     assert lines(steps) == ["Update VirtualService iris"]
 
 
-def test_changed_replicas_touch_the_deployment_but_not_its_pods():
+def test_row_78_changed_replicas_touch_the_deployment_but_not_its_pods():
     before = settled(sdep(predictor(replicas=1)))
     (step,) = actions(objects(sdep(predictor(replicas=3))), before)
     assert step.object["spec"]["template"] == before["Deployment", "iris-main-0-clf"]["spec"]["template"]
@@ -93,7 +93,7 @@ def renamed() -> Manifest:
     return sdep(predictor(graph=graph, componentSpecs=[component("clf2")]))
 
 
-def test_renamed_container_makes_a_new_deployment_and_keeps_the_old_one_until_it_is_ready():
+def test_row_73_renamed_container_makes_a_new_deployment_and_keeps_the_old_one_until_it_is_ready():
     before = settled(sdep())
     first = actions(objects(renamed()), before)
     assert "Create Deployment iris-main-0-clf2" in lines(first)

@@ -38,7 +38,7 @@ async def split(platform: Platform) -> list[int]:
     return weights(await platform.kube.get(VIRTUAL_SERVICE, "iris", namespace=NAMESPACE))
 
 
-async def test_default_deployment_has_its_events_once_and_all_conditions_when_ready(platform):
+async def test_row_69_default_deployment_has_its_events_once_and_all_conditions_when_ready(platform):
     await platform.apply(sdep())
     await platform.until(lambda status: status["state"] == "Creating", what="Creating")
     status = await available(platform, IRIS)
@@ -129,7 +129,7 @@ async def test_invalid_manifest_is_refused_by_the_api_with_all_causes(platform):
     assert [cause["field"] for cause in refusal.value.causes] == ["spec", "spec.predictors[1].graph"]
 
 
-async def test_renamed_container_replaces_the_deployment_when_the_new_one_is_ready(platform):
+async def test_row_73_renamed_container_replaces_the_deployment_when_the_new_one_is_ready(platform):
     await platform.apply(sdep())
     await available(platform, IRIS)
     await platform.apply(sdep(predictor(graph=node("new"), componentSpecs=[component("new")])))

@@ -17,7 +17,7 @@ from tests.onebox_api.conftest import ApiProcess
 pytestmark = pytest.mark.skipif(shutil.which("kubectl") is None, reason="kubectl is not installed")
 
 
-def test_scale_changes_every_deployment_without_replicas_of_its_own(api: ApiProcess) -> None:
+def test_row_79_scale_changes_every_deployment_without_replicas_of_its_own(api: ApiProcess) -> None:
     manifest = sdep(predictor("free", traffic=90), predictor("fixed", traffic=10, replicas=1), replicas=1)
     del manifest["metadata"]["namespace"], manifest["metadata"]["uid"], manifest["metadata"]["generation"]
     api.kubectl("apply", "-f", "-", stdin=json.dumps(manifest))
