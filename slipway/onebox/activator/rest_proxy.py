@@ -1,0 +1,102 @@
+"""HTTP/1.1 from the gateway to a Pod, once there is one: headers and bodies pass through as they come."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+from collections.abc import AsyncIterator
+
+import aiohttp
+from aiohttp import web
+from multidict import CIMultiDict
+from yarl import URL
+
+from slipway.contract import headers
+from slipway.contract.errors import executor_error
+from slipway.onebox.activator.headers import NO_RETRY, body_bytes, passed_on, patience_s
+from slipway.onebox.activator.held import NOT_AWAKE, Refused
+from slipway.onebox.activator.hold import Hold
+from slipway.onebox.activator.limits import (
+    ANSWER_TIMEOUT_S,
+    CONNECT_PAUSE_S,
+    CONNECT_TIMEOUT_S,
+    CONNECT_TRIES,
+    READ_BYTES,
+)
+
+log = logging.getLogger(__name__)
+
+
+def client_session() -> aiohttp.ClientSession:
+    """For requests that pass through: nothing added, unpacked, followed or kept; a bound on each wait."""
+    return aiohttp.ClientSession(
+        connector=aiohttp.TCPConnector(limit=0, keepalive_timeout=5.0),
+        timeout=aiohttp.ClientTimeout(total=ANSWER_TIMEOUT_S, connect=None, sock_connect=CONNECT_TIMEOUT_S),
+        auto_decompress=False,
+        cookie_jar=aiohttp.DummyCookieJar(),
+        skip_auto_headers=("accept", "accept-encoding", "content-type", "user-agent"),
+        read_bufsize=READ_BYTES,
+    )
+
+
+class RestProxy:
+    """``answer`` is the handler of a low-level aiohttp server."""
+
+    def __init__(self, hold: Hold, session: aiohttp.ClientSession) -> None:
+        self._hold = hold
+        self._session = session
+
+    async def answer(self, request: web.BaseRequest) -> web.StreamResponse:
+        try:
+            upstream = await self._send(request)
+        except Refused as refused:
+            return refusal(refused)
+        try:
+            return await _pass_back(request, upstream)
+        finally:
+            upstream.close()  # a whole answer has given its connection back already
+
+    async def _send(self, request: web.BaseRequest) -> aiohttp.ClientResponse:
+        """The head of the Pod's answer. A Pod that cannot be connected to has got nothing: another look, another try."""
+        size, within_s = body_bytes(request.headers), patience_s(request.headers)
+        for _ in range(CONNECT_TRIES):
+            endpoint = await self._hold.endpoint(request.headers.get(headers.WAKES, ""), size=size, within_s=within_s)
+            url = URL(f"http://{endpoint.address}:{endpoint.port}{request.raw_path}", encoded=True)
+            try:
+                return await self._session.request(
+                    request.method,
+                    url,
+                    headers=CIMultiDict(passed_on(request.headers.items())),
+                    data=_body(request) if request.can_read_body else None,
+                    allow_redirects=False,
+                )
+            except aiohttp.ClientConnectorError as exc:
+                log.info("%s:%d: %s", endpoint.address, endpoint.port, exc)
+                await asyncio.sleep(CONNECT_PAUSE_S)
+            except (OSError, TimeoutError, aiohttp.ClientError) as exc:
+                raise Refused("UPSTREAM_UNREACHABLE", f"the predictor closed the connection: {exc}") from exc
+        raise Refused(NOT_AWAKE, f"the predictor's Pod was ready, but {CONNECT_TRIES} connections to it failed")
+
+
+async def _body(request: web.BaseRequest) -> AsyncIterator[bytes]:
+    async for chunk in request.content.iter_any():
+        yield chunk
+
+
+async def _pass_back(request: web.BaseRequest, upstream: aiohttp.ClientResponse) -> web.StreamResponse:
+    """An answer that breaks off breaks off here too: aiohttp closes the gateway's connection."""
+    fields = CIMultiDict(passed_on(upstream.headers.items()))
+    response = web.StreamResponse(status=upstream.status, reason=upstream.reason, headers=fields)
+    await response.prepare(request)
+    async for chunk in upstream.content.iter_any():
+        await response.write(chunk)
+    await response.write_eof()
+    return response
+
+
+def refusal(refused: Refused) -> web.Response:
+    """503 in the contract's form."""
+    fields = {headers.REASON: refused.reason, "Retry-After": str(refused.retry_after_s), NO_RETRY[0]: NO_RETRY[1]}
+    body = json.dumps(executor_error(503, refused.info, refused.reason))
+    return web.Response(status=503, text=body, content_type="application/json", headers=fields)

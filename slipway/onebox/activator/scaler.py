@@ -1,0 +1,198 @@
+"""Puts Deployments to rest and wakes them: looks at traffic, decides, writes ``spec.replicas`` and what became of it."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from slipway.kube.client import Kube
+from slipway.kube.errors import Conflict, KubeError, NotFound
+from slipway.kube.kinds import DEPLOYMENT, SCALED_OBJECT, SERVICE
+from slipway.onebox.activator.held import Held, Key
+from slipway.onebox.activator.limits import LOOK_MAX_S, LOOK_S, LOOKS_PER_COOLDOWN, RETRY_S
+from slipway.onebox.activator.rest import (
+    Activity,
+    Bounds,
+    is_starting,
+    observe,
+    read_bounds,
+    replicas_of,
+    wanted_replicas,
+)
+from slipway.onebox.activator.status import scaled_object_status
+from slipway.onebox.activator.traffic import hosts_of, read_stats, sum_traffic
+from slipway.onebox.mesh.admin import Admin
+from slipway.onebox.mesh.sleepers import read_sleepers, target_name
+from slipway.onebox.runner.cache import Cache
+from slipway.onebox.runner.events import Events
+
+MANAGER = "slipway-activator"
+Object = Mapping[str, Any]
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Scaled:
+    """A ScaledObject with its Deployment."""
+
+    scaled_object: Object
+    deployment: Object
+
+    @property
+    def key(self) -> Key:
+        meta = self.deployment["metadata"]
+        return meta["namespace"], meta["name"]
+
+    @property
+    def bounds(self) -> Bounds:
+        return read_bounds(self.scaled_object)
+
+
+class Scaler:
+    """``wake`` when a request waits or an object changed; ``run`` for ever."""
+
+    def __init__(
+        self,
+        kube: Kube,
+        cache: Cache,
+        *,
+        admins: Sequence[Admin],
+        events: Events,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.held: Held | None = None
+        self._kube = kube
+        self._cache = cache
+        self._admins = admins
+        self._events = events
+        self._clock = clock
+        self._activity: dict[Key, Activity] = {}
+        self._looked_at = float("-inf")
+        self._woken = asyncio.Event()
+
+    def wake(self) -> None:
+        self._woken.set()
+
+    async def run(self) -> None:
+        while True:
+            self._woken.clear()
+            pause = await self.round()
+            try:
+                async with asyncio.timeout(pause):
+                    await self._woken.wait()
+            except TimeoutError:
+                continue
+
+    async def round(self) -> float | None:
+        """One look at everything; how long until the next is due, None where only news make one."""
+        scaled = self._scaled()
+        keys = {item.key for item in scaled}
+        self._activity = {key: value for key, value in self._activity.items() if key in keys}
+        period = look_period_s(scaled)
+        is_look = period is not None and self._clock() - self._looked_at >= period
+        if is_look:
+            await self._look(scaled)
+        done = [await self._settle(item, may_rest=is_look) for item in scaled]
+        if not all(done):
+            return RETRY_S
+        return None if period is None else max(0.0, self._looked_at + period - self._clock())
+
+    def _scaled(self) -> list[Scaled]:
+        deployments = self._cache.objects(DEPLOYMENT)
+        found = [
+            Scaled(item, deployments[namespace, target_name(item)])
+            for (namespace, _), item in sorted(self._cache.objects(SCALED_OBJECT).items())
+            if (namespace, target_name(item)) in deployments
+        ]
+        return [item for item in found if not item.deployment["metadata"].get("deletionTimestamp")]
+
+    async def _look(self, scaled: Sequence[Scaled]) -> None:
+        """Everybody's traffic, from one question to each gateway."""
+        stats = await read_stats(self._admins)
+        now = self._looked_at = self._clock()
+        services = list(self._cache.objects(SERVICE).values())
+        for item in scaled:
+            sleepers = read_sleepers([item.scaled_object], [item.deployment])
+            traffic = sum_traffic(hosts_of(sleepers[0], services), stats) if stats is not None and sleepers else None
+            at_work = bool(self._waiting(item.key)) or is_starting(item.deployment)
+            self._activity[item.key] = observe(self._activity.get(item.key), traffic, at_work=at_work, now=now)
+
+    def _waiting(self, key: Key) -> int:
+        return self.held.counts[key] if self.held else 0
+
+    async def _settle(self, item: Scaled, *, may_rest: bool) -> bool:
+        """False: the API refused, and it is to be tried again. To rest it goes only right after a look."""
+        now, held, replicas = self._clock(), self._waiting(item.key), replicas_of(item.deployment)
+        activity = self._activity.get(item.key, Activity(now))
+        wanted = wanted_replicas(item.bounds, replicas, activity, held=held, now=now)
+        if wanted is not None and (wanted or may_rest):
+            if not await self._scale(item, wanted, held=held):
+                return False
+            replicas = wanted
+            self._activity[item.key] = replace(activity, busy_at=now)
+        return await self._tell(item, is_active=replicas > 0)
+
+    async def _scale(self, item: Scaled, replicas: int, *, held: int) -> bool:
+        meta = item.deployment["metadata"]
+        # Going to rest only from the state that was looked at: a wake or an apply in between must win.
+        same = {"uid": meta["uid"], **({"resourceVersion": meta["resourceVersion"]} if replicas == 0 else {})}
+        patch = {"metadata": same, "spec": {"replicas": replicas}}
+        try:
+            answer = await self._kube.patch(
+                DEPLOYMENT, meta["name"], patch, type="merge", namespace=meta["namespace"], field_manager=MANAGER
+            )
+        except (NotFound, Conflict) as exc:
+            log.info("%s: %s", meta["name"], exc)
+            return isinstance(exc, NotFound)
+        except KubeError as exc:
+            log.warning("%s: not scaled to %d: %s", meta["name"], replicas, exc)
+            return False
+        self._cache.remember(DEPLOYMENT, answer)
+        self._say(item, replicas, held=held)
+        return True
+
+    def _say(self, item: Scaled, replicas: int, *, held: int) -> None:
+        name = "/".join(item.key)
+        if replicas == 0:
+            reason, why = "KEDAScaleTargetDeactivated", f"no request for {item.bounds.cooldown_s:g} s"
+            message = f"Deactivated {name} from {replicas_of(item.deployment)} to 0: {why}"
+        else:
+            reason, why = "KEDAScaleTargetActivated", f"{held} requests wait" if held else "its minReplicaCount"
+            message = f"Scaled {name} from {replicas_of(item.deployment)} to {replicas}: {why}"
+        log.info("%s", message)
+        self._events.record(item.scaled_object, reason, message, component="keda-operator")
+
+    async def _tell(self, item: Scaled, *, is_active: bool) -> bool:
+        status = scaled_object_status(item.scaled_object, is_active=is_active)
+        if status is None:
+            return True
+        meta = item.scaled_object["metadata"]
+        patch = {"metadata": {"uid": meta["uid"]}, "status": status}
+        try:
+            answer = await self._kube.patch(
+                SCALED_OBJECT,
+                meta["name"],
+                patch,
+                type="merge",
+                namespace=meta["namespace"],
+                subresource="status",
+                field_manager=MANAGER,
+            )
+        except NotFound:
+            return True
+        except KubeError as exc:
+            log.warning("%s: its status is not written: %s", meta["name"], exc)
+            return False
+        self._cache.remember(SCALED_OBJECT, answer)
+        return True
+
+
+def look_period_s(scaled: Sequence[Scaled]) -> float | None:
+    """Short enough for the shortest cooldown of those that are awake; None where all rest, or none may."""
+    cooldowns = [item.bounds.cooldown_s for item in scaled if item.bounds.rests and replicas_of(item.deployment)]
+    return min(LOOK_MAX_S, max(LOOK_S, min(cooldowns) / LOOKS_PER_COOLDOWN)) if cooldowns else None
