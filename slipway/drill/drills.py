@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 from slipway.drill import strikes, subject
-from slipway.drill.overload import WELL_WITHIN_S
+from slipway.drill.overload import REFUSED_WITHIN_S, WELL_WITHIN_S
 from slipway.drill.reply import Reply
 from slipway.drill.shadow import inspect_shadow
 from slipway.drill.split import inspect_split
@@ -21,17 +21,19 @@ SWITCHES = {
     "shadow": "the shadow gets half of the requests itself instead of copies of all",
 }
 KILL_EVERY_S = 10.0
-FLIP_EVERY_S = 2.5
+SETTLE_S = 2.0
+"""Load before the first strike and after the last one is well."""
+FLIP_SETTLE_S = 0.4
+"""How long a split is looked at, after the second that it has to become true."""
+FLIPS = 100
 Inspect = Callable[[Sequence[Reply], Sequence[Act]], Findings]
-ENVOY_EVERY_S = 33.0
-"""After 30 s of service an earlier death is forgotten by the supervisor, whose pauses grow else."""
 
 
 @dataclass(frozen=True)
 class Drill:
     """What is done every ``every_s``, or later where all is not well again, ``least`` times however many requests.
 
-    ``control``: switches with which it loses. ``canary``, ``has_shadow``: a second predictor. ``inspect``: what else must hold.
+    ``settle_s``: load between one strike and the next at least. ``control``: switches with which it loses. ``canary``, ``has_shadow``: a second predictor. ``inspect``: what else must hold.
     """
 
     name: str
@@ -41,6 +43,7 @@ class Drill:
     control: frozenset[str] = frozenset({"retries"})
     every_s: float = KILL_EVERY_S
     least: int = 2
+    settle_s: float = SETTLE_S
     client_retries: bool = False
     both_versions: bool = False
     try_s: int | None = None
@@ -49,7 +52,7 @@ class Drill:
     inspect: Inspect | None = None
 
 
-OVERLOAD_PROMISE = Promise(recovery_s=WELL_WITHIN_S, may_refuse=True)
+OVERLOAD_PROMISE = Promise(recovery_s=WELL_WITHIN_S, refused_p99_s=REFUSED_WITHIN_S)
 
 
 @dataclass(frozen=True)
@@ -67,34 +70,33 @@ class OverloadDrill:
 DRILLS: tuple[Drill | OverloadDrill, ...] = (
     Drill("pod", "a Pod dies with all its containers", strikes.kill_pod, Promise()),
     Drill("executor", "an executor dies (-9)", strikes.kill_executor, Promise()),
-    *(
-        Drill(f"node-{node}", f"the container {node} dies (-9)", strikes.kill_container(node), Promise())
-        for node in subject.NODES
-    ),
     Drill(
         "one-envoy",
         "one of the two Envoys dies (-9); clients send again what a broken connection took",
         strikes.kill_one_envoy,
         Promise(refused_tries=0),
-        every_s=ENVOY_EVERY_S / 2,
-        least=4,
         client_retries=True,
+    ),
+    *(
+        Drill(f"node-{node}", f"the container {node} dies (-9)", strikes.kill_container(node), Promise())
+        for node in subject.NODES
     ),
     Drill(
         "both-envoys",
         "both Envoys die (-9) at once; clients try again",
         strikes.kill_both_envoys,
         Promise(gap_s=1.0),
-        every_s=ENVOY_EVERY_S,
+        least=1,
         client_retries=True,
     ),
     Drill(
         "weights",
-        "the canary's percentage changes; every tenth time a Pod of the other predictor dies, too",
+        "the canary's percentage changes; now and then a Pod of the other predictor dies, too",
         strikes.flip,
         Promise(),
-        every_s=FLIP_EVERY_S,
-        least=12,
+        every_s=0.0,
+        settle_s=FLIP_SETTLE_S,
+        least=FLIPS,
         both_versions=True,
         canary=0,
         inspect=inspect_split,
@@ -104,10 +106,17 @@ DRILLS: tuple[Drill | OverloadDrill, ...] = (
         "a model is frozen (SIGSTOP): it takes connections and never answers",
         strikes.freeze_model,
         Promise(recovery_s=2.0),
+        least=1,
         try_s=2,
     ),
     *(
-        Drill(part, f"{label} is stopped; a Pod dies and is replaced meanwhile", strikes.without_part(part), Promise())
+        Drill(
+            part,
+            f"{label} is stopped; a Pod dies and is replaced meanwhile",
+            strikes.without_part(part),
+            Promise(),
+            least=1,
+        )
         for part, label in (("postgres", "PostgreSQL"), ("s3", "S3"), ("mlflow", "MLflow"))
     ),
     Drill(
@@ -123,6 +132,7 @@ DRILLS: tuple[Drill | OverloadDrill, ...] = (
         "a version that does not start is rolled out, and taken back",
         strikes.roll_broken,
         Promise(),
+        least=1,
         control=frozenset({"readiness", "retries"}),
     ),
     Drill(
@@ -130,6 +140,7 @@ DRILLS: tuple[Drill | OverloadDrill, ...] = (
         "the shadow hangs (SIGSTOP), then its Pod dies",
         strikes.shadow_dies,
         Promise(),
+        least=1,
         control=frozenset({"shadow"}),
         both_versions=True,
         has_shadow=True,

@@ -10,6 +10,8 @@ from slipway.drill.verdict import Act, Findings
 
 GOODPUT = 0.9
 """Of the peak, while too much comes."""
+REFUSED_WITHIN_S = 0.05
+"""99 % of refusals come in this time: they cost their callers nothing."""
 WELL_WITHIN_S = 5.0
 WELL_LATENCY_S = 1.0
 """A valid reply within this time is one of a platform that is well."""

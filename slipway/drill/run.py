@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
-from slipway.drill.drills import Drill, OverloadDrill
+from slipway.drill.drills import SETTLE_S, Drill, OverloadDrill
 from slipway.drill.errors import DrillError
 from slipway.drill.load import Load
 from slipway.drill.order import Order
@@ -26,13 +26,11 @@ MEASURED_BY = 4
 MEASURE_S = 6.0
 MIRRORED_OF = 200
 IN_FLIGHT = 8
-"""Requests under way in one executor under overload: what comes above them is refused at once."""
+"""Requests under way at a time under overload: what comes above them is refused at once."""
 OVERLOAD_S = 15.0
 CALM_SHARE = 0.2
 """Of the peak: the load before, during and after, in which one sees when all is well again."""
 CALM_S = 8.0
-SETTLE_S = 2.0
-"""Load before the first strike and after the last one is well."""
 
 
 @dataclass(frozen=True)
@@ -115,11 +113,12 @@ async def held(site: Site, drill: Drill, plan: Plan, *, rest: Rest, rate: float)
     findings = await mirroring(site, plan) if drill.has_shadow and "shadow" not in plan.without else Findings()
     acts: list[Act] = []
     async with Load(Order(site.url(plan.without), plan.photos, rate=rate, retries=retries)) as load:
-        await asyncio.sleep(SETTLE_S)
+        next_at = time.monotonic() + SETTLE_S
         while not load.is_over and (len(acts) < drill.least or len(load.replies) < plan.requests):
-            begun = time.monotonic()
+            await asyncio.sleep(next_at - time.monotonic())
+            next_at = time.monotonic() + drill.every_s
             acts.append(await drill.strike(site, len(acts)))
-            await asyncio.sleep(max(SETTLE_S, begun + drill.every_s - time.monotonic()))
+            await asyncio.sleep(drill.settle_s)
     return judge(
         drill.name,
         load.replies,

@@ -24,7 +24,7 @@ from slipway.onebox.services.secrets import ensure_secrets
 from slipway.onebox.services.start import Platform, names_of, request
 from slipway.onebox.services.wait import await_ready, stop
 from slipway.onebox.settings import HOST, load_settings
-from slipway.onebox.supervisor.history import Phase
+from slipway.onebox.supervisor.history import STABLE_AFTER_S, Phase
 from slipway.onebox.supervisor.process import signal_group
 from slipway.onebox.supervisor.state import load_states
 
@@ -141,6 +141,11 @@ class Site:
             raise DrillError(f"{name} does not run: `slipway status` shows what does")
         os.kill(state.identity.pid, signal.SIGKILL)
         return state.identity.pid
+
+    def is_stable(self, name: str) -> bool:
+        """Whether it has been ready for so long that its supervisor would start it again at once."""
+        state = load_states(self._paths.run).get(name)
+        return state is not None and state.phase is Phase.READY and time.time() - state.since >= STABLE_AFTER_S
 
     def is_back(self, name: str, pid: int) -> bool:
         """Whether another process than ``pid`` runs under that name and is ready."""

@@ -14,6 +14,7 @@ from slipway.drill.order import TIMEOUT_S
 from slipway.drill.site import Pod, Site, restarts
 from slipway.drill.verdict import Act
 from slipway.kube.pods import is_ready
+from slipway.onebox.supervisor.history import STABLE_AFTER_S
 
 FROZEN_S = TIMEOUT_S + 1
 """How long a frozen model stays frozen after it was seen to be not ready: what waits for it is lost by then."""
@@ -22,7 +23,7 @@ BROKEN_S = 10.0
 PERCENTAGES = (10, 0, 50, 0, 90)
 SPLIT_WITHIN_S = 1.0
 """The promise: a new split within a second of the apply's answer."""
-KILL_EACH = 10
+KILL_EACH = 20
 ENVOYS = ("envoy-0", "envoy-1")
 Strike = Callable[[Site, int], Awaitable[Act]]
 """Given the site and how many strikes there were before."""
@@ -156,7 +157,13 @@ async def _is_unready(site: Site, pod: Pod) -> bool:
     return any(item["metadata"]["uid"] == pod["metadata"]["uid"] and not is_ready(item) for item in await site.pods())
 
 
+async def _are_stable(site: Site, names: tuple[str, ...]) -> bool:
+    return all(map(site.is_stable, names))
+
+
 async def _kill_envoys(site: Site, names: tuple[str, ...]) -> Act:
+    """Not before an earlier death is forgotten by the supervisor, which else waits before it starts one again."""
+    await site.wait(lambda: _are_stable(site, names), what=f"{' and '.join(names)} ready for {STABLE_AFTER_S:g} s")
     at = time.monotonic()
     pids = {name: site.kill_process(name) for name in names}
 

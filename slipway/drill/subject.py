@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from slipway.contract.annotations import MAX_REQUESTS
+
 NAMESPACE = "slipway-drill"
 NAME = "drill"
 LIVE = "main"
@@ -37,8 +39,8 @@ class Subject:
 
     ``canary``: percent of the second predictor, None where there is none. ``has_shadow``: there is a second one that gets
     copies, or half of the requests where ``without`` says so. ``try_s``: what the gateway gives each try of a
-    request before it asks another replica; None for its default of a minute. ``in_flight``: requests under way in
-    one executor; None for its default.
+    request before it asks another replica; None for its default of a minute. ``in_flight``: requests that the gateway
+    lets pass at a time, and that an executor takes; None for their defaults.
     """
 
     models: Models = Models()
@@ -68,9 +70,16 @@ class Subject:
         }
 
     def _annotations(self) -> dict[str, str]:
-        if self.try_s is None:
-            return {}
-        return {"seldon.io/istio-retries": "2", "seldon.io/istio-retries-timeout": str(self.try_s)}
+        found: dict[str, str] = {}
+        if self.try_s is not None:
+            found |= {"seldon.io/istio-retries": "2", "seldon.io/istio-retries-timeout": str(self.try_s)}
+        if self._is_limited:
+            found[MAX_REQUESTS] = str(self.in_flight)
+        return found
+
+    @property
+    def _is_limited(self) -> bool:
+        return self.in_flight is not None and "limits" not in self.without
 
     @property
     def uri(self) -> str:
@@ -104,8 +113,8 @@ class Subject:
         }
 
     def _limits(self) -> list[dict[str, str]]:
-        """The executor's: it refuses before it reads a body."""
-        if self.in_flight is None or "limits" in self.without:
+        """The executor's, where requests come past the gateway: it refuses before it reads a body."""
+        if not self._is_limited:
             return []
         return [{"name": "SLIPWAY_MAX_IN_FLIGHT", "value": str(self.in_flight)}]
 

@@ -16,6 +16,7 @@ HEAD = (
     "SENT",
     "ANSWERED",
     "REFUSED",
+    "IN MS",
     "LOST",
     "WRONG",
     "P50 MS",
@@ -65,7 +66,8 @@ def _camel(name: str) -> str:
 
 def _cells(row: Row) -> tuple[str, ...]:
     name = row.drill + (f" (no {', '.join(row.without)})" if row.without else "")
-    counts = (row.sent, row.answered, row.refused, row.lost, row.wrong)
+    refused = (row.refused, f"{row.refused_p99_ms:.0f}" if row.refused else "-")
+    counts = (row.sent, row.answered, *refused, row.lost, row.wrong)
     times = (f"{row.p50_ms:.0f}", f"{row.p99_ms:.0f}", f"{row.gap_s:.2f}", _seconds(row.recovery_s))
     return (name, str(row.acts), f"{row.rate:.1f}", *map(str, counts), *times, f"{row.generator_cpu:.0%}")
 

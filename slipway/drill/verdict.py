@@ -13,8 +13,6 @@ from slipway.drill.boxes import same_boxes
 from slipway.drill.reply import Detection, Effort, Reply
 
 REFUSALS = frozenset({429, 503})
-REFUSED_WITHIN_S = 0.05
-"""A refusal is prompt when it comes in this time: from then on it costs its caller nothing."""
 MOST_LOSSES = 5
 NUMBERS = re.compile(r"[0-9][0-9.]*")
 Rest = Mapping[tuple[str, int], Sequence[Detection]]
@@ -43,8 +41,8 @@ class Promise:
     refused_tries: int | None = None
     gap_s: float | None = None
     recovery_s: float | None = None
-    may_refuse: bool = False
-    """Whether a prompt refusal is no loss: there is more work than anybody could do."""
+    refused_p99_s: float | None = None
+    """What is set here allows refusals: there is more work than anybody could do. 99 % of them come in this time."""
 
 
 @dataclass(frozen=True)
@@ -72,6 +70,7 @@ class Row:
     sent: int
     answered: int
     refused: int
+    refused_p99_ms: float
     lost: int
     wrong: int
     tried_again: int
@@ -92,12 +91,12 @@ class Row:
 
 def is_lost(reply: Reply, promise: Promise) -> bool:
     """No valid reply in its time, nor a refusal where one is allowed."""
-    return not reply.is_valid and not (promise.may_refuse and is_refused(reply))
+    return not reply.is_valid and not (promise.refused_p99_s is not None and is_refused(reply))
 
 
 def is_refused(reply: Reply) -> bool:
-    """Told at once to come back later; from when it was sent, as the generator's own delays are not the other side's."""
-    return reply.status in REFUSALS and reply.done - reply.sent <= REFUSED_WITHIN_S
+    """Told to come back later."""
+    return reply.status in REFUSALS
 
 
 def is_wrong(reply: Reply, rest: Rest) -> bool:
@@ -147,6 +146,8 @@ def judge(
 ) -> Row:
     """The row of a drill."""
     latencies = [reply.latency_s * 1000 for reply in replies if reply.is_valid]
+    # From when it was sent: the generator's own delays are not the other side's.
+    refusals = [(reply.done - reply.sent) * 1000 for reply in replies if is_refused(reply)]
     row = Row(
         drill=drill,
         without=tuple(sorted(without)),
@@ -154,7 +155,8 @@ def judge(
         rate=rate,
         sent=len(replies),
         answered=len(latencies),
-        refused=sum(is_refused(reply) for reply in replies if promise.may_refuse),
+        refused=len(refusals),
+        refused_p99_ms=quantile(refusals, 0.99),
         lost=sum(is_lost(reply, promise) for reply in replies),
         wrong=sum(is_wrong(reply, rest) for reply in replies),
         tried_again=sum(reply.tries > 1 for reply in replies),
@@ -178,10 +180,12 @@ def _losses(replies: Sequence[Reply]) -> tuple[tuple[str, int], ...]:
 
 def _problems(row: Row, promise: Promise) -> list[str]:
     """Each broken promise as a sentence."""
+    refused_p99_s = row.refused_p99_ms / 1000
     limits: list[tuple[str, float, float | None, str]] = [
         ("lost", row.lost, promise.lost, ""),
         ("wrong", row.wrong, promise.wrong, ""),
         ("refused tries", row.refused_tries, promise.refused_tries, ""),
+        ("99 % of refusals within", refused_p99_s, promise.refused_p99_s, " s"),
         ("longest gap", row.gap_s, promise.gap_s, " s"),
         ("recovery", row.recovery_s, promise.recovery_s, " s"),
     ]

@@ -9,6 +9,7 @@ from slipway.drill.reply import Effort
 from slipway.drill.verdict import Promise, judge
 from tests.drill.replies import MODEL, detection, reply
 
+REST = {(MODEL, 0): (detection(),)}
 TWICE = Overload(2.0, peak=10.0, start=10.0, end=20.0)
 
 
@@ -39,17 +40,23 @@ def test_prompt_refusal_is_no_loss_where_it_is_allowed() -> None:
         reply(0.0),
         reply(1.0, status=429, took=0.04),
         reply(2.0, status=503, took=0.04),
-        reply(3.0, status=429, took=0.2),
         reply(4.0, status=500, took=0.01),
     ]
-    for may_refuse, refused, lost in ((True, 2, 2), (False, 0, 4)):
+    for within_s, lost in ((0.05, 1), (None, 3)):
         row = judge(
             "overload-2",
             seen,
-            rest={(MODEL, 0): (detection(),)},
+            rest=REST,
             acts=[TWICE.act(seen)],
-            promise=Promise(may_refuse=may_refuse),
+            promise=Promise(refused_p99_s=within_s),
             rate=1.0,
             effort=Effort(1, 1, 0),
         )
-        assert (row.refused, row.lost) == (refused, lost)
+        assert (row.refused, row.lost, row.problems) == (2, lost, (f"lost {lost}, 0 promised",))
+
+
+def test_late_refusals_break_the_promise() -> None:
+    seen = [reply(0.0), *(reply(1.0, status=503, took=0.2 if number < 2 else 0.04) for number in range(100))]
+    promise, acts = Promise(refused_p99_s=0.05), [TWICE.act(seen)]
+    row = judge("overload-5", seen, rest=REST, acts=acts, promise=promise, rate=1.0, effort=Effort(1, 1, 0))
+    assert row.problems == ("99 % of refusals within 0.2 s, 0.05 s promised",)

@@ -141,7 +141,7 @@ async def test_broken_version_is_taken_back() -> None:
     ]
 
 
-async def test_tenth_flip_kills_a_pod_too() -> None:
+async def test_some_flips_kill_a_pod_too() -> None:
     fake = FakeSite()
     for count in range(strikes.KILL_EACH):
         await strike(strikes.flip, fake, count=count)

@@ -57,10 +57,13 @@ def test_drain_is_switched_off_in_every_node() -> None:
     assert [item["env"] for item in containers(Subject())] == [[], []]
 
 
-def test_limit_is_the_executors_and_can_be_switched_off() -> None:
+def test_limit_is_the_gateways_and_the_executors_and_can_be_switched_off() -> None:
     limit = [{"name": "SLIPWAY_MAX_IN_FLIGHT", "value": "4"}]
     assert predictor(Subject(in_flight=4))["svcOrchSpec"]["env"] == limit
-    assert predictor(Subject(in_flight=4, without=frozenset({"limits"})))["svcOrchSpec"]["env"] == []
+    assert Subject(in_flight=4).manifest()["spec"]["annotations"] == {"slipway.dev/max-requests": "4"}
+    off = Subject(in_flight=4, without=frozenset({"limits"}))
+    assert predictor(off)["svcOrchSpec"]["env"] == []
+    assert off.manifest()["spec"]["annotations"] == {}
     assert predictor(Subject())["svcOrchSpec"]["env"] == []
 
 

@@ -40,6 +40,8 @@ def test_table_aligns_and_says_what_is_broken() -> None:
         "SENT",
         "ANSWERED",
         "REFUSED",
+        "IN",
+        "MS",
         "LOST",
         "WRONG",
         "P50",
@@ -53,7 +55,7 @@ def test_table_aligns_and_says_what_is_broken() -> None:
         "GEN",
         "CPU",
     ]
-    assert lines[1].split() == ["pod", "1", "10.0", "10", "10", "0", "0", "0", "100", "100", "0.10", "0.30", "1%"]
+    assert lines[1].split() == ["pod", "1", "10.0", "10", "10", "0", "-", "0", "0", "100", "100", "0.10", "0.30", "1%"]
     assert lines[2].startswith("both-envoys (no retries)")
     assert "never" in lines[2]
     assert lines[3:] == ["  broken: lost 3, 0 promised", "  3 x HTTP 0: broken"]
