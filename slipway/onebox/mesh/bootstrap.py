@@ -66,7 +66,11 @@ def bootstrap(index: int, paths: Paths, network: IPv4Network | None = None) -> d
             ]
         },
         "overload_manager": _overload_manager(),
-        "stats_config": {"stats_matcher": {"inclusion_list": {"patterns": _STATS}}},
+        "stats_config": {
+            "stats_matcher": {"inclusion_list": {"patterns": _STATS}},
+            "use_all_default_tags": False,
+            "stats_tags": _TAGS,
+        },
     }
 
 
@@ -74,6 +78,14 @@ _STATS = [
     {"prefix": prefix}
     for prefix in ("cluster.", "cluster_manager.", "http.gateway.", "listener_manager.", "overload.", "server.")
 ]
+
+_TAGS = [
+    {"tag_name": "envoy.cluster_name", "regex": r"^cluster\.((.+?(?:\..+?\.svc\.cluster\.local)?)\.)"},
+    {"tag_name": "envoy.http_conn_manager_prefix"},
+    {"tag_name": "envoy.response_code"},
+    {"tag_name": "envoy.response_code_class"},
+]
+"""What Prometheus gets as labels. Envoy's own expression for a cluster's name ends at the first dot; this is Istio's."""
 
 
 def _file_source(path: Path) -> dict[str, Any]:
