@@ -29,7 +29,7 @@ def test_start_order_is_the_documented_one(specs: tuple[ProcessSpec, ...]) -> No
     servers = [spec.name for spec in specs if not spec.is_task]
     assert servers == [
         *("postgres", "s3-account", "s3-container", "s3-object", "s3-proxy", "mlflow"),
-        *("api", "controller", "runner", "mesh", "envoy-0", "envoy-1", "hub-proxy", "hub"),
+        *("api", "controller", "runner", "mesh", "activator", "envoy-0", "envoy-1", "hub-proxy", "hub"),
     ]
 
 
@@ -45,7 +45,7 @@ def test_names_are_unique_and_needs_come_first(specs: tuple[ProcessSpec, ...]) -
 def test_serving_path_waits_for_nothing_of_the_registry(specs: tuple[ProcessSpec, ...]) -> None:
     by_name = {spec.name: spec for spec in specs}
     registry = {spec.name for spec in specs if spec.part in ("postgres", "s3", "mlflow")}
-    queue, needs = ["envoy-0", "envoy-1", "controller", "runner", "mesh"], set[str]()
+    queue, needs = ["envoy-0", "envoy-1", "controller", "runner", "mesh", "activator"], set[str]()
     while queue:
         name = queue.pop()
         needs.add(name)

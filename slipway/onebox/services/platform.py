@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from dataclasses import replace
 
+from slipway.onebox.activator.limits import DRAIN_S
 from slipway.onebox.mesh.bootstrap import envoy_argv
 from slipway.onebox.mesh.layout import ENVOYS, Layout
 from slipway.onebox.paths import Paths
@@ -18,12 +19,13 @@ from slipway.onebox.settings import HOST, Settings
 from slipway.onebox.supervisor.spec import Port, ProcessSpec
 
 OPTIONAL = (hub.PART,)
-PARTS = ("postgres", "s3", "mlflow", "api", "controller", "runner", "mesh", "envoy", *OPTIONAL)
+PARTS = ("postgres", "s3", "mlflow", "api", "controller", "runner", "mesh", "activator", "envoy", *OPTIONAL)
 IMAGES = "images"
 INSTALLERS = (IMAGES, hub.HUB)  # those that may reach out: they install packages
 ADDRESSES = ("AWS_ENDPOINT_URL", "MLFLOW_TRACKING_URI")  # where one moves, the objects that name it are applied again
 IMAGES_WITHIN_S = 600.0  # the first time, a Python environment is made
 RUNNER_GRACE_S = 30.0
+ACTIVATOR_GRACE_S = DRAIN_S + 5.0
 ENVOY_GRACE_S = 5.0
 
 
@@ -78,7 +80,7 @@ def _control(paths: Paths, settings: Settings, secrets: Secrets, *, env: dict[st
         ProcessSpec(
             name="controller",
             part="controller",
-            argv=(*_module("slipway.controller"), *kubeconfig, *_health(paths, "controller")),
+            argv=(*_module("slipway.controller"), *kubeconfig, "--keda", *_health(paths, "controller")),
             env={**env, **registry},
             probe=_health_probe(paths, "controller"),
             after=("api",),
@@ -99,6 +101,15 @@ def _control(paths: Paths, settings: Settings, secrets: Secrets, *, env: dict[st
             env=env,
             probe=FilesProbe(tuple(Layout(paths).bootstrap(index) for index in ENVOYS)),
             after=("api",),
+        ),
+        ProcessSpec(
+            name="activator",
+            part="activator",
+            argv=(*_module("slipway.onebox.activator"), *home, *kubeconfig, *_health(paths, "activator")),
+            env=env,
+            probe=_health_probe(paths, "activator"),
+            after=("api",),
+            grace_s=ACTIVATOR_GRACE_S,
         ),
     ]
 
