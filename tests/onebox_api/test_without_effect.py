@@ -21,3 +21,20 @@ def test_apply_warns_of_fields_without_effect(api: ApiProcess) -> None:
         assert WARNING in api.kubectl(*how, "-f", "-", stdin=json.dumps(manifest)), how
     del manifest["spec"]["predictors"][0]["engineResources"]
     assert "Warning" not in api.kubectl("replace", "-f", "-", stdin=json.dumps(manifest))
+
+
+@pytest.mark.parametrize(
+    ("group", "kind", "spec"),
+    [
+        ("security.istio.io", "RequestAuthentication", {"jwtRules": [{"issuer": "me", "jwks": "{}"}]}),
+        ("security.istio.io", "AuthorizationPolicy", {"action": "DENY", "rules": [{}]}),
+        ("networking.istio.io", "ServiceEntry", {"hosts": ["a.example.com"], "resolution": "DNS"}),
+    ],
+)
+def test_apply_warns_of_kinds_that_only_a_cluster_carries_out(
+    api: ApiProcess, group: str, kind: str, spec: dict[str, object]
+) -> None:
+    body = {"apiVersion": f"{group}/v1", "kind": kind, "metadata": {"name": "x"}, "spec": spec}
+    assert f"Warning: {kind}: " in api.kubectl("apply", "-f", "-", stdin=json.dumps(body))
+    body["spec"] = {"nonsense": 1}
+    assert "unknown field" in api.kubectl("apply", "-f", "-", stdin=json.dumps(body), check=False)

@@ -1,4 +1,4 @@
-"""Reviews of single kinds after their schema: SeldonDeployments by the contract's rules."""
+"""Reviews of single kinds after their schema: SeldonDeployments by the contract's rules; and what is kept without effect."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import Any
 from slipway.contract.admission import review
 from slipway.contract.predictor_servers import SHIPPED, cluster_only
 from slipway.contract.sdep import SeldonDeployment
+from slipway.contract.without_effect import without_effect
 from slipway.onebox.api.checks import Review
 from slipway.onebox.api.errors import Cause
 
@@ -23,3 +24,20 @@ def review_seldon_deployment(obj: Mapping[str, Any]) -> list[Cause]:
 def reviews() -> dict[str, Review]:
     """By storage name."""
     return {SELDON_DEPLOYMENTS: review_seldon_deployment}
+
+
+CLUSTER_ONLY = {
+    (
+        "security.istio.io",
+        "RequestAuthentication",
+    ): "tokens are not checked on this machine: Istio does it on a cluster",
+    ("security.istio.io", "AuthorizationPolicy"): "it is not enforced on this machine: Istio does it on a cluster",
+    ("networking.istio.io", "ServiceEntry"): "it has no effect on this machine: processes reach other hosts directly",
+}
+"""Kinds that are kept here for a cluster's sake, and what whoever writes one is told."""
+
+
+def warnings(obj: Mapping[str, Any]) -> list[str]:
+    """What an object that is taken does not do here, a sentence each."""
+    told = CLUSTER_ONLY.get((str(obj.get("apiVersion", "")).partition("/")[0], str(obj.get("kind", ""))))
+    return [*without_effect(obj), *([f"{obj['kind']}: {told}"] if told else [])]

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import copy
 import json
+import math
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
@@ -19,6 +21,9 @@ from slipway.onebox.api.types import load_types
 MAX_BODY_BYTES = 3 * 1024 * 1024
 """Kubernetes' limit for one object."""
 PROTOBUF = "application/vnd.kubernetes.protobuf"
+MAX_YAML_NODES = 50_000
+"""Values and keys of a YAML body: reading one costs some ten times what JSON costs, and nobody else is served meanwhile."""
+INT64_CHARS = 19
 MAX_WARNINGS = 50
 SHOWN_CHARS = 30
 Object = dict[str, Any]
@@ -31,6 +36,18 @@ class Parsed:
     value: Any
     duplicates: tuple[str, ...] = ()
     text: str = ""  # as it was sent, for errors
+
+
+def _whole(text: str) -> int | float:
+    """A whole number as Go reads it into an interface: an int64, or a float where it does not fit."""
+    return int(text) if len(text) < INT64_CHARS or -(2**63) <= int(text) < 2**63 else _finite(text)
+
+
+def _finite(text: str) -> float:
+    value = float(text)
+    if math.isinf(value):
+        raise ValueError(f"json: number {text[:SHOWN_CHARS]} is out of range")
+    return value
 
 
 class _Pairs(dict[str, Any]):
@@ -50,13 +67,25 @@ def _remember(pairs: list[tuple[str, Any]]) -> _Pairs:
 def parse_json(body: bytes) -> Parsed:
     """Raises ValueError with the position; RecursionError is a ValueError too."""
     try:
-        value = json.loads(body, object_pairs_hook=_remember, parse_constant=_no_constant)
+        value = json.loads(
+            body, object_pairs_hook=_remember, parse_constant=_no_constant, parse_int=_whole, parse_float=_finite
+        )
     except RecursionError as exc:
         raise ValueError("exceeded max depth") from exc
     if depth(value) > MAX_DEPTH:
         raise ValueError("exceeded max depth")
+    if b"\\u" in body:
+        _check_text(value)
     duplicates: list[str] = []
     return Parsed(_plain(value, "", duplicates), tuple(duplicates))
+
+
+def _check_text(value: Any) -> None:
+    """Raises ValueError for half a surrogate pair: no answer with this object could be encoded any more."""
+    try:
+        json.dumps(value, ensure_ascii=False).encode()
+    except UnicodeEncodeError as exc:
+        raise ValueError(f"a string holds {exc.object[exc.start]!a}, half of a surrogate pair") from exc
 
 
 def _no_constant(name: str) -> None:
@@ -73,21 +102,52 @@ def _plain(value: Any, path: str, duplicates: list[str]) -> Any:
     return value
 
 
+_INT, _FLOAT = "tag:yaml.org,2002:int", "tag:yaml.org,2002:float"
+_YAML_NUMBERS = {
+    _INT: re.compile(r"[-+]?(?:0b[01_]+|0x[0-9a-fA-F_]+|0[0-7_]+|0|[1-9][0-9_]*)$"),
+    _FLOAT: re.compile(
+        r"[-+]?(?:(?:\.[0-9_]+|[0-9][0-9_]*\.[0-9_]*)(?:[eE][-+]?[0-9]+)?|[0-9][0-9_]*[eE][-+]?[0-9]+|\.(?:inf|Inf|INF))$"
+        r"|\.(?:nan|NaN|NAN)$"
+    ),
+}
+"""What a plain scalar must look like to be a number, as go-yaml reads it for Kubernetes: nothing is in base 60."""
+
+
 class _Loader(yaml.CSafeLoader):  # type: ignore[misc]  # PyYAML is untyped
     """YAML as JSON: dates stay text."""
 
 
 _Loader.yaml_implicit_resolvers = {
-    first: [(tag, pattern) for tag, pattern in resolvers if tag != "tag:yaml.org,2002:timestamp"]
+    first: [
+        (tag, _YAML_NUMBERS.get(tag, pattern)) for tag, pattern in resolvers if tag != "tag:yaml.org,2002:timestamp"
+    ]
     for first, resolvers in yaml.CSafeLoader.yaml_implicit_resolvers.items()
 }
+
+
+def _check_yaml(body: bytes) -> None:
+    """Raises ValueError before anything is built: the parser needs quadratic time for deep nesting, so it is left early."""
+    nodes = level = 0
+    for event in yaml.parse(body, Loader=_Loader):
+        if isinstance(event, yaml.AliasEvent):
+            raise ValueError("yaml: aliases are not accepted")  # noqa: TRY004  - of a text, not of a Python type
+        if isinstance(event, yaml.ScalarEvent) and event.tag in _YAML_NUMBERS and ":" in event.value:
+            raise ValueError(f"yaml: {event.value[:SHOWN_CHARS]} is no number")  # base 60 needs quadratic time
+        if isinstance(event, yaml.CollectionStartEvent):
+            level += 1
+        elif isinstance(event, yaml.CollectionEndEvent):
+            level -= 1
+        nodes += isinstance(event, yaml.NodeEvent)
+        if level > MAX_DEPTH:
+            raise ValueError("exceeded max depth")
+        if nodes > MAX_YAML_NODES:
+            raise ValueError(f"yaml: more than {MAX_YAML_NODES} keys and values: send JSON")
 
 
 def parse_yaml(body: bytes) -> Parsed:
     """One document; aliases are refused, they can grow without bound. Raises ValueError."""
     try:
-        if any(isinstance(event, yaml.AliasEvent) for event in yaml.parse(body, Loader=_Loader)):
-            raise ValueError("yaml: aliases are not accepted")
+        _check_yaml(body)
         return parse_json(json.dumps(yaml.load(body, Loader=_Loader)).encode())  # noqa: S506  - a safe loader's subclass
     except (yaml.YAMLError, RecursionError, TypeError) as exc:
         raise ValueError(f"error converting YAML to JSON: {exc}") from exc

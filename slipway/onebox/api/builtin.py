@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 from typing import Any
 
-from slipway.onebox.api import autoscaling, columns, crds, rules
+from slipway.onebox.api import autoscaler_columns, autoscaler_rules, autoscaling, columns, crds, rules
 from slipway.onebox.api.resources import VERBS, Catalog, Resource, Scale, Version
 from slipway.onebox.api.types import load_types
 
@@ -40,7 +41,7 @@ def builtin_rows() -> list[Resource]:
     workload: dict[str, Any] = {"has_status": True, "has_generation": True, "scale": Scale(), "categories": ("all",)}
     to_v1 = functools.partial(_renamed, EVENT_FIELDS)
     from_v1 = functools.partial(_renamed, {new: old for old, new in EVENT_FIELDS.items()})
-    return [
+    rows = [
         Resource("", "namespaces", "Namespace", _v("v1", "Namespace", columns.NAMESPACE), False, short_names=("ns",), has_status=True, subresources=("finalize",), verbs=tuple(verb for verb in VERBS if verb != "deletecollection"), name_rule="label", default=rules.default_namespace, prepare=rules.prepare_namespace, selectable=("status.phase",)),
         Resource("", "configmaps", "ConfigMap", _v("v1", "ConfigMap", columns.CONFIG_MAP), short_names=("cm",), check=rules.check_config),
         Resource("", "secrets", "Secret", _v("v1", "Secret", columns.SECRET), default=rules.default_secret, check=rules.check_config, selectable=("type",)),
@@ -56,8 +57,8 @@ def builtin_rows() -> list[Resource]:
         Resource("apps", "deployments", "Deployment", _v("v1", "Deployment", columns.DEPLOYMENT), short_names=("deploy",), default=rules.default_deployment, check=rules.check_workload, **workload),
         Resource("apps", "replicasets", "ReplicaSet", _v("v1", "ReplicaSet", columns.REPLICA_SET), short_names=("rs",), default=rules.default_replica_set, check=rules.check_workload, selectable=("status.replicas",), **workload),
         Resource("batch", "jobs", "Job", _v("v1", "Job", columns.JOB), categories=("all",), has_status=True, has_generation=True, default=rules.default_job, prepare=rules.prepare_job, check=rules.check_job, selectable=("status.successful",)),
-        Resource("autoscaling", "horizontalpodautoscalers", "HorizontalPodAutoscaler", (*_v("v2", "HorizontalPodAutoscaler", columns.HPA), *_v("v1", "HorizontalPodAutoscalerV1", columns.HPA, load=autoscaling.from_v1, dump=autoscaling.to_v1)), short_names=("hpa",), categories=("all",), has_status=True, check=rules.check_hpa),
-        Resource("policy", "poddisruptionbudgets", "PodDisruptionBudget", _v("v1", "PodDisruptionBudget", columns.PDB), short_names=("pdb",), has_status=True, has_generation=True),
+        Resource("autoscaling", "horizontalpodautoscalers", "HorizontalPodAutoscaler", (*_v("v2", "HorizontalPodAutoscaler", autoscaler_columns.HPA), *_v("v1", "HorizontalPodAutoscalerV1", autoscaler_columns.HPA, load=autoscaling.from_v1, dump=autoscaling.to_v1)), short_names=("hpa",), categories=("all",), has_status=True, default=autoscaler_rules.default_autoscaler, check=autoscaler_rules.check_autoscaler),
+        Resource("policy", "poddisruptionbudgets", "PodDisruptionBudget", _v("v1", "PodDisruptionBudget", autoscaler_columns.PDB), short_names=("pdb",), has_status=True, has_generation=True),
         Resource("coordination.k8s.io", "leases", "Lease", _v("v1", "Lease", columns.LEASE), needs_version=True, check=rules.check_lease),
         Resource(RBAC, "roles", "Role", _v("v1", "Role", columns.ROLE), name_rule="path", check=rules.check_role),
         Resource(RBAC, "rolebindings", "RoleBinding", _v("v1", "RoleBinding", columns.ROLE_BINDING), name_rule="path", check=rules.check_binding),
@@ -66,8 +67,10 @@ def builtin_rows() -> list[Resource]:
         Resource("authorization.k8s.io", "selfsubjectaccessreviews", "SelfSubjectAccessReview", _v("v1", "SelfSubjectAccessReview"), False, verbs=("create",)),
         Resource("authorization.k8s.io", "selfsubjectrulesreviews", "SelfSubjectRulesReview", _v("v1", "SelfSubjectRulesReview"), False, verbs=("create",)),
         Resource("authentication.k8s.io", "selfsubjectreviews", "SelfSubjectReview", _v("v1", "SelfSubjectReview"), False, verbs=("create",)),
-        Resource("apiextensions.k8s.io", "customresourcedefinitions", "CustomResourceDefinition", _v("v1", "CustomResourceDefinition", columns.ROLE), False, short_names=("crd", "crds"), categories=("api-extensions",), has_status=True, has_generation=True, default=crds.default_crd, check=crds.check_crd),
+        Resource("apiextensions.k8s.io", "customresourcedefinitions", "CustomResourceDefinition", _v("v1", "CustomResourceDefinition", columns.ROLE), False, short_names=("crd", "crds"), categories=("api-extensions",), has_status=True, has_generation=True, default=crds.default_crd),
     ]  # fmt: skip
+    taken = frozenset(row.group for row in rows)
+    return [*rows[:-1], dataclasses.replace(rows[-1], check=functools.partial(crds.check_crd, taken=taken))]
 
 
 def load_catalog() -> Catalog:

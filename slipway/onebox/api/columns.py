@@ -252,36 +252,6 @@ EVENT = (
     Column("Count", lambda o: o.get("count", 0) or 1, priority=1),
     Column("Name", lambda o: get(o, "metadata.name", ""), format="name", priority=1),
 )
-
-
-def _target(hpa: Object) -> str:
-    """Current against wanted value of each metric."""
-    current = {get(m, "resource.name"): m for m in get(hpa, "status.currentMetrics", [])}
-    texts = []
-    for metric in get(hpa, "spec.metrics", []):
-        name = get(metric, "resource.name")
-        wanted = get(metric, "resource.target.averageUtilization")
-        now = get(current.get(name), "resource.current.averageUtilization")
-        texts.append(f"{name}: {UNKNOWN if now is None else f'{now}%'}/{wanted}%" if wanted is not None else UNKNOWN)
-    return ", ".join(texts) or UNKNOWN
-
-
-HPA = (
-    NAME,
-    Column("Reference", lambda o: f"{get(o, 'spec.scaleTargetRef.kind', '')}/{get(o, 'spec.scaleTargetRef.name', '')}"),
-    Column("Targets", _target),
-    Column("MinPods", lambda o: str(get(o, "spec.minReplicas", "<unset>"))),
-    Column("MaxPods", lambda o: get(o, "spec.maxReplicas", 0)),
-    Column("Replicas", lambda o: get(o, "status.currentReplicas", 0)),
-    AGE,
-)
-PDB = (
-    NAME,
-    Column("Min Available", lambda o: str(get(o, "spec.minAvailable", "N/A"))),
-    Column("Max Unavailable", lambda o: str(get(o, "spec.maxUnavailable", "N/A"))),
-    Column("Allowed Disruptions", lambda o: get(o, "status.disruptionsAllowed", 0), "integer"),
-    AGE,
-)
 LEASE = (NAME, Column("Holder", lambda o: get(o, "spec.holderIdentity", "")), AGE)
 JOB = (
     NAME,

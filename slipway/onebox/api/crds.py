@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -68,14 +68,15 @@ def _nested(schema: Any) -> Any:
     return result
 
 
-def check_crd(new: Object, old: Object | None) -> Sequence[Cause]:
-    """The rules that a definition must keep to be served."""
+def check_crd(new: Object, old: Object | None, *, taken: Collection[str] = ()) -> Sequence[Cause]:
+    """The rules that a definition must keep to be served; it may not replace kinds of the groups ``taken``."""
     del old
     spec, causes = new["spec"], []
     plural, group = get(spec, "names.plural", ""), spec.get("group", "")
     if new["metadata"].get("name") != f"{plural}.{group}":
         shown = quote(new["metadata"].get("name", ""))
         causes.append(Cause("metadata.name", f'Invalid value: {shown}: must be spec.names.plural+"."+spec.group'))
+    causes += _check_group(group, taken)
     versions = [version for version in spec.get("versions") or () if isinstance(version, dict)]
     for index, version in enumerate(versions):
         if not get(version, "schema.openAPIV3Schema"):
@@ -100,6 +101,14 @@ def check_crd(new: Object, old: Object | None) -> Sequence[Cause]:
         message = f'Unsupported value: {shown}: supported values: "Cluster", "Namespaced"'
         causes.append(Cause("spec.scope", message, "FieldValueNotSupported"))
     return causes
+
+
+def _check_group(group: str, taken: Collection[str]) -> list[Cause]:
+    if "." not in group:
+        return [Cause("spec.group", f"Invalid value: {quote(group)}: should be a domain with at least one dot")]
+    if group in taken:
+        return [Cause("spec.group", f"Forbidden: {group} has kinds that are built in", "FieldValueForbidden")]
+    return []
 
 
 def _check_paths(version: Mapping[str, Any], path: str) -> list[Cause]:

@@ -8,14 +8,23 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from slipway.onebox.api.columns import get
-from slipway.onebox.api.errors import Cause, Refused, conflict, describe
+from slipway.onebox.api.errors import Cause, Refused, bad_request, conflict, describe
 from slipway.onebox.api.objects import Objects
-from slipway.onebox.api.schema import quote
+from slipway.onebox.api.schema import json_type, quote
 from slipway.onebox.api.target import Object, Target, options_refused, parse_int
 
 FOREGROUND, ORPHAN = "foregroundDeletion", "orphan"
 LASTING_NAMESPACES = ("default", "kube-public", "kube-system")
 DEFAULT_POD_GRACE_S = 30
+MAX_GRACE_S = 2**31 - 1
+"""Longer grace counts as so long: its end would be no date."""
+OPTION_TYPES: Mapping[str, tuple[type, str]] = {
+    "gracePeriodSeconds": (int, "int64"),
+    "propagationPolicy": (str, "v1.DeletionPropagation"),
+    "orphanDependents": (bool, "bool"),
+    "dryRun": (list, "[]string"),
+    "preconditions": (dict, "v1.Preconditions"),
+}
 POLICIES = {"Foreground": FOREGROUND, "Orphan": ORPHAN, "Background": ""}
 
 
@@ -30,8 +39,27 @@ class DeleteOptions:
     dry_run: bool = False
 
 
+def _check_types(body: Mapping[str, Any]) -> None:
+    """Each field of the type that Go has for it. Refused 400."""
+    _check_fields(body, OPTION_TYPES)
+    _check_fields(body.get("preconditions") or {}, dict.fromkeys(("uid", "resourceVersion"), (str, "string")))
+    for item in body.get("dryRun") or ():
+        _check_fields({"dryRun": item}, {"dryRun": (str, "string")})
+
+
+def _check_fields(values: Mapping[str, Any], types: Mapping[str, tuple[type, str]]) -> None:
+    for name, (wanted, go_type) in types.items():
+        value = values.get(name)
+        if value is not None and (not isinstance(value, wanted) or (wanted is int and isinstance(value, bool))):
+            raise bad_request(
+                f"error decoding DeleteOptions: json: cannot unmarshal {json_type(value)} "
+                f"into Go struct field DeleteOptions.{name} of type {go_type}"
+            )
+
+
 def parse_delete_options(query: Mapping[str, str], body: Mapping[str, Any]) -> DeleteOptions:
-    """From the query and the body together. Refused 422 for a policy that does not exist."""
+    """From the query and the body together. Refused 422 for a policy that does not exist, 400 for a wrong type."""
+    _check_types(body)
     policy = query.get("propagationPolicy") or body.get("propagationPolicy") or ""
     orphan_said = "orphanDependents" in query or body.get("orphanDependents") is not None
     if policy and orphan_said:
@@ -50,7 +78,7 @@ def parse_delete_options(query: Mapping[str, str], body: Mapping[str, Any]) -> D
     grace = body.get("gracePeriodSeconds")
     if query.get("gracePeriodSeconds"):
         grace = parse_int(query["gracePeriodSeconds"])
-    if grace is not None and (not isinstance(grace, int) or grace < 0):
+    if grace is not None and grace < 0:
         message = f"Invalid value: {grace}: must be a non-negative whole number"
         raise options_refused("DeleteOptions", [Cause("gracePeriodSeconds", message)])
     conditions = body.get("preconditions") or {}
@@ -120,9 +148,11 @@ class Deletion:
         started = get(live, "spec.nodeName") or get(live, "status.containerStatuses") or get(live, "status.podIP")
         if not started or get(live, "status.phase") in ("Succeeded", "Failed"):
             return 0
-        if options.grace_s is not None:
-            return options.grace_s
-        return int(get(live, "spec.terminationGracePeriodSeconds", DEFAULT_POD_GRACE_S))
+        asked = options.grace_s
+        if asked is None:
+            asked = int(get(live, "spec.terminationGracePeriodSeconds", DEFAULT_POD_GRACE_S))
+            asked = asked if asked >= 0 else 1  # as Kubernetes reads a negative one
+        return min(asked, MAX_GRACE_S)
 
     @staticmethod
     def _check(target: Target, live: Object, options: DeleteOptions) -> None:

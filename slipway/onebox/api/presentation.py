@@ -107,8 +107,9 @@ def table(
 
 def encode(value: Any, form: Form | None = None, *, pretty: bool = False) -> bytes:
     """The body; ``pretty`` indents JSON by two."""
+    # names in errors may come from headers, which are no UTF-8 always
     if form is not None and form.media == "application/yaml":
-        return str(yaml.dump(value, Dumper=yaml.CSafeDumper, sort_keys=True)).encode()
+        return str(yaml.dump(value, Dumper=yaml.CSafeDumper, sort_keys=True)).encode(errors="replace")
     if pretty:
-        return json.dumps(value, indent=2, ensure_ascii=False).encode() + b"\n"
-    return json.dumps(value, separators=(",", ":"), ensure_ascii=False).encode() + b"\n"
+        return json.dumps(value, indent=2, ensure_ascii=False).encode(errors="replace") + b"\n"
+    return json.dumps(value, separators=(",", ":"), ensure_ascii=False).encode(errors="replace") + b"\n"

@@ -8,6 +8,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from slipway.kube.selectors import selector_matches
 from slipway.onebox.api.columns import get
 from slipway.onebox.api.errors import Cause
 from slipway.onebox.api.meta_rules import LABEL, MAX_LABEL, MAX_NAME
@@ -151,23 +152,6 @@ def _negative(obj: Mapping[str, Any], path: str) -> Iterator[Cause]:
     value = get(obj, path)
     if isinstance(value, int) and value < 0:
         yield Cause(path, f"Invalid value: {value}: must be greater than or equal to 0")
-
-
-def selector_matches(selector: Mapping[str, Any], labels: Mapping[str, str]) -> bool:
-    """Does a LabelSelector select these labels?"""
-    if any(labels.get(key) != value for key, value in (selector.get("matchLabels") or {}).items()):
-        return False
-    for term in selector.get("matchExpressions") or ():
-        value, values = labels.get(term.get("key", "")), term.get("values") or ()
-        holds = {
-            "In": value in values,
-            "NotIn": value not in values,
-            "Exists": value is not None,
-            "DoesNotExist": value is None,
-        }.get(term.get("operator", ""), False)
-        if not holds:
-            return False
-    return True
 
 
 def check_workload(new: Object, old: Object | None) -> Sequence[Cause]:
@@ -329,16 +313,3 @@ def check_lease(new: Object, old: Object | None) -> Sequence[Cause]:
     if seconds < 1:
         return [Cause("spec.leaseDurationSeconds", f"Invalid value: {seconds}: must be greater than 0")]
     return ()
-
-
-def check_hpa(new: Object, old: Object | None) -> Sequence[Cause]:
-    del old
-    spec, causes = new["spec"], []
-    most, least = spec.get("maxReplicas", 0), spec.get("minReplicas", 1)
-    if most < 1:
-        causes.append(Cause("spec.maxReplicas", f"Invalid value: {most}: must be greater than 0"))
-    elif most < least:
-        message = f"Invalid value: {most}: must be greater than or equal to `minReplicas`"
-        causes.append(Cause("spec.maxReplicas", message))
-    missing = [field for field in ("kind", "name") if not get(spec, f"scaleTargetRef.{field}")]
-    return causes + [Cause(f"spec.scaleTargetRef.{field}", "Required value", "FieldValueRequired") for field in missing]

@@ -17,6 +17,8 @@ Schema = Mapping[str, Any]
 MICRO_TIME = re.compile(r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}(Z|[+-]\d\d:\d\d)$")
 MAX_DEPTH = 96
 """Nesting of a body: deeper is refused before anything recurses over it."""
+MAX_WHOLE_FLOAT = 2.0**53
+"""Floats beyond are no whole numbers to Kubernetes: they may have lost digits."""
 GO_TYPES = {"string": "string", "integer": "int32", "boolean": "bool", "number": "float64"}
 
 
@@ -72,7 +74,7 @@ def _decode_scalar(schema: Schema, value: Any, *, go_path: str, kind: str) -> An
     if schema.get("x-slipway-quantity") and isinstance(value, int | float) and not isinstance(value, bool):
         return str(value)
     wanted = schema["type"]
-    if wanted == "integer" and isinstance(value, float) and value.is_integer():
+    if wanted == "integer" and isinstance(value, float) and _is_whole(value):
         return int(value)
     if not _is_type(wanted, value):
         raise _mismatch(kind, value, go_path, GO_TYPES[wanted])
@@ -117,6 +119,10 @@ def _go_type(schema: Schema) -> str:
     return str(schema.get("x-slipway-type") or GO_TYPES.get(schema.get("type", ""), "interface {}"))
 
 
+def _is_whole(value: Any) -> bool:
+    return isinstance(value, float) and value.is_integer() and abs(value) <= MAX_WHOLE_FLOAT
+
+
 def _is_type(wanted: str, value: Any) -> bool:
     match wanted:
         case "string":
@@ -124,8 +130,7 @@ def _is_type(wanted: str, value: Any) -> bool:
         case "boolean":
             return isinstance(value, bool)
         case "integer":
-            whole = isinstance(value, int) or (isinstance(value, float) and value.is_integer())
-            return whole and not isinstance(value, bool)
+            return not isinstance(value, bool) and (isinstance(value, int) or _is_whole(value))
         case "number":
             return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
         case "array":

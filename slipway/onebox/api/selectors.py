@@ -80,6 +80,11 @@ def _parse_requirement(tokens: list[str], position: int) -> tuple[Requirement, i
             used = 3 if value else 2
             return Requirement(token(0), "notin" if operator == "!=" else "in", (value,)), position + used
         case ">" | "<" as operator:
+            if not token(2).removeprefix("-").isdecimal():
+                why = "for 'Gt', 'Lt' operators, the value must be an integer"
+                raise bad_request(
+                    f'unable to parse requirement: values[0][{token(0)}]: Invalid value: "{token(2)}": {why}'
+                )
             return Requirement(token(0), "gt" if operator == ">" else "lt", (token(2),)), position + 3
         case "in" | "notin" as operator:
             return _parse_values(tokens, position, operator)

@@ -11,8 +11,7 @@ from typing import Any
 
 from aiohttp import web
 
-from slipway.contract.without_effect import without_effect
-from slipway.onebox.api import discovery, openapi, streams, writes
+from slipway.onebox.api import admission, discovery, openapi, streams, writes
 from slipway.onebox.api.auth import OPEN_PATHS, Authenticator, Authorizer, User
 from slipway.onebox.api.bodies import MAX_BODY_BYTES, parse_json, parse_yaml
 from slipway.onebox.api.definitions import STORAGE as CRD_STORAGE
@@ -169,7 +168,7 @@ class Api:
             return respond(discovery.api_versions(request.host))
         if path == "/apis":
             return respond(discovery.group_list(self._catalog))
-        if parts[0] == "openapi":
+        if parts[0] == "openapi" and len(parts) > 1:
             return self._openapi(request, parts)
         groups = self._catalog.groups()
         if parts[0] == "apis" and parts[1] in groups and parts[1]:
@@ -329,7 +328,7 @@ class Api:
             if target.subresource != "scale"
             else writes.answer(target, outcome)
         )
-        warnings = outcome.warnings if target.subresource else (*outcome.warnings, *without_effect(outcome.obj))
+        warnings = outcome.warnings if target.subresource else (*outcome.warnings, *admission.warnings(outcome.obj))
         return respond(shown, status=201 if outcome.created else 200, form=form, warnings=warnings)
 
     def _follow_definitions(self, target: Target, obj: Object, *, is_gone: bool) -> None:

@@ -12,6 +12,8 @@ from slipway.onebox.api.resources import Resource, Version
 from slipway.onebox.api.schema import quote
 
 MAX_MANAGER_CHARS = 128
+MAX_VERSION_CHARS = 19
+"""Digits of a resourceVersion: more than any that was given out."""
 
 
 @dataclass(frozen=True)
@@ -55,6 +57,7 @@ def parse_options(query: Mapping[str, str], *, kind: str, agent: str) -> Options
         message = f'Unsupported value: {quote(validation)}: supported values: "", "Ignore", "Strict", "Warn"'
         causes.append(Cause("fieldValidation", message, "FieldValueNotSupported"))
     manager = query.get("fieldManager") or agent.partition("/")[0][:MAX_MANAGER_CHARS] or "unknown"
+    manager = manager.encode(errors="replace").decode()  # headers hold what is no UTF-8 as surrogates
     if len(manager) > MAX_MANAGER_CHARS:
         message = f"Too long: may not be more than {MAX_MANAGER_CHARS} bytes"
         causes.append(Cause("fieldManager", message, "FieldValueTooLong"))
@@ -80,6 +83,11 @@ def parse_version(text: str) -> int:
     if not (text.isascii() and text.isdigit()):
         raise Refused(
             500, f'resourceVersion: Invalid value: "{text}": strconv.ParseUint: parsing "{text}": invalid syntax'
+        )
+    if len(text) > MAX_VERSION_CHARS:
+        shown = f"{text[:MAX_VERSION_CHARS]}..."
+        raise Refused(
+            500, f'resourceVersion: Invalid value: "{shown}": strconv.ParseUint: parsing "{shown}": value out of range'
         )
     return int(text)
 

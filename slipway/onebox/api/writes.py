@@ -12,7 +12,7 @@ from slipway.onebox.api.objects import Objects, Outcome
 from slipway.onebox.api.patches import json_patch, merge_patch, strategic_merge
 from slipway.onebox.api.preconditions import check_version
 from slipway.onebox.api.scale import blank_scale, render_scale, write_scale
-from slipway.onebox.api.schema import json_type, quote
+from slipway.onebox.api.schema import MAX_DEPTH, depth, json_type, quote
 from slipway.onebox.api.target import Object, Options, Target, options_refused, parse_options
 
 MERGE = "application/merge-patch+json"
@@ -95,6 +95,8 @@ def _patched(target: Target, live: Object, value: Any, media: str) -> Object:
                 f"error decoding patch: json: cannot unmarshal {json_type(value)} into Go value of type map[string]interface {{}}"
             )
         result = strategic_merge(target.version.schema, live, value) if media == STRATEGIC else merge_patch(live, value)
+    if depth(result) > MAX_DEPTH:
+        raise bad_request("error decoding patch: exceeded max depth")
     if not isinstance(result, dict) or not isinstance(result.get("metadata"), dict):
         message = "the server rejected our request due to an error in our request"
         raise Refused(422, message, reason="Invalid", details={})
