@@ -50,6 +50,25 @@ def revision_service_name(sdep: str, predictor: PredictorSpec, container: str) -
     return bounded(_revised(f"{sdep}-{predictor.name}-{container}", predictor))
 
 
+def service_label(container: str) -> str:
+    """The label by which a container's Service finds its Pods."""
+    return bounded(f"seldon-app-svc-{container}")
+
+
+def initializer_name(container: str) -> str:
+    """Of the init container that fetches the model of a node."""
+    return bounded(f"{container}-model-initializer")
+
+
+def model_volume_name(container: str) -> str:
+    return bounded(f"{container}-provision-location")
+
+
+def claim_volume_name(container: str) -> str:
+    """Of the claim that a ``pvc://`` model is on."""
+    return bounded(f"{container}-pvc")
+
+
 def _revised(name: str, predictor: PredictorSpec) -> str:
     return f"{name}-{predictor.revision}" if predictor.revision else name
 

@@ -14,6 +14,7 @@ from slipway.contract.names import (
     deployment_name,
     orchestrator_deployment_name,
     predictor_service_name,
+    service_label,
 )
 from slipway.contract.sdep import ComponentSpec, PredictorSpec, SeldonDeployment
 from slipway.contract.validation import NO_ENGINE
@@ -67,7 +68,7 @@ def _component(
         if node := nodes.get(container["name"]):
             labels |= type_label(node)
             service = container_service_name(sdep.name, predictor, node.name)
-            labels[f"seldon-app-svc-{node.name}"] = service
+            labels[service_label(node.name)] = service
     labels = {**(component.metadata.get("labels") or {}), **labels}
     objects: list[Object] = []
     is_entry = not has_engine(predictor) and any(item["name"] == predictor.graph.name for item in component.containers)

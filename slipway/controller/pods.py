@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 
 from slipway.contract.defaulting import is_prepackaged, port_of
 from slipway.contract.model_digests import digest_of
-from slipway.contract.names import ORCHESTRATOR
+from slipway.contract.names import ORCHESTRATOR, claim_volume_name, initializer_name, model_volume_name
 from slipway.contract.predictor_servers import UNPICKLING
 from slipway.contract.sdep import Json, PredictiveUnit, PredictorSpec, SeldonDeployment
 from slipway.controller.facts import Facts
@@ -73,7 +73,7 @@ def node_containers(
         containers.extend(sidecars(node, sdep, facts.settings.predictor_servers, _read_only(_model_mounts(node))))
         if _is_fetched(node, sdep):
             volumes.extend(_model_volumes(node))
-            if not _has(initializers, f"{node.name}-model-initializer"):
+            if not _has(initializers, initializer_name(node.name)):
                 initializers.append(_initializer(node, predictor, facts))
     return containers, initializers, volumes
 
@@ -182,16 +182,16 @@ def _claim(node: PredictiveUnit) -> tuple[str, str] | None:
 
 
 def _model_volumes(node: PredictiveUnit) -> list[Object]:
-    volumes: list[Object] = [{"name": f"{node.name}-provision-location", "emptyDir": {}}]
+    volumes: list[Object] = [{"name": model_volume_name(node.name), "emptyDir": {}}]
     if claim := _claim(node):
-        volumes.append({"name": f"{node.name}-pvc", "persistentVolumeClaim": {"claimName": claim[0]}})
+        volumes.append({"name": claim_volume_name(node.name), "persistentVolumeClaim": {"claimName": claim[0]}})
     return volumes
 
 
 def _model_mounts(node: PredictiveUnit) -> list[Object]:
-    mounts: list[Object] = [{"name": f"{node.name}-provision-location", "mountPath": MODELS_PATH}]
+    mounts: list[Object] = [{"name": model_volume_name(node.name), "mountPath": MODELS_PATH}]
     if _claim(node):
-        mounts.append({"name": f"{node.name}-pvc", "mountPath": PVC_PATH, "readOnly": True})
+        mounts.append({"name": claim_volume_name(node.name), "mountPath": PVC_PATH, "readOnly": True})
     return mounts
 
 
@@ -210,7 +210,7 @@ def _initializer(node: PredictiveUnit, predictor: PredictorSpec, facts: Facts) -
     if claim := _claim(node):
         uri = f"{PVC_PATH}/{claim[1]}"
     return {
-        "name": f"{node.name}-model-initializer",
+        "name": initializer_name(node.name),
         "image": node.storage_initializer_image or facts.settings.storage_initializer_image,
         "imagePullPolicy": "IfNotPresent",
         "args": [uri, MODELS_PATH],

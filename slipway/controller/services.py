@@ -8,6 +8,7 @@ from slipway.contract.names import (
     container_service_name,
     predictor_service_name,
     revision_service_name,
+    service_label,
 )
 from slipway.contract.sdep import Json, PredictorSpec, SeldonDeployment
 from slipway.controller.deployments import LOCALHOST, has_engine
@@ -22,7 +23,7 @@ def services(predictor: PredictorSpec, sdep: SeldonDeployment, *, revision: str 
     objects = [_entry(predictor, sdep, selected)]
     for container in _node_containers(predictor):
         name = container_service_name(sdep.name, predictor, container["name"])
-        label = {f"seldon-app-svc-{container['name']}": name}
+        label = {service_label(container["name"]): name}
         objects.append(_service(name, _ports(container), label, predictor, sdep, selected=selected))
     return objects
 
@@ -39,7 +40,7 @@ def revision_services(predictor: PredictorSpec, sdep: SeldonDeployment) -> list[
         if container["name"] in far:
             shared = container_service_name(sdep.name, predictor, container["name"])
             name = revision_service_name(sdep.name, predictor, container["name"])
-            label, selected = {f"seldon-app-svc-{container['name']}": shared}, {REVISION: predictor.revision}
+            label, selected = {service_label(container["name"]): shared}, {REVISION: predictor.revision}
             objects.append(_service(name, _ports(container), label, predictor, sdep, selected=selected))
     return objects
 

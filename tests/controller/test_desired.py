@@ -15,6 +15,7 @@ from slipway.controller.desired import desired
 from slipway.controller.facts import Facts
 from tests.contract.manifests import Manifest, component, node, predictor, sdep
 from tests.controller.cases import CASES, SETTINGS, follower, load, model, revision
+from tests.controller.schemas import KUBERNETES, complain_of_kubernetes, is_of_kubernetes
 
 Object = dict[str, Any]
 
@@ -402,6 +403,29 @@ def test_row_68_long_names_are_prefixed_everywhere_where_told():
     assert {obj["metadata"]["name"] for obj in made if obj["kind"] in kinds} == {prefixed}
     assert f"{prefixed}-graph" in names
     assert not [name for name in names if name.startswith("seldon-")]
+
+
+@pytest.mark.parametrize("length", [44, 45, 48, 49, 63])
+def test_row_68_node_of_any_length_has_labels_containers_and_volumes_that_the_api_takes(length):
+    name = "c" * length
+    graph = node("root", children=[node(name, modelUri="pvc://claim/m")])
+    found = objects(sdep(predictor(graph=graph, componentSpecs=[component("root"), component(name)])))
+    assert [complain_of_kubernetes(obj, KUBERNETES[-1]) for obj in found.values() if is_of_kubernetes(obj)] == [""] * 6
+    for obj in found.values():
+        assert all(len(key) <= 63 and len(value) <= 63 for key, value in obj["metadata"]["labels"].items())
+    (pod,) = [
+        obj["spec"]["template"]
+        for (kind, _), obj in found.items()
+        if kind == "Deployment" and "initContainers" in obj["spec"]["template"]["spec"]
+    ]
+    (service,) = [
+        obj for (kind, _), obj in found.items() if kind == "Service" and obj["spec"]["ports"][0]["port"] == 9001
+    ]
+    assert service["spec"]["selector"].items() <= pod["metadata"]["labels"].items()
+    (initializer,) = pod["spec"]["initContainers"]
+    volumes = {volume["name"] for volume in pod["spec"]["volumes"]}
+    assert {mount["name"] for mount in initializer["volumeMounts"]} <= volumes
+    assert all(len(word) <= 63 for word in (initializer["name"], *volumes))
 
 
 def engine(manifest: Manifest, **settings: Any) -> Object:
