@@ -29,6 +29,8 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "top": ("top", "Show requests, latency, processor and memory of every predictor and Pod."),
     "drill": ("drill", "Break the platform under load and count what is lost."),
     "rollback": ("rollback", "Let the version before serve again, and move its alias back."),
+    "backup": ("backup", "Write everything that this platform keeps to one file."),
+    "restore": ("backup", "Make a platform of a backup, in an empty SLIPWAY_HOME."),
     "hub": ("hub", "Remove a user of the hub."),
     "image": ("images", "Build and list local images."),
     "model": ("models", "Register, list and pull model versions."),

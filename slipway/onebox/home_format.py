@@ -14,12 +14,13 @@ import slipway
 from slipway.onebox.paths import Paths
 from slipway.onebox.services.secrets import write_private
 from slipway.onebox.settings import SettingsError, load_settings
+from slipway.onebox.supervisor.errors import SupervisorError
 
 HOME_FORMAT = 1
 """Of what this release writes. A change that an older release's home does not have raises it and adds a step."""
 
 
-class FormatError(Exception):
+class FormatError(SupervisorError):
     """This home cannot be used by this release; the message says why and what to do."""
 
 
@@ -83,6 +84,8 @@ def migrate(paths: Paths) -> list[int]:
     for step in steps:
         STEPS[step](paths)
         write_format(paths, step + 1)
+    if not steps and release != slipway.__version__:
+        write_format(paths)
     return steps
 
 

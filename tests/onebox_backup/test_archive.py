@@ -15,7 +15,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from slipway.onebox.backup.entry import BLOCK, Entry, Kind, render_header
+from slipway.onebox.backup.entry import BLOCK, Entry, Kind, parse_header, parse_pax, render_header
 from slipway.onebox.backup.errors import BackupError, Damaged, NotRestored
 from slipway.onebox.backup.header import FORMAT, render_header_file
 from slipway.onebox.backup.names import HEADER, MANIFEST
@@ -47,10 +47,17 @@ def test_members_come_back_as_they_were_written(tmp_path: Path) -> None:
 
 
 def test_tar_lists_a_backup(tmp_path: Path) -> None:
-    listed = subprocess.run(
-        ["tar", "-tzf", write(tmp_path / "b", GOOD)], capture_output=True, text=True, check=True
-    ).stdout.splitlines()
-    assert listed == [HEADER, *(entry.name + "/" * (entry.kind is Kind.FOLDER) for entry, _ in GOOD), MANIFEST]
+    swift = Entry("data/s3/devices/x", Kind.FILE, xattrs={"user.swift.metadata": b"\x80\x02}"})
+    command = ["tar", "-tzf", write(tmp_path / "b", [*GOOD, (swift, b"")])]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert done.stderr == ""
+    listed = done.stdout.splitlines()
+    assert listed == [
+        HEADER,
+        *(entry.name + "/" * (entry.kind is Kind.FOLDER) for entry, _ in GOOD),
+        swift.name,
+        MANIFEST,
+    ]
 
 
 names = st.lists(st.text("aäb.\udce9 \n", min_size=1, max_size=90), min_size=1, max_size=4).map("/".join)
@@ -95,6 +102,11 @@ def test_hostile_members_are_refused(case: str, tmp_path: Path) -> None:
     with pytest.raises(Damaged, match=re.escape(why)) as caught:
         read(write(tmp_path / "b", members))
     assert caught.value.member == members[-1][0].name
+
+
+def test_sizes_above_8_gibibytes_are_said_in_records() -> None:
+    blocks = render_header(Entry("secrets/x", Kind.FILE, size=9 << 30))
+    assert parse_header(blocks[-BLOCK:], parse_pax(blocks[BLOCK:-BLOCK].rstrip(b"\0"))).size == 9 << 30
 
 
 def test_links_inside_their_folder_are_kept(tmp_path: Path) -> None:

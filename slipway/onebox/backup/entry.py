@@ -15,6 +15,9 @@ MAX_PAX_BYTES = 1 << 17
 """Records of one member: a path, a target, Swift's metadata (64 KiB at most)."""
 XATTR = "SCHILY.xattr."
 PERMISSIONS = 0o777
+PAX = "x"
+MAX_PLAIN_BYTES = 99
+MAX_PLAIN_SIZE = 8**11 - 1
 
 
 class Kind(Enum):
@@ -43,17 +46,41 @@ class NotAnEntry(Exception):
 
 
 def render_header(entry: Entry) -> bytes:
-    """The blocks before the content. Raises NotAnEntry where the attributes are too large."""
-    info = tarfile.TarInfo(entry.name)
-    info.type = entry.kind.value.encode()
-    info.mode, info.mtime, info.size, info.linkname = entry.mode, max(0, entry.mtime), entry.size, entry.target
-    info.pax_headers = {
-        f"{XATTR}{name}": value.decode("utf-8", "surrogateescape") for name, value in sorted(entry.xattrs.items())
-    }
-    blocks = info.tobuf(tarfile.PAX_FORMAT, errors="surrogateescape")
-    if len(blocks) > MAX_PAX_BYTES:
-        raise NotAnEntry(f"{entry.name}: {len(blocks)} bytes of attributes: at most {MAX_PAX_BYTES} are kept")
-    return blocks
+    """The blocks before the content: what a plain header cannot say is in records before it. Raises NotAnEntry."""
+    name, target = _bytes(entry.name), _bytes(entry.target)
+    records = {f"{XATTR}{key}": value for key, value in sorted(entry.xattrs.items())}
+    if len(name) > MAX_PLAIN_BYTES or not name.isascii():
+        records["path"], name = name, b"long"
+    if len(target) > MAX_PLAIN_BYTES or not target.isascii():
+        records["linkpath"], target = target, b"long"
+    size = entry.size
+    if size > MAX_PLAIN_SIZE:
+        records["size"], size = str(size).encode(), 0
+    pax = b"".join(_record(key.encode(), value) for key, value in records.items())
+    if len(pax) > MAX_PAX_BYTES:
+        raise NotAnEntry(f"{entry.name}: {len(pax)} bytes of attributes: at most {MAX_PAX_BYTES} are kept")
+    before = _block(b"pax", PAX, size=len(pax)) + pax + bytes(-len(pax) % BLOCK) if pax else b""
+    return before + _block(name, entry.kind.value, mode=entry.mode, mtime=entry.mtime, size=size, target=target)
+
+
+def _block(name: bytes, letter: str, *, size: int, mode: int = 0o600, mtime: int = 0, target: bytes = b"") -> bytes:
+    info = tarfile.TarInfo(name.decode("ascii"))
+    info.type, info.linkname = letter.encode(), target.decode("ascii")
+    info.mode, info.mtime, info.size = mode, max(0, mtime), size
+    return info.tobuf(tarfile.USTAR_FORMAT)
+
+
+def _record(key: bytes, value: bytes) -> bytes:
+    """The length counts itself."""
+    rest = b" " + key + b"=" + value + b"\n"
+    length = len(rest) + 1
+    while len(str(length)) + len(rest) != length:
+        length = len(str(length)) + len(rest)
+    return str(length).encode() + rest
+
+
+def _bytes(text: str) -> bytes:
+    return text.encode("utf-8", "surrogateescape")
 
 
 def parse_header(block: bytes, pax: Mapping[str, bytes]) -> Entry:

@@ -6,10 +6,11 @@ import gzip
 import hashlib
 import io
 import json
+import os
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO, Protocol
 
 from slipway.onebox.backup.entry import BLOCK, Entry, Kind, render_header
 from slipway.onebox.backup.names import MANIFEST
@@ -21,12 +22,38 @@ MANIFEST_IN_MEMORY_BYTES = 1 << 22
 Progress = Callable[[int], None]
 
 
+class Sink(Protocol):
+    """Takes all of what it is given, or raises."""
+
+    def write(self, data: Any, /) -> int: ...
+
+
+class WholeFile:
+    """A new file of its owner's only. Nothing waits in a buffer: what could not be written is known at once."""
+
+    def __init__(self, path: Path) -> None:
+        self._descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+
+    def write(self, data: Any, /) -> int:
+        left = memoryview(data).cast("B")
+        while left:
+            left = left[os.write(self._descriptor, left) :]
+        return len(data)
+
+    def close(self, *, durable: bool) -> None:
+        try:
+            if durable:
+                os.fsync(self._descriptor)
+        finally:
+            os.close(self._descriptor)
+
+
 class ArchiveWriter:
     """``add`` in the order in which a reader shall meet them; ``close`` writes the manifest."""
 
-    def __init__(self, stream: BinaryIO, *, scratch: Path, progress: Progress = lambda _: None) -> None:
-        self._gzip = gzip.GzipFile(filename="", mode="wb", compresslevel=LEVEL, fileobj=stream, mtime=0)
-        self._out = io.BufferedWriter(self._gzip, CHUNK_BYTES)
+    def __init__(self, stream: Sink, *, scratch: Path, progress: Progress = lambda _: None) -> None:
+        sink: Any = stream  # of a file that GzipFile writes, it calls nothing else
+        self._gzip = gzip.GzipFile(filename="", mode="wb", compresslevel=LEVEL, fileobj=sink, mtime=0)
         self._manifest = tempfile.SpooledTemporaryFile(MANIFEST_IN_MEMORY_BYTES, dir=str(scratch))  # noqa: SIM115  - closed with this
         self._progress = progress
         self.content_bytes = 0
@@ -35,14 +62,14 @@ class ArchiveWriter:
     def add(self, entry: Entry, content: BinaryIO | None = None) -> bool:
         """False where ``content`` was shorter than ``entry.size``: it is filled up with zeros, as tar does."""
         sha256 = hashlib.sha256(entry.target.encode("utf-8", "surrogateescape"))
-        self._out.write(render_header(entry))
+        self._gzip.write(render_header(entry))
         is_whole = True
         for chunk, is_real in _chunks(content, entry.size):
             is_whole &= is_real
             sha256.update(chunk)
-            self._out.write(chunk)
+            self._gzip.write(chunk)
             self._progress(len(chunk))
-        self._out.write(bytes(-entry.size % BLOCK))
+        self._gzip.write(bytes(-entry.size % BLOCK))
         self._manifest.write(manifest_line(entry, sha256.hexdigest()))
         self.content_bytes += entry.size
         self.members += 1
@@ -55,18 +82,17 @@ class ArchiveWriter:
         """The manifest, and tar's end."""
         size = self._manifest.tell()
         self._manifest.seek(0)
-        self._out.write(render_header(Entry(MANIFEST, Kind.FILE, size=size)))
+        self._gzip.write(render_header(Entry(MANIFEST, Kind.FILE, size=size)))
         while chunk := self._manifest.read(CHUNK_BYTES):
-            self._out.write(chunk)
-        self._out.write(bytes(-size % BLOCK + 2 * BLOCK))
-        self._out.flush()
+            self._gzip.write(chunk)
+        self._gzip.write(bytes(-size % BLOCK + 2 * BLOCK))
         self._gzip.close()
         self._manifest.close()
 
     def discard(self) -> None:
-        """After a failure: nothing more is written, not even what waits (the disk may be full)."""
+        """After a failure: nothing more is written, not even what gzip holds back (the disk may be full)."""
+        self._gzip.fileobj = None  # type: ignore[assignment]  # so that closing it, whoever does, writes nothing
         self._manifest.close()
-        self._out.detach()
 
 
 def manifest_line(entry: Entry, sha256: str) -> bytes:

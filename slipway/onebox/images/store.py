@@ -120,6 +120,10 @@ class Store:
         ]
         return sorted(tagged + loose, key=lambda row: (row.name, row.tag or "", row.image.digest))
 
+    def incomplete(self) -> list[str]:
+        """``NAME:TAG`` of every tag whose image is not whole here: it is to be built before it can run."""
+        return [f"{name}:{tag}" for name, tag, digest in self._tags() if self.find(digest) is None]
+
     def digests_in_use(self) -> dict[str, tuple[str, ...]]:
         """Digest → the Pods (``namespace/name``) whose containers were created with it, and what runs of it at the hub."""
         used: dict[str, list[str]] = {}

@@ -32,10 +32,7 @@ def ensure_folders(paths: Paths) -> None:
     Raises:
         HomeError: one of them is somebody else's, or no place for a platform.
     """
-    if wrong := sorted(set(str(paths.home)) & set(SEPARATORS)):
-        raise HomeError(
-            f"{paths.home}: SLIPWAY_HOME may not contain {' '.join(map(repr, wrong))}: choose another folder"
-        )
+    refuse_odd_name(paths.home)
     _ensure_own(paths.home)
     if any(paths.home.iterdir()) and not any((paths.home / name).exists() for name in MARKS):
         raise HomeError(
@@ -45,6 +42,12 @@ def ensure_folders(paths: Paths) -> None:
         paths.home.chmod(0o700)
     _ensure_own(paths.sockets)
     paths.sockets.chmod(0o700)
+
+
+def refuse_odd_name(home: Path) -> None:
+    """Raises HomeError for a path that programs would read as several."""
+    if wrong := sorted(set(str(home)) & set(SEPARATORS)):
+        raise HomeError(f"{home}: SLIPWAY_HOME may not contain {' '.join(map(repr, wrong))}: choose another folder")
 
 
 def _ensure_own(folder: Path) -> None:

@@ -65,25 +65,22 @@ def database_uri(paths: Paths, database: str) -> str:
     return f"postgresql+psycopg2://{USER}@/{database}?host={paths.sockets}"
 
 
+def server_argv(paths: Paths) -> tuple[str, ...]:
+    """The server on a home's cluster, listening in its folder of sockets."""
+    options = [word for name, value in OPTIONS.items() for word in ("-c", f"{name}={value}")]
+    sockets = ("-c", f"unix_socket_directories={paths.sockets}")
+    return (*run_as_argv(os.getuid()), str(binary("postgres")), "-D", str(paths.data("postgres")), *sockets, *options)
+
+
 def specs(paths: Paths, *, env: dict[str, str]) -> list[ProcessSpec]:
     """The cluster's creation, the server, and the creation of its databases."""
     task = (sys.executable, "-m", "slipway.onebox.services.postgres_setup", "--home", str(paths.home))
-    options = [word for name, value in OPTIONS.items() for word in ("-c", f"{name}={value}")]
-    server = (
-        *run_as_argv(os.getuid()),
-        str(binary("postgres")),
-        "-D",
-        str(paths.data("postgres")),
-        "-c",
-        f"unix_socket_directories={paths.sockets}",
-        *options,
-    )
     return [
         ProcessSpec(name="postgres-init", part="postgres", argv=(*task, "cluster"), env=env, nice=NICE),
         ProcessSpec(
             name="postgres",
             part="postgres",
-            argv=server,
+            argv=server_argv(paths),
             env=env,
             probe=PostgresProbe(paths.sockets, USER),
             after=("postgres-init",),

@@ -28,8 +28,8 @@ class ClusterError(Exception):
     """The data folder cannot be used; the message says why and what to do."""
 
 
-def ensure_cluster(data: Path) -> None:
-    """Make the cluster if there is none; end processes that a killed server left behind."""
+def ensure_cluster(data: Path, *, output: int | None = None) -> None:
+    """Make the cluster if there is none; end processes that a killed server left behind. initdb's text is for ``output``."""
     uid = os.getuid()
     data.mkdir(mode=0o700, parents=True, exist_ok=True)
     if uid == 0:
@@ -38,7 +38,7 @@ def ensure_cluster(data: Path) -> None:
     if not version.exists():
         if any(data.iterdir()):
             raise ClusterError(f"{data}: not empty, and no cluster of PostgreSQL: move the folder away")
-        _make_cluster(data, uid)
+        _make_cluster(data, uid, output)
     elif (found := version.read_text().strip()) != str(MAJOR):
         raise ClusterError(
             f"{data}: made by PostgreSQL {found}, this is {MAJOR}: dump it with the old one, or move the folder away"
@@ -46,7 +46,7 @@ def ensure_cluster(data: Path) -> None:
     _clear_leftovers(data)
 
 
-def _make_cluster(data: Path, uid: int) -> None:
+def _make_cluster(data: Path, uid: int, output: int | None) -> None:
     """Initdb fills a folder beside the final one, so that a half-made cluster is never mistaken for a whole one."""
     draft = data.with_name(f"{data.name}.new")
     shutil.rmtree(draft, ignore_errors=True)
@@ -54,7 +54,7 @@ def _make_cluster(data: Path, uid: int) -> None:
     if uid == 0:
         os.chown(draft, NOBODY, NOBODY)
     options = [f"--username={USER}", "--auth=trust", "--encoding=UTF8", "--no-locale", "--no-instructions"]
-    subprocess.run([*run_as_argv(uid), str(binary("initdb")), "-D", str(draft), *options], check=True)
+    subprocess.run([*run_as_argv(uid), str(binary("initdb")), "-D", str(draft), *options], check=True, stdout=output)
     data.rmdir()
     draft.rename(data)
 

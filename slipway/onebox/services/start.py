@@ -10,6 +10,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 
 from slipway.onebox.api.listener import ensure_certificate
+from slipway.onebox.home_format import migrate
 from slipway.onebox.paths import Paths
 from slipway.onebox.services.credentials import write_access_files
 from slipway.onebox.services.folders import ensure_folders
@@ -97,9 +98,10 @@ def prepare(
 
     Raises:
         SettingsError: a port is no port, or two are equal.
-        SupervisorError: a folder cannot be used, or no addresses are left for Services.
+        SupervisorError: a folder cannot be used, a newer release has had it, or no addresses are left for Services.
     """
     ensure_folders(paths)
+    migrate(paths)
     remembered = load_settings(paths.settings)
     running = {port for state in load_states(paths.run).values() if state.is_alive for port in state.ports}
     strangers = [

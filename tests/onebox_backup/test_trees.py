@@ -1,0 +1,117 @@
+"""Folders of a living home: links out, sockets and other odd things are named and left out; drafts are no part of it."""
+
+from __future__ import annotations
+
+import os
+import socket
+from pathlib import Path
+
+import pytest
+
+from slipway.onebox.backup.entry import Kind
+from slipway.onebox.backup.parts import is_kept
+from slipway.onebox.backup.trees import Found, has_changed, open_content, walk
+
+HOME = "hub/homes/ada"
+
+
+def found(place: Path, name: str = HOME) -> dict[str, Found]:
+    return {item.entry.name.removeprefix(f"{name}/"): item for item in walk(place, name)}
+
+
+def test_walk_names_kinds_modes_and_sizes(tmp_path: Path) -> None:
+    (tmp_path / "b").mkdir(mode=0o750)
+    (tmp_path / "b" / "c").write_bytes(b"abc")
+    (tmp_path / "b" / "c").chmod(0o4754)
+    (tmp_path / "a").symlink_to("b/c")
+    items = [item.entry for item in walk(tmp_path, HOME)]
+    assert [(entry.name.removeprefix(HOME), entry.kind, entry.size, entry.target) for entry in items] == [
+        ("", Kind.FOLDER, 0, ""),
+        ("/a", Kind.LINK, 0, "b/c"),
+        ("/b", Kind.FOLDER, 0, ""),
+        ("/b/c", Kind.FILE, 3, ""),
+    ]
+    assert [entry.mode for entry in items[2:]] == [0o750, 0o754]
+
+
+def test_links_out_and_odd_things_are_left_out_with_the_reason(tmp_path: Path) -> None:
+    (tmp_path / "out").symlink_to("/etc/passwd")
+    (tmp_path / "up").symlink_to("../grace")
+    os.mkfifo(tmp_path / "pipe")
+    with socket.socket(socket.AF_UNIX) as one:
+        one.bind(str(tmp_path / "s"))
+    items = found(tmp_path)
+    assert {name: item.left_out for name, item in items.items() if item.left_out} == {
+        "out": "a link to /etc/passwd, out of its folder",
+        "up": "a link to ../grace, out of its folder",
+        "pipe": "no file, folder or link",
+        "s": "no file, folder or link",
+    }
+
+
+def test_link_in_place_of_the_whole_folder_is_left_out(tmp_path: Path) -> None:
+    (tmp_path / "ada").symlink_to(tmp_path)
+    (item,) = walk(tmp_path / "ada", HOME)
+    assert item.left_out
+
+
+def test_what_is_not_there_gives_nothing(tmp_path: Path) -> None:
+    assert list(walk(tmp_path / "x", HOME)) == []
+    (tmp_path / "f").touch()
+    assert list(walk(tmp_path / "f" / "x", HOME)) == []
+
+
+def test_file_that_became_a_link_or_vanished_is_not_read(tmp_path: Path) -> None:
+    (tmp_path / "a").write_bytes(b"a")
+    (tmp_path / "b").write_bytes(b"b")
+    items = found(tmp_path)
+    (tmp_path / "a").unlink()
+    (tmp_path / "b").unlink()
+    (tmp_path / "b").symlink_to("/etc/passwd")
+    assert open_content(items["a"]) is None
+    assert open_content(items["b"]) is None
+
+
+def test_size_is_that_of_the_moment_of_opening_and_later_writes_are_seen(tmp_path: Path) -> None:
+    (tmp_path / "a").write_bytes(b"a")
+    item = found(tmp_path)["a"]
+    (tmp_path / "a").write_bytes(b"longer")
+    opened = open_content(item)
+    assert opened is not None
+    entry, stream = opened
+    with stream:
+        began_ns = os.fstat(stream.fileno()).st_mtime_ns
+        assert entry.size == 6
+        assert not has_changed(stream, entry, began_ns)
+        with (tmp_path / "a").open("ab") as more:
+            more.write(b"!")
+        assert has_changed(stream, entry, began_ns)
+
+
+def test_xattrs_are_read_where_they_are_asked_for(tmp_path: Path) -> None:
+    (tmp_path / "x.data").touch()
+    os.setxattr(tmp_path / "x.data", "user.swift.metadata", b"\x80\x02}")
+    name = "data/s3/devices"
+    (item,) = [item for item in walk(tmp_path, name, with_xattrs=True) if item.entry.kind is Kind.FILE]
+    assert item.entry.xattrs == {"user.swift.metadata": b"\x80\x02}"}
+    assert all(not item.entry.xattrs for item in walk(tmp_path, name))
+
+
+@pytest.mark.parametrize(
+    ("name", "kept"),
+    [
+        ("environments/abc", True),
+        ("environments/abc/bin/x.lock", True),
+        ("environments/abc.lock", False),
+        ("environments/abc.tmp", False),
+        ("images/sha256/abc.tmp", False),
+        ("images/tags/slipway%2Fx/0.1.0", True),
+        ("images/tags/slipway%2Fx/.0.1.0.77", False),
+        ("secrets/.api-token.77", False),
+        ("hub/homes/.ada", False),
+        ("hub/homes/ada/.bashrc", True),
+        ("hub/proxy/abc.tmp", False),
+    ],
+)
+def test_drafts_and_locks_are_no_part(name: str, kept: bool) -> None:
+    assert is_kept(name) is kept
