@@ -3,6 +3,7 @@ from __future__ import annotations
 import asyncio
 import io
 import json
+import random
 import socket
 from collections import Counter
 from contextlib import asynccontextmanager
@@ -32,6 +33,7 @@ METADATA = (("seldon", "yolo"), ("namespace", "default"))
 BOTH = {"stable": 90, "canary": 10}
 LOADERS = 4
 ANSWER_S = 10.0
+MIRRORED_BYTES = 8 * 2**20
 IN_TURN = [destination_rule("stable", loadBalancer={"simple": "ROUND_ROBIN"})]  # so that every replica is asked
 
 
@@ -215,6 +217,27 @@ async def test_largest_body_is_retried_and_mirrored(tmp_path):
         assert {size for member in upstreams.members for _, size, _ in member.seen} == {MAX_BODY_BYTES}
         assert upstreams.of("stable")[0].seen
         assert await gateway.counter("retry_or_shadow_abandoned") == 0
+
+
+async def test_bodies_up_to_eight_mib_are_mirrored_at_least_999_times_of_1000(tmp_path):
+    choice = random.Random(7)
+    sizes = [MIRRORED_BYTES] * 10 + [int(2 ** choice.uniform(0, 20)) for _ in range(990)]
+    choice.shuffle(sizes)
+    rest = iter(sizes)
+    replicas = {"stable": 1, "dark": 1}
+    async with _running(tmp_path, {"stable": 0}, replicas=replicas, shadow=("dark", None)) as (_, upstreams, client):
+
+        async def send() -> None:
+            for size in rest:
+                assert await _predictor(client, data=bytes(size)) == (200, "stable")
+
+        await asyncio.gather(*(send() for _ in range(LOADERS)))
+        dark = upstreams.of("dark")[0]
+        await eventually(lambda: len(dark.seen) >= 0.999 * len(sizes), what="the copies")
+        await eventually(lambda: dark.running == 0, what="the last copies")
+        seen = Counter(size for _, size, _ in dark.seen)
+    assert not seen - Counter(sizes)
+    assert seen[MIRRORED_BYTES] == 10
 
 
 async def test_body_above_the_limit_is_the_components_413(tmp_path):
