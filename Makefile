@@ -6,10 +6,10 @@ BIN := $(VENV)/bin
 UV := $(BIN)/uv --system-certs
 QUICK := not e2e and not conformance and not browser and not gpu
 
-.PHONY: help setup demo test check golden bench conformance training protos
+.PHONY: help setup demo drill drill-long test check golden bench conformance training protos
 
 help:  ## Show this list
-	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  make \1\t/' | expand -t 18
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 18
 
 setup: $(VENV)/.ready  ## Make .venv with the slipway command (no root)
 
@@ -25,6 +25,12 @@ $(VENV)/.ready: requirements/platform.txt requirements/dev.txt pyproject.toml
 
 demo: setup  ## Two versions behind a 90/10 canary: photos in, boxes out; runs until `slipway down`
 	@$(BIN)/python -m scripts.demo
+
+drill: setup  ## Break the platform of `make demo` piece by piece under load and count what is lost (9 minutes)
+	@$(BIN)/python -m scripts.drill
+
+drill-long: setup  ## The same with 20,000 requests of each drill, every negative control, 200,000 under rolling updates
+	@$(BIN)/python -m scripts.drill --long
 
 test: check  ## Everything but conformance: checks, unit and golden tests, the real platform end to end
 	$(BIN)/coverage run -m pytest tests/darknet -m "$(QUICK)" --durations=5
