@@ -17,7 +17,7 @@ SWITCHES = {
     "retries": "nobody tries again: neither the gateway (a route of its own with 0 attempts) nor the client",
     "drain": "the nodes of a Pod that shall go end at once, with what they are working on",
     "readiness": "the gateway sends requests to Pods that are not ready, too (publishNotReadyAddresses)",
-    "limits": "an executor takes 256 requests at a time, its default, and lets them wait",
+    "limits": "the gateway lets all pass, and an executor takes 256 requests at a time, its default, and lets them wait",
     "shadow": "the shadow gets half of the requests itself instead of copies of all",
 }
 KILL_EVERY_S = 10.0
