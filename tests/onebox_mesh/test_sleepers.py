@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from slipway.onebox.mesh.ir import Cluster, ClusterPolicy, Endpoint, OutlierDetection
 from slipway.onebox.mesh.services import Service, ServicePort
-from slipway.onebox.mesh.sleepers import SOCKET_PORT, Rest, Sleeper, Target, may_rest, parse_target, read_sleepers
+from slipway.onebox.mesh.sleepers import SOCKET_PORT, Rest, Sleeper, Target, parse_target, read_sleepers
 
 NAME = st.from_regex(r"[a-z0-9]([-a-z0-9]{0,20}[a-z0-9])?", fullmatch=True)
 PORT = ServicePort("http", 8000, "http")
@@ -37,19 +37,6 @@ def test_target_survives_its_header(namespace: str, deployment: str, service: st
 def test_any_other_header_is_no_target_or_is_that_target(text: str) -> None:
     target = parse_target(text)
     assert target is None or parse_target(target.text) == target
-
-
-@pytest.mark.parametrize(
-    ("spec", "expected"),
-    [
-        ({}, True),
-        ({"minReplicaCount": 0}, True),
-        ({"minReplicaCount": 1}, False),
-        ({"minReplicaCount": 2, "idleReplicaCount": 0}, True),
-    ],
-)
-def test_may_rest_is_kedas_rule(spec: dict[str, Any], expected: bool) -> None:
-    assert may_rest({"spec": spec}) is expected
 
 
 def test_sleepers_are_the_deployments_that_are_there() -> None:

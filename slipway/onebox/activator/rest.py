@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from slipway.onebox.mesh.sleepers import may_rest
+from slipway.contract.keda import may_rest
 
 Object = Mapping[str, Any]
 COOLDOWN_S = 300.0
@@ -43,7 +43,7 @@ def read_bounds(scaled_object: Object) -> Bounds:
     spec = scaled_object.get("spec") or {}
     least = _number(spec.get("minReplicaCount"))
     cooldown = _number(spec.get("cooldownPeriod"))
-    return Bounds(may_rest(scaled_object), max(1, least or 0), COOLDOWN_S if cooldown is None else float(cooldown))
+    return Bounds(may_rest(spec), max(1, least or 0), COOLDOWN_S if cooldown is None else float(cooldown))
 
 
 def _number(value: object) -> int | None:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from slipway.contract.admission import review
+from slipway.contract.keda import without_effect_here
 from slipway.contract.predictor_servers import SHIPPED, cluster_only
 from slipway.contract.sdep import SeldonDeployment
 from slipway.contract.without_effect import without_effect
@@ -40,4 +41,17 @@ CLUSTER_ONLY = {
 def warnings(obj: Mapping[str, Any]) -> list[str]:
     """What an object that is taken does not do here, a sentence each."""
     told = CLUSTER_ONLY.get((str(obj.get("apiVersion", "")).partition("/")[0], str(obj.get("kind", ""))))
-    return [*without_effect(obj), *([f"{obj['kind']}: {told}"] if told else [])]
+    return [*without_effect(obj), *_of_keda(obj), *([f"{obj['kind']}: {told}"] if told else [])]
+
+
+def _of_keda(obj: Mapping[str, Any]) -> Iterator[str]:
+    """Of kedaSpecs that could be read, and of a ScaledObject that somebody wrote."""
+    spec = obj.get("spec") or {}
+    for index, predictor in enumerate(spec.get("predictors") or () if obj.get("kind") == "SeldonDeployment" else ()):
+        for number, component in enumerate(predictor.get("componentSpecs") or ()):
+            path = f"spec.predictors[{index}].componentSpecs[{number}].kedaSpec"
+            for name, reason in without_effect_here(component.get("kedaSpec") or {}):
+                yield f"{path}.{name} has no effect on this machine: {reason}"
+    if obj.get("kind") == "ScaledObject":
+        for name, reason in without_effect_here(spec):
+            yield f"spec.{name} has no effect on this machine: {reason}"

@@ -11,6 +11,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from slipway.contract.keda import may_rest
 from slipway.onebox.mesh.ir import Cluster, Endpoint, Protocol
 from slipway.onebox.mesh.services import Service, ServicePort
 
@@ -51,12 +52,6 @@ def parse_target(text: str) -> Target | None:
     return Target(parts[0], parts[1], parts[2], int(parts[3]))
 
 
-def may_rest(scaled_object: Object) -> bool:
-    """KEDA's rule: ``minReplicaCount`` is 0 where it is absent, and ``idleReplicaCount`` can only be 0."""
-    spec = scaled_object.get("spec") or {}
-    return spec.get("idleReplicaCount") == 0 or (spec.get("minReplicaCount") or 0) == 0
-
-
 def target_name(scaled_object: Object) -> str:
     """The Deployment that a ScaledObject is about; '' where it is about another kind."""
     reference = (scaled_object.get("spec") or {}).get("scaleTargetRef") or {}
@@ -73,7 +68,9 @@ def read_sleepers(scaled_objects: Iterable[Object], deployments: Iterable[Object
         for item in deployments
     }
     keys = {
-        (item["metadata"].get("namespace", ""), target_name(item)) for item in scaled_objects if may_rest(item)
+        (item["metadata"].get("namespace", ""), target_name(item))
+        for item in scaled_objects
+        if may_rest(item.get("spec") or {})
     } & labels.keys()
     return tuple(Sleeper(*key, labels[key]) for key in sorted(keys))
 
