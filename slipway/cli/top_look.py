@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import time
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -21,9 +20,8 @@ from slipway.kube.pods import is_ready
 from slipway.onebox.mesh.admin import Admin
 from slipway.onebox.paths import Paths
 from slipway.onebox.services.pods import living_containers
-from slipway.onebox.supervisor.procfs import PROC, descendants, pss_bytes
+from slipway.onebox.supervisor.procfs import cpu_seconds, process_trees, pss_bytes
 
-TICKS_PER_S = os.sysconf("SC_CLK_TCK")
 Object = dict[str, Any]
 
 
@@ -93,19 +91,11 @@ def pod_uses(
 
 def _container_uses(paths: Paths) -> dict[tuple[str, str], tuple[float, int]]:
     found: dict[tuple[str, str], tuple[float, int]] = {}
-    for name, identity in living_containers(paths).items():
+    living = living_containers(paths)
+    trees = process_trees(identity.pid for identity in living.values())
+    for name, identity in living.items():
         namespace, pod, _ = name.split("/", 2)
-        tree = descendants(identity.pid)
+        tree = trees[identity.pid]
         cpu_s, memory = found.get((namespace, pod), (0.0, 0))
         found[namespace, pod] = (cpu_s + sum(map(cpu_seconds, tree)), memory + sum(map(pss_bytes, tree)))
     return found
-
-
-def cpu_seconds(pid: int) -> float:
-    """Of a process and its children that ended, user and system, since it began; 0 when it is gone."""
-    try:
-        text = (PROC / str(pid) / "stat").read_text()
-    except (FileNotFoundError, ProcessLookupError):
-        return 0.0
-    fields = text.rpartition(")")[2].split()
-    return sum(int(field) for field in fields[11:15]) / TICKS_PER_S  # proc(5): utime, stime, cutime, cstime

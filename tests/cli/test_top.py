@@ -18,11 +18,12 @@ from click.testing import CliRunner
 from slipway.cli.main import main
 from slipway.cli.objects import NotReady
 from slipway.cli.top_figures import Counts, Moment, PodUse, Top, added, counts_of, quantile, render_top, top
-from slipway.cli.top_look import cpu_seconds, look, pod_uses
+from slipway.cli.top_look import look, pod_uses
 from slipway.kube.client import Kube
 from slipway.kube.kinds import Kind
 from slipway.onebox.mesh.admin import Admin
 from slipway.onebox.paths import Paths
+from slipway.onebox.supervisor.procfs import cpu_seconds
 from tests.contract.manifests import predictor, sdep
 from tests.onebox_mesh.envoys import running_gateway
 from tests.onebox_mesh.upstreams import running_upstreams

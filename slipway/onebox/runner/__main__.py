@@ -19,7 +19,7 @@ import click
 from slipway.kube.client import Kube
 from slipway.kube.errors import KubeError
 from slipway.kube.health import serve_health
-from slipway.kube.kinds import CONFIG_MAP, POD, SECRET, SERVICE
+from slipway.kube.kinds import CONFIG_MAP, HORIZONTAL_POD_AUTOSCALER, POD, SECRET, SERVICE
 from slipway.kube.reflector import Reflector, backoff_s
 from slipway.onebox.images.store import Store
 from slipway.onebox.paths import Paths
@@ -33,6 +33,7 @@ from slipway.onebox.runner.machine import Machine, memory_bytes
 from slipway.onebox.runner.namespaces import has_mount_namespaces
 from slipway.onebox.runner.node import register_node
 from slipway.onebox.runner.references import Sources
+from slipway.onebox.runner.scaling import Scaling
 from slipway.onebox.runner.workloads import KINDS, Workloads
 
 LOCK = ".lock"
@@ -87,7 +88,7 @@ async def run(paths: Paths, kubeconfig: Path, *, may_mount: bool = True, health:
     write_hosts(paths.hosts, render_hosts([]) if not paths.hosts.exists() else paths.hosts.read_text())
     async with Kube.from_kubeconfig(kubeconfig, user_agent="slipway-runner") as kube, _session() as session:
         events = Events(kube)
-        reflector = Reflector(kube, [*KINDS, POD, CONFIG_MAP, SECRET])
+        reflector = Reflector(kube, [*KINDS, POD, CONFIG_MAP, SECRET, HORIZONTAL_POD_AUTOSCALER])
         has_namespaces = may_mount and await has_mount_namespaces(paths)
         log.info("paths of containers are %s", "mounted" if has_namespaces else "translated")
         machine = Machine(
@@ -112,6 +113,7 @@ async def _serve(machine: Machine, reflector: Reflector, asked_to_stop: asyncio.
     kubelet = Kubelet(machine)
     cache = Cache(reflector)
     workloads = Workloads(machine.kube, cache, machine.events)
+    scaling = Scaling(machine.kube, cache, machine.events, session=machine.session, leaders=kubelet.leaders)
     write_hosts(machine.paths.hosts, render_hosts(reflector.objects(SERVICE).values()))
     kubelet.stop_left_overs(reflector.objects(POD))
     kubelet.reconcile(reflector.objects(POD))
@@ -121,7 +123,8 @@ async def _serve(machine: Machine, reflector: Reflector, asked_to_stop: asyncio.
             machine.events.run(),
             kubelet.watch_memory(),
             workloads.run(),
-            _follow(reflector, machine, kubelet, workloads),
+            scaling.run(),
+            _follow(reflector, machine, kubelet, workloads, scaling),
         )
     ]
     stopping = asyncio.create_task(asked_to_stop.wait())
@@ -141,7 +144,9 @@ async def _serve(machine: Machine, reflector: Reflector, asked_to_stop: asyncio.
         machine.addresses.close()
 
 
-async def _follow(reflector: Reflector, machine: Machine, kubelet: Kubelet, workloads: Workloads) -> None:
+async def _follow(
+    reflector: Reflector, machine: Machine, kubelet: Kubelet, workloads: Workloads, scaling: Scaling
+) -> None:
     while True:
         kinds = {change.kind for change in await reflector.changed()}
         if SERVICE in kinds:
@@ -150,6 +155,8 @@ async def _follow(reflector: Reflector, machine: Machine, kubelet: Kubelet, work
             kubelet.refresh_volumes()
         if POD in kinds:
             kubelet.reconcile(reflector.objects(POD))
+        if HORIZONTAL_POD_AUTOSCALER in kinds:
+            scaling.wake()
         workloads.wake()
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 from slipway.kube.errors import Conflict, KubeError, NotFound
 from slipway.kube.kinds import POD
@@ -71,6 +71,10 @@ class Kubelet:
         for worker in self._workers.values():
             worker.stop("the runner stops")
         await asyncio.gather(*(self._tasks[uid] for uid in self._workers), return_exceptions=True)
+
+    def leaders(self, uids: Collection[str]) -> dict[str, dict[str, int]]:
+        """Uid of a Pod → container → its first process, of those that run here."""
+        return {uid: self._workers[uid].leaders() for uid in uids if uid in self._workers}
 
     async def watch_memory(self) -> None:
         while True:

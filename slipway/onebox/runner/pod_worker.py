@@ -130,6 +130,10 @@ class PodWorker:
         except (MissingReference, InvalidPod, OSError) as exc:
             self._warn("FailedMount", str(exc))
 
+    def leaders(self) -> dict[str, int]:
+        """Container → its first process, for those that run."""
+        return {name: process.identity.pid for name, process in self._processes.items()}
+
     def memory_limits(self) -> dict[str, tuple[int, int]]:
         """Container → (pid, limit in bytes), for those that run and have a limit."""
         return {

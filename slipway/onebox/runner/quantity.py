@@ -24,3 +24,15 @@ def parse_quantity(value: str | float) -> Decimal:
     if matched is None or matched["suffix"] not in _SUFFIXES:
         raise ValueError(f"{str(value)[:40]!r} is not a quantity such as 500m, 2 or 512Mi")
     return Decimal(matched["number"]) * _SUFFIXES[matched["suffix"]]
+
+
+def quantity_text(milli: int) -> str:
+    """Thousandths as Kubernetes writes them: ``1500m``, ``2``, ``12k``."""
+    if milli % 1000:
+        return f"{milli}m"
+    number, suffix = milli // 1000, ""
+    for larger in "kMGTPE":
+        if not number or number % 1000:
+            break
+        number, suffix = number // 1000, larger
+    return f"{number}{suffix}"

@@ -5,12 +5,13 @@ from __future__ import annotations
 import contextlib
 import ipaddress
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 PROC = Path("/proc")
 LISTEN = "0A"  # the kernel's number for TCP_LISTEN in /proc/net/tcp
+TICKS_PER_S = os.sysconf("SC_CLK_TCK")
 COMMAND_SHOWN = 120  # characters of a foreign command line in an error
 
 
@@ -31,7 +32,7 @@ class Identity:
     def age_s(self) -> float:
         """Seconds since it started."""
         uptime_s = float((PROC / "uptime").read_text().split()[0])
-        return uptime_s - self.start_ticks / os.sysconf("SC_CLK_TCK")
+        return uptime_s - self.start_ticks / TICKS_PER_S
 
 
 def boot_id() -> str:
@@ -81,16 +82,35 @@ def parent_of(pid: int) -> int | None:
 
 def descendants(pid: int) -> set[int]:
     """The process and all its living descendants."""
+    return process_trees([pid])[pid]
+
+
+def process_trees(roots: Iterable[int]) -> dict[int, set[int]]:
+    """Each process with all its living descendants, found in one pass."""
     children: dict[int, list[int]] = {}
     for other in pids():
         if (parent := parent_of(other)) is not None:
             children.setdefault(parent, []).append(other)
-    found, queue = set(), [pid]
+    return {root: _tree(root, children) for root in roots}
+
+
+def _tree(root: int, children: Mapping[int, list[int]]) -> set[int]:
+    found, queue = set(), [root]
     while queue:
         current = queue.pop()
         found.add(current)
         queue += [child for child in children.get(current, []) if child not in found]
     return found
+
+
+def cpu_seconds(pid: int) -> float:
+    """Of a process and its children that ended, user and system, since it began; 0 when it is gone."""
+    try:
+        text = (PROC / str(pid) / "stat").read_text()
+    except (FileNotFoundError, ProcessLookupError):
+        return 0.0
+    fields = text.rpartition(")")[2].split()
+    return sum(int(field) for field in fields[11:15]) / TICKS_PER_S  # proc(5): utime, stime, cutime, cstime
 
 
 def pss_bytes(pid: int) -> int:
