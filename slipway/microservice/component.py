@@ -58,6 +58,15 @@ class Component:
                 raise HookMissingError(str(exc) or f"{self.name} does not implement {hook}") from exc
             raise
 
+    def ask(self, hook: str, otherwise: Any) -> Any:
+        """``call(hook)``, or ``otherwise`` where the component has none: most have few, and each is asked for each reply."""
+        if not self.has(hook):
+            return otherwise
+        try:
+            return self.call(hook)
+        except HookMissingError:
+            return otherwise
+
     def call_with_meta(self, hook: str, features: Any, names: Any, meta: Any) -> Any:
         """``hook(features, names, meta=meta)``, without meta where the signature has no place for it."""
         if hook in self.meta_hooks:

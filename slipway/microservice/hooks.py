@@ -34,6 +34,9 @@ METHODS = {
 """Hook → the value of the ``method`` label."""
 
 
+NO_NAMES = object()
+
+
 @dataclass(frozen=True)
 class Verbatim:
     """What a raw hook returned: sent as it is."""
@@ -164,7 +167,7 @@ class Hooks:
 
     def raw(self, hook: str, message: Any, *, is_proto: bool) -> Verbatim | None:
         """The answer of the hook's deprecated or raw form; None where there is none."""
-        for name in _raw_names(hook, is_proto=is_proto):
+        for name in filter(self.component.has, _raw_names(hook, is_proto=is_proto)):
             try:
                 answer = self.component.call(name, message)
             except HookMissingError:
@@ -207,19 +210,12 @@ class Hooks:
         return Reply(data, names, kind, {name: part for name, part in meta.items() if part})
 
     def _own_tags(self) -> dict[str, Any]:
-        try:
-            return dict(self.component.call("tags") or {})
-        except HookMissingError:
-            return {}
+        return dict(self.component.ask("tags", None) or {})
 
     def _own_metrics(self, hook: str, runtime: Any) -> list[dict[str, Any]]:
         """Count the request's metrics; return them as the client shall see them."""
-        try:
-            own = checked_metrics(self.component.call("metrics"))
-        except HookMissingError:
-            own = []
         method = METHODS[hook]
-        found = [*own, *checked_metrics(runtime)]
+        found = [*checked_metrics(self.component.ask("metrics", [])), *checked_metrics(runtime)]
         self.metrics.update(found, method)
         if not self.metrics_in_replies:
             return []
@@ -231,10 +227,10 @@ class Hooks:
         own = getattr(self.component.instance, "class_names", None)
         if own is not None and not callable(own):
             return list(own)
-        try:
-            return list(self.component.call("class_names"))
-        except HookMissingError:
-            return default_names(data) if defaults else []
+        names = self.component.ask("class_names", NO_NAMES)
+        if names is not NO_NAMES:
+            return list(names)
+        return default_names(data) if defaults else []
 
 
 @dataclass(frozen=True)

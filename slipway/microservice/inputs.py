@@ -125,7 +125,7 @@ def input_of_proto(message: pb.SeldonMessage) -> Input:
     """Numbers are floats, ``meta`` is never None; raises ServingError 400."""
     if len(message.meta.metrics) > MAX_METRICS:
         raise _too_many_metrics()
-    meta = part_to_json(message.meta)
+    meta = part_to_json(message.meta) if message.HasField("meta") else {}
     kind = message.WhichOneof("data_oneof")
     if kind == "data":
         return Input(array_of_data(message.data), list(message.data.names), meta, _kind_of_data(message.data))

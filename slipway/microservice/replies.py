@@ -13,7 +13,7 @@ from slipway.contract.protos import prediction_pb2 as pb
 from slipway.microservice.inputs import Input
 from slipway.microservice.tensors import array_to_tensor, array_to_tftensor
 from slipway.serving.errors import INTERNAL, ServingError
-from slipway.serving.messages import encode_bin_data, fill_list, fill_value, part_to_json, to_proto, varint
+from slipway.serving.messages import MISFITS, encode_bin_data, fill_list, fill_meta, fill_value, part_to_json, varint
 
 BIN_DATA_TAG = varint(pb.SeldonMessage.BINDATA_FIELD_NUMBER << 3 | 2)
 """Protobuf's wire form: the field's number and the type of what has a length."""
@@ -81,9 +81,10 @@ def _array_to_json(data: Any, kind: str) -> Any:
 
 def reply_to_proto(reply: Reply) -> pb.SeldonMessage:
     """The protobuf form; ServingError 400 for a type that no payload carries, 500 for values that do not fit."""
-    data = reply.data
+    data, message = reply.data, pb.SeldonMessage()
     try:
-        message = to_proto({"meta": reply.meta})
+        message.meta.SetInParent()
+        fill_meta(message.meta, reply.meta)
         if isinstance(data, dict):
             fill_value(message.jsonData, data)
         elif isinstance(data, (bytes, bytearray)):
@@ -94,7 +95,7 @@ def reply_to_proto(reply: Reply) -> pb.SeldonMessage:
             message.customData.CopyFrom(data)
         elif reply.array_kind:
             _fill_array(message.data, reply)
-    except (ServingError, TypeError, ValueError, OverflowError) as exc:
+    except (*MISFITS, ServingError) as exc:
         raise _unusable(f"the component's reply does not fit a SeldonMessage: {exc}") from exc
     if message.WhichOneof("data_oneof") is None:
         raise _wrong_type(data)

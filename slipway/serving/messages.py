@@ -27,7 +27,8 @@ PROTOBUF = "application/x-protobuf"
 
 M = TypeVar("M", bound=Message)
 _PAYLOADS = frozenset({"data", "binData", "strData", "jsonData", "customData"})
-_MISFITS = (json_format.Error, TypeError, ValueError, OverflowError, AttributeError, RecursionError)
+MISFITS = (json_format.Error, TypeError, ValueError, OverflowError, AttributeError, RecursionError)
+"""What protobuf raises for values that do not fit a field."""
 _DATA_KINDS = frozenset({"tensor", "ndarray", "tftensor"})
 _BIN_DATA_FIRST = re.compile(rb'\s*\{\s*"binData"\s*:\s*"')
 
@@ -92,7 +93,7 @@ def to_proto(body: Any) -> pb.SeldonMessage:
     """A SeldonMessage from its JSON form; ServingError 400 names what does not fit."""
     try:
         return _build(_object(body, "a SeldonMessage"))
-    except _MISFITS as exc:
+    except MISFITS as exc:
         raise ServingError(f"the body is not a SeldonMessage: {exc}") from exc
 
 
@@ -106,7 +107,7 @@ def _build(fields: Mapping[str, Any]) -> pb.SeldonMessage:
         raise ServingError(f"a SeldonMessage has one payload, not {', '.join(kinds)}")
     if "meta" in fields:
         message.meta.SetInParent()
-        _fill_meta(message.meta, _object(fields["meta"], "meta"))
+        fill_meta(message.meta, _object(fields["meta"], "meta"))
     if "status" in fields:
         json_format.ParseDict(fields["status"], message.status)
     if "data" in fields:
@@ -134,7 +135,8 @@ def _string(value: Any, what: str) -> str:
     return value
 
 
-def _fill_meta(meta: pb.Meta, fields: Mapping[str, Any]) -> None:
+def fill_meta(meta: pb.Meta, fields: Mapping[str, Any]) -> None:
+    """The JSON form of a meta into a protobuf one; raises what ``to_proto`` answers with 400."""
     for key, tag in _object(fields.get("tags") or {}, "meta.tags").items():
         fill_value(meta.tags[key], tag)
     rest = {name: value for name, value in fields.items() if name != "tags"}
@@ -229,7 +231,7 @@ def part_to_json(message: Message) -> dict[str, Any]:
     """Any small message through protobuf's own converter; ServingError 400 for what JSON cannot say."""
     try:
         return json_format.MessageToDict(message)
-    except _MISFITS as exc:
+    except MISFITS as exc:
         raise ServingError(f"{message.DESCRIPTOR.full_name} has no JSON form: {exc}") from exc
 
 
