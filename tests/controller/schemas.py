@@ -1,4 +1,4 @@
-"""Schemas that are not ours: Kubernetes' own, and the definitions that Istio and KEDA publish."""
+"""Schemas that are not ours: Kubernetes' own, and the definitions that Istio, KEDA and Prometheus' operator publish."""
 
 from __future__ import annotations
 
@@ -17,6 +17,8 @@ KUBERNETES = ("1.29", "1.32", "1.37")
 DEFINITIONS = (
     SCHEMAS / "istio" / "customresourcedefinitions.gen.yaml",
     SCHEMAS / "keda" / "keda.sh_scaledobjects.yaml",
+    SCHEMAS / "prometheus-operator" / "monitoring.coreos.com_podmonitors.yaml",
+    SCHEMAS / "prometheus-operator" / "monitoring.coreos.com_prometheusrules.yaml",
 )
 OPEN = ("x-kubernetes-preserve-unknown-fields", "x-kubernetes-embedded-resource", "additionalProperties")
 Object = dict[str, Any]

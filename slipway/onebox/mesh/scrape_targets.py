@@ -42,7 +42,7 @@ def envoy_groups(network: IPv4Network) -> list[Group]:
     return [
         {
             "targets": [stats_address(network, index)],
-            "labels": {"pod": f"envoy-{index}", "__metrics_path__": STATS_PATH},
+            "labels": {"pod": f"envoy-{index}", "container": "envoy", "__metrics_path__": STATS_PATH},
         }
         for index in ENVOYS
     ]
