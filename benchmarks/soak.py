@@ -6,7 +6,7 @@
 What they can do is measured at the begin of every minute, by as many calls as fit: somebody else's work on the machine
 changes it. For the rest of the minute calls begin at an even rate, whether or not those before have ended: REST and gRPC
 in turns, small messages and every 50th a photo. Before all that, as many calls as may ever be under way at once are, photos
-among them: how much memory such a peak takes does not depend on when it comes, and a machine that is also busy with other
+among them, over each wire alone and mixed: how much memory such a peak takes does not depend on when it comes, and a machine that is also busy with other
 work has its highest one late. Every few seconds each process is weighed (PSS, and its anonymous part) and its descriptors
 are counted. The slope of memory is a least-squares line through the anonymous parts after the warm-up, with its standard
 error; it is judged in words, as is everything else: nothing fails.
@@ -48,10 +48,10 @@ PERIOD_S = 60.0
 CALIBRATION_S = 2.0
 CALLERS = 8
 MAX_OUTSTANDING = 32
-PEAK_S = 20.0
+PEAK_S = 10.0
 SAMPLE_S = 5.0
 WARM_UP_SHARE = 1 / 3
-"""Of the samples: pools and tables fill for some ten thousand calls, and with every new peak of calls at once."""
+"""Of the samples: pools and tables fill for some ten thousand calls."""
 
 MAX_GROWTH_MB_PER_HOUR = 2.0
 MAX_NEW_DESCRIPTORS = 4
@@ -107,8 +107,8 @@ async def _soak(executor: Ports, pids: Sequence[int], *, minutes: float, share: 
     record = Record()
     async with aiohttp.ClientSession() as session, grpc.aio.insecure_channel(target, options=_LARGE) as channel:
         calls = _calls(session, f"http://{HOST}:{http}{PREDICTIONS}", channel)
-        for kinds in (calls[-2:], calls):
-            await _calls_per_s(itertools.cycle(kinds), record, callers=MAX_OUTSTANDING, seconds=PEAK_S / 2)
+        for kinds in ([calls[-2]], [calls[-1]], calls):  # photos over one wire, over the other, the mix
+            await _calls_per_s(itertools.cycle(kinds), record, callers=MAX_OUTSTANDING, seconds=PEAK_S)
         turns, ends = itertools.cycle(calls), time.monotonic() + minutes * 60
         weighing = asyncio.create_task(_weigh(pids, record))
         while (left_s := ends - time.monotonic()) > CALIBRATION_S:
