@@ -4,12 +4,13 @@
     python benchmarks/soak.py --minutes 2 --load 0.5 --json soak.json
 
 What they can do is measured at the begin of every minute, by as many calls as fit: somebody else's work on the machine
-changes it. For the rest of the minute calls begin at an even rate, whether or not those before have ended: REST and gRPC
-in turns, small messages and every 50th a photo. Before all that, as many calls as may ever be under way at once are, photos
-among them, over each wire alone and mixed: how much memory such a peak takes does not depend on when it comes, and a machine that is also busy with other
-work has its highest one late. Every few seconds each process is weighed (PSS, and its anonymous part) and its descriptors
-are counted. The slope of memory is a least-squares line through the anonymous parts after the warm-up, with its standard
-error; it is judged in words, as is everything else: nothing fails.
+changes it. For the rest of the minute calls begin at an even rate, whether or not those before have ended: REST and
+gRPC in turns, small messages and every 50th a photo. Before all that, as many calls as may ever be under way at once
+are, photos among them, over each wire alone and mixed: how much memory such a peak takes does not depend on when it
+comes, and a machine that is also busy with other work has its highest one late. Every few seconds each process is
+weighed (PSS, and its anonymous part) and its descriptors are counted. The slope of memory is a least-squares line
+through the anonymous parts after the warm-up, with its standard error; it is judged in words, as is everything else:
+nothing fails.
 """
 
 from __future__ import annotations
