@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-HERE = ("cpu",)
+HERE = ("cpu", "memory")
 """Types of triggers that one machine measures itself."""
 _ELSEWHERE = {
     "pollingInterval": "the gateway's counters are read ten times per cooldownPeriod",

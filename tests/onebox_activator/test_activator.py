@@ -10,6 +10,7 @@ import pytest
 
 from slipway.contract.limits import MAX_BODY_BYTES
 from slipway.contract.protos import prediction_pb2 as pb
+from slipway.kube.kinds import HORIZONTAL_POD_AUTOSCALER, SCALED_OBJECT
 from slipway.onebox.activator import held, hold
 from tests.onebox_activator.town import METADATA, Reply, Town, running_town
 from tests.waiting import eventually
@@ -178,3 +179,20 @@ async def test_predictor_at_0_percent_sleeps_on(tmp_path: Path) -> None:
         replies = [await town.post() for _ in range(20)]
         assert await town.replicas("yolo-canary") == 0
     assert {body["jsonData"]["predictor"] for _, body, _ in replies} == {"stable"}
+
+
+async def test_scaled_object_that_nobody_can_read_does_not_stop_the_others(tmp_path: Path) -> None:
+    async with running_town(tmp_path, {"stable": 50, "canary": 50}, sleepers={"canary": 3600}, replicas=1) as town:
+        triggers = [{"type": "cpu", "metadata": "80"}]
+        spec = {"scaleTargetRef": {"name": "yolo-stable"}, "minReplicaCount": "few", "triggers": triggers}
+        await town.put(SCALED_OBJECT, {"metadata": {"name": "broken"}, "spec": spec})
+
+        async def told() -> bool:
+            return "ScaledObjectCheckFailed" in await town.reasons()
+
+        async def scaled() -> bool:
+            found = await town.kube.list(HORIZONTAL_POD_AUTOSCALER, namespace="default")
+            return [item["metadata"]["name"] for item in found.items] == ["keda-hpa-yolo-canary"]
+
+        await eventually(told, what="the event")
+        await eventually(scaled, what="the other's autoscaler")

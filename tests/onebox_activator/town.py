@@ -31,9 +31,8 @@ from slipway.kube.kinds import (
 )
 from slipway.kube.kubeconfig import Access
 from slipway.kube.reflector import Reflector
-from slipway.onebox.activator.__main__ import activated
+from slipway.onebox.activator.__main__ import FOLLOWED, activated
 from slipway.onebox.activator.hold import Hold
-from slipway.onebox.activator.view import KINDS
 from slipway.onebox.api.__main__ import make_parts
 from slipway.onebox.api.server import make_app
 from slipway.onebox.mesh.loop import run
@@ -179,7 +178,7 @@ async def running_town(
         Kube(Access(str(api.make_url("/")).rstrip("/"), token=TOKEN)) as kube,
         running_upstreams(**dict.fromkeys(weights, 1)) as upstreams,
         running_gateway(home, Objects()) as gateway_,
-        activated(kube, Reflector(kube, (*KINDS, SCALED_OBJECT)), gateway_.layout) as hold,
+        activated(kube, Reflector(kube, FOLLOWED), gateway_.layout) as hold,
         aiohttp.ClientSession(base_url=gateway_.url) as client,
         grpc.aio.insecure_channel(f"127.0.0.1:{gateway_.site.port}", options=LARGE) as channel,
     ):

@@ -17,7 +17,7 @@ from aiohttp import web
 from slipway.kube.client import Kube
 from slipway.kube.errors import ConfigError
 from slipway.kube.health import serve_health
-from slipway.kube.kinds import SCALED_OBJECT
+from slipway.kube.kinds import HORIZONTAL_POD_AUTOSCALER, SCALED_OBJECT
 from slipway.kube.reflector import Reflector
 from slipway.onebox.activator.grpc_proxy import Channels, GrpcProxy, grpc_server
 from slipway.onebox.activator.hold import Hold
@@ -31,6 +31,7 @@ from slipway.onebox.paths import Paths
 from slipway.onebox.runner.cache import Cache
 from slipway.onebox.runner.events import Events
 
+FOLLOWED = (*KINDS, SCALED_OBJECT, HORIZONTAL_POD_AUTOSCALER)
 EPILOG = """\
 examples:
   python -m slipway.onebox.activator --home .slipway --kubeconfig .slipway/kubeconfig
@@ -71,7 +72,7 @@ async def _until_told(arguments: argparse.Namespace) -> None:
         asyncio.get_running_loop().add_signal_handler(number, asked_to_stop.set)
     layout = Layout(Paths(arguments.home.absolute()))
     async with Kube.from_kubeconfig(arguments.kubeconfig, user_agent="slipway-activator") as kube:
-        reflector = Reflector(kube, (*KINDS, SCALED_OBJECT))
+        reflector = Reflector(kube, FOLLOWED)
         async with serve_health(arguments.health_socket, lambda: reflector.synced), activated(kube, reflector, layout):
             await asked_to_stop.wait()
 

@@ -10,8 +10,9 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from slipway.kube.client import Kube
-from slipway.kube.errors import Conflict, KubeError, NotFound
-from slipway.kube.kinds import DEPLOYMENT, SCALED_OBJECT, SERVICE
+from slipway.kube.errors import Conflict, KubeError, NotFound, Temporary
+from slipway.kube.kinds import DEPLOYMENT, HORIZONTAL_POD_AUTOSCALER, SCALED_OBJECT, SERVICE
+from slipway.onebox.activator.autoscaler import autoscaler_of, differs
 from slipway.onebox.activator.held import Held, Key
 from slipway.onebox.activator.limits import LOOK_MAX_S, LOOK_S, LOOKS_PER_COOLDOWN, RETRY_S
 from slipway.onebox.activator.rest import (
@@ -72,6 +73,7 @@ class Scaler:
         self._events = events
         self._clock = clock
         self._activity: dict[Key, Activity] = {}
+        self._refused: dict[Key, Object] = {}  # autoscalers that the API did not take
         self._looked_at = float("-inf")
         self._woken = asyncio.Event()
 
@@ -93,11 +95,12 @@ class Scaler:
         scaled = self._scaled()
         keys = {item.key for item in scaled}
         self._activity = {key: value for key, value in self._activity.items() if key in keys}
+        self._refused = {key: value for key, value in self._refused.items() if key in keys}
         period = look_period_s(scaled)
         is_look = period is not None and self._clock() - self._looked_at >= period
         if is_look:
             await self._look(scaled)
-        done = [await self._settle(item, may_rest=is_look) for item in scaled]
+        done = [await self._carry_out(item, may_rest=is_look) for item in scaled]
         if not all(done):
             return RETRY_S
         return None if period is None else max(0.0, self._looked_at + period - self._clock())
@@ -124,6 +127,19 @@ class Scaler:
 
     def _waiting(self, key: Key) -> int:
         return self.held.counts[key] if self.held else 0
+
+    async def _carry_out(self, item: Scaled, *, may_rest: bool) -> bool:
+        try:
+            return await self._settle(item, may_rest=may_rest) and await self._autoscale(item)
+        except (AttributeError, KeyError, TypeError, ValueError) as exc:  # fields that nobody could read
+            log.exception("ScaledObject %s cannot be read", "/".join(item.key))
+            self._complain(item, f"{type(exc).__name__}: {exc}")
+            return True
+
+    def _complain(self, item: Scaled, message: str) -> None:
+        self._events.record(
+            item.scaled_object, "ScaledObjectCheckFailed", message, is_warning=True, component="keda-operator"
+        )
 
     async def _settle(self, item: Scaled, *, may_rest: bool) -> bool:
         """False: the API refused, and it is to be tried again. To rest it goes only right after a look."""
@@ -166,6 +182,27 @@ class Scaler:
             message = f"Scaled {name} from {replicas_of(item.deployment)} to {replicas}: {why}"
         log.info("%s", message)
         self._events.record(item.scaled_object, reason, message, component="keda-operator")
+
+    async def _autoscale(self, item: Scaled) -> bool:
+        """The HorizontalPodAutoscaler of its triggers; the API deletes it with its ScaledObject."""
+        wanted = autoscaler_of(item.scaled_object)
+        if wanted is None:
+            return True
+        meta = wanted["metadata"]
+        have = self._cache.objects(HORIZONTAL_POD_AUTOSCALER).get((meta["namespace"], meta["name"]))
+        if self._refused.get(item.key) == wanted or (have is not None and not differs(have, wanted)):
+            return True
+        try:
+            answer = await self._kube.apply(wanted, field_manager=MANAGER, force=True)
+        except KubeError as exc:
+            log.warning("%s: %s", meta["name"], exc)
+            if isinstance(exc, Temporary):
+                return False
+            self._refused[item.key] = wanted  # it would be refused again
+            self._complain(item, str(exc))
+            return True
+        self._cache.remember(HORIZONTAL_POD_AUTOSCALER, answer)
+        return True
 
     async def _tell(self, item: Scaled, *, is_active: bool) -> bool:
         status = scaled_object_status(item.scaled_object, is_active=is_active)

@@ -14,6 +14,7 @@ from slipway.onebox.mesh.sleepers import Target
 
 Object = Mapping[str, Any]
 KINDS = (DEPLOYMENT, SERVICE, ENDPOINT_SLICE, POD)
+"""What is read here."""
 
 
 class Objects(Protocol):
