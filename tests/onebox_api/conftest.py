@@ -1,4 +1,4 @@
-"""A real API process on a free port, with a kubeconfig for kubectl."""
+"""A real API process on a free port, with a kubeconfig for kubectl; and an API inside the test's own process."""
 
 from __future__ import annotations
 
@@ -6,15 +6,20 @@ import os
 import re
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+import aiohttp
 import pytest
 import yaml
+from aiohttp.test_utils import TestServer
 
+from slipway.onebox.api.__main__ import make_parts
+from slipway.onebox.api.server import Parts, make_app
 from slipway.onebox.paths import Paths
+from tests.onebox_api.inside import ADMIN_TOKEN
 
 TOKEN = "test-token-of-the-administrator"
 
@@ -89,3 +94,27 @@ def running_api(home: Path) -> Iterator[ApiProcess]:
 def api(tmp_path: Path) -> Iterator[ApiProcess]:
     with running_api(tmp_path / "home") as process:
         yield process
+
+
+@pytest.fixture
+async def parts(tmp_path: Path) -> AsyncIterator[Parts]:
+    """What an API on an empty home is made of."""
+    made = make_parts(Paths(tmp_path), admin_token=ADMIN_TOKEN, admission={})
+    yield made
+    made.objects.store.close()
+
+
+@pytest.fixture
+async def server(parts: Parts) -> AsyncIterator[TestServer]:
+    made = TestServer(make_app(parts))
+    await made.start_server()
+    yield made
+    await made.close()
+
+
+@pytest.fixture
+async def http(server: TestServer) -> AsyncIterator[aiohttp.ClientSession]:
+    """The administrator's session."""
+    headers = {"Authorization": f"Bearer {ADMIN_TOKEN}", "Content-Type": "application/json"}
+    async with aiohttp.ClientSession(server.make_url("/"), headers=headers) as session:
+        yield session

@@ -3,52 +3,18 @@
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator
-from pathlib import Path
 from typing import Any
 
 import aiohttp
 import pytest
-from aiohttp.test_utils import TestServer
 
-from slipway.onebox.api.__main__ import make_parts
 from slipway.onebox.api.bodies import MAX_YAML_NODES, parse_json, parse_yaml
 from slipway.onebox.api.deletion import MAX_GRACE_S, parse_delete_options
 from slipway.onebox.api.errors import Refused
 from slipway.onebox.api.schema import MAX_DEPTH
-from slipway.onebox.api.server import Parts, make_app
-from slipway.onebox.paths import Paths
+from tests.onebox_api.inside import CONFIG_MAPS, config_map, send
 
-TOKEN = "hostile-token-of-the-administrator"
-CONFIG_MAPS = "/api/v1/namespaces/default/configmaps"
 PODS = "/api/v1/namespaces/default/pods"
-
-
-@pytest.fixture
-async def parts(tmp_path: Path) -> AsyncIterator[Parts]:
-    made = make_parts(Paths(tmp_path), admin_token=TOKEN, admission={})
-    yield made
-    made.objects.store.close()
-
-
-@pytest.fixture
-async def http(parts: Parts) -> AsyncIterator[aiohttp.ClientSession]:
-    server = TestServer(make_app(parts))
-    await server.start_server()
-    headers = {"Authorization": f"Bearer {TOKEN}", "Content-Type": "application/json"}
-    async with aiohttp.ClientSession(server.make_url("/"), headers=headers) as session:
-        yield session
-    await server.close()
-
-
-async def send(http: aiohttp.ClientSession, method: str, path: str, body: Any = None, **more: Any) -> tuple[int, Any]:
-    data = body if body is None or isinstance(body, bytes) else json.dumps(body)
-    async with http.request(method, path, data=data, **more) as response:
-        return response.status, json.loads(await response.read())
-
-
-def config_map(name: str, **more: Any) -> dict[str, Any]:
-    return {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": name}, **more}
 
 
 def pod(name: str, **spec: Any) -> dict[str, Any]:

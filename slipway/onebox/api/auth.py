@@ -43,6 +43,10 @@ class User:
     namespace: str = ""
     account: str = ""
 
+    @property
+    def is_admin(self) -> bool:
+        return ADMIN_GROUP in self.groups
+
 
 @dataclass(frozen=True)
 class Access:
@@ -110,7 +114,7 @@ class Authorizer:
 
     def may_get(self, user: User, path: str) -> bool:
         root = "/" + path.strip("/").partition("/")[0]
-        return ADMIN_GROUP in user.groups or (AUTHENTICATED in user.groups and root in DISCOVERY_ROOTS)
+        return user.is_admin or (AUTHENTICATED in user.groups and root in DISCOVERY_ROOTS)
 
     def may(self, user: User, access: Access) -> bool:
         return any(_allows(rule, access) for rule in self.rules(user, access.namespace))
@@ -145,7 +149,7 @@ class Authorizer:
 
     def rules(self, user: User, namespace: str) -> Iterable[Mapping[str, Any]]:
         """Every rule that allows ``user`` something in ``namespace`` (empty: at the cluster scope)."""
-        if ADMIN_GROUP in user.groups:
+        if user.is_admin:
             yield {"verbs": ["*"], "apiGroups": ["*"], "resources": ["*"]}
         if AUTHENTICATED in user.groups:
             yield from BASIC_RULES

@@ -77,6 +77,7 @@ class Listener:
         self._socket: socket.socket | None = None
         self._tasks: set[asyncio.Task[None]] = set()
         self._silent: set[asyncio.BaseProtocol] = set()
+        self._open: set[asyncio.BaseTransport] = set()
 
     def heard(self, protocol: asyncio.BaseProtocol) -> None:
         """A whole request came from this connection: it is not cut."""
@@ -126,10 +127,17 @@ class Listener:
                 log.warning("accept: %s", exc)
                 await asyncio.sleep(ACCEPT_PAUSE_S)
                 continue
-            if len(self._tasks) > MAX_CONNECTIONS:
+            if not self._has_room():
                 connection.close()
                 continue
             self._spawn(self._greet(connection, factory()))
+
+    def _has_room(self) -> bool:
+        """Is there room for one more? Those that ended are looked for only where it would be one too many."""
+        if len(self._tasks) + len(self._open) <= MAX_CONNECTIONS:
+            return True
+        self._open = {transport for transport in self._open if not transport.is_closing()}
+        return len(self._tasks) + len(self._open) <= MAX_CONNECTIONS
 
     async def _greet(self, connection: socket.socket, protocol: asyncio.Protocol) -> None:
         """Look at the first byte without taking it, then hand the connection over."""
@@ -144,6 +152,7 @@ class Listener:
             tls = self._tls if first[0] == TLS_HANDSHAKE else None
             self._silent.add(protocol)
             transport, _ = await loop.connect_accepted_socket(lambda: protocol, connection, ssl=tls)
+            self._open.add(transport)
             loop.call_later(FIRST_REQUEST_TIMEOUT_S, self._cut, transport, protocol)
         except (OSError, TimeoutError) as exc:  # ssl.SSLError is an OSError
             log.debug("connection refused: %s", exc)

@@ -12,6 +12,7 @@ from typing import Any
 from aiohttp import web
 
 from slipway.onebox.api import admission, discovery, openapi, streams, writes
+from slipway.onebox.api.answers import Sender
 from slipway.onebox.api.auth import OPEN_PATHS, Authenticator, Authorizer, User
 from slipway.onebox.api.bodies import MAX_BODY_BYTES, parse_json, parse_yaml
 from slipway.onebox.api.definitions import STORAGE as CRD_STORAGE
@@ -33,6 +34,9 @@ from slipway.onebox.paths import Paths
 
 log = logging.getLogger(__name__)
 BODY_TIMEOUT_S = 30.0
+BIG_BODY_BYTES = 64 * 1024
+MAX_BIG_BODIES = 64
+"""Larger bodies that are read at the same time; further ones wait their turn, within their time."""
 KEEPALIVE_S = 300.0
 UNSUPPORTED = {
     "exec": "running commands in a container is not offered here: the processes of a Pod are on this machine",
@@ -117,11 +121,14 @@ class Api:
         self._objects = parts.objects
         self._catalog = parts.objects.catalog
         self._documents: dict[str, tuple[int, bytes, str]] = {}
+        self._sender = Sender()
+        self._big_bodies = asyncio.Semaphore(MAX_BIG_BODIES)
 
     async def handle(self, request: web.Request) -> web.StreamResponse:
         """One request; every failure is a Status."""
         try:
-            return await self._answer(request)
+            answer = await self._answer(request)
+            return await self._sender.deliver(request, answer) if isinstance(answer, web.Response) else answer
         except Refused as exc:
             return refuse(exc)
         except web.HTTPRequestEntityTooLarge:
@@ -252,7 +259,7 @@ class Api:
         if target.subresource in UNSUPPORTED:
             return self._unsupported(request, target)
         if request.method == "GET":
-            return await self._read(request, target, is_watch=is_watch)
+            return await self._read(request, target, user, is_watch=is_watch)
         return await self._write(request, target, user)
 
     def _unsupported(self, request: web.Request, target: Target) -> web.Response:
@@ -263,7 +270,7 @@ class Api:
             raise bad_request(UNSUPPORTED[target.subresource])
         raise Refused(405, UNSUPPORTED[target.subresource], reason="MethodNotAllowed", details={})
 
-    async def _read(self, request: web.Request, target: Target, *, is_watch: bool) -> web.StreamResponse:
+    async def _read(self, request: web.Request, target: Target, user: User, *, is_watch: bool) -> web.StreamResponse:
         query = request.query
         if target.subresource == "log":
             return await streams.log(request, self._objects, target, self._parts.paths)
@@ -271,7 +278,7 @@ class Api:
             raise not_allowed()
         form = negotiate(request.headers.get("Accept", ""), query, is_custom=target.resource.is_custom)
         if is_watch:
-            return await streams.watch(request, self._parts.hub, self._objects, target, form=form, query=query)
+            return await streams.watch(request, self._parts.hub, self._objects, target, user=user, form=form)
         await self._reach(query)
         pretty = query.get("pretty") in ("true", "1")
         if not target.name:
@@ -295,9 +302,16 @@ class Api:
                 meta["remainingItemCount"] = page.remaining
         return shape_list(form, target, [self._objects.shown(target, obj) for obj in page.items], meta)
 
-    async def _write(self, request: web.Request, target: Target, user: User) -> web.StreamResponse:
+    async def _body(self, request: web.Request) -> bytes:
+        """The whole body; TimeoutError where it does not come."""
         async with asyncio.timeout(BODY_TIMEOUT_S):
-            body = await request.read()
+            if request.content_length is not None and request.content_length <= BIG_BODY_BYTES:
+                return await request.read()
+            async with self._big_bodies:
+                return await request.read()
+
+    async def _write(self, request: web.Request, target: Target, user: User) -> web.StreamResponse:
+        body = await self._body(request)
         query, method = request.query, request.method
         form = negotiate(request.headers.get("Accept", ""), query, is_custom=target.resource.is_custom)
         arguments: dict[str, Any] = {

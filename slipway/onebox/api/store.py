@@ -16,8 +16,18 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
+from slipway.onebox.api.errors import Refused
+
 HISTORY_EVENTS = 10_000
 """Writes kept for watches: an older resource version is 410."""
+HISTORY_BYTES = 64 * 1024 * 1024
+"""What the kept writes may take together, as JSON."""
+MAX_OBJECT_BYTES = 6 * 1024 * 1024
+"""One stored object: a body of 3 MiB, and who owns its fields. Many patches would make it grow without end."""
+MAX_STORED_BYTES = 256 * 1024 * 1024
+"""All objects together, as JSON (etcd has such a quota too); they are in memory. Beyond it nothing new is taken."""
+MAX_GROWTH_BYTES = 64 * 1024
+"""What a change may add beyond MAX_STORED_BYTES, so that controllers still write status."""
 BUSY_TIMEOUT_S = 5.0
 Object = dict[str, Any]
 ObjectKey = tuple[str, str]  # namespace (empty for cluster-wide kinds), name
@@ -44,6 +54,7 @@ class Write:
     old: Object | None
     new: Object | None
     last: Object
+    size: int = 0  # of ``last``, about, in bytes of JSON
 
 
 class Store:
@@ -58,12 +69,16 @@ class Store:
         self._db.execute("pragma synchronous=normal")
         self._db.executescript(_TABLES)
         self._objects: dict[str, dict[ObjectKey, Object]] = {}
+        self._sizes: dict[tuple[str, ObjectKey], int] = {}
         for resource, namespace, name, body in self._db.execute("select resource, namespace, name, body from objects"):
             self._objects.setdefault(resource, {})[namespace, name] = json.loads(body)
+            self._sizes[resource, (namespace, name)] = len(body)
+        self.stored_bytes = sum(self._sizes.values())
         self.version: int = self._db.execute("select version from counter").fetchone()[0]
         self.oldest = self.version
         """The lowest version a watch can start from."""
         self._history: deque[Write] = deque()
+        self._history_bytes = 0
         self._listeners: list[Callable[[Write], None]] = []
 
     def close(self) -> None:
@@ -91,10 +106,11 @@ class Store:
         return list(self._objects)
 
     def put(self, resource: str, key: ObjectKey, obj: Object) -> Object:
-        """Write ``obj`` under the next version, which it carries afterwards."""
+        """Write ``obj`` under the next version, which it carries afterwards. Refused 413 or 507 where it is too much."""
         version = self.version + 1
         stored = {**obj, "metadata": {**obj["metadata"], "resourceVersion": str(version)}}
         body = json.dumps(stored, separators=(",", ":"))
+        growth = self._growth(resource, key, len(body))
         self._commit(
             version,
             "insert or replace into objects values (?, ?, ?, ?, ?)",
@@ -103,8 +119,23 @@ class Store:
         objects = self._objects.setdefault(resource, {})
         old = objects.get(key)
         objects[key] = stored
-        self._record(Write(version, resource, key, old, stored, stored))
+        self._sizes[resource, key] = len(body)
+        self.stored_bytes += growth
+        self._record(Write(version, resource, key, old, stored, stored, len(body)))
         return stored
+
+    def _growth(self, resource: str, key: ObjectKey, size: int) -> int:
+        """By how many bytes an object of ``size`` makes the store larger. Refused 413 or 507 where that is too much."""
+        if size > MAX_OBJECT_BYTES:
+            message = f"Request entity too large: {key[1]} would take {size} bytes, at most {MAX_OBJECT_BYTES} are kept"
+            raise Refused(413, message, reason="RequestEntityTooLarge")
+        known = self._sizes.get((resource, key))
+        growth = size - (known or 0)
+        allowed = 0 if known is None else MAX_GROWTH_BYTES
+        if growth > allowed and self.stored_bytes + growth > MAX_STORED_BYTES:
+            message = f"all objects together may take {MAX_STORED_BYTES} bytes, which they nearly do: delete some first"
+            raise Refused(507, message, reason="InsufficientStorage")
+        return growth
 
     def remove(self, resource: str, key: ObjectKey) -> Object:
         """Delete; the object as it was, with the version of the deletion. KeyError when it is not there."""
@@ -113,7 +144,9 @@ class Store:
         self._commit(version, "delete from objects where resource = ? and namespace = ? and name = ?", (resource, *key))
         del self._objects[resource][key]
         last = {**old, "metadata": {**old["metadata"], "resourceVersion": str(version)}}
-        self._record(Write(version, resource, key, old, None, last))
+        size = self._sizes.pop((resource, key))
+        self.stored_bytes -= size
+        self._record(Write(version, resource, key, old, None, last, size))
         return last
 
     def _commit(self, version: int, statement: str, values: tuple[Any, ...]) -> None:
@@ -129,8 +162,11 @@ class Store:
 
     def _record(self, write: Write) -> None:
         self._history.append(write)
-        if len(self._history) > HISTORY_EVENTS:
-            self.oldest = self._history.popleft().version
+        self._history_bytes += write.size
+        while len(self._history) > HISTORY_EVENTS or self._history_bytes > HISTORY_BYTES:
+            gone = self._history.popleft()
+            self._history_bytes -= gone.size
+            self.oldest = gone.version
         for listener in list(self._listeners):
             listener(write)
 

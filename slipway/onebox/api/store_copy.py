@@ -8,8 +8,8 @@ from pathlib import Path
 
 from aiohttp import web
 
+from slipway.onebox.api.answers import send
 from slipway.onebox.api.store import Store
-from slipway.onebox.api.streams import send
 
 STORE_COPY_PATH = "/slipway/store.sqlite"
 """The administrator's only: Secrets are inside."""
@@ -26,6 +26,6 @@ async def send_copy(request: web.Request, store: Store, *, beside: Path) -> web.
         await response.prepare(request)
         with file.open("rb") as stream:
             while chunk := await asyncio.to_thread(stream.read, CHUNK_BYTES):
-                await send(response, chunk)
+                await send(request, response, chunk)
         await response.write_eof()
     return response

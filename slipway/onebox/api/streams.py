@@ -5,11 +5,14 @@ from __future__ import annotations
 import asyncio
 import base64
 import random
+import sys
 from collections.abc import AsyncIterator, Mapping
 from typing import Any
 
 from aiohttp import web
 
+from slipway.onebox.api.answers import send
+from slipway.onebox.api.auth import User
 from slipway.onebox.api.columns import get
 from slipway.onebox.api.errors import Refused
 from slipway.onebox.api.listing import check_match, selection
@@ -24,14 +27,7 @@ from slipway.onebox.paths import Paths
 WATCH_S = (1800, 3600)
 """How long a watch without ``timeoutSeconds`` lasts, drawn at random so that clients do not return together."""
 MAX_WATCH_S = 3600
-WRITE_TIMEOUT_S = 30.0
-"""A client that does not read for so long is cut off."""
 HEADERS = {"Content-Type": "application/json", "Cache-Control": "no-cache, private"}
-
-
-async def send(response: web.StreamResponse, chunk: bytes) -> None:
-    async with asyncio.timeout(WRITE_TIMEOUT_S):
-        await response.write(chunk)
 
 
 class EventWriter:
@@ -82,9 +78,10 @@ class EventWriter:
 
 
 async def watch(
-    request: web.Request, hub: WatchHub, objects: Objects, target: Target, *, form: Form, query: Mapping[str, str]
+    request: web.Request, hub: WatchHub, objects: Objects, target: Target, *, user: User, form: Form
 ) -> web.StreamResponse:
     """Serve one watch until its time is over, the client leaves or it falls too far behind."""
+    query = request.query
     check_match(query, is_watch=True)
     matches = selection(target, query)
     asked = parse_version(query.get("resourceVersion", ""))
@@ -97,25 +94,30 @@ async def watch(
     response = web.StreamResponse(headers=HEADERS)
     writer = EventWriter(objects, target, form)
     try:
-        watcher = hub.open(target, matches, version=now if with_initial or asked > now else asked)
+        version = now if with_initial or asked > now else asked
+        watcher = hub.open(target, matches, version=version, user=user.name, is_admin=user.is_admin)
     except Refused as exc:
         if exc.code != 410:
             raise
         await response.prepare(request)
-        await send(response, encode({"type": "ERROR", "object": exc.status()}))
+        await send(request, response, encode({"type": "ERROR", "object": exc.status()}))
         return response
     try:
         existing = [] if not with_initial else _existing(objects, target, matches)
         await response.prepare(request)
         for event in existing:
-            await send(response, writer.line(event))
+            if watcher.is_over:  # so slow that it would keep alive what the history has dropped
+                return response
+            await send(request, response, writer.line(event))
+        del existing
+        watcher.since = sys.maxsize
         if wanted == "true" and bookmarks:
-            await send(response, writer.bookmark(now, ends_initial=True))
+            await send(request, response, writer.bookmark(now, ends_initial=True))
         async for next_event in events(watcher, deadline=deadline, bookmarks=bookmarks):
             if next_event is None:
-                await send(response, writer.bookmark(objects.store.version))
-            elif int(next_event.obj["metadata"]["resourceVersion"]) > asked:
-                await send(response, writer.line(next_event))
+                await send(request, response, writer.bookmark(objects.store.version))
+            elif next_event.version > asked:
+                await send(request, response, writer.line(next_event))
         return response
     finally:
         hub.forget(watcher)
@@ -151,7 +153,7 @@ async def log(request: web.Request, objects: Objects, target: Target, paths: Pat
     try:
         chunks: AsyncIterator[bytes] = read_log(path, options, is_over=over)
         async for chunk in chunks:
-            await send(response, chunk)
+            await send(request, response, chunk)
     finally:
         objects.store.unlisten(look)
     return response

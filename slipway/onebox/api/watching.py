@@ -1,9 +1,13 @@
-"""Watches: each write is offered to the watchers of its kind, through a bounded queue per watcher."""
+"""Watches: each write is offered to the watchers of its kind, who keep what they have not sent yet.
+
+What is kept for a watcher is in the store's history as well: once the history lets go of it, the watcher is too slow.
+So all watchers together hold no more than the history does, however many there are and however slowly they read.
+"""
 
 from __future__ import annotations
 
 import asyncio
-from collections import defaultdict
+from collections import defaultdict, deque
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass, field
 
@@ -13,6 +17,10 @@ from slipway.onebox.api.store import Store, Write
 from slipway.onebox.api.target import Object, Target
 
 MAX_WATCHERS = 512
+KEPT_FOR_ADMIN = 128
+"""Of those, what only the administrator's programs may open: the controller, the runner and the mesh."""
+MAX_WATCHERS_OF_ONE = 96
+"""Of one user."""
 QUEUE_EVENTS = 2_000
 """Events a slow watcher may be behind: then its stream ends, and it begins again from its last version."""
 BOOKMARK_S = 60.0
@@ -25,26 +33,52 @@ class Event:
 
     type: str
     obj: Object
+    version: int
 
 
 @dataclass(eq=False)
 class Watcher:
-    """One open stream."""
+    """One open stream. ``since`` is the version that it still needs the history from."""
 
     target: Target
     matches: Predicate | None
-    queue: asyncio.Queue[Event | None] = field(default_factory=lambda: asyncio.Queue(QUEUE_EVENTS + 1))
-    is_slow: bool = False
+    user: str
+    since: int
+    is_admin: bool = False
+    pending: deque[Event] = field(default_factory=deque)
+    is_over: bool = False
+    _wake: asyncio.Event = field(default_factory=asyncio.Event)
 
     def offer(self, write: Write) -> None:
         event = transition(write, self.target, self.matches)
-        if event is None or self.is_slow:
+        if event is None or self.is_over:
             return
-        if self.queue.qsize() >= QUEUE_EVENTS:
-            self.is_slow = True
-            self.queue.put_nowait(None)
+        if len(self.pending) >= QUEUE_EVENTS:
+            self.end()
             return
-        self.queue.put_nowait(event)
+        self.pending.append(event)
+        self._wake.set()
+
+    def end(self) -> None:
+        """Nothing comes after what is pending."""
+        self.is_over = True
+        self._wake.set()
+
+    def check(self, oldest: int) -> None:
+        """Drop everything where it needs what the history no longer has."""
+        behind = self.pending[0].version if self.pending else oldest + 1
+        if min(behind, self.since + 1) <= oldest:
+            self.pending.clear()
+            self.end()
+
+    async def next(self) -> Event | None:
+        """None at the end."""
+        while not self.pending:
+            if self.is_over:
+                return None
+            self._wake.clear()
+            await self._wake.wait()
+        return self.pending.popleft()
 
 
 def transition(write: Write, target: Target, matches: Predicate | None) -> Event | None:
@@ -56,10 +90,10 @@ def transition(write: Write, target: Target, matches: Predicate | None) -> Event
     was = write.old is not None and (matches is None or matches(write.old))
     now = write.new is not None and (matches is None or matches(write.new))
     if now:
-        return Event("MODIFIED" if was else "ADDED", write.last)
+        return Event("MODIFIED" if was else "ADDED", write.last, write.version)
     if was and write.old is not None:
         meta = {**write.old["metadata"], "resourceVersion": str(write.version)}
-        return Event("DELETED", {**write.old, "metadata": meta})
+        return Event("DELETED", {**write.old, "metadata": meta}, write.version)
     return None
 
 
@@ -70,6 +104,7 @@ class WatchHub:
         self._store = store
         self._watchers: defaultdict[str, set[Watcher]] = defaultdict(set)
         self._version_waiters: set[asyncio.Event] = set()
+        self._oldest = store.oldest
         store.listen(self._on_write)
 
     def _on_write(self, write: Write) -> None:
@@ -77,6 +112,13 @@ class WatchHub:
             watcher.offer(write)
         for waiter in self._version_waiters:
             waiter.set()
+        if self._store.oldest > self._oldest:
+            self._oldest = self._store.oldest
+            for watcher in self._all():
+                watcher.check(self._oldest)
+
+    def _all(self) -> Iterator[Watcher]:
+        return (watcher for watchers in self._watchers.values() for watcher in watchers)
 
     @property
     def count(self) -> int:
@@ -84,23 +126,30 @@ class WatchHub:
 
     def close(self) -> None:
         """End every stream."""
-        for watchers in self._watchers.values():
-            for watcher in watchers:
-                watcher.is_slow = True
-                watcher.queue.put_nowait(None)
+        for watcher in self._all():
+            watcher.end()
 
-    def open(self, target: Target, matches: Predicate | None, *, version: int) -> Watcher:
-        """A registered watcher with the events after ``version`` in its queue. Refused 410 or 429."""
+    def open(self, target: Target, matches: Predicate | None, *, version: int, user: str, is_admin: bool) -> Watcher:
+        """A registered watcher with the events after ``version`` pending. Refused 410 or 429."""
         if version < self._store.oldest:
             raise expired(f"too old resource version: {version} ({self._store.oldest})")
-        if self.count >= MAX_WATCHERS:
-            message = f"too many watches are open ({MAX_WATCHERS}): close some, or watch several namespaces with one"
-            raise Refused(429, message, reason="TooManyRequests", details={"retryAfterSeconds": 1})
-        watcher = Watcher(target, matches)
+        self._check_number(user, is_admin=is_admin)
+        watcher = Watcher(target, matches, user, version, is_admin)
         for write in self._store.since(version, target.resource.storage):
             watcher.offer(write)
         self._watchers[target.resource.storage].add(watcher)
         return watcher
+
+    def _check_number(self, user: str, *, is_admin: bool) -> None:
+        everybody = self.count
+        others = sum(not watcher.is_admin for watcher in self._all())
+        mine = sum(watcher.user == user for watcher in self._all())
+        full = everybody >= MAX_WATCHERS
+        if not is_admin:
+            full = full or others >= MAX_WATCHERS - KEPT_FOR_ADMIN or mine >= MAX_WATCHERS_OF_ONE
+        if full:
+            message = f"too many watches are open ({mine} of {user}): close some, or watch several namespaces with one"
+            raise Refused(429, message, reason="TooManyRequests", details={"retryAfterSeconds": 1})
 
     def forget(self, watcher: Watcher) -> None:
         self._watchers[watcher.target.resource.storage].discard(watcher)
@@ -127,7 +176,7 @@ async def events(watcher: Watcher, *, deadline: float, bookmarks: bool) -> Async
     while (left := deadline - loop.time()) > 0:
         try:
             async with asyncio.timeout(min(left, BOOKMARK_S)):
-                event = await watcher.queue.get()
+                event = await watcher.next()
         except TimeoutError:
             if bookmarks:
                 yield None
@@ -139,5 +188,6 @@ async def events(watcher: Watcher, *, deadline: float, bookmarks: bool) -> Async
 
 def initial(objects: Iterator[Object]) -> Iterator[Event]:
     """What exists, as ADDED events, oldest write first."""
-    for obj in sorted(objects, key=lambda obj: int(obj["metadata"]["resourceVersion"])):
-        yield Event("ADDED", obj)
+    versioned = ((int(obj["metadata"]["resourceVersion"]), obj) for obj in objects)
+    for version, obj in sorted(versioned, key=lambda pair: pair[0]):
+        yield Event("ADDED", obj, version)
