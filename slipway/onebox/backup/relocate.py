@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from slipway.onebox.paths import Paths
-from slipway.onebox.services.hub.identity import BLOCK, choose_first_uid, load_numbers, taken_numbers
+from slipway.onebox.services.hub.identity import BLOCK, choose_first_uid, load_numbers, taken_numbers, uid_seed
 from slipway.onebox.settings import INTERNAL, Settings
 
 
@@ -92,8 +92,10 @@ def renumber(numbers: Mapping[str, int], users: Iterable[str], *, old_first: int
     return {**kept, **{user: following + index for index, user in enumerate(added)}}
 
 
-def give_homes(paths: Paths, settings: Settings, *, taken: Collection[int] | None = None) -> Settings:
+def give_homes(paths: Paths, settings: Settings, *, home: Path, taken: Collection[int] | None = None) -> Settings:
     """As root: every hub user's files to a user number that is nobody's here. The settings name the numbers' block.
+
+    ``paths`` is where the files are now, ``home`` where they will be.
 
     Raises:
         HomeError: there is no such block.
@@ -105,11 +107,11 @@ def give_homes(paths: Paths, settings: Settings, *, taken: Collection[int] | Non
     known = taken_numbers() if taken is None else taken
     first = settings.hub_first_uid
     if not first or any(number in known for number in range(first, first + BLOCK)):
-        first = choose_first_uid(str(paths.home), known.__contains__, seed=first)
+        first = choose_first_uid(str(home), known.__contains__, seed=uid_seed(home))
     numbers = renumber(numbers, homes, old_first=settings.hub_first_uid, first=first)
     paths.hub_users.write_text(json.dumps(numbers, indent=2) + "\n")
-    for user, home in homes.items():
-        for folder, names, files in os.walk(home):
+    for user, folder_of_user in homes.items():
+        for folder, names, files in os.walk(folder_of_user):
             for name in (folder, *(os.path.join(folder, item) for item in (*names, *files))):  # noqa: PTH118  - texts
                 os.chown(name, numbers[user], numbers[user], follow_symlinks=False)
     return replace(settings, hub_first_uid=first)

@@ -125,7 +125,7 @@ def _settle(draft: Paths, paths: Paths, header: Header, report: Report) -> list[
     """Everything in ``draft`` that depends on where it is, as it must be at ``paths``."""
     settings = _with_network(draft, load_settings(draft.settings), home=paths.home)
     if os.getuid() == 0:
-        settings = give_homes(draft, settings)
+        settings = give_homes(draft, settings, home=paths.home)
     save_settings(draft.settings, settings)
     adopt_environments(draft.environments, old=Paths(Path(header.home)).environments, new=paths.environments)
     if (draft.home / DUMPS).exists():

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 import sys
 import time
@@ -15,7 +14,7 @@ from slipway.onebox.paths import Paths
 from slipway.onebox.services.credentials import write_access_files
 from slipway.onebox.services.folders import ensure_folders
 from slipway.onebox.services.hub import processes as hub
-from slipway.onebox.services.hub.identity import choose_first_uid, refuse_unreachable, taken_numbers
+from slipway.onebox.services.hub.identity import choose_first_uid, refuse_unreachable, taken_numbers, uid_seed
 from slipway.onebox.services.networks import choose_network, refuse_taken_network
 from slipway.onebox.services.platform import OPTIONAL, PARTS, build_specs
 from slipway.onebox.services.secrets import Secrets, ensure_secrets
@@ -128,8 +127,7 @@ def _with_hub_users(paths: Paths, settings: Settings) -> Settings:
     refuse_unreachable(paths)
     if settings.hub_first_uid:
         return settings
-    seed = int.from_bytes(hashlib.sha256(str(paths.home).encode()).digest()[:8], "big")
-    first = choose_first_uid(str(paths.home), taken_numbers().__contains__, seed=seed)
+    first = choose_first_uid(str(paths.home), taken_numbers().__contains__, seed=uid_seed(paths.home))
     return replace(settings, hub_first_uid=first)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import grp
+import hashlib
 import json
 import pwd
 import stat
@@ -48,6 +49,11 @@ def choose_first_uid(home: str, is_taken: Callable[[int], bool], *, seed: int) -
         if not any(is_taken(number) for number in range(start, start + BLOCK)):
             return start
     raise HomeError(f"{home}: no {BLOCK} free user numbers in a row from {FIRST} to {LAST} for the hub's users")
+
+
+def uid_seed(home: Path) -> int:
+    """Where the search for a home's numbers begins: homes on one machine begin at different places."""
+    return int.from_bytes(hashlib.sha256(str(home).encode()).digest()[:8], "big")
 
 
 def taken_numbers() -> frozenset[int]:

@@ -1,0 +1,392 @@
+"""A home into a file and back: what comes along, at another path and with other addresses, and what a failure leaves."""
+
+from __future__ import annotations
+
+import errno
+import os
+import re
+import resource
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from slipway.onebox.api.store import Store
+from slipway.onebox.backup import make, restore, writer
+from slipway.onebox.backup.errors import Damaged, NotMade, NotRestored
+from slipway.onebox.backup.make import Report, hold_still, make_backup
+from slipway.onebox.backup.restore import check_backup, restore_backup
+from slipway.onebox.home_format import HOME_FORMAT, FormatError, read_format
+from slipway.onebox.images.store import Store as Images
+from slipway.onebox.paths import Paths
+from slipway.onebox.services.folders import HomeError
+from slipway.onebox.settings import load_settings
+from tests.onebox_backup.archives import HEAD, file, rewrite, write
+from tests.onebox_backup.homes import METADATA, OBJECT, OLD_NETWORK, make_home, put, tree
+from tests.waiting import wait_until
+
+MOVED = {
+    "settings.json",
+    "hub/users.json",
+    "environments/lock/bin/python",
+    "environments/lock/bin/tool",
+    "environments/lock/pyvenv.cfg",
+}
+NOT_KEPT = (
+    "kubeconfig",
+    "mlflow.env",
+    "run/",
+    "logs/",
+    "mesh/",
+    "hosts",
+    "model-cache/",
+    "hub/running/",
+    "images/.lock",
+)
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Paths:
+    return make_home(tmp_path / "old" / "home")
+
+
+def restored(file: Path, home: Path) -> Paths:
+    restore_backup(file, Paths(home), report=Report())
+    return Paths(home)
+
+
+def slipway(*words: str, home: Path, **options: Any) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [sys.executable, "-m", "slipway.cli.main", *words],
+        env={**os.environ, "SLIPWAY_HOME": str(home)},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        **options,
+    )
+
+
+def test_everything_comes_back_at_another_path(home: Paths, tmp_path: Path) -> None:
+    backup = tmp_path / "b.tar.gz"
+    made = make_backup(home, backup)
+    new = restored(backup, tmp_path / "new" / "home")
+    before, after = tree(home.home), tree(new.home)
+    expected = {
+        name: item
+        for name, item in before.items()
+        if not name.startswith(NOT_KEPT) and not name.startswith("environments/half") and name != "hub/homes/ada/out"
+    }
+    assert {name: item for name, item in after.items() if name not in MOVED} == {
+        name: item for name, item in expected.items() if name not in MOVED
+    }
+    assert made.left_out == {"hub/homes/ada/out": "a link to /etc, out of its folder"}
+    assert made.changed == []
+    assert os.getxattr(new.data("s3") / "devices" / OBJECT, "user.swift.metadata") == METADATA
+    assert (new.images / "sha256" / ("ab" * 32) / "root").stat().st_mode & 0o777 == 0o555
+    assert not list(tmp_path.glob("**/*.restoring"))
+    assert not list(tmp_path.glob("**/*.partial"))
+    assert not home.backup_scratch.exists()
+
+
+def test_file_and_home_are_for_their_owner_only(home: Paths, tmp_path: Path) -> None:
+    before = os.umask(0)
+    try:
+        make_backup(home, tmp_path / "b")
+        restored(tmp_path / "b", tmp_path / "new")
+    finally:
+        os.umask(before)
+    assert (tmp_path / "b").stat().st_mode & 0o777 == 0o600
+    assert (tmp_path / "new").stat().st_mode & 0o777 == 0o700
+
+
+def test_services_ports_and_environments_fit_their_new_place(home: Paths, tmp_path: Path) -> None:
+    make_backup(home, tmp_path / "b")
+    new = restored(tmp_path / "b", tmp_path / "new")
+    settings = load_settings(new.settings)
+    assert settings.gateway_port == 9090
+    assert settings.s3_object_port == 0
+    assert settings.cluster_network not in ("", OLD_NETWORK)
+    store = Store(new.api_database)
+    one, two = (store.get("services", ("default", name)) for name in ("one", "two"))
+    store.close()
+    assert one is not None
+    assert two is not None
+    base = settings.cluster_network.partition("/")[0].rpartition(".")[0]
+    assert one["spec"] == {"clusterIP": f"{base}.5", "clusterIPs": [f"{base}.5"]}
+    assert one["metadata"]["uid"] == "uid-one"
+    assert two["spec"]["clusterIP"] == "None"
+    environment = new.environments / "lock"
+    assert subprocess.run([environment / "bin" / "python3", "-c", ""], check=True).returncode == 0
+    assert (environment / "bin" / "tool").read_text() == f"#!{environment}/bin/python\nprint()\n"
+    python = Path(sys.executable).resolve()
+    assert (environment / "pyvenv.cfg").read_text().splitlines()[0] == f"home = {python.parent}"
+    assert Images(new).incomplete() == []
+
+
+def test_without_environments_the_images_to_build_are_named(home: Paths, tmp_path: Path) -> None:
+    make_backup(home, tmp_path / "b", with_environments=False)
+    assert restore_backup(tmp_path / "b", Paths(tmp_path / "new"), report=Report()) == ["me:1"]
+    assert not (tmp_path / "new" / "environments").exists()
+
+
+def test_every_reference_is_good_whatever_is_written_meanwhile(
+    home: Paths, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Before each step somebody uploads a file, registers it as a version, and deploys that."""
+    registered = tmp_path / "registered"
+    put(registered, "")
+    (home.data("postgres")).mkdir()
+    put(home.data("postgres") / "PG_VERSION", "18")
+
+    class Alive:
+        is_alive = True
+
+    monkeypatch.setattr(make, "load_states", lambda _: {"postgres": Alive()})
+    monkeypatch.setattr(make, "dump_postgres", lambda _, folder: put(folder / "mlflow.dump", registered.read_text()))
+    number = 0
+
+    def deploy_another(_: str) -> None:
+        nonlocal number
+        number += 1
+        put(home.data("s3") / "devices" / "disk" / "objects" / "1" / "abc" / str(number) / "1.data", "weights")
+        put(registered, registered.read_text() + f"{number}\n")
+        store = Store(home.api_database)
+        store.put("seldondeployments", ("default", str(number)), {"metadata": {"name": str(number)}})
+        store.close()
+
+    scratch = tmp_path / "scratch"
+    scratch.mkdir()
+    hold_still(home, scratch, say=deploy_another)
+    store = Store(scratch / "api" / "objects.sqlite")
+    deployed = {name for _, name in store.all("seldondeployments")}
+    store.close()
+    versions = set((scratch / "postgres" / "mlflow.dump").read_text().split())
+    files = {path.parent.name for path in (scratch / "data" / "s3" / "devices").rglob("objects/1/abc/*/*.data")}
+    assert number == 4
+    assert deployed < versions < files
+
+
+def test_database_that_does_not_run_is_named_with_the_next_step(home: Paths, tmp_path: Path) -> None:
+    put(home.data("postgres") / "PG_VERSION", "18")
+    with pytest.raises(NotMade, match=re.escape("slipway up --only postgres")):
+        make_backup(home, tmp_path / "b")
+    assert not (tmp_path / "b").exists()
+    assert not home.backup_scratch.exists()
+
+
+@pytest.mark.parametrize(
+    ("place", "why"),
+    [
+        ("there", "is there already"),
+        ("old/home/b", "inside the home"),
+        ("nowhere/b", "no such folder"),
+        ("old", "a folder: name a file in it"),
+    ],
+)
+def test_places_that_are_no_good_are_refused(home: Paths, tmp_path: Path, place: str, why: str) -> None:
+    put(tmp_path / "there", "mine")
+    with pytest.raises(NotMade, match=why):
+        make_backup(home, tmp_path / place)
+    assert (tmp_path / "there").read_text() == "mine"
+
+
+def test_replace_takes_the_place_of_an_older_backup_only_when_whole(
+    home: Paths, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    backup = put(tmp_path / "b", "older")
+    with monkeypatch.context() as patch:
+        patch.setattr(writer.os, "write", full_disk(after_bytes=2000))
+        with pytest.raises(NotMade, match="No space left on device"):
+            make_backup(home, backup, replace=True)
+    assert backup.read_text() == "older"
+    make_backup(home, backup, replace=True)
+    assert check_backup(backup, report=Report()).members > 10
+
+
+def full_disk(*, after_bytes: int) -> Callable[[int, Any], int]:
+    """As a kernel does it: what fits is written, then nothing is."""
+    left = after_bytes
+    real = os.write
+
+    def write(descriptor: int, data: Any) -> int:
+        nonlocal left
+        if not left:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        written = real(descriptor, memoryview(data)[:left])
+        left -= written
+        return written
+
+    return write
+
+
+@pytest.mark.parametrize("after_bytes", [0, 1, 1500, 4000])
+def test_full_disk_leaves_nothing(
+    home: Paths, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, after_bytes: int
+) -> None:
+    put(home.hub_home("ada") / "noise", os.urandom(30_000).hex())
+    with monkeypatch.context() as patch:
+        patch.setattr(writer.os, "write", full_disk(after_bytes=after_bytes))
+        with pytest.raises(NotMade, match="No space left on device"):
+            make_backup(home, tmp_path / "b")
+    assert [path.name for path in tmp_path.iterdir()] == ["old"]
+    assert not home.backup_scratch.exists()
+
+
+def test_limit_of_the_kernel_is_one_line_and_leaves_nothing(home: Paths, tmp_path: Path) -> None:
+    put(home.hub_home("ada") / "noise", os.urandom(300_000).hex())
+
+    def at_most_200_kb() -> None:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (200_000, 200_000))
+
+    process = slipway("backup", str(tmp_path / "b"), home=home.home, preexec_fn=at_most_200_kb)
+    _, error = process.communicate(timeout=50)
+    assert process.returncode == 1
+    assert error.splitlines()[-1] == f"Error: {tmp_path / 'b'}: File too large"
+    assert [path.name for path in tmp_path.iterdir()] == ["old"]
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_interrupt_leaves_nothing_half_made(home: Paths, tmp_path: Path, number: signal.Signals) -> None:
+    with (home.hub_home("ada") / "large").open("wb") as sparse:
+        sparse.truncate(8 << 30)
+    process = slipway("backup", str(tmp_path / "b"), home=home.home)
+    wait_until((tmp_path / "b.partial").exists, timeout_s=40, what="it writes")
+    process.send_signal(number)
+    _, error = process.communicate(timeout=30)
+    assert process.returncode == 1
+    assert "interrupted; nothing was left half-made" in error
+    assert [path.name for path in tmp_path.iterdir()] == ["old"]
+    assert not home.backup_scratch.exists()
+
+
+def test_killed_backup_is_no_backup_and_the_next_one_clears_up(home: Paths, tmp_path: Path) -> None:
+    large = home.hub_home("ada") / "large"
+    with large.open("wb") as sparse:
+        sparse.truncate(8 << 30)
+    process = slipway("backup", str(tmp_path / "b"), home=home.home)
+    wait_until((tmp_path / "b.partial").exists, timeout_s=40, what="it writes")
+    process.kill()
+    process.communicate(timeout=30)
+    assert not (tmp_path / "b").exists()
+    large.unlink()
+    make_backup(home, tmp_path / "b")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["b", "old"]
+    assert not home.backup_scratch.exists()
+
+
+def test_two_backups_at_once_are_one(home: Paths, tmp_path: Path) -> None:
+    def try_another(_: str) -> None:
+        with pytest.raises(NotMade, match="another backup of it is being made"):
+            make_backup(home, tmp_path / "c")
+
+    make_backup(home, tmp_path / "b", report=Report(say=try_another))
+    assert not (tmp_path / "c").exists()
+
+
+def test_home_that_is_not_empty_is_left_as_it_is(home: Paths, tmp_path: Path) -> None:
+    make_backup(home, tmp_path / "b")
+    before = tree(home.home)
+    with pytest.raises(NotRestored, match="a restore overwrites nothing"):
+        restore_backup(tmp_path / "b", home, report=Report())
+    assert tree(home.home) == before
+
+
+def test_empty_folder_becomes_the_home(home: Paths, tmp_path: Path) -> None:
+    make_backup(home, tmp_path / "b")
+    (tmp_path / "new").mkdir()
+    assert restored(tmp_path / "b", tmp_path / "new").settings.exists()
+
+
+def test_file_or_link_in_place_of_the_home_is_refused(home: Paths, tmp_path: Path) -> None:
+    make_backup(home, tmp_path / "b")
+    put(tmp_path / "file")
+    (tmp_path / "link").symlink_to(tmp_path / "elsewhere")
+    for place in ("file", "link"):
+        with pytest.raises(NotRestored, match="no folder"):
+            restore_backup(tmp_path / "b", Paths(tmp_path / place), report=Report())
+
+
+def test_damaged_backup_touches_nothing(home: Paths, tmp_path: Path) -> None:
+    put(home.hub_home("ada") / "diary.txt", "dear diary")
+    make_backup(home, tmp_path / "b")
+    rewrite(tmp_path / "b", b"dear diary", b"dear diarx")
+    with pytest.raises(Damaged, match=re.escape("hub/homes/ada/diary.txt: its content is not what")):
+        restore_backup(tmp_path / "b", Paths(tmp_path / "x" / "new"), report=Report())
+    assert not (tmp_path / "x" / "new").exists()
+    assert not list((tmp_path / "x").iterdir())
+
+
+def test_backup_larger_than_the_disk_is_refused_before_it_is_unpacked(
+    home: Paths, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with (home.hub_home("ada") / "bomb").open("wb") as sparse:
+        sparse.truncate(300 << 20)
+    made = make_backup(home, tmp_path / "b")
+    assert made.file_bytes < 3 << 20
+    usage = restore.shutil.disk_usage(tmp_path)
+    monkeypatch.setattr(restore.shutil, "disk_usage", lambda _: usage._replace(free=restore.SPARE_BYTES + (200 << 20)))
+    with pytest.raises(NotRestored, match="more than the 200 MiB that are free"):
+        restore_backup(tmp_path / "b", Paths(tmp_path / "new"), report=Report())
+    assert not (tmp_path / "new").exists()
+
+
+def test_other_pythons_environments_are_refused(tmp_path: Path) -> None:
+    write(tmp_path / "b", [file("secrets/x")], header=replace(HEAD, interpreter="cpython-399-linux-x86_64"))
+    with pytest.raises(NotRestored, match="its Python environments are for cpython-399-linux-x86_64"):
+        restore_backup(tmp_path / "b", Paths(tmp_path / "new"), report=Report())
+    assert not (tmp_path / "new").exists()
+
+
+def test_home_of_a_newer_release_is_refused_by_both(home: Paths, tmp_path: Path) -> None:
+    write(tmp_path / "b", [file("secrets/x")], header=replace(HEAD, home_format=HOME_FORMAT + 1, release="9.9.9"))
+    with pytest.raises(NotRestored, match=re.escape("made by Slipway 9.9.9: its format is")):
+        restore_backup(tmp_path / "b", Paths(tmp_path / "new"), report=Report())
+    put(home.home_format, "{}")
+    with pytest.raises(FormatError):
+        make_backup(home, tmp_path / "c")
+
+
+def test_home_of_before_numbers_is_restored_and_numbered(home: Paths, tmp_path: Path) -> None:
+    home.home_format.unlink()
+    make_backup(home, tmp_path / "b")
+    assert read_format(restored(tmp_path / "b", tmp_path / "new").home_format)[0] == HOME_FORMAT
+
+
+def test_home_whose_name_programs_cannot_read_is_refused(home: Paths, tmp_path: Path) -> None:
+    make_backup(home, tmp_path / "b")
+    with pytest.raises(HomeError, match="may not contain"):
+        restore_backup(tmp_path / "b", Paths(tmp_path / "a:b"), report=Report())
+
+
+def test_killed_restore_leaves_no_home_and_the_next_one_succeeds(home: Paths, tmp_path: Path) -> None:
+    with (home.hub_home("ada") / "large").open("wb") as sparse:
+        sparse.truncate(128 << 20)
+    make_backup(home, tmp_path / "b")
+    process = slipway("restore", str(tmp_path / "b"), home=tmp_path / "new")
+    wait_until((tmp_path / ".new.restoring" / "secrets").exists, timeout_s=50, what="it unpacks")
+    process.kill()
+    process.communicate(timeout=30)
+    assert not (tmp_path / "new").exists()
+    assert restored(tmp_path / "b", tmp_path / "new").settings.exists()
+    assert not (tmp_path / ".new.restoring").exists()
+
+
+def test_commands_say_what_they_did(home: Paths, tmp_path: Path) -> None:
+    made = slipway("backup", str(tmp_path / "b"), home=home.home)
+    out, error = made.communicate(timeout=50)
+    assert made.returncode == 0, error
+    assert re.fullmatch(rf"{tmp_path}/b: \d+\.\d MiB, \d+ members, \d+\.\d s; it holds this platform's secrets\n", out)
+    assert "warning: hub/homes/ada/out: left out: a link to /etc, out of its folder" in error
+    checked = slipway("restore", "--check", str(tmp_path / "b"), home=tmp_path / "new")
+    out, error = checked.communicate(timeout=50)
+    assert "whole: " in out, error
+    assert f"of {home.home} by Slipway" in out
+    assert not (tmp_path / "new").exists()
+    again = slipway("restore", "--quiet", str(tmp_path / "b"), home=tmp_path / "new")
+    assert again.communicate(timeout=50)[0] == ""
+    assert again.returncode == 0
