@@ -22,6 +22,7 @@ from slipway.onebox.api.builtin import load_catalog
 from slipway.onebox.api.checks import Review
 from slipway.onebox.api.definitions import Definitions
 from slipway.onebox.api.deletion import Deletion
+from slipway.onebox.api.expiry import EventExpiry
 from slipway.onebox.api.garbage import GarbageCollector
 from slipway.onebox.api.listener import Listener, ensure_certificate
 from slipway.onebox.api.objects import Objects
@@ -92,6 +93,7 @@ def make_parts(
         authenticator=Authenticator(store, admin_token=admin_token),
         authorizer=Authorizer(store),
         garbage=GarbageCollector(objects, deletion),
+        expiry=EventExpiry(store),
         paths=paths,
     )
 

@@ -19,6 +19,7 @@ from slipway.onebox.api.definitions import STORAGE as CRD_STORAGE
 from slipway.onebox.api.definitions import Definitions
 from slipway.onebox.api.deletion import Deletion, parse_delete_options
 from slipway.onebox.api.errors import Refused, bad_request, no_such_path, not_allowed, not_found
+from slipway.onebox.api.expiry import EventExpiry
 from slipway.onebox.api.garbage import GarbageCollector
 from slipway.onebox.api.listing import Page, list_page, selection, too_large
 from slipway.onebox.api.objects import Objects
@@ -59,6 +60,7 @@ class Parts:
     authenticator: Authenticator
     authorizer: Authorizer
     garbage: GarbageCollector
+    expiry: EventExpiry
     paths: Paths
 
 
@@ -73,15 +75,20 @@ def make_app(parts: Parts, *, heard: Callable[[asyncio.BaseProtocol], None] = la
 
     app.router.add_route("*", "/{tail:.*}", handle)
 
-    async def collect(_: web.Application) -> Any:
-        task = asyncio.create_task(parts.garbage.run(), name="garbage collector")
+    async def tidy(_: web.Application) -> Any:
+        tasks = [
+            asyncio.create_task(parts.garbage.run(), name="garbage collector"),
+            asyncio.create_task(parts.expiry.run(), name="expiry of Events"),
+        ]
         yield
-        task.cancel()
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
 
     async def close_watches(_: web.Application) -> None:
         parts.hub.close()
 
-    app.cleanup_ctx.append(collect)
+    app.cleanup_ctx.append(tidy)
     app.on_shutdown.append(close_watches)
     return app
 
