@@ -24,9 +24,14 @@ STARTED_WITHIN_S = 60.0
 
 @dataclass
 class Load:
-    """Open loop: a request every 1/RATE s, whatever the answers do. Use as a context manager."""
+    """Open loop: ``rate`` requests a second, whatever the answers do. Use as a context manager.
+
+    ``bodies``: what is sent in turn, instead of photos.
+    """
 
     url: str
+    rate: int = RATE
+    bodies: tuple[bytes, ...] = ()
     replies: list[Reply] = field(default_factory=list)
     _stop: threading.Event = field(default_factory=threading.Event)
     _errors: list[BaseException] = field(default_factory=list)
@@ -52,19 +57,18 @@ class Load:
             self._errors.append(error)
 
     async def _generate(self, folder: Path) -> None:
-        photos = [folder / f"{number}.jpg" for number in range(PHOTOS)]
-        for number, path in enumerate(photos):
-            path.write_bytes(photo(number))
-        order = Order(self.url, tuple(map(str, photos)), rate=RATE)
+        bodies = self.bodies or tuple(photo(number) for number in range(PHOTOS))
+        files = [folder / f"{number}.jpg" for number in range(len(bodies))]
+        for path, body in zip(files, bodies, strict=True):
+            path.write_bytes(body)
+        order = Order(self.url, tuple(map(str, files)), rate=self.rate)
         async with drill.Load(order, replies=self.replies):
             await asyncio.to_thread(self._stop.wait)
 
     def wait_replies(self, count: int) -> None:
         """Until ``count`` more have come back."""
-        goal = len(self.replies) + count
-        wait_until(
-            lambda: len(self.replies) >= goal or self._errors, timeout_s=STARTED_WITHIN_S, what=f"{count} more replies"
-        )
+        goal, timeout_s = len(self.replies) + count, STARTED_WITHIN_S + count / self.rate
+        wait_until(lambda: len(self.replies) >= goal or self._errors, timeout_s=timeout_s, what=f"{count} more replies")
         if self._errors:
             raise self._errors[0]
 
