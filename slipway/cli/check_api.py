@@ -14,6 +14,7 @@ from slipway.contract.sdep import SeldonDeployment
 from slipway.contract.without_effect import without_effect
 from slipway.controller.autoscaling import refused_autoscaling
 from slipway.controller.settings import Settings
+from slipway.controller.traffic import refused_traffic
 from slipway.kube.kinds import SELDON_DEPLOYMENT
 from slipway.kube.manifests import in_order
 from slipway.onebox.api.admission import reviews
@@ -128,5 +129,6 @@ def _warnings(obj: Object) -> Iterator[Problem]:
     for text in without_effect(obj):
         path, _, rest = text.partition(" ")
         yield Problem(path, rest, is_error=False)
-    for cause in refused_autoscaling(SeldonDeployment.from_json(obj), Settings()):
+    sdep = SeldonDeployment.from_json(obj)
+    for cause in (*refused_autoscaling(sdep, Settings()), *refused_traffic(sdep, Settings())):
         yield Problem(cause.field, cause.message, is_error=False)

@@ -30,6 +30,7 @@ from slipway.controller.models import Reference, Resolved, resolve_models
 from slipway.controller.plan import ObjectKey, Step
 from slipway.controller.reconcile import owned_kinds
 from slipway.controller.settings import Settings
+from slipway.controller.traffic import known_buckets, refused_traffic
 from slipway.kube.client import Kube
 from slipway.kube.discovery import Served, discover, kind_of_manifest
 from slipway.kube.errors import Forbidden, NotFound
@@ -101,7 +102,8 @@ class Planner:
         sdep = SeldonDeployment.from_json(after)
         old = (before or {}).get("status") or {}
         owned, unseen = await self._owned(sdep) if before else ({}, [])
-        warnings = [*without_effect(after), *(str(cause.message) for cause in refused_autoscaling(sdep, self.settings))]
+        refused = (*refused_autoscaling(sdep, self.settings), *refused_traffic(sdep, self.settings))
+        warnings = [*without_effect(after), *(str(cause.message) for cause in refused)]
         warnings += [f"you may not list {kind.plural}: what would change of them is not known" for kind in unseen]
         traffic = shares(SeldonDeployment.from_json(before) if before else None, sdep)
         base = replace(base, traffic=traffic, warnings=tuple(warnings))
@@ -150,7 +152,8 @@ class Planner:
         known = partial(follow.known, old.get("models") or (), watch)
         resolved = await resolve_models(sdep, known, self._resolve)
         follow = follow.advanced(resolved, watch)
-        return follow.facts(Facts(self.settings, resolved.models), owned), resolved
+        begin = Facts(self.settings, resolved.models, buckets=known_buckets(owned, sdep))
+        return follow.facts(begin, owned), resolved
 
     async def _resolve(self, wanted: Reference) -> ResolvedModel:
         if self.registry is None:

@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
+from slipway.contract.callers import CALLER, GROUP
 from slipway.contract.causes import Cause
 from slipway.contract.following import DURATION
 from slipway.contract.sdep import PredictorSpec, SeldonDeployment
@@ -18,16 +19,26 @@ from slipway.contract.sdep import PredictorSpec, SeldonDeployment
 PREFIX = "slipway.dev/"
 FOLLOW_ALIAS = f"{PREFIX}follow-alias"
 KEEP_PREVIOUS = f"{PREFIX}keep-previous"
+MATCH = f"{PREFIX}match"
 MAX_REQUESTS = f"{PREFIX}max-requests"
 MODEL_SHA256 = f"{PREFIX}model-sha256"
+OUTLIER_ERRORS = f"{PREFIX}outlier-errors"
+RATE_LIMIT = f"{PREFIX}rate-limit"
 ROLLBACK = f"{PREFIX}rollback"
 ROLLOUT = f"{PREFIX}rollout"
+STICKY = f"{PREFIX}sticky"
+TIMEOUT = f"{PREFIX}timeout"
+
+BUCKETS = f"{PREFIX}buckets"
+"""Of a generated VirtualService, not of a SeldonDeployment: which callers are whose. The next assignment starts from it."""
 
 Place = Literal["metadata", "spec", "predictor", "componentSpec"]
 NUMBER = r"[1-9][0-9]{0,9}"
 COUNT = r"[0-9]{1,9}"
 COUNT_ABOVE_0 = r"[1-9][0-9]{0,8}"
 TRUTH = r"(?i:true|false)"
+RATE = r"[1-9][0-9]{0,5}/[smh]"
+PATIENCE = r"[1-9][0-9]{0,4}(ms|s)"
 DIGEST = r"([a-z0-9][-a-z0-9]*=)?(sha256:)?[0-9a-f]{64}"
 
 
@@ -58,6 +69,14 @@ OURS: tuple[Annotation, ...] = (
         "the same",
     ),
     Annotation(
+        MATCH,
+        ("predictor",),
+        GROUP,
+        "header:x-group=b or cookie:group=b: requests with it go to this predictor only, whatever the percentages and "
+        "whether it is ready; all others are split as ever",
+        "the same (a route of the VirtualService)",
+    ),
+    Annotation(
         MAX_REQUESTS,
         ("spec", "predictor"),
         COUNT_ABOVE_0,
@@ -74,6 +93,22 @@ OURS: tuple[Annotation, ...] = (
         "the same",
     ),
     Annotation(
+        OUTLIER_ERRORS,
+        ("spec", "predictor"),
+        COUNT_ABOVE_0,
+        "a Pod that answers so many times in a row 502, 503, 504 or not at all gets nothing for 30 s, then 60 s, and so "
+        "on; at most half of the Pods",
+        "the same (outlierDetection of the DestinationRule)",
+    ),
+    Annotation(
+        RATE_LIMIT,
+        ("metadata", "spec"),
+        RATE,
+        "100/s, 600/m, 5000/h: what is above it is answered 429 RATE_LIMITED before its body is read; each of the two "
+        "Envoys gives out half",
+        "refused: it would take an EnvoyFilter",
+    ),
+    Annotation(
         ROLLBACK,
         ("metadata",),
         r"(?s)\{.*\}",
@@ -86,6 +121,21 @@ OURS: tuple[Annotation, ...] = (
         r"surge|recreate",
         "recreate: the old Pods end before the new ones start, for a machine without room for both; surge: the default",
         "the same (the Deployment's strategy)",
+    ),
+    Annotation(
+        STICKY,
+        ("metadata", "spec"),
+        CALLER,
+        "header:x-user or cookie:uid: who has the same value gets the same predictor; a change of the percentages moves "
+        "as few as possible, and nobody away from a predictor that gets more. Without it a request is split by chance",
+        "refused: weights of Istio have no memory",
+    ),
+    Annotation(
+        TIMEOUT,
+        ("metadata", "spec"),
+        PATIENCE,
+        "10s, 500ms: a request has so long with all its retries, then it is 504 UPSTREAM_TIMEOUT; 180 s without it",
+        "the same (timeout of the VirtualService), for ever without it",
     ),
 )
 
@@ -119,7 +169,7 @@ SELDON: tuple[Annotation, ...] = tuple(
     )
 )
 TABLE = OURS + SELDON
-NOT_OF_PODS = frozenset({FOLLOW_ALIAS, KEEP_PREVIOUS, MAX_REQUESTS})
+NOT_OF_PODS = frozenset({FOLLOW_ALIAS, KEEP_PREVIOUS, MATCH, MAX_REQUESTS, OUTLIER_ERRORS, RATE_LIMIT, STICKY, TIMEOUT})
 BY_NAME: Mapping[str, Annotation] = {annotation.name: annotation for annotation in TABLE}
 
 

@@ -6,7 +6,7 @@ import re
 from collections import Counter
 from collections.abc import Iterator
 
-from slipway.contract.annotations import FOLLOW_ALIAS, ROLLBACK, ROLLOUT, is_true, of_predictor
+from slipway.contract.annotations import FOLLOW_ALIAS, MATCH, ROLLBACK, ROLLOUT, is_true, of_predictor
 from slipway.contract.causes import Cause, choice, with_paths
 from slipway.contract.fields import FieldError
 from slipway.contract.following import RollbackRequest
@@ -37,6 +37,7 @@ def own_rules(sdep: SeldonDeployment) -> Iterator[Cause]:
             RollbackRequest.parse(text, f"metadata.annotations[{ROLLBACK}]")
         except FieldError as error:
             yield Cause(error.path, error.message)
+    yield from _groups(sdep)
     for index, predictor in enumerate(sdep.predictors):
         path = f"spec.predictors[{index}]"
         yield from _predictor(predictor, path)
@@ -46,6 +47,21 @@ def own_rules(sdep: SeldonDeployment) -> Iterator[Cause]:
                 f"recreate is for a machine without room for two versions, {FOLLOW_ALIAS} starts the new one beside the old",
             )
         yield from _graph(predictor.graph, f"{path}.graph")
+
+
+def _groups(sdep: SeldonDeployment) -> Iterator[Cause]:
+    """Each group of callers belongs to one predictor that answers."""
+    seen: dict[str, str] = {}
+    for index, predictor in enumerate(sdep.predictors):
+        group = predictor.annotations.get(MATCH)
+        if group is None:
+            continue
+        path = f"spec.predictors[{index}].annotations[{MATCH}]"
+        if predictor.shadow:
+            yield Cause(path, "a shadow gets copies and answers nobody: give the group to a live predictor")
+        if group in seen:
+            yield Cause(path, f"{group} belongs to {seen[group]!r} already: a request goes to one predictor")
+        seen.setdefault(group, predictor.name)
 
 
 def _predictor(predictor: PredictorSpec, path: str) -> Iterator[Cause]:

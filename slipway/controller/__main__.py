@@ -61,6 +61,11 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--health-socket", type=Path, metavar="PATH", help="answer GET /readyz on this Unix socket")
     parser.add_argument("--keda", action="store_true", help="KEDA is installed: kedaSpec becomes a ScaledObject")
     parser.add_argument(
+        "--own-mesh",
+        action="store_true",
+        help="the gateway is the mesh of one machine: slipway.dev/sticky and slipway.dev/rate-limit work",
+    )
+    parser.add_argument(
         "--follow-interval",
         type=_seconds,
         default=defaults.follow_interval_s,
@@ -87,6 +92,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         default_model_secret=(namespace, name),
         predictor_servers=arguments.predictor_servers,
         has_keda=arguments.keda,
+        has_own_mesh=arguments.own_mesh,
         follow_interval_s=arguments.follow_interval,
         log_url=arguments.request_logger_default_endpoint,
         prefixes_names=arguments.deployment_name_as_prefix,

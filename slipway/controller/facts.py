@@ -15,10 +15,11 @@ class Facts:
     """``models``: the resolved version by (predictor, node); nodes with other kinds of URI are not in it.
 
     ``revisions``: of each predictor that follows aliases those that run, the wanted one first; ``selected``: the name of
-    the one that its Services are to select.
+    the one that its Services are to select. ``buckets``: which callers are whose by the VirtualService that there is.
     """
 
     settings: Settings = field(default_factory=Settings)
     models: Mapping[tuple[str, str], ResolvedModel] = field(default_factory=dict)
     revisions: Mapping[str, Sequence[Revision]] = field(default_factory=dict)
     selected: Mapping[str, str] = field(default_factory=dict)
+    buckets: str = ""

@@ -27,7 +27,7 @@ from slipway.controller.resolver import PatientResolver, StillAsked
 from slipway.controller.secrets import ModelSecret
 from slipway.controller.settings import Settings
 from slipway.controller.status import Observed, failed, status_of
-from slipway.controller.traffic import traffic
+from slipway.controller.traffic import known_buckets, refused_traffic, traffic
 from slipway.controller.view import View
 from slipway.kube.client import Kube
 from slipway.kube.errors import ApiError, Conflict, NotFound, Temporary
@@ -109,7 +109,8 @@ class Reconciler:
 
     def _review(self, obj: Object) -> list[Cause]:
         causes = review(obj, predictor_servers=self.settings.predictor_servers)
-        return causes or [*refused_autoscaling(SeldonDeployment.from_json(obj), self.settings)]
+        sdep = None if causes else SeldonDeployment.from_json(obj)
+        return [*refused_autoscaling(sdep, self.settings), *refused_traffic(sdep, self.settings)] if sdep else causes
 
     async def _bring_about(self, sdep: SeldonDeployment, obj: Object, old: Object) -> float | None:
         await self._apply_traffic(sdep)
@@ -121,7 +122,8 @@ class Reconciler:
             return await self._go_on(sdep, obj, old, follow, error)
         follow = follow.advanced(resolved, self.watch)
         await self._announce(follow)
-        facts = follow.facts(Facts(self.settings, resolved.models), self._owned(sdep))
+        begin = Facts(self.settings, resolved.models, buckets=known_buckets(self._owned(sdep), sdep))
+        facts = follow.facts(begin, self._owned(sdep))
         await self._apply(sdep, facts)
         follow = follow.settled(self._owned(sdep))
         await self._label_pods(sdep)
@@ -164,7 +166,8 @@ class Reconciler:
         if ("VirtualService", sdep.name) not in owned:
             return
         whole = self.settings.defaulted(sdep)
-        existing = [obj for obj in traffic(whole, Facts(self.settings)) if key_of(obj) in owned]
+        facts = Facts(self.settings, buckets=known_buckets(owned, sdep))
+        existing = [obj for obj in traffic(whole, facts) if key_of(obj) in owned]
         steps, _ = changes(existing, owned, self.accepted.get((sdep.namespace, sdep.name)))
         for step in steps:
             await self._write(sdep, step)

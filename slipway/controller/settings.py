@@ -18,7 +18,8 @@ DEFAULT_LOG_URL = "http://default-broker"
 class Settings:
     """``default_model_secret`` is (namespace, name); ``predictor_servers``: images of prepackaged servers.
 
-    ``has_keda``: ScaledObjects are written and have an effect. ``follow_interval_s``: pause between two looks at where
+    ``has_keda``: ScaledObjects are written and have an effect. ``has_own_mesh``: the gateway is one machine's, which does
+    more than Istio. ``follow_interval_s``: pause between two looks at where
     the followed aliases point. ``log_url``: where payload loggers without a URL send their events. ``prefixes_names``: a
     Deployment's name that is too long keeps the SeldonDeployment's before its hash. ``ports``: of node containers.
     """
@@ -29,6 +30,7 @@ class Settings:
     default_model_secret: tuple[str, str] = ("slipway-system", "slipway-model-storage")
     predictor_servers: Servers = field(default_factory=lambda: dict(SHIPPED))
     has_keda: bool = False
+    has_own_mesh: bool = False
     follow_interval_s: float = FOLLOW_INTERVAL_S
     log_url: str = DEFAULT_LOG_URL
     prefixes_names: bool = False

@@ -2,14 +2,28 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
 from typing import Any
 
-from slipway.contract.annotations import MAX_REQUESTS, of_predictor
+from slipway.contract.annotations import (
+    BUCKETS,
+    MATCH,
+    MAX_REQUESTS,
+    OUTLIER_ERRORS,
+    RATE_LIMIT,
+    STICKY,
+    TIMEOUT,
+    of_predictor,
+)
+from slipway.contract.buckets import assign, parse_runs, render_runs
+from slipway.contract.callers import parse_group
+from slipway.contract.causes import Cause
 from slipway.contract.names import predictor_service_name, service_host
 from slipway.contract.sdep import PredictorSpec, SeldonDeployment
 from slipway.controller.facts import Facts
 from slipway.controller.meta import Object, metadata
 from slipway.controller.services import entry_ports
+from slipway.controller.settings import Settings
 
 API_VERSION = "networking.istio.io/v1"
 GRPC_METHODS = ".*tensorflow.*|.*seldon.protos.*|.*inference.*"
@@ -19,6 +33,13 @@ GATEWAY = "seldon.io/istio-gateway"
 HOST = "seldon.io/istio-host"
 RETRIES = "seldon.io/istio-retries"
 RETRIES_TIMEOUT = "seldon.io/istio-retries-timeout"
+OUTLIER = {"consecutive5xxErrors": 0, "interval": "5s", "baseEjectionTime": "30s", "maxEjectionPercent": 50}
+"""A class's own 500 is no reason to leave its Pod."""
+OWN_GATEWAY = {
+    STICKY: "weights of Istio have no memory",
+    RATE_LIMIT: "Istio's rate limit takes an EnvoyFilter",
+}
+Route = dict[str, Any]
 
 
 def traffic(sdep: SeldonDeployment, facts: Facts) -> list[Object]:
@@ -27,19 +48,66 @@ def traffic(sdep: SeldonDeployment, facts: Facts) -> list[Object]:
 
 
 def _virtual_service(sdep: SeldonDeployment, facts: Facts) -> Object:
+    spec = {
+        "hosts": [sdep.annotation(HOST) or "*"],
+        "gateways": [sdep.annotation(GATEWAY) or facts.settings.istio_gateway],
+        "http": [{**route, **_retries(sdep), **_timeout(sdep)} for route in (*_grouped(sdep), *_split(sdep))],
+    }
+    meta = metadata(sdep.name, sdep, annotations=_annotations(sdep, facts))
+    return {"apiVersion": API_VERSION, "kind": "VirtualService", "metadata": meta, "spec": spec}
+
+
+def _annotations(sdep: SeldonDeployment, facts: Facts) -> dict[str, str]:
+    """What the mesh of one machine does beyond Istio."""
+    limit, sticky = sdep.annotation(RATE_LIMIT), sdep.annotation(STICKY)
+    found = {RATE_LIMIT: limit} if limit else {}
+    live = {predictor.name: predictor.traffic for predictor in sdep.predictors if not predictor.shadow}
+    if sticky and any(live.values()):
+        found |= {STICKY: sticky, BUCKETS: render_runs(assign(parse_runs(facts.buckets), live))}
+    return found
+
+
+def known_buckets(owned: Mapping[tuple[str, str], Object], sdep: SeldonDeployment) -> str:
+    """The assignment that the VirtualService has now; empty where there is none."""
+    found = owned.get(("VirtualService", sdep.name), {})
+    return str((found.get("metadata", {}).get("annotations") or {}).get(BUCKETS) or "")
+
+
+def refused_traffic(sdep: SeldonDeployment, settings: Settings) -> Iterator[Cause]:
+    """What only the mesh of one machine carries out, where the gateway is Istio's."""
+    for name, reason in OWN_GATEWAY.items() if not settings.has_own_mesh else ():
+        for place, given in (("spec", sdep.annotations), ("metadata", sdep.metadata_annotations)):
+            if name in given:
+                yield Cause(f"{place}.annotations[{name}]", f"{reason}: it works on one machine only")
+
+
+def _split(sdep: SeldonDeployment) -> tuple[Route, Route]:
+    """REST, then gRPC, by the percentages."""
     callers = {"seldon": {"exact": sdep.name}, "namespace": {"exact": sdep.namespace}}
     rest = {
         "match": [{"uri": {"prefix": f"/seldon/{sdep.namespace}/{sdep.name}/"}}],
         "rewrite": {"uri": "/"},
         **_destinations(sdep, is_grpc=False),
     }
-    grpc = {"match": [{"uri": {"regex": GRPC_METHODS}, "headers": callers}], **_destinations(sdep, is_grpc=True)}
-    spec = {
-        "hosts": [sdep.annotation(HOST) or "*"],
-        "gateways": [sdep.annotation(GATEWAY) or facts.settings.istio_gateway],
-        "http": [{**route, **_retries(sdep)} for route in (rest, grpc)],
-    }
-    return {"apiVersion": API_VERSION, "kind": "VirtualService", "metadata": metadata(sdep.name, sdep), "spec": spec}
+    return rest, {"match": [{"uri": {"regex": GRPC_METHODS}, "headers": callers}], **_destinations(sdep, is_grpc=True)}
+
+
+def _grouped(sdep: SeldonDeployment) -> Iterator[Route]:
+    """For each predictor with a group of callers the same routes, for them alone."""
+    for predictor in sdep.predictors:
+        group = parse_group(predictor.annotations.get(MATCH, ""))
+        if group is None or predictor.shadow:
+            continue
+        for route, is_grpc in zip(_split(sdep), (False, True), strict=True):
+            (match,) = route["match"]
+            headers = {**match.get("headers", {}), **group.condition}
+            only = [{"destination": _destination(predictor, sdep, is_grpc=is_grpc)}]
+            yield {**route, "match": [{**match, "headers": headers}], "route": only}
+
+
+def _timeout(sdep: SeldonDeployment) -> dict[str, str]:
+    given = sdep.annotation(TIMEOUT)
+    return {"timeout": given} if given else {}
 
 
 def _destinations(sdep: SeldonDeployment, *, is_grpc: bool) -> dict[str, Any]:
@@ -82,12 +150,20 @@ def _max_requests(predictor: PredictorSpec, sdep: SeldonDeployment) -> dict[str,
     return {"http2MaxRequests": int(given)} if given else {}
 
 
+def _outlier(predictor: PredictorSpec, sdep: SeldonDeployment) -> dict[str, Any]:
+    given = of_predictor(OUTLIER_ERRORS, predictor, sdep)
+    return {"outlierDetection": {"consecutiveGatewayErrors": int(given), **OUTLIER}} if given else {}
+
+
 def _destination_rule(predictor: PredictorSpec, sdep: SeldonDeployment) -> Object:
     service = predictor_service_name(sdep.name, predictor)
     spec = {
         "host": service_host(service, sdep.namespace),
         "subsets": [{"name": predictor.name, "labels": {"version": predictor.labels["version"]}}],
-        "trafficPolicy": {"connectionPool": {"http": {"idleTimeout": IDLE_TIMEOUT, **_max_requests(predictor, sdep)}}},
+        "trafficPolicy": {
+            "connectionPool": {"http": {"idleTimeout": IDLE_TIMEOUT, **_max_requests(predictor, sdep)}},
+            **_outlier(predictor, sdep),
+        },
     }
     meta = metadata(service, sdep)
     return {"apiVersion": API_VERSION, "kind": "DestinationRule", "metadata": meta, "spec": spec}

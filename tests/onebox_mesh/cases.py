@@ -7,6 +7,7 @@ from typing import Any
 from slipway.onebox.mesh.translate import Objects
 from tests.onebox_mesh.world import (
     GATEWAY,
+    annotated,
     destination,
     destination_rule,
     gateway,
@@ -101,6 +102,58 @@ CASES: dict[str, Objects] = {
         ],
         READY,
     ),
+    "sticky-of-two": world([annotated(virtual_service({"stable": 90, "canary": 10}), sticky="header:x-user")], READY),
+    "sticky-keeps-the-buckets-it-has": world(
+        [
+            annotated(
+                virtual_service({"stable": 75, "canary": 25}),
+                sticky="cookie:uid",
+                buckets="stable=7500,canary=500,stable=2000",
+            )
+        ],
+        READY,
+    ),
+    "sticky-of-three-lends-the-buckets-of-the-unready": world(
+        [
+            annotated(
+                virtual_service({"stable": 60, "canary": 30, "third": 10}),
+                sticky="header:x-user",
+                buckets="stable=6000,canary=3000,third=1000",
+            )
+        ],
+        {**READY, "canary": {"127.20.0.2": False}, "third": {"127.20.0.4": True}},
+    ),
+    "rate-limit": world([annotated(virtual_service({"stable": 90, "canary": 10}), rate_limit="101/m")], READY),
+    "annotations-that-cannot-be-read": world(
+        [annotated(virtual_service({"stable": 90, "canary": 10}), rate_limit="many", sticky="x-user", typo="1")], READY
+    ),
+    "faults": world(
+        [
+            _http(
+                _to(match=_uri(prefix="/a"), fault={"delay": {"fixedDelay": "2s", "percentage": {"value": 0.5}}}),
+                _to(match=_uri(prefix="/b"), fault={"abort": {"httpStatus": 503}}),
+                _to(
+                    match=_uri(prefix="/c"), fault={"abort": {"grpcStatus": "unavailable", "percentage": {"value": 10}}}
+                ),
+                _to(match=_uri(prefix="/d"), fault={"abort": {"httpStatus": 99}, "delay": {"exponentialDelay": "1s"}}),
+                _to(match=_uri(prefix="/e"), fault={"abort": {"grpcStatus": "nope"}}),
+            )
+        ],
+        READY,
+    ),
+    "group-by-header-and-cookie": world(
+        [
+            _http(
+                _to("canary", match=[{"uri": {"prefix": "/a"}, "headers": {"x-group": {"exact": "b"}}}]),
+                _to(
+                    "canary",
+                    match=[{"uri": {"prefix": "/a"}, "headers": {"cookie": {"regex": "(.*;)?[ ]*group=b[ ]*(;.*)?"}}}],
+                ),
+                _to(match=_uri(prefix="/a")),
+            )
+        ],
+        READY,
+    ),
     "order-older-first-catch-all-last": world(
         [
             _http(
@@ -146,7 +199,7 @@ CASES: dict[str, Objects] = {
     "not-supported-is-reported": world(
         [
             _http(
-                _to(fault={"abort": {"httpStatus": 500}}),
+                _to(corsPolicy={"allowOrigins": [{"exact": "*"}]}),
                 _to(match=[{"sourceLabels": {"app": "x"}}]),
                 {"redirect": {"uri": "/elsewhere"}},
                 _to(match=_uri(regex="(?=a)b")),

@@ -76,10 +76,13 @@ async def _answers(client, predictor) -> float:
 
 
 async def test_mesh_process_reports_what_it_cannot_honour_as_an_event(tmp_path):
-    objects = world([virtual_service({"stable": 0}, fault={"delay": {}})], {"stable": {"127.20.0.1": True}})
+    objects = world([virtual_service({"stable": 0}, corsPolicy={"maxAge": "1s"})], {"stable": {"127.20.0.1": True}})
     async with running_api(objects, tmp_path) as (api, kubeconfig), mesh_process(tmp_path, kubeconfig, free_port()):
         found = await eventually(lambda: len(api.events) >= 2 and api.events, what="two events")
-    assert {event["message"].partition(":")[0] for event in found} == {"spec.http[0].fault", "spec.http[1].fault"}
+    assert {event["message"].partition(":")[0] for event in found} == {
+        "spec.http[0].corsPolicy",
+        "spec.http[1].corsPolicy",
+    }
     assert {event["involvedObject"]["name"] for event in found} == {"yolo"}
 
 

@@ -82,6 +82,12 @@ def virtual_service(
     return item("VirtualService", sdep, {"hosts": ["*"], "gateways": [GATEWAY], "http": routes})
 
 
+def annotated(obj: Mapping[str, Any], **annotations: str) -> dict[str, Any]:
+    """With annotations of ours: ``rate_limit="1/s"`` is ``slipway.dev/rate-limit``."""
+    given = {f"slipway.dev/{name.replace('_', '-')}": value for name, value in annotations.items()}
+    return {**obj, "metadata": {**obj["metadata"], "annotations": given}}
+
+
 def destination_rule(predictor: str, *, sdep: str = "yolo", **policy: Any) -> dict[str, Any]:
     pool = {"connectionPool": {"http": {"idleTimeout": "60s"}}}
     spec = {

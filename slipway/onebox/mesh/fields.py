@@ -38,6 +38,10 @@ class Reader:
             reader.report("", f"{spec!r} is not a mapping")
         return reader
 
+    def at(self, path: str) -> Reader:
+        """Findings of it are about ``path`` of the object, which is no part of its spec."""
+        return replace(self, data={}, path=path)
+
     def report(self, key: str, message: str) -> None:
         path = f"{self.path}.{key}" if key else self.path
         self.findings.append(Finding(self.kind, self.namespace, self.name, path, message))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Literal
 
+from slipway.contract.callers import Caller
 from slipway.onebox.mesh import limits
 
 Protocol = Literal["http", "grpc", "tcp"]
@@ -152,6 +153,25 @@ class DirectResponse:
 
 
 @dataclass(frozen=True)
+class RateLimit:
+    """``count`` requests per ``period_s``, over all Envoys together."""
+
+    count: int
+    period_s: float
+
+
+@dataclass(frozen=True)
+class Fault:
+    """Made on purpose: a delay, an error of HTTP (``http_status`` above 0) or of gRPC, each for a share of requests."""
+
+    delay_s: float = 0.0
+    delay_percent: float = 0.0
+    http_status: int = 0
+    grpc_status: int = 0
+    abort_percent: float = 0.0
+
+
+@dataclass(frozen=True)
 class Route:
     """One route. ``destinations`` holds effective weights, all above 0; empty means that nothing is ready.
 
@@ -170,6 +190,9 @@ class Route:
     is_grpc: bool = False
     direct: DirectResponse | None = None
     deployment: tuple[str, str] = ("", "")
+    sticky: Caller | None = None
+    rate_limit: RateLimit | None = None
+    fault: Fault | None = None
 
 
 @dataclass(frozen=True)

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
-from slipway.contract.limits import MAX_BODY_BYTES
 from slipway.onebox.mesh import limits
 from slipway.onebox.mesh.access_log import render_access_log
 from slipway.onebox.mesh.ir import Listener, Retries
 from slipway.onebox.mesh.render_clusters import duration
-from slipway.onebox.mesh.render_routes import BUFFER_FILTER, retry_policy
+from slipway.onebox.mesh.render_filters import render_filters, router_filter
+from slipway.onebox.mesh.render_routes import retry_policy
 from slipway.onebox.mesh.replies import render_local_replies
 
 LISTENER_TYPE = "type.googleapis.com/envoy.config.listener.v3.Listener"
@@ -27,7 +27,7 @@ def render_gateway(listener: Listener, *, routes_file: str, access_log: str) -> 
             "route_config_name": listener.name,
             "config_source": {"resource_api_version": "V3", "path_config_source": {"path": routes_file}},
         },
-        "http_filters": [_strip_filter(), _buffer_filter(), _router_filter()],
+        "http_filters": render_filters(),
         "use_remote_address": True,
         "internal_address_config": {"unix_sockets": False},  # no client is trusted with x-envoy-* headers
         "preserve_external_request_id": True,
@@ -67,7 +67,7 @@ def render_service_listener(listener: Listener) -> dict[str, Any]:
     manager = {
         **_manager("service"),
         "route_config": {"name": listener.name, "virtual_hosts": [host], "validate_clusters": False},
-        "http_filters": [_router_filter()],
+        "http_filters": [router_filter()],
         "local_reply_config": render_local_replies(),
     }
     return _listener(listener, "envoy.filters.network.http_connection_manager", {"@type": _HCM, **manager})
@@ -106,48 +106,3 @@ def _manager(stat_prefix: str) -> dict[str, Any]:
         "delayed_close_timeout": duration(limits.DELAYED_CLOSE_S),
         "drain_timeout": duration(limits.DRAIN_S),
     }
-
-
-def _strip_filter() -> dict[str, Any]:
-    """Clients may speak neither for the platform nor to Envoy: their ``x-slipway-*`` and ``x-envoy-*`` end here."""
-    mutations = [{"remove_on_match": {"key_matcher": {"prefix": prefix}}} for prefix in ("x-slipway-", "x-envoy-")]
-    return {
-        "name": "envoy.filters.http.header_mutation",
-        "typed_config": {
-            "@type": f"{_TYPES}.filters.http.header_mutation.v3.HeaderMutation",
-            "mutations": {"request_mutations": mutations},
-        },
-    }
-
-
-def _buffer_filter() -> dict[str, Any]:
-    """Receives a whole body before anybody sees its request, and answers 413 where it is too long.
-
-    Not the body that announces a length within the limit: its request goes on at once, so that an executor that has no
-    place for it refuses it before the body is read. The router keeps what has passed, for retries and mirrors.
-    """
-    buffer = {"@type": f"{_TYPES}.filters.http.buffer.v3.Buffer", "max_request_bytes": MAX_BODY_BYTES}
-    length = {
-        "name": "content-length",
-        "typed_config": {
-            "@type": "type.googleapis.com/envoy.type.matcher.v3.HttpRequestHeaderMatchInput",
-            "header_name": "content-length",
-        },
-    }
-    streams = {"input": length, "value_match": {"safe_regex": {"google_re2": {}, "regex": limits.STREAMED_LENGTHS}}}
-    skip = {"@type": f"{_TYPES}.filters.common.matcher.action.v3.SkipFilter"}
-    matcher = {
-        "predicate": {"single_predicate": streams},
-        "on_match": {"action": {"name": "skip", "typed_config": skip}},
-    }
-    config = {
-        "@type": f"{_TYPES}.common.matching.v3.ExtensionWithMatcher",
-        "extension_config": {"name": BUFFER_FILTER, "typed_config": buffer},
-        "xds_matcher": {"matcher_list": {"matchers": [matcher]}},
-    }
-    return {"name": BUFFER_FILTER, "typed_config": config}
-
-
-def _router_filter() -> dict[str, Any]:
-    config = {"@type": f"{_TYPES}.filters.http.router.v3.Router"}
-    return {"name": "envoy.filters.http.router", "typed_config": config}

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from slipway.contract import headers
+from slipway.contract.callers import Caller
 from slipway.onebox.mesh import limits
 from slipway.onebox.mesh.access_log import log_metadata
 from slipway.onebox.mesh.ir import (
@@ -20,11 +21,10 @@ from slipway.onebox.mesh.ir import (
     VirtualHost,
 )
 from slipway.onebox.mesh.render_clusters import duration
+from slipway.onebox.mesh.render_filters import counted_for, host_filters, route_filters
 from slipway.onebox.mesh.replies import JSON, NO_READY_PREDICTOR, NOTHING_READY, LocalReply
 
 ROUTES_TYPE = "type.googleapis.com/envoy.config.route.v3.RouteConfiguration"
-BUFFER_FILTER = "envoy.filters.http.buffer"
-_NO_BUFFER = {"@type": "type.googleapis.com/envoy.extensions.filters.http.buffer.v3.BufferPerRoute", "disabled": True}
 _PREVIOUS_HOSTS = "envoy.extensions.retry.host.previous_hosts.v3.PreviousHostsPredicate"
 _NOT_READY = LocalReply(NO_READY_PREDICTOR, NOTHING_READY, 503)
 
@@ -69,12 +69,13 @@ def _virtual_host(host: VirtualHost) -> dict[str, Any]:
         "domains": list(host.domains),
         "request_body_buffer_limit": limits.RETRY_BUFFER_BYTES,
         "routes": [_route(route) for route in host.routes],
+        **host_filters(host.routes),
     }
 
 
 def _route(route: Route) -> dict[str, Any]:
     namespace, deployment = route.deployment
-    known = log_metadata(namespace=namespace, deployment=deployment)
+    known = log_metadata(namespace=namespace, deployment=deployment, **counted_for(route))
     resource: dict[str, Any] = {"name": route.name, "match": _match(route.match), **known}
     if route.direct:
         return {**resource, **_direct(route.direct)}
@@ -86,9 +87,7 @@ def _route(route: Route) -> dict[str, Any]:
         resource["route"] = _action(route)
         resource |= _header_changes(route.request_headers, "request")
         resource |= _header_changes(route.response_headers, "response")
-    if route.is_grpc:
-        resource["typed_per_filter_config"] = {BUFFER_FILTER: _NO_BUFFER}  # streams must flow
-    return resource
+    return {**resource, **route_filters(route)}
 
 
 def _match(match: RouteMatch) -> dict[str, Any]:
@@ -129,7 +128,9 @@ def _action(route: Route) -> dict[str, Any]:
         action["cluster"] = route.destinations[0].cluster
     else:
         weights = [{"name": item.cluster, "weight": item.weight} for item in route.destinations]
-        action["weighted_clusters"] = {"clusters": weights}
+        action["weighted_clusters"] = {"clusters": weights, **({"use_hash_policy": True} if route.sticky else {})}
+    if route.sticky:
+        action["hash_policy"] = [_hash_policy(route.sticky)]
     if route.retries:
         action["retry_policy"] = retry_policy(route.retries)
     if route.mirrors:
@@ -137,6 +138,13 @@ def _action(route: Route) -> dict[str, Any]:
     if route.rewrite:
         action |= _rewrite(route.rewrite)
     return action
+
+
+def _hash_policy(caller: Caller) -> dict[str, Any]:
+    """xxHash64 of the value, modulo the sum of the weights, chooses among them; by chance where there is no value."""
+    if caller.source == "header":
+        return {"header": {"header_name": caller.name}}
+    return {"cookie": {"name": caller.name}}
 
 
 def _mirror(mirror: Mirror) -> dict[str, Any]:

@@ -15,6 +15,10 @@ NOTHING_READY = "no predictor with traffic is ready"
 PAYLOAD_TOO_LARGE = "PAYLOAD_TOO_LARGE"
 BODY_TOO_LARGE = f"the request body is larger than {MAX_BODY_BYTES} bytes"
 """Word for word what the servers behind the gateway say (``slipway.serving.body``); a test compares them."""
+RATE_LIMITED = "RATE_LIMITED"
+LIMIT_REACHED = "more requests than slipway.dev/rate-limit allows: try again later"
+AS_ANSWERED = 0
+"""Code of a reply whose status is not known before."""
 JSON = "application/json"
 
 
@@ -42,6 +46,8 @@ class LocalReply:
 # Flags are Envoy's (access log documentation, RESPONSE_FLAGS). The first that matches answers.
 LOCAL_REPLIES = (
     LocalReply(PAYLOAD_TOO_LARGE, BODY_TOO_LARGE, 413, component=True),
+    LocalReply(RATE_LIMITED, LIMIT_REACHED, 429, component=True, grpc_status=8),
+    LocalReply("FAULT_INJECTED", "this error was asked for by the `fault` of a VirtualService", AS_ANSWERED, ("FI",)),
     LocalReply("REQUEST_TIMEOUT", "the request did not arrive in time", 408),
     LocalReply("ROUTE_NOT_FOUND", "no SeldonDeployment is served under this path and host", 404, ("NR",)),
     LocalReply(NO_READY_PREDICTOR, NOTHING_READY, 503, ("UH", "NC")),
@@ -72,10 +78,15 @@ def _mapper(reply: LocalReply, *, grpc: bool) -> dict[str, Any]:
             for key, value in added.items()
         ],
         "body_format_override": {
-            "text_format_source": {"inline_string": text.replace("%", "%%")},
+            "text_format_source": {"inline_string": _template(text, reply)},
             **({} if grpc else {"content_type": JSON}),
         },
     }
+
+
+def _template(text: str, reply: LocalReply) -> str:
+    escaped = text.replace("%", "%%")
+    return escaped.replace('"code": 0', '"code": %RESPONSE_CODE%') if reply.code == AS_ANSWERED else escaped
 
 
 _GRPC = {"header_filter": {"header": {"name": "content-type", "string_match": {"prefix": "application/grpc"}}}}

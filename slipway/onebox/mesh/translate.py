@@ -25,6 +25,7 @@ from slipway.onebox.mesh.ir import (
     VirtualHost,
 )
 from slipway.onebox.mesh.limits import MAX_PAGE_BYTES
+from slipway.onebox.mesh.own_knobs import read_own_knobs
 from slipway.onebox.mesh.services import Key, Service, cluster_name, index_services
 from slipway.onebox.mesh.sleepers import Rest, read_sleepers
 from slipway.onebox.mesh.virtual_services import FEEDBACK, Destinations, qualified, read_http_routes
@@ -125,7 +126,7 @@ def _routes_by_host(
         if not bound:
             continue
         allowed = frozenset(chain.from_iterable(gateways[name] for name in bound))
-        own = read_http_routes(reader, destinations, bound)
+        own = read_http_routes(reader, destinations, bound, read_own_knobs(item, reader))
         for host in dict.fromkeys(map(str, reader.items("hosts"))):
             if not _HOST.fullmatch(host):
                 reader.report("hosts", f"{host!r} is not *, *.domain or a host name")

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from slipway.onebox.mesh.destination_rules import DestinationRule
+from slipway.onebox.mesh.faults import read_fault
 from slipway.onebox.mesh.fields import Reader
 from slipway.onebox.mesh.ir import (
     Cluster,
@@ -20,6 +21,7 @@ from slipway.onebox.mesh.ir import (
 )
 from slipway.onebox.mesh.limits import RETRIES, ROUTE_TIMEOUT_S
 from slipway.onebox.mesh.matches import read_match, read_rewrite
+from slipway.onebox.mesh.own_knobs import OwnKnobs
 from slipway.onebox.mesh.services import Key, Service, ServicePort, cluster_name, resolve_host
 from slipway.onebox.mesh.sleepers import Rest
 
@@ -34,6 +36,7 @@ HTTP_FIELDS = {
     "mirrorPercentage",
     "mirrors",
     "headers",
+    "fault",
 }
 FEEDBACK = r".*(/api/v(0\.1|1\.0)/feedback|/SendFeedback)(\?.*)?"
 DEFAULT_RETRY = Retries()
@@ -102,7 +105,9 @@ def effective_weights(declared: Sequence[tuple[Cluster | None, int]]) -> tuple[W
     )
 
 
-def read_http_routes(reader: Reader, destinations: Destinations, gateways: frozenset[str]) -> list[Route]:
+def read_http_routes(
+    reader: Reader, destinations: Destinations, gateways: frozenset[str], knobs: OwnKnobs
+) -> list[Route]:
     """The routes of a VirtualService for one of ``gateways`` (``namespace/name``), in its order."""
     routes: list[Route] = []
     for index, http in enumerate(reader.children("http")):
@@ -115,7 +120,7 @@ def read_http_routes(reader: Reader, destinations: Destinations, gateways: froze
             match = RouteMatch() if item is None else read_match(item)
             if match is not None:
                 name = f"{reader.namespace}/{reader.name}/{index}/{position}"
-                routes.append(_route(http, match, name, destinations))
+                routes.append(_route(http, match, name, destinations=destinations, knobs=knobs))
     return routes
 
 
@@ -129,7 +134,7 @@ def qualified(gateway: str, namespace: str) -> str:
     return gateway if "/" in gateway or gateway == "mesh" else f"{namespace}/{gateway}"
 
 
-def _route(http: Reader, match: RouteMatch, name: str, destinations: Destinations) -> Route:
+def _route(http: Reader, match: RouteMatch, name: str, *, destinations: Destinations, knobs: OwnKnobs) -> Route:
     declared: list[tuple[Cluster | None, int]] = []
     for item in http.children("route"):
         item.only({"destination", "weight"})
@@ -139,10 +144,11 @@ def _route(http: Reader, match: RouteMatch, name: str, destinations: Destination
     is_grpc = any(cluster.protocol == "grpc" for cluster, _ in declared if cluster)
     headers = http.child("headers")
     headers.only({"request", "response"})
+    is_sticky = knobs.sticky is not None and len(declared) > 1
     return Route(
         name=name,
         match=match,
-        destinations=effective_weights(declared) if declared else (),
+        destinations=knobs.spread(declared) if is_sticky else effective_weights(declared) if declared else (),
         mirrors=_mirrors(http, destinations),
         rewrite=read_rewrite(http.child("rewrite"), match),
         retries=_retries(http, is_grpc=is_grpc),
@@ -151,6 +157,9 @@ def _route(http: Reader, match: RouteMatch, name: str, destinations: Destination
         response_headers=_headers(headers.child("response")),
         is_grpc=is_grpc,
         deployment=_deployment(http, destinations),
+        sticky=knobs.sticky if is_sticky else None,
+        rate_limit=knobs.rate_limit,
+        fault=read_fault(http.child("fault"), _percent),
     )
 
 
@@ -173,11 +182,11 @@ def _mirrors(http: Reader, destinations: Destinations) -> tuple[Mirror, ...]:
 
 
 def _percent(reader: Reader, key: str) -> float:
-    """Istio's ``{value: 0..100}``; absent means all."""
+    """Istio's ``{value: 0..100}``; absent means all, and what cannot be read none."""
     value = reader.child(key).data.get("value", 100.0) if reader.data.get(key) is not None else 100.0
     if isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value <= 100:
         return float(value)
-    reader.report(key, f"{value!r} is not between 0 and 100: nothing is mirrored")
+    reader.report(key, f"{value!r} is not between 0 and 100: read as 0")
     return 0.0
 
 

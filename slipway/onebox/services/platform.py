@@ -80,7 +80,7 @@ def _control(paths: Paths, settings: Settings, secrets: Secrets, *, env: dict[st
         ProcessSpec(
             name="controller",
             part="controller",
-            argv=(*_module("slipway.controller"), *kubeconfig, "--keda", *_health(paths, "controller")),
+            argv=(*_module("slipway.controller"), *kubeconfig, "--keda", "--own-mesh", *_health(paths, "controller")),
             env={**env, **registry},
             probe=_health_probe(paths, "controller"),
             after=("api",),
