@@ -5,17 +5,17 @@ from __future__ import annotations
 import asyncio
 import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import click
 
 from slipway.cli.check_api import OfflineApi
-from slipway.cli.check_files import ManifestSet, Tree, load_tree
+from slipway.cli.check_files import ManifestSet, Problem, Tree, load_tree
 from slipway.cli.check_findings import Finding, Report, in_order, render_report
 from slipway.cli.check_references import KnowsImage, references
-from slipway.cli.check_world import World, namespace_of
+from slipway.cli.check_world import World, generated, namespace_of
 from slipway.cli.objects import kustomize
 from slipway.onebox.images.build import find_repository
 from slipway.onebox.images.errors import ImageError
@@ -34,7 +34,7 @@ def check_command(paths: tuple[Path, ...], output: str, *, strict: bool) -> None
 
     Kustomizations are rendered as kubectl does; files that none of them uses are taken as they are. Each finding has its
     file and line. Errors: what the API would refuse (schema, the rules of SeldonDeployments, traffic that does not sum
-    to 100), the same object twice, images of this project that no image.yaml makes, images without a tag or with
+    to 100; the objects that are made of them too), the same object twice, images of this project that no image.yaml makes, images without a tag or with
     `latest`, selectors that match nothing, autoscaling by a percentage of resources that nobody requests, keys that a
     Secret or ConfigMap does not have. Warnings: fields without effect, kinds not known here, and what is referred to and
     nothing in DIR makes (it may be there already).
@@ -70,8 +70,9 @@ def _findings(tree: Tree, *, knows_image: KnowsImage) -> list[Finding]:
     with OfflineApi() as api:
         for group in _applied_together(tree):
             problems = list(api.review(group.objects))
-            found += [tree.finding(group.origin, obj, problem) for obj, problem in problems]
             refused = {id(obj) for obj, problem in problems if problem.is_error}
+            problems += [pair for obj in group.objects if id(obj) not in refused for pair in _made(obj, api)]
+            found += [tree.finding(group.origin, obj, problem) for obj, problem in problems]
             world.partial |= {namespace_of(obj) for obj in group.objects if id(obj) in refused}
             accepted += [(group.origin, obj) for obj in group.objects if id(obj) not in refused]
     for _, obj in accepted:
@@ -79,6 +80,13 @@ def _findings(tree: Tree, *, knows_image: KnowsImage) -> list[Finding]:
     for origin, obj in accepted:
         found += [tree.finding(origin, obj, item) for item in references(obj, world, knows_image=knows_image)]
     return found
+
+
+def _made(obj: Object, api: OfflineApi) -> Iterator[tuple[Object, Problem]]:
+    """What the API would refuse or warn of in the objects that the controller makes of a SeldonDeployment."""
+    for item, problem in api.review(generated(obj)):
+        text = f"the {item['kind']} {item['metadata']['name']} that is made of it: {problem.field}: {problem.message}"
+        yield obj, Problem("", text, is_error=problem.is_error)
 
 
 def _applied_together(tree: Tree) -> list[ManifestSet]:

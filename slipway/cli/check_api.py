@@ -69,6 +69,8 @@ class OfflineApi:
             if key in seen:
                 yield obj, Problem("metadata.name", "comes twice: the last one applied would win")
             seen.add(key)
+            for path in _null_entries(obj):
+                yield obj, Problem(path, "is null: write what belongs there, or leave the entry out")
             for problem in self._review(obj):
                 yield obj, problem
 
@@ -108,6 +110,18 @@ class OfflineApi:
             found = self._objects.catalog.find("", "v1", "namespaces")
             if found is not None:
                 self._objects.apply(Target(*found, name=name), body, Options(OPTIONS.manager))
+
+
+def _null_entries(value: Any, path: str = "") -> Iterator[str]:
+    """Entries of lists that are nothing; the API reads them as empty ones, or not at all."""
+    if isinstance(value, dict):
+        for key, item in value.items():
+            yield from _null_entries(item, f"{path}.{key}".lstrip("."))
+    elif isinstance(value, list):
+        for index, item in enumerate(value):
+            if item is None:
+                yield f"{path}[{index}]"
+            yield from _null_entries(item, f"{path}[{index}]")
 
 
 def problems_of(refused: Refused) -> Iterator[Problem]:

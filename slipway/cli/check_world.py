@@ -14,6 +14,8 @@ from slipway.controller.facts import Facts
 from slipway.registry import ResolvedModel, is_model_reference
 
 Object = dict[str, Any]
+NO_UID = "00000000-0000-0000-0000-000000000000"
+"""Of the owner that generated objects name: a manifest has none yet."""
 TEMPLATED = frozenset({"Deployment", "ReplicaSet", "StatefulSet", "DaemonSet", "Job"})
 
 
@@ -60,7 +62,8 @@ def generated(obj: Object) -> list[Object]:
     """What the controller makes of a SeldonDeployment that the API takes; nothing of other objects."""
     if not is_seldon_deployment(obj) or review(obj, predictor_servers=Facts().settings.predictor_servers):
         return []
-    sdep = SeldonDeployment.from_json({**obj, "metadata": {**obj["metadata"], "namespace": namespace_of(obj)}})
+    meta = {**obj["metadata"], "namespace": namespace_of(obj), "uid": NO_UID}
+    sdep = SeldonDeployment.from_json({**obj, "metadata": meta})
     return desired(sdep, Facts(models=dict(_any_versions(sdep))))
 
 
@@ -83,6 +86,8 @@ def pod_specs(obj: Mapping[str, Any]) -> Iterator[PodSpec]:
         yield PodSpec("spec.template.spec", template.get("spec") or {}, labels)
     elif obj["kind"] == "SeldonDeployment":
         for index, predictor in enumerate(spec.get("predictors") or ()):
+            if container := (predictor.get("explainer") or {}).get("containerSpec"):
+                yield PodSpec(f"spec.predictors[{index}].explainer", {"containers": [container]}, {})
             for number, component in enumerate(predictor.get("componentSpecs") or ()):
                 path = f"spec.predictors[{index}].componentSpecs[{number}].spec"
                 yield PodSpec(path, component.get("spec") or {}, {})

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 
 from slipway.contract.causes import Cause
 from slipway.contract.defaulting import default
-from slipway.contract.names import container_service_name, deployment_name, predictor_service_name
+from slipway.contract.names import container_service_name, deployment_name, explainer_name, predictor_service_name
 from slipway.contract.sdep import PredictorSpec, SeldonDeployment
 
 MAX_PREFIX = 253
@@ -25,9 +25,7 @@ def label_rules(predictor: PredictorSpec, path: str) -> Iterator[Cause]:
         where = f"{path}.componentSpecs[{index}].metadata"
         name = component.metadata.get("name")
         if name and not NAME_PART.fullmatch(name):
-            text = (
-                f"{name[:80]!r} is part of a Deployment's name: lower case letters, digits, inner hyphens and dots"
-            )
+            text = f"{name[:80]!r} is part of a Deployment's name: lower case letters, digits, inner hyphens and dots"
             yield Cause(f"{where}.name", text)
         labels = component.metadata.get("labels") or {}
         yield from _labels(labels, f"{where}.labels")
@@ -65,6 +63,9 @@ def _made(predictor: PredictorSpec, sdep: str) -> Iterator[tuple[str, str, str]]
     """(kind, name, in words whose it is)."""
     nodes = {node.name for node in predictor.graph.walk()}
     yield "Service", predictor_service_name(sdep, predictor), f"predictor {predictor.name!r}"
+    if predictor.explainer is not None:
+        for kind in ("Service", "Deployment"):
+            yield kind, explainer_name(sdep, predictor), f"the explainer of predictor {predictor.name!r}"
     for index, component in enumerate(predictor.component_specs):
         if component.containers:
             name = deployment_name(sdep, predictor, index)

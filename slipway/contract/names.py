@@ -50,6 +50,16 @@ def revision_service_name(sdep: str, predictor: PredictorSpec, container: str) -
     return bounded(_revised(f"{sdep}-{predictor.name}-{container}", predictor))
 
 
+def explainer_name(sdep: str, predictor: PredictorSpec) -> str:
+    """Of the Deployment and the Service of a predictor's explainer."""
+    return bounded(f"{sdep}-{predictor.name}-explainer")
+
+
+def explainer_route_name(sdep: str, predictor: PredictorSpec) -> str:
+    """Of the VirtualService that leads to it."""
+    return bounded(f"{explainer_name(sdep, predictor)}-http")
+
+
 def service_label(container: str) -> str:
     """The label by which a container's Service finds its Pods."""
     return bounded(f"seldon-app-svc-{container}")

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 from slipway.contract.annotations import is_true
 from slipway.contract.causes import Cause, with_paths
+from slipway.contract.explainers import explainer_refusals
 from slipway.contract.loggers import KAFKA_BROKER, NO_KAFKA
 from slipway.contract.sdep import PredictorSpec, SeldonDeployment
 from slipway.contract.validation import NO_ENGINE
@@ -20,7 +21,7 @@ def refusals(sdep: SeldonDeployment) -> Iterator[Cause]:
         text = "'kafka' is not offered: graphs are called over REST and gRPC, none reads a topic; leave serverType out"
         yield Cause("spec.serverType", text)
     for index, predictor in enumerate(sdep.predictors):
-        yield from _predictor(predictor, f"spec.predictors[{index}]")
+        yield from _predictor(predictor, sdep.protocol, f"spec.predictors[{index}]")
         if sdep.protocol == "tensorflow":
             yield from _tensorflow(predictor, f"spec.predictors[{index}]")
 
@@ -32,9 +33,9 @@ def _tensorflow(predictor: PredictorSpec, path: str) -> Iterator[Cause]:
             yield Cause(where, text)
 
 
-def _predictor(predictor: PredictorSpec, path: str) -> Iterator[Cause]:
-    if predictor.explainer.get("type"):
-        yield Cause(f"{path}.explainer", "explainers are not offered")
+def _predictor(predictor: PredictorSpec, protocol: str, path: str) -> Iterator[Cause]:
+    if predictor.explainer is not None:
+        yield from explainer_refusals(predictor.explainer, protocol, f"{path}.explainer")
     if predictor.ssl.get("certSecretName"):
         yield Cause(f"{path}.ssl", "TLS between Pods is not offered here: let the mesh do it (DestinationRule tls)")
     if is_true(predictor.annotations.get(NO_ENGINE)) and predictor.graph.logger is not None:

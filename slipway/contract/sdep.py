@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from slipway.contract.explainers import Explainer
 from slipway.contract.fields import FieldError, Fields, read_object
 from slipway.contract.graph import Endpoint, Logger, Parameter, PredictiveUnit
 
@@ -93,7 +94,7 @@ class PredictorSpec:
     labels: Mapping[str, str] = field(default_factory=dict)
     annotations: Mapping[str, str] = field(default_factory=dict)
     svc_orch_spec: Json = field(default_factory=dict)
-    explainer: Json = field(default_factory=dict)
+    explainer: Explainer | None = None
     ssl: Json = field(default_factory=dict)
     progress_deadline_s: int | None = None
     revision: str = ""
@@ -114,8 +115,6 @@ class PredictorSpec:
         _check_orchestrator(fields.child("svcOrchSpec"))
         if (ssl := fields.child("ssl")) is not None:
             ssl.text("certSecretName")
-        if (explainer := fields.child("explainer")) is not None:
-            explainer.text("type")
         return cls(
             name=fields.required_text("name"),
             graph=PredictiveUnit.read(fields.values["graph"], fields.at("graph")),
@@ -126,7 +125,7 @@ class PredictorSpec:
             labels=fields.texts("labels"),
             annotations=fields.texts("annotations"),
             svc_orch_spec=fields.mapping("svcOrchSpec") or {},
-            explainer=fields.mapping("explainer") or {},
+            explainer=Explainer.read(fields.child("explainer")),
             ssl=fields.mapping("ssl") or {},
             progress_deadline_s=fields.whole("progressDeadlineSeconds"),
         )
@@ -142,7 +141,7 @@ class PredictorSpec:
             "labels": dict(self.labels) or None,
             "annotations": dict(self.annotations) or None,
             "svcOrchSpec": self.svc_orch_spec or None,
-            "explainer": self.explainer or None,
+            "explainer": dict(self.explainer.given) if self.explainer else None,
             "ssl": self.ssl or None,
             "progressDeadlineSeconds": self.progress_deadline_s,
         }

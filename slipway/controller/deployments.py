@@ -19,7 +19,7 @@ from slipway.contract.names import (
 from slipway.contract.sdep import ComponentSpec, PredictorSpec, SeldonDeployment
 from slipway.contract.validation import NO_ENGINE
 from slipway.controller.facts import Facts
-from slipway.controller.meta import DEPLOYMENT_ID, MANAGED_BY, Object, metadata, type_label
+from slipway.controller.meta import DEPLOYMENT_ID, MANAGED_BY, NODE_LABELS, SHADOW, Object, metadata, type_label
 from slipway.controller.pod_labels import template_notes
 from slipway.controller.pods import PREDICTOR_KEY, node_containers, orchestrator_container, pod_spec
 
@@ -62,7 +62,7 @@ def _component(
     component = predictor.component_specs[index]
     name = deployment_name(sdep.name, predictor, index, is_prefixed=facts.settings.prefixes_names)
     containers, initializers, volumes = node_containers(predictor, index, sdep, facts)
-    labels = _pod_labels(name, predictor, sdep)
+    labels = pod_labels(name, predictor, sdep)
     nodes = {node.name: node for node in predictor.graph.walk()}
     for container in component.containers:
         if node := nodes.get(container["name"]):
@@ -82,7 +82,7 @@ def _component(
         "metadata": {
             "labels": labels,
             "annotations": {
-                **_annotations(predictor, sdep),
+                **pod_annotations(predictor, sdep),
                 **(component.metadata.get("annotations") or {}),
             },
         },
@@ -90,26 +90,28 @@ def _component(
     }
     is_scaled = component.keda_spec is not None or component.hpa_spec is not None
     replicas = None if is_scaled else _first(component.replicas, predictor.replicas, sdep.replicas)
-    objects.append(_deployment(name, template, predictor, sdep, replicas=replicas, contains_engine=has_orchestrator))
+    objects.append(
+        deployment_object(name, template, predictor, sdep, replicas=replicas, contains_engine=has_orchestrator)
+    )
     return objects
 
 
 def _separate_engine(predictor: PredictorSpec, sdep: SeldonDeployment, facts: Facts) -> list[Object]:
     name = orchestrator_deployment_name(sdep.name, predictor, is_prefixed=facts.settings.prefixes_names)
-    labels = _pod_labels(name, predictor, sdep) | {"seldon-app": predictor_service_name(sdep.name, predictor)}
+    labels = pod_labels(name, predictor, sdep) | {"seldon-app": predictor_service_name(sdep.name, predictor)}
     template = {
         # Seldon gives this Pod prometheus.io/* only, and so loses its timeouts and sizes; they belong here.
-        "metadata": {"labels": labels, "annotations": _annotations(predictor, sdep)},
+        "metadata": {"labels": labels, "annotations": pod_annotations(predictor, sdep)},
         "spec": pod_spec(
             {}, [orchestrator_container(predictor, sdep, facts)], [], [_predictor_volume(name)], predictor
         ),
     }
     replicas = _first(predictor.svc_orch_spec.get("replicas"), predictor.replicas, sdep.replicas)
-    deployment = _deployment(name, template, predictor, sdep, replicas=replicas, contains_engine=True)
+    deployment = deployment_object(name, template, predictor, sdep, replicas=replicas, contains_engine=True)
     return [_config_map(name, predictor, sdep), deployment]
 
 
-def _annotations(predictor: PredictorSpec, sdep: SeldonDeployment) -> dict[str, str]:
+def pod_annotations(predictor: PredictorSpec, sdep: SeldonDeployment) -> dict[str, str]:
     return {**PROMETHEUS, **without_followers({**sdep.annotations, **predictor.annotations})}
 
 
@@ -117,16 +119,16 @@ def _first(*values: int | None) -> int | None:
     return next((value for value in values if value is not None), None)
 
 
-def _pod_labels(name: str, predictor: PredictorSpec, sdep: SeldonDeployment) -> dict[str, str]:
+def pod_labels(name: str, predictor: PredictorSpec, sdep: SeldonDeployment) -> dict[str, str]:
     labels = {"fluentd": "true", **MANAGED_BY, **predictor.labels, DEPLOYMENT_ID: sdep.name, "app": name}
     if predictor.shadow:
-        labels["seldon.io/shadow"] = "true"
+        labels[SHADOW] = "true"
     if predictor.revision:
         labels[REVISION] = predictor.revision
     return labels
 
 
-def _deployment(
+def deployment_object(
     name: str,
     template: Object,
     predictor: PredictorSpec,
@@ -145,6 +147,7 @@ def _deployment(
     if predictor.progress_deadline_s is not None:
         spec["progressDeadlineSeconds"] = predictor.progress_deadline_s
     labels: dict[str, str] = {"app": name, "fluentd": "true", **predictor.labels}
+    labels |= {key: value for key, value in template["metadata"]["labels"].items() if key in NODE_LABELS}
     if contains_engine:
         labels[CONTAINS_ENGINE] = "true"
     notes = template_notes(template, predictor.name, predictor.labels)
@@ -177,7 +180,7 @@ def _config_map(deployment: str, predictor: PredictorSpec, sdep: SeldonDeploymen
     """The predictor as the executor reads it; what does not concern a running graph is left out of it."""
     components = tuple(ComponentSpec(spec={"containers": _faces(item)}) for item in predictor.component_specs)
     read = replace(
-        predictor, traffic=0, replicas=None, explainer={}, svc_orch_spec={}, ssl={}, component_specs=components
+        predictor, traffic=0, replicas=None, explainer=None, svc_orch_spec={}, ssl={}, component_specs=components
     )
     text = json.dumps(read.to_json(), separators=(",", ":"), sort_keys=True)
     meta = metadata(graph_name(deployment), sdep)

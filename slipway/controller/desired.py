@@ -5,6 +5,7 @@ from __future__ import annotations
 from slipway.contract.sdep import SeldonDeployment
 from slipway.controller.autoscaling import autoscaling
 from slipway.controller.deployments import deployments
+from slipway.controller.explainers import explainers
 from slipway.controller.facts import Facts
 from slipway.controller.meta import Object
 from slipway.controller.revisions import revisions_of
@@ -24,4 +25,4 @@ def desired(sdep: SeldonDeployment, facts: Facts) -> list[Object]:
     for predictor, own in runs:
         objects.extend(deployments(predictor, whole, own))
         objects.extend(autoscaling(predictor, whole, facts.settings))
-    return [*objects, *traffic(whole, facts)]
+    return [*objects, *explainers(whole, facts), *traffic(whole, facts)]

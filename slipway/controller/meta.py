@@ -10,6 +10,8 @@ MANAGER = "slipway-controller"
 MANAGED_BY = {"app.kubernetes.io/managed-by": "seldon-core"}  # what existing selectors and dashboards look for
 DEPLOYMENT_ID = "seldon-deployment-id"
 HTTP_PORT, GRPC_PORT = 8000, 5001
+EXPLAINER = "seldon.io/explainer"
+SHADOW = "seldon.io/shadow"
 TYPE_LABELS = {
     "MODEL": "seldon.io/model",
     "ROUTER": "seldon.io/router",
@@ -17,6 +19,8 @@ TYPE_LABELS = {
     "TRANSFORMER": "seldon.io/transformer",
     "OUTPUT_TRANSFORMER": "seldon.io/output-transformer",
 }
+NODE_LABELS = frozenset({EXPLAINER, SHADOW, *TYPE_LABELS.values()})
+"""What a Pod, its Deployment and its Service say of the nodes in it."""
 Object = dict[str, Any]
 
 

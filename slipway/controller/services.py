@@ -12,7 +12,7 @@ from slipway.contract.names import (
 )
 from slipway.contract.sdep import Json, PredictorSpec, SeldonDeployment
 from slipway.controller.deployments import LOCALHOST, has_engine
-from slipway.controller.meta import GRPC_PORT, HTTP_PORT, Object, metadata
+from slipway.controller.meta import GRPC_PORT, HTTP_PORT, SHADOW, Object, metadata, type_label
 
 HEADLESS = "seldon.io/headless-svc"
 
@@ -24,7 +24,8 @@ def services(predictor: PredictorSpec, sdep: SeldonDeployment, *, revision: str 
     for container in _node_containers(predictor):
         name = container_service_name(sdep.name, predictor, container["name"])
         label = {service_label(container["name"]): name}
-        objects.append(_service(name, _ports(container), label, predictor, sdep, selected=selected))
+        kinds = _kinds(predictor, container["name"])
+        objects.append(_service(name, _ports(container), label, predictor, sdep, selected=selected, kinds=kinds))
     return objects
 
 
@@ -41,8 +42,14 @@ def revision_services(predictor: PredictorSpec, sdep: SeldonDeployment) -> list[
             shared = container_service_name(sdep.name, predictor, container["name"])
             name = revision_service_name(sdep.name, predictor, container["name"])
             label, selected = {service_label(container["name"]): shared}, {REVISION: predictor.revision}
-            objects.append(_service(name, _ports(container), label, predictor, sdep, selected=selected))
+            kinds = _kinds(predictor, container["name"])
+            objects.append(_service(name, _ports(container), label, predictor, sdep, selected=selected, kinds=kinds))
     return objects
+
+
+def _kinds(predictor: PredictorSpec, name: str) -> dict[str, str]:
+    """The label that says what kind of node a container is."""
+    return next(type_label(node) for node in predictor.graph.walk() if node.name == name)
 
 
 def _node_containers(predictor: PredictorSpec) -> list[Json]:
@@ -64,7 +71,7 @@ def entry_ports(predictor: PredictorSpec) -> tuple[int, int]:
 
 def _entry(predictor: PredictorSpec, sdep: SeldonDeployment, selected: dict[str, str]) -> Object:
     name = predictor_service_name(sdep.name, predictor)
-    service = _service(name, entry_ports(predictor), {"seldon-app": name}, predictor, sdep, selected=selected)
+    service = _service(name, entry_ports(predictor), {"seldon-app": name}, predictor, sdep, selected=selected, kinds={})
     if (sdep.annotation(HEADLESS) or "false") != "false":
         service["spec"]["clusterIP"] = "None"
     return service
@@ -78,12 +85,14 @@ def _service(
     sdep: SeldonDeployment,
     *,
     selected: dict[str, str],
+    kinds: dict[str, str],
 ) -> Object:
     numbered = [
         {"name": kind, "port": number, "targetPort": number, "protocol": "TCP"}
         for kind, number in zip(("http", "grpc"), ports, strict=True)
         if number
     ]
-    meta = metadata(name, sdep, annotations=dict(predictor.annotations), labels=label)
+    shadow = {SHADOW: "true"} if predictor.shadow else {}
+    meta = metadata(name, sdep, annotations=dict(predictor.annotations), labels={**label, **kinds, **shadow})
     spec = {"type": "ClusterIP", "selector": {**label, **selected}, "ports": numbered}
     return {"apiVersion": "v1", "kind": "Service", "metadata": meta, "spec": spec}

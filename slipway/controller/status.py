@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import chain
 from typing import Any
 
 from slipway.contract.following import Following
-from slipway.contract.names import predictor_service_name, service_host
+from slipway.contract.names import explainer_name, predictor_service_name, service_host
 from slipway.contract.sdep import PredictorSpec, SeldonDeployment
 from slipway.controller.conditions import condition
 from slipway.controller.deployments import deployments
 from slipway.controller.facts import Facts
 from slipway.controller.follow_status import Followers, follow_conditions
+from slipway.controller.meta import EXPLAINER
 from slipway.controller.plan import ObjectKey
 from slipway.controller.readiness import is_ready
 from slipway.controller.revisions import revisions_of
@@ -50,10 +52,12 @@ def status_of(
     whole = facts.settings.defaulted(sdep)
     revisions = {predictor.name: _deployments_by_revision(predictor, whole, facts) for predictor in whole.predictors}
     names = {name: _serving(found, followers.states.get(name)) for name, found in revisions.items()}
-    ready = {name: _all_ready(deployments, observed) for name, deployments in names.items()}
+    explained_by = {item.name: [explainer_name(sdep.name, item)] for item in whole.predictors if item.explainer}
+    parts = {name: [*deployments, *explained_by.get(name, ())] for name, deployments in names.items()}
+    ready = {name: _all_ready(deployments, observed) for name, deployments in parts.items()}
     serving = {name: _all_serving(deployments, observed) for name, deployments in names.items()}
-    failures = _failures(names, observed)
-    predictors = [{"name": name, "ready": ready[name], **_reason(names[name], observed)} for name in names]
+    failures = _failures(parts, observed)
+    predictors = [{"name": name, "ready": ready[name], **_reason(parts[name], observed)} for name in parts]
     state = AVAILABLE if all(ready.values()) else FAILED if failures else CREATING
     every = {name: [item for group in found.values() for item in group] for name, found in revisions.items()}
     before = old.get("conditions") or []
@@ -63,8 +67,8 @@ def status_of(
         "observedGeneration": sdep.generation,
         "replicas": _replicas(names, observed),
         "address": {"url": _address(whole)},
-        "deploymentStatus": _deployment_status(every, observed),
-        "serviceStatus": _service_status(observed),
+        "deploymentStatus": _deployment_status({**every, EXPLAINER: chain(*explained_by.values())}, observed),
+        "serviceStatus": _service_status(whole, observed),
         "models": models,
         "predictors": predictors,
         "traffic": {"declared": _declared(whole), "effective": effective(_declared(whole), serving)},
@@ -166,7 +170,7 @@ def _address(sdep: SeldonDeployment) -> str:
     return f"http://{host}:{entry_ports(predictor)[0]}{path}"
 
 
-def _deployment_status(names: Mapping[str, Sequence[str]], observed: Observed) -> Object:
+def _deployment_status(names: Mapping[str, Iterable[str]], observed: Observed) -> Object:
     found = {name: observed.objects.get(("Deployment", name)) for group in names.values() for name in group}
     return {
         name: {
@@ -178,7 +182,12 @@ def _deployment_status(names: Mapping[str, Sequence[str]], observed: Observed) -
     }
 
 
-def _service_status(observed: Observed) -> Object:
+def _service_status(sdep: SeldonDeployment, observed: Observed) -> Object:
+    explained = {
+        explainer_name(sdep.name, item): predictor_service_name(sdep.name, item)
+        for item in sdep.predictors
+        if item.explainer
+    }
     statuses = {}
     for service in observed.of_kind("Service"):
         name, namespace = service["metadata"]["name"], service["metadata"]["namespace"]
@@ -187,6 +196,8 @@ def _service_status(observed: Observed) -> Object:
         for key, port in (("httpEndpoint", "http"), ("grpcEndpoint", "grpc")):
             if port in ports:
                 entry[key] = f"{name}.{namespace}:{ports[port]}"
+        if name in explained:
+            entry["explainerFor"] = explained[name]
         statuses[name] = entry
     return statuses
 

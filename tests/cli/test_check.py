@@ -228,6 +228,19 @@ def test_an_hpa_spec_of_a_seldon_deployment_needs_requests_too(folder: Path) -> 
     assert "spec.predictors[1].componentSpecs[0].hpaSpec: container 'm' requests no cpu" in only_line(check("m"))
 
 
+def test_what_the_api_would_refuse_of_what_is_made_is_an_error(folder: Path) -> None:
+    loaded = yaml.safe_load(SDEP)
+    loaded["spec"]["predictors"][1]["componentSpecs"][0]["hpaSpec"] = {"maxReplicas": 0}
+    (folder / "a.yaml").write_text(yaml.safe_dump(loaded))
+    made = "the HorizontalPodAutoscaler yolo-canary-0-m that is made of it: spec.maxReplicas: Invalid value: 0"
+    assert made in only_line(check("m"))
+
+
+def test_an_entry_of_a_list_that_is_nothing_is_an_error(folder: Path) -> None:
+    (folder / "a.yaml").write_text(WHOLE.replace("    - port: 80", "    - port: 80\n    -"))
+    assert "Service yolo-front: spec.ports[1]: is null" in check("m").output
+
+
 @pytest.mark.parametrize(
     ("text", "said"),
     [

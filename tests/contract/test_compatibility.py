@@ -27,7 +27,9 @@ PREDICTOR = "spec.predictors[]."
 
 REFUSED: dict[str, Manifest] = {
     f"{PREDICTOR}ssl": sdep(predictor(ssl={"certSecretName": "tls"})),
-    f"{PREDICTOR}explainer": sdep(predictor(explainer={"type": "AnchorTabular"})),
+    f"{PREDICTOR}explainer.initParameters": sdep(
+        predictor(explainer={"type": "AnchorTabular", "containerSpec": {"image": "x:1"}, "initParameters": "{}"})
+    ),
 }
 """A use of each field that is refused as a whole; its inner fields go with it."""
 
@@ -64,6 +66,17 @@ TAKEN: Manifest = sdep(
         annotations={"team": "a"},
         engineResources={"requests": {}},
         svcOrchSpec={"replicas": 1, "resources": {}, "env": []},
+        explainer={
+            "type": "AnchorTabular",
+            "modelUri": "s3://models/why",
+            "serviceAccountName": "reader",
+            "envSecretRefName": "keys",
+            "storageInitializerImage": "initializer:1",
+            "replicas": 1,
+            "config": {"threshold": "0.95"},
+            "containerSpec": {"image": "explainer:1"},
+            "endpoint": {"httpPort": 9000},
+        },
     ),
     name="all",
     protocol="seldon",

@@ -272,7 +272,7 @@ def test_too_many_nodes_are_one_cause():
             "spec.predictors[0].graph",
         ),
         (sdep(predictor(svcOrchSpec={"env": KAFKA + OUTPUT}), serverType="kafka"), "spec.serverType"),
-        (sdep(predictor(explainer={"type": "AnchorTabular"})), "spec.predictors[0].explainer"),
+        (sdep(predictor(explainer={"type": "AnchorTabular"})), "spec.predictors[0].explainer.containerSpec.image"),
         (sdep(predictor(ssl={"certSecretName": "tls"})), "spec.predictors[0].ssl"),
         (
             sdep(predictor(graph=node(logger={"mode": "all"}), annotations={"seldon.io/no-engine": "true"})),

@@ -90,6 +90,21 @@ CASES: dict[str, tuple[Manifest, dict[tuple[str, str], ResolvedModel]]] = {
         ),
         {},
     ),
+    "explainer": (
+        sdep(
+            predictor(
+                explainer={
+                    "type": "AnchorTabular",
+                    "modelUri": "s3://bucket/why",
+                    "config": {"threshold": "0.95", "batch_size": "10"},
+                    "containerSpec": {"image": "example/explainer:0.1", "resources": {"requests": {"cpu": "1"}}},
+                    "serviceAccountName": "reader",
+                    "replicas": 2,
+                },
+            )
+        ),
+        {},
+    ),
     "no-engine": (
         sdep(predictor(annotations={"seldon.io/no-engine": "true", "seldon.io/svc-name": "front"}, replicas=0)),
         {},

@@ -334,6 +334,17 @@ def test_row_76_labels_mark_node_types_and_the_shadow():
     assert found["seldon.io/shadow"] == "true"
 
 
+def test_row_76_services_and_deployments_say_what_is_behind_them_too():
+    found = objects(sdep(predictor(graph=node("t", type="TRANSFORMER", children=[node("m")]))))
+    of_deployment = found["Deployment", "iris-main-0-t-m"]["metadata"]["labels"]
+    assert (of_deployment["seldon.io/transformer"], of_deployment["seldon.io/model"]) == ("true", "true")
+    assert found["Service", "iris-main-t"]["metadata"]["labels"]["seldon.io/transformer"] == "true"
+    assert "seldon.io/model" not in found["Service", "iris-main-t"]["metadata"]["labels"]
+    dark = objects(CASES["shadow"][0])
+    for key in (("Deployment", "iris-dark-0-clf"), ("Service", "iris-dark"), ("Service", "iris-dark-clf")):
+        assert dark[key]["metadata"]["labels"]["seldon.io/shadow"] == "true"
+
+
 def test_annotations_of_metadata_never_reach_pods():
     manifest = sdep(metadata={"annotations": {"team": "x"}}, annotations={"kept": "y"})
     found = template(manifest)["metadata"]["annotations"]
