@@ -6,9 +6,10 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from slipway.contract.causes import Cause
+from slipway.contract.hpa import autoscaler_spec
 from slipway.contract.names import deployment_name
 from slipway.contract.sdep import Json, PredictorSpec, SeldonDeployment
-from slipway.controller.meta import Object, metadata
+from slipway.controller.meta import MANAGER, Object, metadata
 from slipway.controller.settings import Settings
 
 
@@ -37,39 +38,27 @@ def autoscaling(predictor: PredictorSpec, sdep: SeldonDeployment, settings: Sett
     return objects
 
 
+def kept_replicas(wanted: Object, found: Mapping[str, Any] | None) -> Object:
+    """``wanted``, with the replicas of ``found`` while they are still what we wrote before an autoscaler had them.
+
+    An apply that leaves out a field that is ours takes it away, and the API would put its default there: one replica,
+    whatever the load is. Once the autoscaler has written another number it is no longer ours.
+    """
+    if found is None or wanted["kind"] != "Deployment" or "replicas" in wanted["spec"]:
+        return wanted
+    fields = (entry for entry in found["metadata"].get("managedFields") or () if _is_our_apply(entry))
+    if not any("f:replicas" in (entry.get("fieldsV1") or {}).get("f:spec", {}) for entry in fields):
+        return wanted
+    return {**wanted, "spec": {**wanted["spec"], "replicas": found["spec"].get("replicas", 1)}}
+
+
+def _is_our_apply(entry: Mapping[str, Any]) -> bool:
+    return entry.get("manager") == MANAGER and entry.get("operation") == "Apply" and not entry.get("subresource")
+
+
 def _autoscaler(name: str, spec: Json, sdep: SeldonDeployment) -> Object:
-    metrics = (
-        [_converted(item) for item in spec["metrics"]] if spec.get("metrics") else list(spec.get("metricsv2") or ())
-    )
-    body: dict[str, Any] = {
-        "scaleTargetRef": {"apiVersion": "apps/v1", "kind": "Deployment", "name": name},
-        "maxReplicas": spec["maxReplicas"],
-        "metrics": metrics,
-    }
-    if spec.get("minReplicas") is not None:
-        body["minReplicas"] = spec["minReplicas"]
-    meta = metadata(name, sdep)
+    body, meta = autoscaler_spec(spec, name), metadata(name, sdep)
     return {"apiVersion": "autoscaling/v2", "kind": "HorizontalPodAutoscaler", "metadata": meta, "spec": body}
-
-
-def _converted(metric: Mapping[str, Any]) -> dict[str, Any]:
-    """autoscaling/v2beta1 → v2: the flat target fields become ``target``."""
-    kind = metric["type"]
-    key = kind[0].lower() + kind[1:]
-    source = dict(metric.get(key) or {})
-    target: dict[str, Any] = {}
-    for old, new, label in (
-        ("targetAverageUtilization", "averageUtilization", "Utilization"),
-        ("targetAverageValue", "averageValue", "AverageValue"),
-        ("targetValue", "value", "Value"),
-    ):
-        if old in source:
-            target = {"type": label, new: source.pop(old)}
-    if "metricName" in source:
-        source["metric"] = {"name": source.pop("metricName")}
-        if "metricSelector" in source:
-            source["metric"]["selector"] = source.pop("metricSelector")
-    return {"type": kind, key: {**source, **({"target": target} if target else {})}}
 
 
 def _scaled_object(name: str, spec: Json, sdep: SeldonDeployment) -> Object:

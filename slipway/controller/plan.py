@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any, Literal
 
+from slipway.controller.autoscaling import kept_replicas
 from slipway.controller.handover import is_idle, strands_requests, switches_too_early
 from slipway.controller.meta import Object
 from slipway.controller.pod_labels import unrestarted
@@ -95,7 +96,7 @@ def changes(
     held: list[Step] = []
     for item in desired:
         found = observed.get(key_of(item))
-        plain = unrestarted(item, found)
+        plain = kept_replicas(unrestarted(item, found), found)
         wanted = stamped(plain)
         if found is None:
             steps.append(Step("Create", wanted, "missing"))
