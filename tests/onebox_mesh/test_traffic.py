@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import io
+import socket
 from collections import Counter
 from contextlib import asynccontextmanager
 
@@ -17,11 +18,12 @@ from slipway.contract.sdep import SeldonDeployment
 from slipway.controller.facts import Facts
 from slipway.controller.settings import Settings
 from slipway.controller.traffic import known_buckets, traffic
+from slipway.onebox.mesh.limits import MAX_COPIES
 from slipway.onebox.mesh.replies import LIMIT_REACHED
 from tests.contract.manifests import predictor, sdep
 from tests.onebox_mesh.envoys import running_gateway
-from tests.onebox_mesh.upstreams import Upstreams, running_upstreams
-from tests.onebox_mesh.world import GATEWAY, destination, item, world
+from tests.onebox_mesh.upstreams import Upstreams, loopback_address, running_upstreams
+from tests.onebox_mesh.world import GATEWAY, destination, item, virtual_service, world
 
 pytestmark = pytest.mark.e2e
 PREDICTIONS = "/seldon/default/yolo/api/v1.0/predictions"
@@ -195,3 +197,31 @@ async def test_faults_are_made_and_named(tmp_path):
             assert asyncio.get_running_loop().time() - started >= 0.2
             assert {(await ask(client, path="/never/x"))[0] for _ in range(10)} == {200}
             assert len(upstreams.members[0].seen) == 11
+
+
+async def test_hanging_shadow_holds_nobody_up_and_a_bounded_number_of_copies(tmp_path):
+    """It takes connections, as a frozen process does, and never reads."""
+    large, rounds = b"x" * 2**20, 4
+    async with running_upstreams(stable=1) as upstreams:
+        frozen = loopback_address()
+        predictors = {**upstreams.predictors(), "dark": {frozen: True}}
+        with socket.create_server((frozen, upstreams.ports["http"]), backlog=1024):
+            objects = world([virtual_service({"stable": 0}, shadow=("dark", None))], predictors, ports=upstreams.ports)
+            async with running_gateway(tmp_path, objects) as gateway, aiohttp.ClientSession(gateway.url) as client:
+
+                async def one():
+                    async with client.post(PREDICTIONS, data=io.BytesIO(large)) as reply:
+                        return reply.status
+
+                for _ in range(rounds):
+                    assert set(await asyncio.gather(*(one() for _ in range(AT_ONCE * 4)))) == {200}
+                told = [
+                    await admin.stats(r"\|dark\|.*\.upstream_rq_(active|pending_overflow)$") for admin in gateway.admins
+                ]
+    counts = [
+        {name.rpartition(".")[2]: count for name, count in (one or {}).items() if "|8000|" in name} for one in told
+    ]
+    copies = [one.get("upstream_rq_active", 0) for one in counts]
+    overflow = sum(one.get("upstream_rq_pending_overflow", 0) for one in counts)
+    assert max(copies) <= MAX_COPIES
+    assert sum(copies) + overflow == rounds * AT_ONCE * 4

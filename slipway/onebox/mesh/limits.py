@@ -32,6 +32,9 @@ UPSTREAM_IDLE_S = 60.0
 MAX_UPSTREAM_CONNECTIONS = 1024
 MAX_UPSTREAM_PENDING = 1024
 MAX_UPSTREAM_REQUESTS = 1024
+MAX_COPIES = 64
+"""Under way to one shadow at a time, of each Envoy; more are not made. A shadow that hangs keeps every copy until its
+time is over: with 1024 of 8 MiB the heap would be full, and live requests refused."""
 MAX_CONCURRENT_STREAMS = 256
 
 MAX_DOWNSTREAM_CONNECTIONS = 4096

@@ -24,7 +24,7 @@ from slipway.onebox.mesh.ir import (
     TextMatch,
     VirtualHost,
 )
-from slipway.onebox.mesh.limits import MAX_PAGE_BYTES
+from slipway.onebox.mesh.limits import MAX_COPIES, MAX_PAGE_BYTES
 from slipway.onebox.mesh.own_knobs import read_own_knobs
 from slipway.onebox.mesh.services import Key, Service, cluster_name, index_services
 from slipway.onebox.mesh.sleepers import Rest, read_sleepers
@@ -79,7 +79,7 @@ def translate(objects: Objects, site: Site) -> Mesh:
     virtual_hosts = tuple(
         VirtualHost(host, _domains(host), _ordered(routes.get(host, []), own)) for host in sorted({ANY_HOST, *routes})
     )
-    every = {**clusters, **destinations.clusters}
+    every = {**clusters, **bounded_copies(destinations.clusters, chain.from_iterable(routes.values()))}
     return Mesh(
         (Listener(GATEWAY_LISTENER, site.address, site.port, "http"), *listeners),
         virtual_hosts,
@@ -161,6 +161,19 @@ def with_feedback(routes: Iterable[Route]) -> list[Route]:
             twins.append(replace(route, name=f"{route.name}/feedback", match=match, retries=None))
         twins.append(route)
     return twins
+
+
+def bounded_copies(clusters: Mapping[str, Cluster], routes: Iterable[Route]) -> dict[str, Cluster]:
+    """What gets copies and no requests of its own has room for MAX_COPIES, or fewer where a DestinationRule says so."""
+    used = list(routes)
+    live = {item.cluster for route in used for item in route.destinations}
+    copied = {mirror.cluster for route in used for mirror in route.mirrors} - live
+    return {name: _bounded(cluster) if name in copied else cluster for name, cluster in clusters.items()}
+
+
+def _bounded(cluster: Cluster) -> Cluster:
+    policy = cluster.policy
+    return replace(cluster, policy=replace(policy, max_requests=min(policy.max_requests, MAX_COPIES)))
 
 
 def _may_be_feedback(route: Route) -> bool:
