@@ -258,6 +258,10 @@ def verdict(value: float, at_most: float) -> str:
     return "met" if value <= at_most else "MISSED"
 
 
+def output(command: Sequence[str]) -> str:
+    """Of a command in the repository's folder; CalledProcessError where it fails."""
+    return subprocess.run(command, cwd=REPOSITORY, stdout=subprocess.PIPE, text=True, check=True).stdout.strip()
+
+
 def _git(*arguments: str) -> str:
-    command = ["git", *arguments]
-    return subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, check=True).stdout.strip()
+    return output(["git", *arguments])
