@@ -19,12 +19,19 @@ WELL_LATENCY_S = 1.0
 
 @dataclass(frozen=True)
 class Overload:
-    """``factor``: times ``peak`` requests a second, from ``start`` to ``end`` on time.monotonic."""
+    """``factor``: times ``peaks[0]`` requests a second, from ``start`` to ``end`` on time.monotonic.
+
+    ``peaks``: measured before it and after it, so that what else the machine does counts for both sides.
+    """
 
     factor: float
-    peak: float
+    peaks: tuple[float, float]
     start: float
     end: float
+
+    @property
+    def peak(self) -> float:
+        return sum(self.peaks) / len(self.peaks)
 
     def goodput(self, replies: Sequence[Reply]) -> float:
         """Valid replies a second while it lasted."""

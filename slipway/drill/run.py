@@ -153,7 +153,7 @@ async def overloaded(site: Site, drill: OverloadDrill, plan: Plan, *, rest: Rest
             await asyncio.sleep(OVERLOAD_S)
             end = time.monotonic()
         await asyncio.sleep(max(0.0, end + CALM_S - time.monotonic()))
-    overload = Overload(drill.factor, peak, start, end)
+    overload = Overload(drill.factor, (peak, await sustained(site, plan)), start, end)
     replies = sorted([*calm.replies, *load.replies], key=lambda reply: reply.due)
     return judge(
         drill.name,

@@ -10,7 +10,7 @@ from slipway.drill.verdict import Promise, judge
 from tests.drill.replies import MODEL, detection, reply
 
 REST = {(MODEL, 0): (detection(),)}
-TWICE = Overload(2.0, peak=10.0, start=10.0, end=20.0)
+TWICE = Overload(2.0, peaks=(12.0, 8.0), start=10.0, end=20.0)
 
 
 def test_goodput_counts_valid_replies_while_it_lasts() -> None:
