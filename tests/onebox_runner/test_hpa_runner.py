@@ -13,9 +13,9 @@ import pytest
 import yaml
 
 from slipway.kube.client import Kube
-from slipway.kube.kinds import DEPLOYMENT, EVENT, HORIZONTAL_POD_AUTOSCALER
+from slipway.kube.kinds import DEPLOYMENT, EVENT, HORIZONTAL_POD_AUTOSCALER, POD_DISRUPTION_BUDGET
 from slipway.onebox.paths import Paths
-from tests.onebox_runner.test_runner import IMAGE, TOKEN, Onebox, rolled_out, web
+from tests.onebox_runner.test_runner import IMAGE, TOKEN, Onebox, pods, rolled_out, web
 from tests.waiting import eventually
 
 PROGRAM = """
@@ -133,7 +133,38 @@ async def test_replicas_follow_a_metric_of_the_pods_and_an_apply_leaves_them_alo
     assert "Traceback" not in "\n".join(onebox.log("runner"))
 
 
-def kubectl(onebox: Onebox, *words: str) -> str:
+async def test_a_budget_counts_its_pods_and_refuses_the_eviction_too_many(onebox: Onebox, kube: Kube) -> None:
+    await kube.apply(web(2), field_manager="me")
+    meta, spec = (
+        {"name": "web", "namespace": "default"},
+        {"maxUnavailable": 1, "selector": {"matchLabels": {"app": "web"}}},
+    )
+    await kube.apply(
+        {"apiVersion": "policy/v1", "kind": "PodDisruptionBudget", "metadata": meta, "spec": spec}, field_manager="me"
+    )
+
+    async def allows(count: int) -> bool:
+        found = await kube.get(POD_DISRUPTION_BUDGET, "web", namespace="default")
+        return (found.get("status") or {}).get("disruptionsAllowed") == count
+
+    await eventually(lambda: rolled_out(kube), timeout_s=30)
+    await eventually(lambda: allows(1), timeout_s=10, what="one Pod that may go")
+    first, second = [pod["metadata"]["name"] for pod in await pods(kube)]
+    assert "Success" in evict(onebox, first)
+    assert "violate the pod's disruption budget" in evict(onebox, second)
+    await eventually(lambda: rolled_out(kube), timeout_s=30, what="another Pod")
+    await eventually(lambda: allows(1), timeout_s=10, what="one Pod that may go again")
+
+
+def evict(onebox: Onebox, name: str) -> str:
+    body = {"apiVersion": "policy/v1", "kind": "Eviction", "metadata": {"name": name, "namespace": "default"}}
+    path = onebox.paths.home / "eviction.json"
+    path.write_text(json.dumps(body))
+    words = ("create", "--raw", f"/api/v1/namespaces/default/pods/{name}/eviction", "-f", str(path))
+    return kubectl(onebox, *words, check=False)
+
+
+def kubectl(onebox: Onebox, *words: str, check: bool = True) -> str:
     """Over TLS: it sends no token without."""
     server = yaml.safe_load(onebox.paths.kubeconfig.read_text())["clusters"][0]["cluster"]["server"]
     access = {"server": server.replace("http:", "https:"), "token": TOKEN}
@@ -141,8 +172,8 @@ def kubectl(onebox: Onebox, *words: str) -> str:
     argv = ["kubectl", *(f"--{key}={value}" for key, value in access.items()), *words]
     environment = {**os.environ, "HOME": str(onebox.paths.home), "KUBECONFIG": "/dev/null"}
     done = subprocess.run(argv, check=False, capture_output=True, text=True, timeout=30, env=environment)
-    assert done.returncode == 0, done.stderr
-    return done.stdout
+    assert not check or done.returncode == 0, done.stderr
+    return done.stdout + ("" if check else done.stderr)
 
 
 def test_kubectl_autoscale_makes_one_by_processor(onebox: Onebox) -> None:

@@ -6,7 +6,7 @@ import dataclasses
 import functools
 from typing import Any
 
-from slipway.onebox.api import autoscaler_columns, autoscaler_rules, autoscaling, columns, crds, rules
+from slipway.onebox.api import autoscaler_columns, autoscaler_rules, autoscaling, budget_rules, columns, crds, rules
 from slipway.onebox.api.resources import VERBS, Catalog, Resource, Scale, Version
 from slipway.onebox.api.types import load_types
 
@@ -58,7 +58,7 @@ def builtin_rows() -> list[Resource]:
         Resource("apps", "replicasets", "ReplicaSet", _v("v1", "ReplicaSet", columns.REPLICA_SET), short_names=("rs",), default=rules.default_replica_set, check=rules.check_workload, selectable=("status.replicas",), **workload),
         Resource("batch", "jobs", "Job", _v("v1", "Job", columns.JOB), categories=("all",), has_status=True, has_generation=True, default=rules.default_job, prepare=rules.prepare_job, check=rules.check_job, selectable=("status.successful",)),
         Resource("autoscaling", "horizontalpodautoscalers", "HorizontalPodAutoscaler", (*_v("v2", "HorizontalPodAutoscaler", autoscaler_columns.HPA), *_v("v1", "HorizontalPodAutoscalerV1", autoscaler_columns.HPA, load=autoscaling.from_v1, dump=autoscaling.to_v1)), short_names=("hpa",), categories=("all",), has_status=True, default=autoscaler_rules.default_autoscaler, check=autoscaler_rules.check_autoscaler),
-        Resource("policy", "poddisruptionbudgets", "PodDisruptionBudget", _v("v1", "PodDisruptionBudget", autoscaler_columns.PDB), short_names=("pdb",), has_status=True, has_generation=True),
+        Resource("policy", "poddisruptionbudgets", "PodDisruptionBudget", _v("v1", "PodDisruptionBudget", autoscaler_columns.PDB), short_names=("pdb",), has_status=True, has_generation=True, check=budget_rules.check_budget),
         Resource("coordination.k8s.io", "leases", "Lease", _v("v1", "Lease", columns.LEASE), needs_version=True, check=rules.check_lease),
         Resource(RBAC, "roles", "Role", _v("v1", "Role", columns.ROLE), name_rule="path", check=rules.check_role),
         Resource(RBAC, "rolebindings", "RoleBinding", _v("v1", "RoleBinding", columns.ROLE_BINDING), name_rule="path", check=rules.check_binding),

@@ -19,6 +19,7 @@ from slipway.onebox.api.definitions import STORAGE as CRD_STORAGE
 from slipway.onebox.api.definitions import Definitions
 from slipway.onebox.api.deletion import Deletion, parse_delete_options
 from slipway.onebox.api.errors import Refused, bad_request, no_such_path, not_allowed, not_found
+from slipway.onebox.api.eviction import evict
 from slipway.onebox.api.expiry import EventExpiry
 from slipway.onebox.api.garbage import GarbageCollector
 from slipway.onebox.api.listing import Page, list_page, selection, too_large
@@ -327,7 +328,7 @@ class Api:
             "agent": request.headers.get("User-Agent", ""),
         }
         if method == "POST" and target.subresource == "eviction":
-            return self._evict(target)
+            return self._evict(target, body)
         if method == "POST" and target.resource.kind in ANSWERS and not target.resource.is_custom:
             obj, options = writes.question(target, query, **arguments)
             answered = review(target, obj, options, authorizer=self._parts.authorizer, user=user)
@@ -362,8 +363,8 @@ class Api:
         else:
             self._parts.definitions.established(obj)
 
-    def _evict(self, target: Target) -> web.Response:
-        self._parts.deletion.delete(target, parse_delete_options({}, {}))
+    def _evict(self, target: Target, body: bytes) -> web.Response:
+        evict(self._objects, self._parts.deletion, target, _delete_body(body))
         return respond(
             {"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success", "code": 201}, status=201
         )

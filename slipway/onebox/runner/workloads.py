@@ -10,7 +10,18 @@ from typing import Any
 
 from slipway.kube.client import Kube
 from slipway.kube.errors import AlreadyExists, ApiError, Conflict, Forbidden, KubeError, NotFound
-from slipway.kube.kinds import DEPLOYMENT, ENDPOINT_SLICE, JOB, POD, REPLICA_SET, SERVICE, Kind, kind_of
+from slipway.kube.kinds import (
+    DEPLOYMENT,
+    ENDPOINT_SLICE,
+    JOB,
+    POD,
+    POD_DISRUPTION_BUDGET,
+    REPLICA_SET,
+    SERVICE,
+    Kind,
+    kind_of,
+)
+from slipway.onebox.runner.budgets import plan_budget
 from slipway.onebox.runner.cache import Cache
 from slipway.onebox.runner.deployment_status import deadline_at
 from slipway.onebox.runner.deployments import plan_deployment
@@ -25,7 +36,7 @@ MANAGER = "slipway-runner"
 MAX_SLEEP_S = 30.0
 RETRY_S = 1.0
 """After a round in which the API refused a step."""
-KINDS = (DEPLOYMENT, REPLICA_SET, JOB, SERVICE, ENDPOINT_SLICE)
+KINDS = (DEPLOYMENT, REPLICA_SET, JOB, SERVICE, ENDPOINT_SLICE, POD_DISRUPTION_BUDGET)
 """What is planned from, besides Pods."""
 
 log = logging.getLogger(__name__)
@@ -63,6 +74,7 @@ class Workloads:
             (DEPLOYMENT, self._deployment),
             (REPLICA_SET, self._replica_set),
             (JOB, self._job),
+            (POD_DISRUPTION_BUDGET, self._budget),
         ):
             for obj in self._cache.objects(kind).values():
                 try:
@@ -93,6 +105,11 @@ class Workloads:
 
     def _job(self, job: Object, now: float) -> list[Step]:
         return plan_job(job, self._all(POD, job["metadata"]["namespace"]), now)
+
+    def _budget(self, budget: Object, now: float) -> list[Step]:
+        namespace = budget["metadata"]["namespace"]
+        pods, replica_sets = self._all(POD, namespace), self._all(REPLICA_SET, namespace)
+        return plan_budget(budget, pods, replica_sets, self._all(DEPLOYMENT, namespace), now)
 
     def _all(self, kind: Kind, namespace: str) -> list[Object]:
         return [obj for (where, _), obj in self._cache.objects(kind).items() if where == namespace]
