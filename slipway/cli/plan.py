@@ -16,7 +16,9 @@ from slipway.cli.objects import Failure, kustomize, namespace_option, run
 from slipway.cli.plan_effects import ObjectPlan, render_plan
 from slipway.cli.plan_look import Planner
 from slipway.cli.registry import registry_address
+from slipway.controller.settings import ONE_MACHINE, Settings
 from slipway.kube.client import Kube
+from slipway.kube.discovery import is_one_machine
 from slipway.kube.errors import KubeError
 from slipway.kube.manifests import in_order, load_manifests, parse_manifests
 
@@ -36,8 +38,9 @@ def plan_command(
     """Say what `slipway apply` of the same manifests would change; nothing is stored.
 
     The API is asked with a dry run, so that what it would refuse is refused here. For a SeldonDeployment also: the
-    objects that the controller would make, change and delete, the Pods that restart and why, the declared traffic
-    before and after, and the model versions that the registry names now. The controller's default settings are assumed.
+    objects that the controller would make, change and delete, what the API would refuse of them, the Pods that restart and why, the declared traffic
+    before and after, and the model versions that the registry names now. On a cluster
+    the controller's default settings are assumed.
 
     Exit codes: 0 done, 1 refused, 2 wrong usage, 3 the API is not there; with --exit-code 4 where something would change.
 
@@ -74,5 +77,6 @@ def _manifests(files: Sequence[str], kustomization: str | None) -> list[Object]:
 
 async def _plan(kube: Kube, objects: Sequence[Object], namespace: str | None) -> list[ObjectPlan]:
     async with aiohttp.ClientSession() as session:
-        planner = Planner(kube, registry_address(), session, namespace or kube.access.namespace)
+        settings = ONE_MACHINE if await is_one_machine(kube) else Settings()
+        planner = Planner(kube, registry_address(), session, namespace or kube.access.namespace, settings)
         return await planner.plan(objects)

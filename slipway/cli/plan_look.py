@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from functools import partial
@@ -26,6 +26,7 @@ from slipway.controller.alias_watch import AliasWatch
 from slipway.controller.autoscaling import refused_autoscaling
 from slipway.controller.facts import Facts
 from slipway.controller.follow import Follow
+from slipway.controller.meta import MANAGER as CONTROLLER
 from slipway.controller.models import Reference, Resolved, resolve_models
 from slipway.controller.plan import ObjectKey, Step
 from slipway.controller.reconcile import owned_kinds
@@ -33,7 +34,7 @@ from slipway.controller.settings import Settings
 from slipway.controller.traffic import known_buckets, refused_traffic
 from slipway.kube.client import Kube
 from slipway.kube.discovery import Served, discover, kind_of_manifest
-from slipway.kube.errors import Forbidden, NotFound
+from slipway.kube.errors import ApiError, Forbidden, NotFound
 from slipway.kube.kinds import POD, SELDON_DEPLOYMENT, Kind
 from slipway.registry import (
     Pointer,
@@ -115,10 +116,22 @@ class Planner:
         pods = await self._pods(base.namespace) if owned else []
         return replace(
             base,
+            warnings=(*base.warnings, *[text async for text in self._refused(steps)]),
             writes=as_writes(steps, held),
             restarts=tuple(_restarts(steps, owned, pods)),
             models=tuple(_models(resolved, old)),
         )
+
+    async def _refused(self, steps: Sequence[Step]) -> AsyncIterator[str]:
+        """What the API would refuse of the controller's writes; of what this user may not write, nothing is known."""
+        for step in steps:
+            meta = {key: value for key, value in step.object["metadata"].items() if key != "ownerReferences"}
+            try:  # without the owner, which may have no uid yet
+                await self.kube.apply({**step.object, "metadata": meta}, field_manager=CONTROLLER, dry_run=True)
+            except (NotFound, Forbidden):  # the namespace comes along with it
+                continue
+            except ApiError as error:
+                yield f"the API would refuse {step.object['kind']} {meta['name']}: {error}"
 
     async def _owned(self, sdep: SeldonDeployment) -> tuple[dict[ObjectKey, Object], list[Kind]]:
         """What belongs to a SeldonDeployment, and the kinds of which this user may not know."""

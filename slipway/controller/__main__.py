@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import asyncio
 import logging
 import os
@@ -11,17 +10,15 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import aiohttp
-import yaml
 
-from slipway.contract.predictor_servers import SHIPPED, Servers, parse_servers
 from slipway.controller.alias_watch import AliasWatch, ReadAliases
 from slipway.controller.meta import DEPLOYMENT_ID, MANAGED_BY, MANAGER
+from slipway.controller.options import make_parser, settings_of
 from slipway.controller.queue import Key, WorkQueue
 from slipway.controller.reconcile import Reconciler, owned_kinds
 from slipway.controller.report import Reports
 from slipway.controller.resolver import Ask, PatientResolver
 from slipway.controller.secrets import ModelSecret
-from slipway.controller.seldon_options import add_seldons, ports_of
 from slipway.controller.settings import Settings
 from slipway.controller.view import View
 from slipway.kube.client import Kube
@@ -32,96 +29,18 @@ from slipway.kube.reflector import Change, Reflector
 from slipway.registry import Pointer, RegistryAddress, RegistryUnavailable, ResolvedModel, read_aliases, resolve
 
 log = logging.getLogger(__name__)
-EXAMPLES = """\
-examples:
-  python -m slipway.controller --kubeconfig .slipway/kubeconfig
-  python -m slipway.controller --istio-gateway istio-system/seldon-gateway --executor-image slipway/executor:0.1.0
-
-The registry's address and login come from MLFLOW_TRACKING_URI, MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD.
-"""
-MIN_FOLLOW_INTERVAL_S, MAX_FOLLOW_INTERVAL_S = 0.1, 3600.0
 SELECTOR = ",".join(f"{key}={value}" for key, value in MANAGED_BY.items())
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    defaults = Settings()
-    parser = argparse.ArgumentParser(
-        prog="python -m slipway.controller",
-        description="Keep every SeldonDeployment as its manifest says.",
-        epilog=EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    parser.add_argument("--kubeconfig", help="default: KUBECONFIG, else the Pod's ServiceAccount")
-    parser.add_argument("--executor-image", default=defaults.executor_image)
-    parser.add_argument("--storage-initializer-image", default=defaults.storage_initializer_image)
-    parser.add_argument("--istio-gateway", default=defaults.istio_gateway, metavar="NAMESPACE/NAME")
-    parser.add_argument(
-        "--default-model-secret", default="/".join(defaults.default_model_secret), metavar="NAMESPACE/NAME"
-    )
-    parser.add_argument("--health-socket", type=Path, metavar="PATH", help="answer GET /readyz on this Unix socket")
-    parser.add_argument("--keda", action="store_true", help="KEDA is installed: kedaSpec becomes a ScaledObject")
-    parser.add_argument(
-        "--own-mesh",
-        action="store_true",
-        help="the gateway is the mesh of one machine: slipway.dev/sticky and slipway.dev/rate-limit work",
-    )
-    parser.add_argument(
-        "--follow-interval",
-        type=_seconds,
-        default=defaults.follow_interval_s,
-        metavar="SECONDS",
-        help=f"pause between two looks at where followed aliases point (default {defaults.follow_interval_s:g})",
-    )
-    parser.add_argument(
-        "--predictor-servers",
-        type=_servers,
-        default=defaults.predictor_servers,
-        metavar="FILE",
-        help=f"YAML with the images of prepackaged servers besides or instead of {', '.join(SHIPPED)}: "
-        "`TRITON_SERVER: registry.example/tritonserver:25.09`, or by protocol `NAME: {seldon: IMAGE, v2: IMAGE}`",
-    )
-    add_seldons(parser, os.environ)
+    parser = make_parser(os.environ)
     arguments = parser.parse_args(argv)
-    namespace, separator, name = arguments.default_model_secret.partition("/")
-    if not separator:
-        parser.error(f"--default-model-secret {arguments.default_model_secret!r}: write NAMESPACE/NAME")
-    settings = Settings(
-        executor_image=arguments.executor_image,
-        storage_initializer_image=arguments.storage_initializer_image,
-        istio_gateway=arguments.istio_gateway,
-        default_model_secret=(namespace, name),
-        predictor_servers=arguments.predictor_servers,
-        has_keda=arguments.keda,
-        has_own_mesh=arguments.own_mesh,
-        follow_interval_s=arguments.follow_interval,
-        log_url=arguments.request_logger_default_endpoint,
-        prefixes_names=arguments.deployment_name_as_prefix,
-        ports=ports_of(arguments),
-    )
+    settings = settings_of(parser, arguments)
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
     try:
         asyncio.run(run(arguments.kubeconfig, settings, RegistryAddress.from_env(), health=arguments.health_socket))
     except ConfigError as error:
         parser.error(str(error))
-
-
-def _seconds(text: str) -> float:
-    try:
-        value = float(text)
-    except ValueError:
-        value = 0.0
-    if not MIN_FOLLOW_INTERVAL_S <= value <= MAX_FOLLOW_INTERVAL_S:
-        raise argparse.ArgumentTypeError(
-            f"{text!r}: from {MIN_FOLLOW_INTERVAL_S:g} to {MAX_FOLLOW_INTERVAL_S:g} seconds"
-        )
-    return value
-
-
-def _servers(path: str) -> Servers:
-    try:
-        return {**SHIPPED, **parse_servers(yaml.safe_load(Path(path).read_text()))}
-    except (OSError, yaml.YAMLError, ValueError) as error:
-        raise argparse.ArgumentTypeError(f"{path}: {error}") from error
 
 
 async def run(

@@ -39,3 +39,7 @@ class Settings:
     def defaulted(self, sdep: SeldonDeployment) -> SeldonDeployment:
         """``sdep`` with everything that it leaves unsaid."""
         return default(sdep, predictor_servers=self.predictor_servers, plan=self.ports)
+
+
+ONE_MACHINE = Settings(has_keda=True, has_own_mesh=True)
+"""Of the controller that `slipway up` starts."""

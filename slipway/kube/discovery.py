@@ -10,6 +10,8 @@ from slipway.kube.client import Kube
 from slipway.kube.errors import KubeError
 from slipway.kube.kinds import Kind
 
+ONE_MACHINE = "+slipway"
+"""End of the version that the API of one machine says it is."""
 AGGREGATED = "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList"
 
 
@@ -23,6 +25,11 @@ class Served:
 
     kind: Kind
     words: frozenset[str]
+
+
+async def is_one_machine(kube: Kube) -> bool:
+    """Whether this is the API of one machine; a cluster's has another version."""
+    return str((await kube.request("GET", "/version")).get("gitVersion") or "").endswith(ONE_MACHINE)
 
 
 async def discover(kube: Kube) -> list[Served]:

@@ -16,8 +16,16 @@ from slipway.cli.plan import CHANGES
 from slipway.cli.plan_effects import ObjectPlan, field_changes, render_plan, restart, shares
 from slipway.cli.plan_look import Planner
 from slipway.contract.sdep import SeldonDeployment
+from slipway.controller.options import make_parser, settings_of
+from slipway.controller.settings import ONE_MACHINE
+from slipway.kube.discovery import is_one_machine
 from slipway.kube.errors import ApiError, Forbidden
 from slipway.kube.kinds import CONFIG_MAP, DEPLOYMENT, POD, SELDON_DEPLOYMENT, Kind
+from slipway.onebox.paths import Paths
+from slipway.onebox.services.platform import build_specs
+from slipway.onebox.services.secrets import ensure_secrets
+from slipway.onebox.services.wanted import Wish
+from slipway.onebox.settings import Settings as MachineSettings
 from tests.contract.manifests import node, predictor, sdep
 from tests.controller.cases import SETTINGS
 from tests.controller.conftest import NAMESPACE, Platform
@@ -150,6 +158,39 @@ async def test_what_the_api_refuses_is_refused(planner: Planner) -> None:
     wrong["spec"]["predictors"][0]["traffic"] = 95
     with pytest.raises(ApiError, match="sums to 105"):
         await planner.plan([wrong])
+
+
+async def test_what_the_api_would_refuse_of_the_controller_s_writes_is_a_warning(
+    platform: Platform, planner: Planner
+) -> None:
+    twice = canary()
+    (container,) = twice["spec"]["predictors"][1]["componentSpecs"][0]["spec"]["containers"]
+    container["ports"] = [{"name": "a", "containerPort": 7}, {"name": "b", "containerPort": 7}]
+    plan = await only(planner, twice)
+    (warning,) = plan.warnings
+    assert warning.startswith(f"the API would refuse Deployment {CANARY}: ")
+    assert "containerPort=7" in warning
+    assert (await only(planner, canary())).warnings == ()
+    assert await platform.names(DEPLOYMENT) == [], "nothing was stored"
+
+
+async def test_plans_of_one_machine_assume_the_controller_that_slipway_up_starts(
+    platform: Platform, tmp_path: Path
+) -> None:
+    paths = Paths(tmp_path / "home")
+    specs = build_specs(paths, MachineSettings(), ensure_secrets(paths.secrets), Wish())
+    (argv,) = [spec.argv for spec in specs if spec.name == "controller"]
+    parser = make_parser({})
+    assert settings_of(parser, parser.parse_args(argv[argv.index("slipway.controller") + 1 :])) == ONE_MACHINE
+    assert await is_one_machine(platform.kube)
+
+
+async def test_a_cluster_is_told_from_one_machine(platform: Platform, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def version(*_: str) -> Object:
+        return {"gitVersion": "v1.32.0-eks-1"}
+
+    monkeypatch.setattr(platform.kube, "request", version)
+    assert not await is_one_machine(platform.kube)
 
 
 async def test_objects_of_a_namespace_that_comes_along_are_planned(planner: Planner) -> None:
