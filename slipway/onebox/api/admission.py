@@ -28,11 +28,6 @@ def reviews() -> dict[str, Review]:
 
 
 CLUSTER_ONLY = {
-    (
-        "security.istio.io",
-        "RequestAuthentication",
-    ): "tokens are not checked on this machine: Istio does it on a cluster",
-    ("security.istio.io", "AuthorizationPolicy"): "it is not enforced on this machine: Istio does it on a cluster",
     ("networking.istio.io", "ServiceEntry"): "it has no effect on this machine: processes reach other hosts directly",
 }
 """Kinds that are kept here for a cluster's sake, and what whoever writes one is told."""
