@@ -14,7 +14,9 @@ from pathlib import Path
 
 from slipway.onebox.paths import Paths
 from slipway.onebox.services import postgres
+from slipway.onebox.services.mlflow_schema import NewerSchemaError, ensure_schema
 from slipway.onebox.settings import HOST
+from slipway.onebox.supervisor.history import PERMANENT_EXIT
 
 MAX_CONNECTIONS = 64
 DRAIN_S = 5
@@ -51,6 +53,8 @@ def serve(paths: Paths, *, port: int) -> None:
     os.environ[constants.REGISTRY_STORE_URI_ENV_VAR] = store_uri
     os.environ[constants.ARTIFACT_ROOT_ENV_VAR] = artifact_root
     os.environ[_MLFLOW_SGI_NAME.name] = "uvicorn"
+    if ensure_schema(store_uri):
+        print("the database was an older release's: its schema is upgraded", flush=True)
     initialize_backend_stores(store_uri, store_uri, artifact_root)
 
     from mlflow.server.auth import create_app
@@ -71,7 +75,11 @@ def main() -> int:
     parser.add_argument("--home", type=Path, required=True, help="SLIPWAY_HOME")
     parser.add_argument("--port", type=int, required=True)
     given = parser.parse_args()
-    serve(Paths(given.home.absolute()), port=given.port)
+    try:
+        serve(Paths(given.home.absolute()), port=given.port)
+    except NewerSchemaError as error:
+        print(error, file=sys.stderr)
+        return PERMANENT_EXIT
     return 0
 
 

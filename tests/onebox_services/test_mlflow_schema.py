@@ -1,0 +1,74 @@
+"""MLflow's database of an older release is upgraded with what is in it, a newer one's is refused."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import sqlite3
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from slipway.onebox.services.mlflow_schema import NewerSchemaError, _steps, ensure_schema
+
+pytestmark = [
+    pytest.mark.timeout(180),  # MLflow is imported and makes fifty tables: minutes on a busy machine
+    pytest.mark.filterwarnings("ignore"),  # Alembic's own
+]
+STEPS_BACK = 12
+
+
+@pytest.fixture
+def old(made: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copyfile(made, tmp_path / "mlflow.db"))
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A database as MLflow makes it, stopped a dozen revisions before the present one, with an experiment."""
+    from alembic import command
+    from mlflow.store.db.utils import _get_alembic_config, create_sqlalchemy_engine_with_retry
+    from mlflow.store.tracking.dbmodels.initial_models import Base
+
+    file = tmp_path_factory.mktemp("mlflow") / "mlflow.db"
+    uri = f"sqlite:///{file}"
+    engine = create_sqlalchemy_engine_with_retry(uri)
+    Base.metadata.create_all(engine)
+    revision = _steps().get_current_head()
+    for _ in range(STEPS_BACK):
+        revision = _steps().get_revision(revision).down_revision
+    command.upgrade(_get_alembic_config(uri), revision)
+    engine.dispose()
+    with closing(sqlite3.connect(file)) as database:
+        database.execute("insert into experiments (experiment_id, name, lifecycle_stage) values (7, 'kept', 'active')")
+        database.commit()
+    return file
+
+
+def revision_of(file: Path) -> str:
+    with closing(sqlite3.connect(file)) as database:
+        ((revision,),) = database.execute("select version_num from alembic_version").fetchall()
+    return str(revision)
+
+
+def test_database_of_an_older_release_is_upgraded_and_keeps_what_it_has(old: Path) -> None:
+    assert revision_of(old) != _steps().get_current_head()
+    assert ensure_schema(f"sqlite:///{old}")
+    assert revision_of(old) == _steps().get_current_head()
+    with closing(sqlite3.connect(old)) as database:
+        assert database.execute("select name from experiments where experiment_id = 7").fetchall() == [("kept",)]
+    assert not ensure_schema(f"sqlite:///{old}")
+
+
+def test_new_database_is_left_to_mlflow(tmp_path: Path) -> None:
+    assert not ensure_schema(f"sqlite:///{tmp_path}/new.db")
+
+
+def test_database_of_a_newer_release_is_refused_and_unchanged(old: Path) -> None:
+    with closing(sqlite3.connect(old)) as database:
+        database.execute("update alembic_version set version_num = 'fffffff00001'")
+        database.commit()
+    with pytest.raises(NewerSchemaError, match=re.escape("schema fffffff00001, which MLflow")):
+        ensure_schema(f"sqlite:///{old}")
+    assert revision_of(old) == "fffffff00001"
