@@ -15,7 +15,7 @@ import yaml
 from slipway.kube.client import Kube
 from slipway.kube.kinds import DEPLOYMENT, EVENT, HORIZONTAL_POD_AUTOSCALER, POD_DISRUPTION_BUDGET
 from slipway.onebox.paths import Paths
-from tests.onebox_runner.test_runner import IMAGE, TOKEN, Onebox, pods, rolled_out, web
+from tests.onebox_runner.test_runner import TOKEN, Onebox, pods, rolled_out, web
 from tests.waiting import eventually
 
 PROGRAM = """
@@ -31,6 +31,15 @@ class Handler(http.server.BaseHTTPRequestHandler):
     def log_message(self, *a): pass
 http.server.ThreadingHTTPServer((os.environ["SLIPWAY_POD_IP"], 9000), Handler).serve_forever()
 """
+BUSY = """
+import time
+while True:
+    end = time.process_time() + 0.05
+    while time.process_time() < end:
+        pass
+    time.sleep(0.2)
+"""
+"""A few percent of a processor, more than its request of 50m."""
 AT_ONCE = {"stabilizationWindowSeconds": 0, "policies": [{"type": "Pods", "value": 10, "periodSeconds": 1}]}
 
 
@@ -41,7 +50,6 @@ async def onebox(tmp_path: Path) -> AsyncIterator[Onebox]:
     platform = Onebox(Paths(home), tmp_path / "source")
     try:
         platform.build("1", says="one")
-        (tmp_path / "source" / "web.py").write_text(PROGRAM)
         platform.start_api()
         platform.start_runner()
         yield platform
@@ -176,8 +184,23 @@ def kubectl(onebox: Onebox, *words: str, check: bool = True) -> str:
     return done.stdout + ("" if check else done.stderr)
 
 
-def test_kubectl_autoscale_makes_one_by_processor(onebox: Onebox) -> None:
-    kubectl(onebox, "create", "deployment", "web", f"--image={IMAGE}:1")
-    kubectl(onebox, "autoscale", "deployment", "web", "--min=2", "--max=3", "--cpu-percent=60")
+@pytest.mark.timeout(150)
+async def test_kubectl_autoscale_scales_a_bare_deployment_by_processor(onebox: Onebox, kube: Kube) -> None:
+    deployment = web(1)
+    del deployment["spec"]["replicas"]
+    container = deployment["spec"]["template"]["spec"]["containers"][0]
+    del container["readinessProbe"]
+    container |= {"command": ["python", "-c", BUSY], "resources": {"requests": {"cpu": "50m"}}}
+    await kube.apply(deployment, field_manager="me")
+    await eventually(lambda: rolled_out(kube), timeout_s=30)
+    kubectl(onebox, "autoscale", "deployment", "web", "--min=1", "--max=2", "--cpu-percent=60")
     found = json.loads(kubectl(onebox, "get", "hpa.v2.autoscaling", "web", "-o", "json"))
     assert found["spec"]["metrics"][0]["resource"]["target"] == {"type": "Utilization", "averageUtilization": 60}
+
+    async def is_scaled() -> bool:
+        return bool((await kube.get(DEPLOYMENT, "web", namespace="default"))["spec"]["replicas"] == 2)
+
+    await eventually(is_scaled, timeout_s=100, what="a second replica")
+    status = (await kube.get(HORIZONTAL_POD_AUTOSCALER, "web", namespace="default"))["status"]
+    (metric,) = status["currentMetrics"]
+    assert metric["resource"]["current"]["averageUtilization"] > 66
