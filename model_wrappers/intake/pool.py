@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
 import logging
 import os
 import queue
@@ -26,8 +28,9 @@ START_TIMEOUT_S = 20.0
 WAIT_TIMEOUT_S = 30.0  # for a decoder that nobody uses
 PASSED_VARIABLES = ("PATH", "PYTHONPATH", "LD_LIBRARY_PATH", CONTAINER_VARIABLE)
 ONE_THREAD = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}  # else numpy starts one for each processor
-PIPE_BYTES = 1024 * 1024
-READ_BYTES = 1024 * 1024
+PIPE_BYTES = (
+    256 * 1024
+)  # of 64 KiB without asking; all of a user's pipes together may have 64 MiB before new ones get little
 
 logger = logging.getLogger(__name__)
 
@@ -62,6 +65,7 @@ class _Decoder:
         self._to, self._from = self._process.stdin.fileno(), self._process.stdout.fileno()
         for descriptor in (self._to, self._from):
             os.set_blocking(descriptor, False)
+            _widen(descriptor)
         self._is_ready = False
         self._is_between_photos = True
         self._retires = False
@@ -110,18 +114,19 @@ class _Decoder:
         while view:
             self._wait(self._to, selectors.EVENT_WRITE, deadline)
             try:
-                view = view[os.write(self._to, view[:PIPE_BYTES]) :]
+                view = view[os.write(self._to, view) :]
             except BrokenPipeError as exc:
                 raise _Gone from exc
 
     def _read(self, count: int, deadline: float) -> bytearray:
-        data = bytearray()
-        while len(data) < count:
+        data, place = bytearray(count), 0
+        view = memoryview(data)  # what comes goes straight into its place
+        while place < count:
             self._wait(self._from, selectors.EVENT_READ, deadline)
-            chunk = os.read(self._from, min(READ_BYTES, count - len(data)))
-            if not chunk:
+            found = os.readv(self._from, [view[place:]])
+            if not found:
                 raise _Gone
-            data += chunk
+            place += found
         return data
 
     @staticmethod
@@ -141,6 +146,12 @@ class _Decoder:
             if pipe is not None:
                 pipe.close()
         self._process.wait()
+
+
+def _widen(pipe: int) -> None:
+    """Fewer and larger pieces, each of which takes a change of processes, where the system lets a user have such a pipe."""
+    with contextlib.suppress(PermissionError):  # too many of them: it is slower as it was
+        fcntl.fcntl(pipe, fcntl.F_SETPIPE_SZ, PIPE_BYTES)
 
 
 class DecoderPool:
