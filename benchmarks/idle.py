@@ -13,7 +13,7 @@ import os
 import statistics
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -93,7 +93,16 @@ def measure(here: Machine, seconds: float) -> Figures:
         sizes = [pss_mb(pid) for pid in pids]
         spent = [(after[pid] - before[pid]) * 1000 / took for pid in pids]
         found[role] = {"mb": statistics.mean(sizes), "most": max(sizes), "ms_per_s": statistics.mean(spent)}
-    return found
+        found[role]["together"], found[role]["together_ms"] = sum(sizes), sum(spent)
+    return without_containers(found, containers)
+
+
+def without_containers(found: Figures, containers: Collection[str]) -> Figures:
+    """The runner's own figures: containers are its children."""
+    runner = found["runner"]
+    mb = runner["mb"] - sum(found[name]["together"] for name in containers)
+    ms = runner["ms_per_s"] - sum(found[name]["together_ms"] for name in containers)
+    return {**found, "runner": {**runner, "mb": mb, "most": mb, "ms_per_s": ms}}
 
 
 def _all_cpu_s(roles: Mapping[str, Sequence[int]]) -> dict[int, float]:

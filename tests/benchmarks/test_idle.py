@@ -6,7 +6,7 @@ import os
 import subprocess
 import sys
 
-from benchmarks.idle import cpu_s, render
+from benchmarks.idle import cpu_s, render, without_containers
 
 
 def test_processor_time_is_that_of_the_children_too() -> None:
@@ -26,3 +26,11 @@ def test_table_names_the_largest_process_and_the_bound() -> None:
     text = render(results)
     assert "largest process 90 MB (api); at most 70: MISSED" in text
     assert "          -" in next(line for line in text.splitlines() if line.startswith("api"))
+
+
+def test_containers_do_not_count_as_the_runners() -> None:
+    def figures(mb: float, ms: float, *, count: int = 1) -> dict[str, float]:
+        return {"mb": mb, "most": mb, "ms_per_s": ms, "together": mb * count, "together_ms": ms * count}
+
+    found = without_containers({"runner": figures(130.0, 9.0), "model": figures(30.0, 2.0, count=3)}, ["model"])
+    assert found["runner"] == {**figures(130.0, 9.0), "mb": 40.0, "most": 40.0, "ms_per_s": 3.0}

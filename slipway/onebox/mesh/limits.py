@@ -41,6 +41,9 @@ MAX_DOWNSTREAM_CONNECTIONS = 4096
 """Per Envoy."""
 MAX_HEAP_BYTES = 1024 * 1024 * 1024
 """Per Envoy: near it no request is taken any more (503), which bounds what buffered bodies can use."""
+RELEASED_BYTES = 8 * 1024 * 1024
+RELEASE_S = 1.0
+"""So much free heap goes back to the kernel so often: what bodies and changes of the configuration took at their peak."""
 DOWNSTREAM_IDLE_S = 300.0
 HEADERS_TIMEOUT_S = 10.0
 BODY_TIMEOUT_S = 120.0
