@@ -14,7 +14,16 @@ from slipway.onebox.runner.hpa import Decision, decide, not_rescaled, rescaled, 
 from slipway.onebox.runner.hpa_limits import Event, History, limit
 from slipway.onebox.runner.hpa_metrics import Unknown, Use, propose
 from slipway.onebox.runner.hpa_pods import Source, uses_of
-from slipway.onebox.runner.hpa_spec import Autoscaler, Metric, Policy, Rules, Series, Unreadable, parse_autoscaler
+from slipway.onebox.runner.hpa_spec import (
+    MAX_METRICS,
+    Autoscaler,
+    Metric,
+    Policy,
+    Rules,
+    Series,
+    Unreadable,
+    parse_autoscaler,
+)
 from slipway.onebox.runner.hpa_status import is_worth_writing, render_status
 from slipway.onebox.runner.workload_steps import time_text
 from tests.onebox_runner.objects import NOW, pod_object
@@ -289,6 +298,11 @@ def test_behaviour_and_metrics_are_read():
         "FailedGetResourceMetric",
     ]
     assert (spec.series, spec.resources) == (frozenset({Series("q", (("model_name", "yolo"),))}), frozenset({"memory"}))
+
+
+def test_metrics_beyond_the_bound_are_not_measured():
+    spec = parsed(metrics=[{"type": "Resource", "resource": {"name": "cpu", "target": {"averageValue": "1"}}}] * 40)
+    assert [isinstance(item, Unreadable) for item in spec.metrics] == [False] * MAX_METRICS + [True] * 8
 
 
 # -- properties

@@ -6,7 +6,7 @@ Defaults are Kubernetes' own: https://kubernetes.io/docs/tasks/run-application/h
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -17,6 +17,8 @@ TOLERANCE = 0.1
 UP_WINDOW_S = 0
 DOWN_WINDOW_S = 300
 MILLI = 1000
+MAX_METRICS = 32
+"""Of one autoscaler: each is looked for in what every Pod of its target shows."""
 
 Select = Literal["Max", "Min", "Disabled"]
 
@@ -113,7 +115,7 @@ def parse_autoscaler(hpa: Object) -> Autoscaler:
     return Autoscaler(
         minimum=1 if spec.get("minReplicas") is None else int(spec["minReplicas"]),
         maximum=int(spec["maxReplicas"]),
-        metrics=tuple(_metric(item) for item in spec.get("metrics") or ()),
+        metrics=tuple(_metrics(spec.get("metrics") or ())),
         up=_rules(behavior.get("scaleUp") or {}, UP),
         down=_rules(behavior.get("scaleDown") or {}, DOWN),
     )
@@ -131,6 +133,14 @@ def _rules(spec: Mapping[str, Any], default: Rules) -> Rules:
         select=spec.get("selectPolicy") or default.select,
         tolerance=TOLERANCE if tolerance is None else float(parse_quantity(tolerance)),
     )
+
+
+def _metrics(specs: Sequence[Mapping[str, Any]]) -> Iterator[Metric | Unreadable]:
+    yield from map(_metric, specs[:MAX_METRICS])
+    if len(specs) > MAX_METRICS:
+        yield from [Unreadable("FailedGetMetrics", f"no more than {MAX_METRICS} metrics are measured")] * (
+            len(specs) - MAX_METRICS
+        )
 
 
 def _metric(spec: Mapping[str, Any]) -> Metric | Unreadable:

@@ -65,7 +65,7 @@ async def _scrape(
         async with session.get(exposition.url, timeout=timeout, allow_redirects=False, ssl=False) as response:
             response.raise_for_status()
             body = await _bounded(response)
-        return parse_series(body.decode(errors="replace"), series)
+        return await asyncio.to_thread(parse_series, body.decode(errors="replace"), series)
     except (aiohttp.ClientError, TimeoutError, ValueError) as exc:
         log.info("no metrics from %s: %s", exposition.url, exc or type(exc).__name__)
         return {}

@@ -10,7 +10,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from slipway.onebox.runner.hpa_spec import Series
 
-MAX_LINES = 20_000
+MAX_LINES = 1000
 """Lines of one metric that are read, its buckets left out: more than that is no metric to scale by."""
 
 
