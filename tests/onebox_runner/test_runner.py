@@ -189,7 +189,9 @@ def pid_of(pod: dict[str, Any]) -> int:
     return int(container_of(pod)["containerID"].removeprefix("process://"))
 
 
-async def test_row_77_a_deployment_serves_rolls_over_without_a_failed_request_and_goes(onebox: Onebox, kube: Kube) -> None:
+async def test_row_77_a_deployment_serves_rolls_over_without_a_failed_request_and_goes(
+    onebox: Onebox, kube: Kube
+) -> None:
     await kube.create(service())
     await kube.create(web())
     await eventually(lambda: rolled_out(kube), timeout_s=30, what="the first roll-out")
