@@ -23,7 +23,7 @@ SWITCHES = {
 KILL_EVERY_S = 10.0
 SETTLE_S = 2.0
 """Load before the first strike and after the last one is well."""
-FLIP_SETTLE_S = 0.4
+FLIP_SETTLE_S = 0.25
 """How long a split is looked at, after the second that it has to become true."""
 FLIPS = 100
 Inspect = Callable[[Sequence[Reply], Sequence[Act]], Findings]
