@@ -8,6 +8,7 @@ from itertools import chain
 from typing import Any
 
 from slipway.contract.following import Following
+from slipway.contract.keda import may_rest
 from slipway.contract.names import explainer_name, predictor_service_name, service_host
 from slipway.contract.sdep import PredictorSpec, SeldonDeployment
 from slipway.controller.conditions import condition
@@ -136,9 +137,15 @@ def _all_ready(names: Sequence[str], observed: Observed) -> bool:
 
 
 def _all_serving(names: Sequence[str], observed: Observed) -> bool:
-    """At least one ready Pod in each Deployment: the predictor can answer."""
-    found = [observed.objects.get(("Deployment", name)) for name in names]
-    return all(item is not None and (item.get("status") or {}).get("readyReplicas", 0) > 0 for item in found)
+    """At least one ready Pod in each Deployment, or it may rest: then its share comes to it all the same, and wakes it."""
+    return all(_is_serving(name, observed) for name in names)
+
+
+def _is_serving(name: str, observed: Observed) -> bool:
+    deployment = observed.objects.get(("Deployment", name))
+    scaled = observed.objects.get(("ScaledObject", name))
+    is_up = deployment is not None and (deployment.get("status") or {}).get("readyReplicas", 0) > 0
+    return is_up or (deployment is not None and scaled is not None and may_rest(scaled["spec"]))
 
 
 def _declared(sdep: SeldonDeployment) -> dict[str, int]:

@@ -13,7 +13,7 @@ from slipway.controller.desired import desired
 from slipway.controller.facts import Facts
 from slipway.controller.plan import key_of
 from slipway.controller.status import Observed, effective, failed, status_of
-from tests.contract.manifests import Manifest, predictor, sdep
+from tests.contract.manifests import Manifest, component, predictor, sdep
 from tests.controller.cases import SETTINGS
 
 FACTS = Facts(SETTINGS)
@@ -126,6 +126,17 @@ def test_traffic_is_declared_and_effective():
         "effective": {"a": 100, "b": 0},
     }
     assert status(sdep(), {})["traffic"] == {"declared": {"main": 100}, "effective": {"main": 100}}
+
+
+@pytest.mark.parametrize(("least", "share"), [(0, 10), (1, 0)])
+def test_predictor_that_may_rest_keeps_its_share(least: int, share: float) -> None:
+    """Its requests come to it while no Pod is there, and wake it."""
+    keda = {"minReplicaCount": least, "triggers": [{"type": "cpu", "metadata": {"value": "80"}}]}
+    manifest = sdep(
+        predictor("a", traffic=90), predictor("b", traffic=10, componentSpecs=[component("clf", kedaSpec=keda)])
+    )
+    found = status(manifest, {"iris-b-0-clf": {}})["traffic"]["effective"]
+    assert found == {"a": 100 - share, "b": share}
 
 
 def test_shadow_has_no_part_of_the_traffic():
