@@ -8,6 +8,7 @@ from typing import Any
 from slipway.cli.check_files import Problem
 from slipway.cli.check_world import PodSpec, World, namespace_of, pod_specs
 from slipway.controller.settings import Settings
+from slipway.onebox.api.autoscaler_rules import DEFAULT_METRICS
 from slipway.onebox.images.errors import ImageError
 from slipway.onebox.images.reference import DEFAULT_TAG, parse_reference
 from slipway.onebox.mesh.services import resolve_host
@@ -133,12 +134,11 @@ def _seldon_deployment(obj: Object, namespace: str, world: World) -> Iterator[Pr
         orchestrator = predictor.get("svcOrchSpec") or {}
         yield from _environment(f"{path}.svcOrchSpec", orchestrator, namespace, world)
         for number, component in enumerate(predictor.get("componentSpecs") or ()):
-            metrics = (component.get("hpaSpec") or {}).get("metrics") or (component.get("hpaSpec") or {}).get(
-                "metricsv2"
-            )
-            where = f"{path}.componentSpecs[{number}]"
+            hpa, where = component.get("hpaSpec"), f"{path}.componentSpecs[{number}]"
             containers = (component.get("spec") or {}).get("containers") or ()
-            yield from _without_requests(metrics or (), containers, f"{where}.hpaSpec")
+            if hpa is not None:
+                metrics = hpa.get("metrics") or hpa.get("metricsv2") or DEFAULT_METRICS
+                yield from _without_requests(metrics, containers, f"{where}.hpaSpec")
 
 
 def _graph_secrets(node: Json, path: str, namespace: str, world: World) -> Iterator[Problem]:

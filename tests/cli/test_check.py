@@ -94,6 +94,8 @@ metadata:
 data:
   front: green
 """
+BY_PROCESSOR = {"type": "Resource", "resource": {"name": "cpu", "targetAverageUtilization": 60}}
+BY_QUEUE = {"type": "Pods", "pods": {"metricName": "slipway_queue_seconds", "targetAverageValue": "50m"}}
 HPA = """\
 apiVersion: autoscaling/v2
 kind: HorizontalPodAutoscaler
@@ -220,17 +222,17 @@ def test_an_hpa_without_requests_is_an_error_and_with_them_is_none(folder: Path)
     assert check("m", "--strict").exit_code == 0
 
 
-def test_an_hpa_spec_of_a_seldon_deployment_needs_requests_too(folder: Path) -> None:
+@pytest.mark.parametrize("metrics", [[BY_PROCESSOR], []])  # 80 % of the processor where none is named
+def test_an_hpa_spec_of_a_seldon_deployment_needs_requests_too(folder: Path, metrics: list[Any]) -> None:
     loaded = yaml.safe_load(SDEP)
-    metric = {"type": "Resource", "resource": {"name": "cpu", "targetAverageUtilization": 60}}
-    loaded["spec"]["predictors"][1]["componentSpecs"][0]["hpaSpec"] = {"maxReplicas": 2, "metrics": [metric]}
+    loaded["spec"]["predictors"][1]["componentSpecs"][0]["hpaSpec"] = {"maxReplicas": 2, "metrics": metrics}
     (folder / "a.yaml").write_text(yaml.safe_dump(loaded))
     assert "spec.predictors[1].componentSpecs[0].hpaSpec: container 'm' requests no cpu" in only_line(check("m"))
 
 
 def test_what_the_api_would_refuse_of_what_is_made_is_an_error(folder: Path) -> None:
     loaded = yaml.safe_load(SDEP)
-    loaded["spec"]["predictors"][1]["componentSpecs"][0]["hpaSpec"] = {"maxReplicas": 0}
+    loaded["spec"]["predictors"][1]["componentSpecs"][0]["hpaSpec"] = {"maxReplicas": 0, "metrics": [BY_QUEUE]}
     (folder / "a.yaml").write_text(yaml.safe_dump(loaded))
     made = "the HorizontalPodAutoscaler yolo-canary-0-m that is made of it: spec.maxReplicas: Invalid value: 0"
     assert made in only_line(check("m"))
