@@ -32,6 +32,7 @@ BASIC_RULES: tuple[Mapping[str, Any], ...] = (  # what everybody who is known ma
     },
     {"verbs": ["create"], "apiGroups": ["authentication.k8s.io"], "resources": ["selfsubjectreviews"]},
 )
+BASIC_REASON = 'RBAC: allowed by ClusterRoleBinding "system:basic-user" of ClusterRole "system:basic-user" to Group "system:authenticated"'
 
 
 @dataclass(frozen=True)
@@ -117,7 +118,12 @@ class Authorizer:
         return user.is_admin or (AUTHENTICATED in user.groups and root in DISCOVERY_ROOTS)
 
     def may(self, user: User, access: Access) -> bool:
-        return any(_allows(rule, access) for rule in self.rules(user, access.namespace))
+        return self.why(user, access) is not None
+
+    def why(self, user: User, access: Access) -> str | None:
+        """Which binding allows it, in Kubernetes' words (empty for the administrator); None where nothing does."""
+        granted = self._granted(user, access.namespace)
+        return next((why for rule, why in granted if _allows(rule, access)), None)
 
     def check(self, user: User, access: Access) -> None:
         """Refused 403 naming user, verb, resource and place."""
@@ -149,17 +155,23 @@ class Authorizer:
 
     def rules(self, user: User, namespace: str) -> Iterable[Mapping[str, Any]]:
         """Every rule that allows ``user`` something in ``namespace`` (empty: at the cluster scope)."""
+        return (rule for rule, _ in self._granted(user, namespace))
+
+    def _granted(self, user: User, namespace: str) -> Iterable[tuple[Mapping[str, Any], str]]:
         if user.is_admin:
-            yield {"verbs": ["*"], "apiGroups": ["*"], "resources": ["*"]}
+            yield {"verbs": ["*"], "apiGroups": ["*"], "resources": ["*"]}, ""
         if AUTHENTICATED in user.groups:
-            yield from BASIC_RULES
+            yield from ((rule, BASIC_REASON) for rule in BASIC_RULES)
         bindings = list(self._store.all("clusterrolebindings.rbac.authorization.k8s.io").values())
         for (place, _), binding in self._store.all("rolebindings.rbac.authorization.k8s.io").items():
             if namespace and place == namespace:
                 bindings.append(binding)
         for binding in bindings:
-            if any(_is_subject(subject, user, binding) for subject in binding.get("subjects") or ()):
-                yield from self._role_rules(binding)
+            subjects = binding.get("subjects") or ()
+            subject = next((subject for subject in subjects if _is_subject(subject, user, binding)), None)
+            if subject is not None:
+                why = _reason(binding, subject)
+                yield from ((rule, why) for rule in self._role_rules(binding))
 
     def _role_rules(self, binding: Mapping[str, Any]) -> Iterable[Mapping[str, Any]]:
         ref = binding["roleRef"]
@@ -169,6 +181,15 @@ class Authorizer:
             namespace = binding["metadata"].get("namespace", "")
             role = self._store.get("roles.rbac.authorization.k8s.io", (namespace, ref["name"]))
         return (role or {}).get("rules") or ()
+
+
+def _reason(binding: Mapping[str, Any], subject: Mapping[str, Any]) -> str:
+    meta, ref = binding["metadata"], binding["roleRef"]
+    namespace, name = meta.get("namespace", ""), subject.get("name", "")
+    kind, shown = ("RoleBinding", f"{meta['name']}/{namespace}") if namespace else ("ClusterRoleBinding", meta["name"])
+    if subject.get("kind") == "ServiceAccount":
+        name = f"{name}/{subject.get('namespace') or namespace}"
+    return f'RBAC: allowed by {kind} "{shown}" of {ref.get("kind")} "{ref["name"]}" to {subject.get("kind")} "{name}"'
 
 
 def _is_subject(subject: Mapping[str, Any], user: User, binding: Mapping[str, Any]) -> bool:

@@ -22,7 +22,7 @@ def _is_cpu(metric: Object) -> bool:
 
 def to_v1(obj: Object) -> Object:
     """A stored (v2) object as v1 shows it."""
-    rest: Object = {
+    rest: Object = {  # in v2 and not in v1
         part: {key: obj[part][key] for key in keys if (obj.get(part) or {}).get(key)} for part, keys in ONLY_V2.items()
     }
     shown = {
@@ -32,6 +32,7 @@ def to_v1(obj: Object) -> Object:
             for part, keys in ONLY_V2.items()
         },
     }
+    shown["status"].setdefault("currentReplicas", 0)  # v1 says it always
     metrics = rest["spec"].get("metrics") or []
     cpu = next((metric for metric in metrics if _is_cpu(metric)), None)
     if cpu is not None:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from slipway.onebox.api.bodies import parse_json, parse_yaml
 from slipway.onebox.api.columns import get
 from slipway.onebox.api.errors import Cause, Refused, bad_request, conflict, describe
 from slipway.onebox.api.objects import Objects
@@ -37,6 +38,19 @@ class DeleteOptions:
     uid: str = ""
     version: str = ""
     dry_run: bool = False
+
+
+def read_delete_body(body: bytes) -> Mapping[str, Any]:
+    """The options as they were sent, JSON or YAML; none where there is no body. Refused 400."""
+    if not body:
+        return {}
+    try:
+        value = (parse_json(body) if body.lstrip()[:1] == b"{" else parse_yaml(body)).value
+    except ValueError as exc:
+        raise bad_request(f"error decoding DeleteOptions: {exc}") from exc
+    if not isinstance(value, dict):
+        raise bad_request("error decoding DeleteOptions: an object is expected")
+    return value
 
 
 def _check_types(body: Mapping[str, Any]) -> None:

@@ -14,6 +14,7 @@ LABEL = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?")
 SERVICE_NAME = re.compile(r"[a-z]([-a-z0-9]*[a-z0-9])?")
 LABEL_VALUE = re.compile(r"(([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9])?")
 QUALIFIED = re.compile(r"([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9]")
+QUALIFIED_TEXT = f"must consist of alphanumeric characters, '-', '_' or '.', and must start and end with an alphanumeric character (e.g. 'MyName',  or 'my.name',  or '123-abc', regex used for validation is '{QUALIFIED.pattern}')"
 MAX_NAME, MAX_LABEL = 253, 63
 MAX_ANNOTATIONS_BYTES = 256 * 1024
 
@@ -41,7 +42,9 @@ def check_name(name: str, rule: str) -> Iterator[Cause]:
             return
     if len(name) > limit:
         yield Cause("metadata.name", f"Invalid value: {quote(name)}: must be no more than {limit} characters")
-    if not pattern.fullmatch(name):
+    if rule == "label" and not pattern.fullmatch(name) and SUBDOMAIN.fullmatch(name):
+        yield Cause("metadata.name", f"Invalid value: {quote(name)}: must not contain dots")
+    elif not pattern.fullmatch(name):
         message = f"{text} ({example}, regex used for validation is '{pattern.pattern}')"
         yield Cause("metadata.name", f"Invalid value: {quote(name)}: {message}")
 
@@ -80,7 +83,7 @@ def _check_key(key: str, field: str) -> Iterator[Cause]:
     if len(name) > MAX_LABEL or not QUALIFIED.fullmatch(name):
         yield Cause(
             field,
-            f"Invalid value: {quote(key)}: name part must consist of alphanumeric characters, '-', '_' or '.', and must start and end with an alphanumeric character (e.g. 'MyName',  or 'my.name',  or '123-abc', regex used for validation is '{QUALIFIED.pattern}')",
+            f"Invalid value: {quote(key)}: name part {QUALIFIED_TEXT}",
         )
     if prefix and not SUBDOMAIN.fullmatch(prefix):
         yield Cause(

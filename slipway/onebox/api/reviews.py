@@ -57,7 +57,8 @@ def _access(authorizer: Authorizer, user: User, obj: Object) -> Object:
         asked.get("namespace", ""),
         asked.get("name", ""),
     )
-    return {"allowed": authorizer.may(user, access)}
+    why = authorizer.why(user, access)
+    return {"allowed": why is not None, **({"reason": why} if why else {})}
 
 
 def _rules(authorizer: Authorizer, user: User, obj: Object) -> Object:

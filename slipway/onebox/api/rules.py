@@ -11,7 +11,7 @@ from typing import Any
 from slipway.kube.selectors import selector_matches
 from slipway.onebox.api.columns import get
 from slipway.onebox.api.errors import Cause
-from slipway.onebox.api.meta_rules import LABEL, MAX_LABEL, MAX_NAME
+from slipway.onebox.api.meta_rules import LABEL, MAX_LABEL, MAX_NAME, QUALIFIED_TEXT
 from slipway.onebox.api.schema import quote
 
 Object = dict[str, Any]
@@ -20,11 +20,26 @@ CONFIG_KEY = re.compile(r"[-._a-zA-Z0-9]+")
 
 def check_event(new: Object, old: Object | None) -> Sequence[Cause]:
     """An event lives in the namespace of what it is about."""
-    del old
     place = get(new, "involvedObject.namespace") or get(new, "regarding.namespace")
     if place and place != new["metadata"].get("namespace"):
         return [Cause("involvedObject.namespace", f"Invalid value: {quote(place)}: does not match event.namespace")]
-    return ()
+    return [*_check_reporter(new)] if old is None and new.get("eventTime") else ()
+
+
+def _check_reporter(event: Object) -> Iterator[Cause]:
+    """An event with ``eventTime`` is one of the newer form: it says who reports it, and of which action."""
+    names = {
+        "reportingComponent": event.get("reportingComponent") or event.get("reportingController"),
+        "reportingInstance": event.get("reportingInstance"),
+        "action": event.get("action"),
+    }
+    for field, value in names.items():
+        if value:
+            continue
+        yield Cause(field, "Required value", "FieldValueRequired")
+        if field == "reportingComponent":
+            yield Cause(field, 'Invalid value: "": name part must be non-empty')
+            yield Cause(field, f'Invalid value: "": name part {QUALIFIED_TEXT}')
 
 
 # -- Pods and what holds a template

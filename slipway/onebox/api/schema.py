@@ -81,8 +81,15 @@ def _decode_scalar(schema: Schema, value: Any, *, go_path: str, kind: str) -> An
     if schema.get("format") == "byte":
         _check_base64(value, kind=kind)
     if schema.get("format") == "micro-time" and not MICRO_TIME.match(value):
-        raise _cannot(kind, f'parsing time "{value}" as "2006-01-02T15:04:05.000000Z07:00"')
+        raise _cannot(kind, f'parsing time "{value}" as "2006-01-02T15:04:05.000000Z07:00": {_time_error(value)}')
     return value
+
+
+def _time_error(value: str) -> str:
+    """What Go's time.Parse says about a time that is none, or has no six decimals."""
+    whole = re.match(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d", value)
+    rest, wanted = (value[whole.end() :], ".000000") if whole else (value, "2006")
+    return f'cannot parse "{rest}" as "{wanted}"'
 
 
 def _check_base64(value: str, *, kind: str) -> None:

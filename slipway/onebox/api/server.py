@@ -14,10 +14,10 @@ from aiohttp import web
 from slipway.onebox.api import admission, discovery, openapi, streams, writes
 from slipway.onebox.api.answers import Sender
 from slipway.onebox.api.auth import OPEN_PATHS, Authenticator, Authorizer, User
-from slipway.onebox.api.bodies import MAX_BODY_BYTES, parse_json, parse_yaml
+from slipway.onebox.api.bodies import MAX_BODY_BYTES
 from slipway.onebox.api.definitions import STORAGE as CRD_STORAGE
 from slipway.onebox.api.definitions import Definitions
-from slipway.onebox.api.deletion import Deletion, parse_delete_options
+from slipway.onebox.api.deletion import Deletion, parse_delete_options, read_delete_body
 from slipway.onebox.api.errors import Refused, bad_request, no_such_path, not_allowed, not_found
 from slipway.onebox.api.eviction import evict
 from slipway.onebox.api.expiry import EventExpiry
@@ -370,7 +370,7 @@ class Api:
         )
 
     def _delete(self, target: Target, query: Mapping[str, str], body: bytes, form: Form) -> web.Response:
-        options = parse_delete_options(query, _delete_body(body))
+        options = parse_delete_options(query, read_delete_body(body))
         deletion = self._parts.deletion
         if not target.name:
             if "deletecollection" not in target.resource.verbs:
@@ -393,15 +393,3 @@ class Api:
         if deleted.is_gone and target.resource.storage != "pods":
             return respond(deletion.status(target, deleted))
         return respond(shape_object(form, target, deleted.obj), form=form)
-
-
-def _delete_body(body: bytes) -> Mapping[str, Any]:
-    if not body:
-        return {}
-    try:
-        value = (parse_json(body) if body.lstrip()[:1] == b"{" else parse_yaml(body)).value
-    except ValueError as exc:
-        raise bad_request(f"error decoding DeleteOptions: {exc}") from exc
-    if not isinstance(value, dict):
-        raise bad_request("error decoding DeleteOptions: an object is expected")
-    return value
