@@ -364,7 +364,7 @@ class Api:
             self._parts.definitions.established(obj)
 
     def _evict(self, target: Target, body: bytes) -> web.Response:
-        evict(self._objects, self._parts.deletion, target, _delete_body(body))
+        evict(self._objects, self._parts.deletion, target, read_delete_body(body))
         return respond(
             {"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success", "code": 201}, status=201
         )
