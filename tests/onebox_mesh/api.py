@@ -13,11 +13,13 @@ from typing import Any
 from aiohttp import web
 
 from slipway.kube.kinds import (
+    AUTHORIZATION_POLICY,
     DEPLOYMENT,
     DESTINATION_RULE,
     ENDPOINT_SLICE,
     GATEWAY,
     POD,
+    REQUEST_AUTHENTICATION,
     SCALED_OBJECT,
     SERVICE,
     VIRTUAL_SERVICE,
@@ -45,6 +47,8 @@ class Api:
             (POD, objects.pods),
             (DEPLOYMENT, objects.deployments),
             (SCALED_OBJECT, objects.scaled_objects),
+            (REQUEST_AUTHENTICATION, objects.request_authentications),
+            (AUTHORIZATION_POLICY, objects.authorization_policies),
         ):
             self._stored[kind] = {item["metadata"]["name"]: _versioned(dict(item), 1) for item in items}
 

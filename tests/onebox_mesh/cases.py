@@ -8,10 +8,12 @@ from slipway.onebox.mesh.translate import Objects
 from tests.onebox_mesh.world import (
     GATEWAY,
     annotated,
+    authentication,
     destination,
     destination_rule,
     gateway,
     item,
+    policy,
     service,
     virtual_service,
     world,
@@ -34,6 +36,62 @@ def _to(predictor: str = "stable", **more: Any) -> dict[str, Any]:
 def _uri(**uri: str) -> list[dict[str, Any]]:
     return [{"uri": uri}]
 
+
+KEYS = '{"keys": [{"kty": "oct", "k": "c2VjcmV0", "alg": "HS256"}]}'
+GUARDED: dict[str, Objects] = {
+    "tokens-and-rules": Objects(
+        request_authentications=(
+            authentication(
+                {
+                    "issuer": "https://id.example",
+                    "jwks": KEYS,
+                    "audiences": ["yolo"],
+                    "fromHeaders": [{"name": "x-token", "prefix": "Token "}],
+                    "fromCookies": ["token"],
+                    "forwardOriginalToken": True,
+                    "outputClaimToHeaders": [{"header": "x-user", "claim": "sub"}],
+                },
+                {"issuer": "https://two.example", "jwks": KEYS, "fromParams": ["token"]},
+            ),
+        ),
+        authorization_policies=(
+            policy(
+                "members",
+                {
+                    "from": [{"source": {"requestPrincipals": ["https://id.example/*"]}}],
+                    "to": [{"operation": {"paths": ["/seldon/*"], "methods": ["POST"], "notHosts": ["*.internal"]}}],
+                    "when": [{"key": "request.auth.claims[groups][names]", "values": ["eyes", "a*"]}],
+                },
+                {"from": [{"source": {"remoteIpBlocks": ["127.0.0.0/8"], "notRequestPrincipals": ["*"]}}]},
+            ),
+            policy("banned", {"when": [{"key": "request.headers[x-bad]", "values": ["*"]}]}, action="DENY"),
+        ),
+    ),
+    "nobody-and-what-cannot-be-asked": Objects(
+        request_authentications=(
+            authentication(
+                {"issuer": "a", "jwksUri": "https://a.example/keys"},
+                {"issuer": "b", "jwks": "{"},
+                {"issuer": "d", "jwks": '{"keys": [{"kty": "RSA", "n": "?"}, {"kty": 7}]}'},
+            ),
+            item("RequestAuthentication", "pods", {"jwtRules": [{"issuer": "c", "jwks": KEYS}]}),
+        ),
+        authorization_policies=(
+            policy("nobody"),
+            policy("custom", {}, action="CUSTOM"),
+            policy(
+                "odd",
+                {"from": [{"source": {"principals": ["cluster.local/ns/default/sa/x"]}}]},
+                {"to": [{"operation": {"ports": ["80"], "paths": ["/a*b"]}}]},
+                {"when": [{"key": "connection.sni", "values": ["x"]}, {"key": "source.ip", "values": ["here"]}]},
+                {"from": [{"source": {"requestPrincipals": ["nobody"]}}]},
+            ),
+            policy("deny-odd", {"when": [{"key": "connection.sni", "values": ["x"]}]}, action="DENY"),
+            policy("pods", {}, namespace="default"),
+        ),
+    ),
+}
+"""Of these the golden file has the gateway's listener."""
 
 CASES: dict[str, Objects] = {
     "canary-10": world([virtual_service({"stable": 90, "canary": 10})], READY),

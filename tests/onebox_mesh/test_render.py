@@ -16,8 +16,9 @@ from slipway.onebox.mesh.loop import site
 from slipway.onebox.mesh.render import Resources, render
 from slipway.onebox.mesh.translate import Site, translate
 from slipway.onebox.paths import Paths
-from tests.onebox_mesh.cases import CASES
+from tests.onebox_mesh.cases import CASES, GUARDED
 
+GUARDS = {"jwt_authn", "rbac.deny", "rbac.allow"}
 LAYOUT = Layout(Paths(Path("/slipway")))
 SITE = Site("127.0.0.1", 8080, "/slipway/page.html")
 
@@ -57,6 +58,16 @@ def test_render_writes_the_golden_resources(case, golden):
     )
 
 
+@pytest.mark.parametrize("case", sorted(GUARDED))
+def test_render_writes_the_golden_guards(case, golden):
+    mesh = translate(GUARDED[case], SITE)
+    manager = _listeners(render(mesh, LAYOUT))[0]["filter_chains"][0]["filters"][0]["typed_config"]
+    guards = [item for item in manager["http_filters"] if item["name"].rpartition("http.")[2] in GUARDS]
+    findings = [str(item) for item in mesh.findings]
+    hosts = [host.get("typed_per_filter_config") for host in render(mesh, LAYOUT).routes["virtual_hosts"]]
+    golden(f"{case}.yaml", _dump({"findings": findings, "http_filters": guards, "hosts": hosts}))
+
+
 def test_render_writes_the_golden_gateway_listener(golden):
     resources = render(translate(CASES["canary-10"], SITE), LAYOUT)
     golden("gateway-listener.yaml", _dump(_listeners(resources)[0]))
@@ -69,16 +80,16 @@ def test_bootstrap_is_the_golden_one(golden):
 
 def test_golden_folder_has_no_orphans():
     files = {path.stem for path in (Path(__file__).parent / "golden").glob("*.yaml")}
-    assert files == {*CASES, "gateway-listener", "bootstrap"}
+    assert files == {*CASES, *GUARDED, "gateway-listener", "bootstrap"}
 
 
-@pytest.mark.parametrize("case", sorted(CASES))
+@pytest.mark.parametrize("case", sorted({**CASES, **GUARDED}))
 def test_envoy_accepts_every_golden_case(case, tmp_path):
     layout = Layout(Paths(tmp_path))
     layout.paths.logs.mkdir()
     here = replace(site("127.0.0.1", 8080), lowest_port=1024)
     config = tmp_path / "static.json"
-    config.write_text(json.dumps(_static(render(translate(CASES[case], here), layout), layout)))
+    config.write_text(json.dumps(_static(render(translate({**CASES, **GUARDED}[case], here), layout), layout)))
     done = subprocess.run(
         [
             str(envoy_binary()),

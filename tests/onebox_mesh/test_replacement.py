@@ -7,6 +7,7 @@ import io
 from collections import Counter
 from contextlib import asynccontextmanager
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import aiohttp
@@ -143,10 +144,20 @@ async def test_number_of_inotify_instances_does_not_grow_with_services(tmp_path)
         async with running_gateway(tmp_path, one) as gateway, aiohttp.ClientSession() as client:
             assert await gateway.publish(many)
             for item in many.services[-60:]:
-                async with client.post(f"http://{item['spec']['clusterIP']}:9000/predict", data=b"{}") as reply:
-                    assert reply.status == 200
+                url = f"http://{item['spec']['clusterIP']}:9000/predict"
+                await eventually(
+                    partial(_answers, client, url), what=url
+                )  # Envoy's worker begins to listen a bit later
             counts = [_inotify_instances(process.pid) for process in gateway.processes]
     assert all(0 < count <= INSTANCES for count in counts), counts
+
+
+async def _answers(client, url):
+    try:
+        async with client.post(url, data=b"{}") as reply:
+            return reply.status == 200
+    except aiohttp.ClientConnectorError:
+        return False
 
 
 def _inotify_instances(pid: int) -> int:

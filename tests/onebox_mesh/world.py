@@ -82,6 +82,22 @@ def virtual_service(
     return item("VirtualService", sdep, {"hosts": ["*"], "gateways": [GATEWAY], "http": routes})
 
 
+def authentication(*rules: Mapping[str, Any], name: str = "tokens", **more: Any) -> dict[str, Any]:
+    """A RequestAuthentication of the gateway."""
+    spec = {"selector": {"matchLabels": {"istio": "ingressgateway"}}, "jwtRules": list(rules), **more}
+    return item("RequestAuthentication", name, spec, namespace="istio-system")
+
+
+def policy(name: str, *rules: Mapping[str, Any], namespace: str = "istio-system", **more: Any) -> dict[str, Any]:
+    """An AuthorizationPolicy; ``policy("nobody")`` allows nobody, as an empty one of Istio's does."""
+    spec = {
+        "selector": {"matchLabels": {"istio": "ingressgateway"}},
+        **({"rules": list(rules)} if rules else {}),
+        **more,
+    }
+    return item("AuthorizationPolicy", name, spec, namespace=namespace)
+
+
 def annotated(obj: Mapping[str, Any], **annotations: str) -> dict[str, Any]:
     """With annotations of ours: ``rate_limit="1/s"`` is ``slipway.dev/rate-limit``."""
     given = {f"slipway.dev/{name.replace('_', '-')}": value for name, value in annotations.items()}

@@ -11,6 +11,8 @@ from slipway.onebox.mesh.ir import Finding
 from slipway.onebox.mesh.limits import MAX_DURATION_S, MAX_NUMBER, MAX_REGEX_CHARS
 
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)(ms|us|µs|ns|s|m|h)")
+HEADER_NAME = re.compile(r"[A-Za-z0-9!#$&'*+.^_`|~-]+")
+"""Without %, which Envoy would expand, and without pseudo-headers."""
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 _SECONDS = {"h": 3600.0, "m": 60.0, "s": 1.0, "ms": 1e-3, "us": 1e-6, "µs": 1e-6, "ns": 1e-9}
 _NOT_RE2 = re.compile(r"\(\?(?:=|!|<=|<!|>|\()|\\[1-9]|[*+?}]\+")  # look-around, back-references, possessive
@@ -107,6 +109,14 @@ class Reader:
             return found
         self.report(key, f"{value!r} is not between {least:g} and {MAX_DURATION_S:g} s: {default:g} s is used")
         return default
+
+    def header_name(self, key: str) -> str:
+        """A name that Envoy takes; empty, and a finding, for one that it does not."""
+        value = self.text(key)
+        if value and not HEADER_NAME.fullmatch(value):
+            self.report(key, f"{value[:80]!r} is not a header name: it has no effect")
+            return ""
+        return value
 
     def regex(self, key: str) -> str | None:
         """A regular expression that RE2 takes; None, and a finding, for one that it does not."""

@@ -7,6 +7,7 @@ from typing import Literal
 
 from slipway.contract.callers import Caller
 from slipway.onebox.mesh import limits
+from slipway.onebox.mesh.ir_security import JwtRule, Policy
 
 Protocol = Literal["http", "grpc", "tcp"]
 PathKind = Literal["exact", "prefix", "regex"]
@@ -197,20 +198,27 @@ class Route:
 
 @dataclass(frozen=True)
 class VirtualHost:
+    """``policies``: who may pass; without any everybody."""
+
     name: str
     domains: tuple[str, ...]
     routes: tuple[Route, ...]
+    policies: tuple[Policy, ...] = ()
 
 
 @dataclass(frozen=True)
 class Listener:
-    """One address. The gateway takes its routes from the virtual hosts, a Service's listener has one ``cluster``."""
+    """One address. The gateway takes its routes from the virtual hosts, a Service's listener has one ``cluster``.
+
+    ``jwt_rules``: whose tokens are valid.
+    """
 
     name: str
     address: str
     port: int
     protocol: Protocol
     cluster: str | None = None
+    jwt_rules: tuple[JwtRule, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -13,11 +13,13 @@ from pathlib import Path
 
 from slipway.kube.client import Kube
 from slipway.kube.kinds import (
+    AUTHORIZATION_POLICY,
     DEPLOYMENT,
     DESTINATION_RULE,
     ENDPOINT_SLICE,
     GATEWAY,
     POD,
+    REQUEST_AUTHENTICATION,
     SCALED_OBJECT,
     SERVICE,
     VIRTUAL_SERVICE,
@@ -46,6 +48,8 @@ KINDS = (
     POD,
     DEPLOYMENT,
     SCALED_OBJECT,
+    REQUEST_AUTHENTICATION,
+    AUTHORIZATION_POLICY,
 )
 _LOWEST_PORT = Path("/proc/sys/net/ipv4/ip_unprivileged_port_start")
 
@@ -128,6 +132,8 @@ def _objects(reflector: Reflector) -> Objects:
         pods=all_of(POD),
         deployments=all_of(DEPLOYMENT),
         scaled_objects=all_of(SCALED_OBJECT),
+        request_authentications=all_of(REQUEST_AUTHENTICATION),
+        authorization_policies=all_of(AUTHORIZATION_POLICY),
     )
 
 

@@ -116,10 +116,11 @@ async def problem_of(mesh: Mesh, layout: Layout) -> str | None:
 def _static(mesh: Mesh) -> dict[str, Any]:
     """A bootstrap with the gateway's listener and its routes inside."""
     gateway = next(item for item in mesh.listeners if item.name == GATEWAY_LISTENER)
-    listener = render_gateway(gateway, routes_file="", access_log="/dev/null")
+    listener = render_gateway(replace(gateway, jwt_rules=()), routes_file="", access_log="/dev/null")
+    hosts = [replace(host, policies=()) for host in mesh.virtual_hosts]  # these are no VirtualService's fault
     manager = listener["filter_chains"][0]["filters"][0]["typed_config"]
     del manager["rds"]
-    manager["route_config"] = render_routes(GATEWAY_LISTENER, mesh.virtual_hosts)
+    manager["route_config"] = render_routes(GATEWAY_LISTENER, hosts)
     for resource in (listener, manager["route_config"]):
         del resource["@type"]
     return {"static_resources": {"listeners": [listener]}}

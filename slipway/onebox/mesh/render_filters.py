@@ -8,9 +8,11 @@ from typing import Any
 from slipway.contract.limits import MAX_BODY_BYTES
 from slipway.onebox.mesh import limits
 from slipway.onebox.mesh.access_log import NAMESPACE
-from slipway.onebox.mesh.ir import Fault, RateLimit, Route
+from slipway.onebox.mesh.ir import Fault, RateLimit, Route, VirtualHost
+from slipway.onebox.mesh.ir_security import JwtRule
 from slipway.onebox.mesh.layout import ENVOYS
 from slipway.onebox.mesh.render_clusters import duration
+from slipway.onebox.mesh.render_security import guard_filters, guards_of_host
 
 _TYPES = "type.googleapis.com/envoy.extensions"
 _FILTERS = f"{_TYPES}.filters.http"
@@ -25,20 +27,24 @@ _OF_ROUTE = {
 _WHOLE = {"default_value": {"numerator": 100, "denominator": "HUNDRED"}}
 
 
-def render_filters() -> list[dict[str, Any]]:
+def render_filters(jwt_rules: tuple[JwtRule, ...]) -> list[dict[str, Any]]:
     """In their order: what refuses comes before a body is read."""
-    return [_strip(), _rate_limit_default(), _fault_default(), _buffer(), router_filter()]
+    guards = guard_filters(jwt_rules)
+    return [_strip(), *guards, _rate_limit_default(), _fault_default(), _buffer(), router_filter()]
 
 
 def router_filter() -> dict[str, Any]:
     return {"name": "envoy.filters.http.router", "typed_config": {"@type": f"{_FILTERS}.router.v3.Router"}}
 
 
-def host_filters(routes: Iterable[Route]) -> dict[str, Any]:
-    """The limits of all VirtualServices of a host, one bucket of tokens for all routes of each.
+def host_filters(host: VirtualHost) -> dict[str, Any]:
+    """What all routes of a host share: who may pass, and how many."""
+    found = {**guards_of_host(host.policies), **_limits(host.routes)}
+    return {"typed_per_filter_config": found} if found else {}
 
-    The bucket is new, and full, whenever the routes change.
-    """
+
+def _limits(routes: Iterable[Route]) -> dict[str, Any]:
+    """One bucket of tokens for all routes of each VirtualService; it is new, and full, whenever the routes change."""
     rates = {owner_of(route): route.rate_limit for route in routes if route.rate_limit}
     if not rates:
         return {}
@@ -60,7 +66,7 @@ def host_filters(routes: Iterable[Route]) -> dict[str, Any]:
             for owner, limit in sorted(rates.items())
         ],
     }
-    return {"typed_per_filter_config": {RATE_LIMIT: config}}
+    return {RATE_LIMIT: config}
 
 
 def token_bucket(limit: RateLimit) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from slipway.onebox.mesh.ir import Listener, Retries
 from slipway.onebox.mesh.render_clusters import duration
 from slipway.onebox.mesh.render_filters import render_filters, router_filter
 from slipway.onebox.mesh.render_routes import retry_policy
-from slipway.onebox.mesh.replies import render_local_replies
+from slipway.onebox.mesh.replies import GATEWAY_REPLIES, LOCAL_REPLIES, render_local_replies
 
 LISTENER_TYPE = "type.googleapis.com/envoy.config.listener.v3.Listener"
 _TYPES = "type.googleapis.com/envoy.extensions"
@@ -27,13 +27,13 @@ def render_gateway(listener: Listener, *, routes_file: str, access_log: str) -> 
             "route_config_name": listener.name,
             "config_source": {"resource_api_version": "V3", "path_config_source": {"path": routes_file}},
         },
-        "http_filters": render_filters(),
+        "http_filters": render_filters(listener.jwt_rules),
         "use_remote_address": True,
         "internal_address_config": {"unix_sockets": False},  # no client is trusted with x-envoy-* headers
         "preserve_external_request_id": True,
         "always_set_request_id_in_response": True,
         "normalize_path": True,
-        "local_reply_config": render_local_replies(),
+        "local_reply_config": render_local_replies((*GATEWAY_REPLIES, *LOCAL_REPLIES)),
         "access_log": [render_access_log(access_log)],
     }
     return _listener(listener, "envoy.filters.network.http_connection_manager", {"@type": _HCM, **manager})

@@ -69,7 +69,7 @@ def _virtual_host(host: VirtualHost) -> dict[str, Any]:
         "domains": list(host.domains),
         "request_body_buffer_limit": limits.RETRY_BUFFER_BYTES,
         "routes": [_route(route) for route in host.routes],
-        **host_filters(host.routes),
+        **host_filters(host),
     }
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,6 +18,8 @@ BODY_TOO_LARGE = f"the request body is larger than {MAX_BODY_BYTES} bytes"
 """Word for word what the servers behind the gateway say (``slipway.serving.body``); a test compares them."""
 RATE_LIMITED = "RATE_LIMITED"
 LIMIT_REACHED = "more requests than slipway.dev/rate-limit allows: try again later"
+ENVOY_SAYS = "{reason}"
+"""In its place Envoy's own words, which hold nothing of the request."""
 AS_ANSWERED = 0
 """Code of a reply whose status is not known before."""
 JSON = "application/json"
@@ -46,8 +49,6 @@ class LocalReply:
 # Flags are Envoy's (access log documentation, RESPONSE_FLAGS). The first that matches answers.
 LOCAL_REPLIES = (
     LocalReply(PAYLOAD_TOO_LARGE, BODY_TOO_LARGE, 413, component=True),
-    LocalReply(RATE_LIMITED, LIMIT_REACHED, 429, component=True, grpc_status=8),
-    LocalReply("FAULT_INJECTED", "this error was asked for by the `fault` of a VirtualService", AS_ANSWERED, ("FI",)),
     LocalReply("REQUEST_TIMEOUT", "the request did not arrive in time", 408),
     LocalReply("ROUTE_NOT_FOUND", "no SeldonDeployment is served under this path and host", 404, ("NR",)),
     LocalReply(NO_READY_PREDICTOR, NOTHING_READY, 503, ("UH", "NC")),
@@ -60,9 +61,18 @@ LOCAL_REPLIES = (
 )
 
 
-def render_local_replies() -> dict[str, Any]:
+GATEWAY_REPLIES = (
+    LocalReply(RATE_LIMITED, LIMIT_REACHED, 429, component=True, grpc_status=8),
+    LocalReply("UNAUTHENTICATED", f"the token is not accepted: {ENVOY_SAYS}", 401),
+    LocalReply("PERMISSION_DENIED", f"this request may not pass the gateway: {ENVOY_SAYS}", 403),
+    LocalReply("FAULT_INJECTED", "this error was asked for by the `fault` of a VirtualService", AS_ANSWERED, ("FI",)),
+)
+"""Of filters that only the gateway has: a hundred listeners of Services need not carry them."""
+
+
+def render_local_replies(replies: Iterable[LocalReply] = LOCAL_REPLIES) -> dict[str, Any]:
     """Envoy's ``LocalReplyConfig``: for each kind one mapper for gRPC and one for everything else."""
-    return {"mappers": [_mapper(reply, grpc=grpc) for reply in LOCAL_REPLIES for grpc in (True, False)]}
+    return {"mappers": [_mapper(reply, grpc=grpc) for reply in replies for grpc in (True, False)]}
 
 
 def _mapper(reply: LocalReply, *, grpc: bool) -> dict[str, Any]:
@@ -85,7 +95,7 @@ def _mapper(reply: LocalReply, *, grpc: bool) -> dict[str, Any]:
 
 
 def _template(text: str, reply: LocalReply) -> str:
-    escaped = text.replace("%", "%%")
+    escaped = text.replace("%", "%%").replace(ENVOY_SAYS, "%LOCAL_REPLY_BODY%")
     return escaped.replace('"code": 0', '"code": %RESPONSE_CODE%') if reply.code == AS_ANSWERED else escaped
 
 

@@ -9,6 +9,8 @@ from dataclasses import dataclass, field, replace
 from itertools import chain
 from typing import Any
 
+from slipway.onebox.mesh.authentication import read_authentications
+from slipway.onebox.mesh.authorization import read_policies
 from slipway.onebox.mesh.destination_rules import DestinationRule, read_destination_rules
 from slipway.onebox.mesh.fields import Reader
 from slipway.onebox.mesh.ir import (
@@ -49,6 +51,8 @@ class Objects:
     pods: tuple[Object, ...] = ()
     deployments: tuple[Object, ...] = ()
     scaled_objects: tuple[Object, ...] = ()
+    request_authentications: tuple[Object, ...] = ()
+    authorization_policies: tuple[Object, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -76,12 +80,18 @@ def translate(objects: Objects, site: Site) -> Mesh:
     routes = _routes_by_host(objects.virtual_services, hosts, destinations, findings)
     listeners, clusters = _service_listeners(services, rules, rest, site=site, findings=findings)
     own = _own_routes(routes, site)
+    jwt_rules = read_authentications(objects.request_authentications, findings)
+    policies = read_policies(objects.authorization_policies, findings)
     virtual_hosts = tuple(
-        VirtualHost(host, _domains(host), _ordered(routes.get(host, []), own)) for host in sorted({ANY_HOST, *routes})
+        VirtualHost(host, _domains(host), _ordered(routes.get(host, []), own), policies)
+        for host in sorted({ANY_HOST, *routes})
     )
     every = {**clusters, **bounded_copies(destinations.clusters, chain.from_iterable(routes.values()))}
     return Mesh(
-        (Listener(GATEWAY_LISTENER, site.address, site.port, "http"), *listeners),
+        (
+            Listener(GATEWAY_LISTENER, site.address, site.port, "http", jwt_rules=jwt_rules),
+            *listeners,
+        ),
         virtual_hosts,
         tuple(every[name] for name in sorted(every)),
         tuple(sorted(set(findings))),

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 from slipway.onebox.mesh.destination_rules import DestinationRule
 from slipway.onebox.mesh.faults import read_fault
-from slipway.onebox.mesh.fields import Reader
+from slipway.onebox.mesh.fields import HEADER_NAME, Reader
 from slipway.onebox.mesh.ir import (
     Cluster,
     ClusterPolicy,
@@ -41,7 +41,6 @@ HTTP_FIELDS = {
 FEEDBACK = r".*(/api/v(0\.1|1\.0)/feedback|/SendFeedback)(\?.*)?"
 DEFAULT_RETRY = Retries()
 GRPC_RETRY = Retries(on=(*DEFAULT_RETRY.on, "unavailable"))
-_HEADER = re.compile(r"[A-Za-z0-9!#$&'*+.^_`|~-]+")  # without %, which Envoy would expand, and without pseudo-headers
 _RETRY_WORD = re.compile(r"[a-z0-9-]+")
 
 
@@ -216,14 +215,14 @@ def _headers(reader: Reader) -> HeaderChanges:
     reader.only({"set", "add", "remove"})
     for key in ("set", "add"):
         child = reader.child(key)
-        for name in sorted(name for name in child.data if not _HEADER.fullmatch(str(name))):
+        for name in sorted(name for name in child.data if not HEADER_NAME.fullmatch(str(name))):
             child.report(str(name), "is not a header name: it is left out")
     return HeaderChanges(
         _pairs(reader.child("set")),
         _pairs(reader.child("add")),
-        tuple(sorted(str(name) for name in reader.items("remove") if _HEADER.fullmatch(str(name)))),
+        tuple(sorted(str(name) for name in reader.items("remove") if HEADER_NAME.fullmatch(str(name)))),
     )
 
 
 def _pairs(reader: Reader) -> tuple[tuple[str, str], ...]:
-    return tuple(sorted((str(key), reader.text(key)) for key in reader.data if _HEADER.fullmatch(str(key))))
+    return tuple(sorted((str(key), reader.text(key)) for key in reader.data if HEADER_NAME.fullmatch(str(key))))
