@@ -10,7 +10,7 @@ import pytest
 
 from slipway.contract.limits import MAX_BODY_BYTES
 from slipway.contract.protos import prediction_pb2 as pb
-from slipway.kube.kinds import HORIZONTAL_POD_AUTOSCALER, SCALED_OBJECT
+from slipway.kube.kinds import HORIZONTAL_POD_AUTOSCALER, SCALED_OBJECT, SERVICE
 from slipway.onebox.activator import held, hold
 from tests.onebox_activator.town import METADATA, Reply, Town, running_town
 from tests.waiting import eventually
@@ -179,6 +179,28 @@ async def test_predictor_at_0_percent_sleeps_on(tmp_path: Path) -> None:
         replies = [await town.post() for _ in range(20)]
         assert await town.replicas("yolo-canary") == 0
     assert {body["jsonData"]["predictor"] for _, body, _ in replies} == {"stable"}
+
+
+async def test_mirrored_request_wakes_a_shadow_and_waits_for_nobody(tmp_path: Path) -> None:
+    async with running_town(tmp_path, sleepers={"dark": 3600}, shadow="dark") as town:
+        status, body, _ = await town.post(b"x" * 1000)
+        assert (status, body["jsonData"]["predictor"]) == (200, "stable")
+        await town.until_woken("yolo-dark")
+        await town.set_ready("dark", is_ready=True)
+        await eventually(lambda: [size for _, size, _ in town.upstreams.of("dark")[0].seen] == [1000], what="mirrored")
+
+
+async def test_request_of_another_pod_wakes_too(tmp_path: Path) -> None:
+    """To the Service's own address, as an executor asks a node in a Pod of its own."""
+    async with running_town(tmp_path) as town:
+        service = await town.kube.get(SERVICE, "yolo-stable", namespace="default")
+        url = f"http://{service['spec']['clusterIP']}:8000/predict"
+        asked = asyncio.create_task(town.client.post(url, data=b"{}"))
+        await town.until_woken()
+        await town.set_ready("stable", is_ready=True)
+        async with await asked as reply:
+            assert reply.status == 200
+    assert town.upstreams.of("stable")[0].paths == ["/predict"]
 
 
 async def test_scaled_object_that_nobody_can_read_does_not_stop_the_others(tmp_path: Path) -> None:

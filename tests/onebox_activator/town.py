@@ -124,19 +124,21 @@ class Town:
         meta = {"name": f"{name}-x", "labels": {"kubernetes.io/service-name": name}}
         return {"metadata": meta, "addressType": "IPv4", "ports": ports, "endpoints": [endpoint]}
 
-    async def build(self, weights: Mapping[str, int], *, sleepers: Mapping[str, int], replicas: int) -> None:
+    async def build(
+        self, weights: Mapping[str, int], *, sleepers: Mapping[str, int], replicas: int, shadow: str = ""
+    ) -> None:
         """``sleepers``: predictor → cooldown in seconds."""
         for name in ("istio-system", "default"):
             await self.kube.apply(
                 {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}}, field_manager="test"
             )
-        for predictor in weights:
+        for predictor in (*weights, *([shadow] if shadow else [])):
             await self._predictor(predictor, replicas=replicas if predictor in sleepers else 1)
             if predictor in sleepers:
                 await self.put(SCALED_OBJECT, scaled_object(f"yolo-{predictor}", sleepers[predictor]))
             await self.set_ready(predictor, is_ready=bool(replicas) or predictor not in sleepers)
         await self.put(GATEWAY, gateway())
-        await self.put(VIRTUAL_SERVICE, virtual_service(weights))
+        await self.put(VIRTUAL_SERVICE, virtual_service(weights, shadow=(shadow, None) if shadow else None))
 
     async def _predictor(self, predictor: str, *, replicas: int) -> None:
         name = f"yolo-{predictor}"
@@ -169,6 +171,7 @@ async def running_town(
     *,
     sleepers: Mapping[str, int] | None = None,
     replicas: int = 0,
+    shadow: str = "",
 ) -> AsyncIterator[Town]:
     """One sleeping predictor ``stable`` unless told otherwise."""
     weights = weights or {"stable": 100}
@@ -176,7 +179,7 @@ async def running_town(
     async with (
         TestServer(make_app(parts)) as api,
         Kube(Access(str(api.make_url("/")).rstrip("/"), token=TOKEN)) as kube,
-        running_upstreams(**dict.fromkeys(weights, 1)) as upstreams,
+        running_upstreams(**dict.fromkeys([*weights, *([shadow] if shadow else [])], 1)) as upstreams,
         running_gateway(home, Objects()) as gateway_,
         activated(kube, Reflector(kube, FOLLOWED), gateway_.layout) as hold,
         aiohttp.ClientSession(base_url=gateway_.url) as client,
@@ -185,7 +188,7 @@ async def running_town(
         mesh = asyncio.create_task(run(kube, Paths(home), gateway_.site))
         town = Town(kube, hold, gateway_, upstreams, client, pb_grpc.SeldonStub(channel))
         try:
-            await town.build(weights, sleepers=sleepers or {"stable": 3600}, replicas=replicas)
+            await town.build(weights, sleepers=sleepers or {"stable": 3600}, replicas=replicas, shadow=shadow)
             await eventually(town.is_served, what="the gateways have the routes")
             yield town
         finally:

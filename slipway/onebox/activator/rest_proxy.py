@@ -29,9 +29,12 @@ log = logging.getLogger(__name__)
 
 
 def client_session() -> aiohttp.ClientSession:
-    """For requests that pass through: nothing added, unpacked, followed or kept; a bound on each wait."""
+    """For requests that pass through: nothing added, unpacked, followed or kept; a bound on each wait.
+
+    A connection each: a kept one may be closed by its server, some after two seconds, just as a request is written to it.
+    """
     return aiohttp.ClientSession(
-        connector=aiohttp.TCPConnector(limit=0, keepalive_timeout=5.0),
+        connector=aiohttp.TCPConnector(limit=0, force_close=True),
         timeout=aiohttp.ClientTimeout(total=ANSWER_TIMEOUT_S, connect=None, sock_connect=CONNECT_TIMEOUT_S),
         auto_decompress=False,
         cookie_jar=aiohttp.DummyCookieJar(),
