@@ -1,0 +1,71 @@
+"""`make drill`: what it holds, prints and ends with; and that every control is held with all of its switches."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from scripts import drill
+from slipway.drill.drills import DRILLS
+from slipway.drill.table import as_object
+from tests.drill.test_table import BAD, GOOD
+
+Calls = list[tuple[str, ...]]
+
+
+@pytest.fixture
+def calls(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Calls:
+    """The words of every ``slipway drill``; each keeps its promises, and with a switch off breaks one."""
+    made: Calls = []
+
+    def held(_folder: Path, _sent: Path, *words: str) -> list[dict[str, Any]]:
+        made.append(words)
+        rows: list[dict[str, Any]] = as_object([BAD if "--without" in words else GOOD])["rows"]
+        return rows
+
+    monkeypatch.setattr(drill, "held", held)
+    monkeypatch.setattr(drill, "PHOTOS", tmp_path)
+    monkeypatch.setattr(drill, "registered", lambda _folder: "models:/tiny/1")
+    return made
+
+
+def ended(monkeypatch: pytest.MonkeyPatch, *words: str) -> int:
+    monkeypatch.setattr(sys, "argv", ["drill", *words])
+    return drill.main()
+
+
+def test_short_run_holds_every_drill_once_and_ends_well(
+    monkeypatch: pytest.MonkeyPatch, calls: Calls, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert ended(monkeypatch) == 0
+    names = [drill.name for drill in DRILLS if not drill.name.startswith("overload")]
+    assert calls[0] == ("--only", ",".join(names), "--requests", "500")
+    assert calls[1] == ("--only", "overload-5", "--model", "models:/tiny/1", "--size", "416x416")
+    assert len(calls) == 2
+    said = capsys.readouterr().out
+    assert "| a Pod dies with all its containers | 1 | 10 | 0 | 0 | 100 | 100 | 0.10 |" in said
+    assert said.endswith("every promise was kept\n")
+
+
+def test_broken_promise_is_the_exit_code(monkeypatch: pytest.MonkeyPatch, calls: Calls) -> None:
+    rows = as_object([BAD])["rows"]
+    monkeypatch.setattr(drill, "held", lambda *_: rows)
+    assert ended(monkeypatch, "--only", "drills") == 1
+    assert calls == []
+
+
+def test_every_control_is_held_and_must_break_a_promise(monkeypatch: pytest.MonkeyPatch, calls: Calls) -> None:
+    assert ended(monkeypatch, "--only", "controls") == 0
+    assert [option(words, "--only") for words in calls] == [one.name for one in DRILLS]
+    assert {option(words, "--without") for words in calls} >= {"retries", "limits", "shadow", "readiness,retries"}
+    kept = as_object([GOOD])["rows"]
+    monkeypatch.setattr(drill, "held", lambda *_: kept)
+    assert ended(monkeypatch, "--only", "controls") == 1
+
+
+def option(words: Sequence[str], name: str) -> str:
+    return words[words.index(name) + 1]
