@@ -11,18 +11,133 @@ from typing import Any
 import kr8s.asyncio
 import pytest
 import yaml
-from kr8s.asyncio.objects import ConfigMap, Deployment, new_class
+from kr8s.asyncio import objects
+from kr8s.asyncio.objects import new_class
 from kubernetes import client, dynamic, watch
 
 from tests.onebox_api.conftest import TOKEN, ApiProcess, running_api
 from tests.onebox_api.test_kubectl import DEPLOYMENT, SDEP
 
 CONFIG_MAP = "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: settings}\ndata: {a: '1'}\n"
+POD_SPEC = "spec: {restartPolicy: Never, containers: [{name: c, image: 'x:1'}]}"
+RULE = "{apiGroups: [''], resources: [pods], verbs: [get]}"
+ISTIO = "networking.istio.io/v1"
+
+
+def manifest(api_version: str, kind: str, *lines: str) -> str:
+    return "\n".join((f"apiVersion: {api_version}", f"kind: {kind}", "metadata: {name: x}", *lines))
+
+
 KINDS = {  # kind → its manifest, a merge patch, and where the patch shows
     "ConfigMap": (CONFIG_MAP, {"data": {"a": "2"}}, ("data", "a")),
     "Deployment": (DEPLOYMENT, {"spec": {"replicas": 3}}, ("spec", "replicas")),
     "SeldonDeployment": (SDEP, {"spec": {"protocol": "seldon"}}, ("spec", "protocol")),
+    "Service": (
+        manifest("v1", "Service", "spec: {ports: [{port: 80}]}"),
+        {"spec": {"selector": {"app": "web"}}},
+        ("spec", "selector"),
+    ),
+    "ServiceAccount": (
+        manifest("v1", "ServiceAccount"),
+        {"automountServiceAccountToken": False},
+        ("automountServiceAccountToken",),
+    ),
+    "PersistentVolumeClaim": (
+        manifest(
+            "v1", "PersistentVolumeClaim", "spec: {accessModes: [ReadWriteOnce], resources: {requests: {storage: 1Gi}}}"
+        ),
+        {"spec": {"resources": {"requests": {"storage": "2Gi"}}}},
+        ("spec", "resources", "requests"),
+    ),
+    "ReplicaSet": (
+        manifest(
+            "apps/v1",
+            "ReplicaSet",
+            "spec: {selector: {matchLabels: {a: b}}, template: {metadata: {labels: {a: b}}, spec: {containers: [{name: c, image: 'x:1'}]}}}",
+        ),
+        {"spec": {"replicas": 2}},
+        ("spec", "replicas"),
+    ),
+    "Job": (
+        manifest("batch/v1", "Job", "spec:", "  template:", f"    {POD_SPEC}"),
+        {"spec": {"parallelism": 2}},
+        ("spec", "parallelism"),
+    ),
+    "HorizontalPodAutoscaler": (
+        manifest(
+            "autoscaling/v2",
+            "HorizontalPodAutoscaler",
+            "spec: {maxReplicas: 2, scaleTargetRef: {kind: Deployment, name: x}}",
+        ),
+        {"spec": {"maxReplicas": 5}},
+        ("spec", "maxReplicas"),
+    ),
+    "PodDisruptionBudget": (
+        manifest("policy/v1", "PodDisruptionBudget", "spec: {minAvailable: 1, selector: {matchLabels: {a: b}}}"),
+        {"spec": {"minAvailable": "50%"}},
+        ("spec", "minAvailable"),
+    ),
+    "Lease": (
+        manifest("coordination.k8s.io/v1", "Lease", "spec: {holderIdentity: a}"),
+        {"spec": {"holderIdentity": "b"}},
+        ("spec", "holderIdentity"),
+    ),
+    "EndpointSlice": (
+        manifest("discovery.k8s.io/v1", "EndpointSlice", "addressType: IPv4", "endpoints: [{addresses: [127.1.2.3]}]"),
+        {"ports": [{"port": 80}]},
+        ("ports",),
+    ),
+    "Role": (
+        manifest("rbac.authorization.k8s.io/v1", "Role", f"rules: [{RULE}]"),
+        {"rules": [{"apiGroups": [""], "resources": ["pods"], "verbs": ["list"]}]},
+        ("rules",),
+    ),
+    "RoleBinding": (
+        manifest(
+            "rbac.authorization.k8s.io/v1",
+            "RoleBinding",
+            "roleRef: {apiGroup: rbac.authorization.k8s.io, kind: Role, name: x}",
+        ),
+        {"subjects": [{"kind": "ServiceAccount", "name": "x", "namespace": "default"}]},
+        ("subjects",),
+    ),
+    "VirtualService": (
+        manifest(ISTIO, "VirtualService", "spec: {hosts: [a]}"),
+        {"spec": {"hosts": ["b"]}},
+        ("spec", "hosts"),
+    ),
+    "DestinationRule": (
+        manifest(ISTIO, "DestinationRule", "spec: {host: a}"),
+        {"spec": {"host": "b"}},
+        ("spec", "host"),
+    ),
+    "Gateway": (
+        manifest(ISTIO, "Gateway", "spec: {selector: {a: b}}"),
+        {"spec": {"selector": {"a": "c"}}},
+        ("spec", "selector"),
+    ),
+    "ServiceEntry": (
+        manifest(ISTIO, "ServiceEntry", "spec: {hosts: [a.b]}"),
+        {"spec": {"resolution": "DNS"}},
+        ("spec", "resolution"),
+    ),
+    "RequestAuthentication": (
+        manifest("security.istio.io/v1", "RequestAuthentication", "spec: {jwtRules: [{issuer: a}]}"),
+        {"spec": {"jwtRules": [{"issuer": "b"}]}},
+        ("spec", "jwtRules"),
+    ),
+    "AuthorizationPolicy": (
+        manifest("security.istio.io/v1", "AuthorizationPolicy", "spec: {action: ALLOW}"),
+        {"spec": {"action": "DENY"}},
+        ("spec", "action"),
+    ),
+    "ScaledObject": (
+        manifest("keda.sh/v1alpha1", "ScaledObject", "spec: {scaleTargetRef: {name: x}, triggers: [{type: cpu}]}"),
+        {"spec": {"maxReplicaCount": 3}},
+        ("spec", "maxReplicaCount"),
+    ),
 }
+CUSTOM = ("istio.io", "seldon.io", "keda.sh")
 LABEL = {"team": "a"}
 
 
@@ -60,6 +175,20 @@ def test_the_official_client_does_everything(official: dynamic.DynamicClient, ki
     events = resource.watch(namespace="default", name=name, resource_version=made.metadata.resourceVersion, timeout=5)
     first = next(iter(events))
     assert (first["type"], at(first["raw_object"], path)) == ("MODIFIED", at(patch, path))
+    noted = {"metadata": {"annotations": {"note": "a"}}}
+    strategic = {"name": name, "namespace": "default", "content_type": "application/strategic-merge-patch+json"}
+    if any(group in body["apiVersion"] for group in CUSTOM):
+        with pytest.raises(dynamic.exceptions.ApiException, match="415"):
+            resource.patch(body=noted, **strategic)
+        resource.patch(name=name, namespace="default", body=noted, content_type="application/merge-patch+json")
+    else:
+        resource.patch(body=noted, **strategic)
+    operations = [
+        {"op": "test", "path": "/metadata/annotations/note", "value": "a"},
+        {"op": "replace", "path": "/metadata/annotations/note", "value": "b"},
+    ]
+    noted = resource.patch(name=name, namespace="default", body=operations, content_type="application/json-patch+json")
+    assert noted.metadata.annotations.to_dict()["note"] == "b"
     config = {**body, "metadata": {"name": name, "labels": LABEL}}
     applied = resource.server_side_apply(
         body=config, name=name, namespace="default", field_manager="test", force_conflicts=True
@@ -85,8 +214,12 @@ def test_the_official_clients_typed_api_lists_and_watches(official: dynamic.Dyna
     assert json.loads(missing.value.body)["reason"] == "NotFound"
 
 
-SeldonDeployment = new_class("SeldonDeployment", "machinelearning.seldon.io/v1", namespaced=True, asyncio=True)
-CLASSES: dict[str, Any] = {"ConfigMap": ConfigMap, "Deployment": Deployment, "SeldonDeployment": SeldonDeployment}
+IRREGULAR = {"AuthorizationPolicy": "authorizationpolicies", "ServiceEntry": "serviceentries"}  # kr8s adds an s
+CLASSES: dict[str, Any] = {
+    kind: getattr(objects, kind, None)
+    or new_class(kind, yaml.safe_load(text)["apiVersion"], plural=IRREGULAR.get(kind))
+    for kind, (text, _, _) in KINDS.items()
+}
 
 
 @pytest.fixture
@@ -107,6 +240,8 @@ async def test_kr8s_does_everything(connected: Any, kind: str) -> None:
     assert obj.name in names
     await obj.patch(patch)
     assert at(obj.raw.to_dict(), path) == at(patch, path)
+    await obj.patch([{"op": "add", "path": "/metadata/annotations", "value": {"note": "b"}}], type="json")
+    assert obj.annotations["note"] == "b"
     async with contextlib.aclosing(connected.watch(CLASSES[kind], namespace="default")) as events:
         async for event, seen in events:
             assert event == "ADDED"
