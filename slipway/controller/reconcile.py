@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import partial
@@ -19,6 +20,7 @@ from slipway.controller.facts import Facts
 from slipway.controller.follow import Follow
 from slipway.controller.meta import DEPLOYMENT_ID, MANAGER
 from slipway.controller.models import LOOK_AGAIN_S, Reference, resolve_models
+from slipway.controller.owners import NameTaken, check_free, is_owned_by
 from slipway.controller.plan import ObjectKey, Step, actions, changes, fingerprint, first_difference, key_of
 from slipway.controller.pod_labels import label_changes
 from slipway.controller.queue import Key
@@ -99,6 +101,9 @@ class Reconciler:
         sdep = SeldonDeployment.from_json(obj)
         try:
             return await self._bring_about(sdep, obj, old)
+        except NameTaken as exc:
+            await self.reports.write(obj, failed(sdep, str(exc), now=now(), old=old), reason="NameTaken")
+            return LOOK_AGAIN_S
         except ApiError as exc:
             if isinstance(exc, Temporary | Conflict):
                 raise
@@ -174,9 +179,21 @@ class Reconciler:
 
     async def _apply(self, sdep: SeldonDeployment, facts: Facts) -> None:
         steps = actions(desired(sdep, facts), self._owned(sdep), self.accepted.get((sdep.namespace, sdep.name)))
+        await self._check_names(sdep, steps)
         await self.secret.ensure(sdep)
         for step in steps:
             await self._write(sdep, step)
+
+    async def _check_names(self, sdep: SeldonDeployment, steps: Sequence[Step]) -> None:
+        """Before anything is made: nothing of others is changed. Raises NameTaken."""
+        for step in steps:
+            if step.verb == "Create":
+                kind, name = kind_of(step.object), step.object["metadata"]["name"]
+                try:
+                    found = await self.kube.get(kind, name, namespace=sdep.namespace)
+                except NotFound:
+                    continue
+                check_free(found, kind.kind, sdep)
 
     async def _write(self, sdep: SeldonDeployment, step: Step) -> None:
         log.info("%s/%s: %s", sdep.namespace, sdep.name, step)
@@ -210,7 +227,7 @@ class Reconciler:
             (kind.kind, name): obj
             for kind in owned_kinds(self.settings)
             for name, obj in self.dependents.objects(kind, sdep.namespace).items()
-            if any(owner.get("uid") == sdep.uid for owner in obj["metadata"].get("ownerReferences") or ())
+            if is_owned_by(obj, sdep.uid)
         }
 
     async def _label_pods(self, sdep: SeldonDeployment) -> None:

@@ -10,7 +10,16 @@ from slipway.contract.sdep import SeldonDeployment
 from slipway.controller.autoscaling import refused_autoscaling
 from slipway.controller.settings import Settings
 from slipway.kube.errors import Invalid, NotFound
-from slipway.kube.kinds import CONFIG_MAP, DEPLOYMENT, POD, SECRET, SELDON_DEPLOYMENT, SERVICE, VIRTUAL_SERVICE
+from slipway.kube.kinds import (
+    CONFIG_MAP,
+    DEPLOYMENT,
+    DESTINATION_RULE,
+    POD,
+    SECRET,
+    SELDON_DEPLOYMENT,
+    SERVICE,
+    VIRTUAL_SERVICE,
+)
 from tests.contract.manifests import component, node, predictor, sdep
 from tests.controller.conftest import NAMESPACE, Platform
 from tests.waiting import eventually
@@ -174,6 +183,62 @@ async def test_deleted_seldon_deployment_takes_everything_along(platform):
         return False
 
     await eventually(gone, what="the SeldonDeployment is gone")
+
+    async def empty() -> bool:
+        kinds = (DEPLOYMENT, SERVICE, CONFIG_MAP, VIRTUAL_SERVICE, DESTINATION_RULE)
+        return [name for kind in kinds for name in await platform.names(kind)] == []
+
+    await eventually(empty, what="what it owned is collected")
+
+
+async def test_what_is_somebody_elses_is_never_changed_and_the_status_says_whose_it_is(platform):
+    await platform.apply(sdep(predictor("main-x")))
+    await available(platform, "iris-main-x-0-clf")
+    before = await platform.kube.get(SERVICE, "iris-main-x", namespace=NAMESPACE)
+    await platform.apply(sdep(predictor("x"), name="iris-main"))
+
+    async def failed() -> dict[str, Any] | None:
+        status = await platform.status("iris-main")
+        return status if status.get("state") == "Failed" else None
+
+    status = await eventually(failed, what="Failed")
+    assert status["description"].startswith("Service iris-main-x belongs to SeldonDeployment iris: rename")
+    await eventually(lambda: platform.event("NameTaken"), what="the event, which is written after the status")
+    assert await platform.kube.get(SERVICE, "iris-main-x", namespace=NAMESPACE) == before
+    assert await platform.names(VIRTUAL_SERVICE) == ["iris"], "nothing of it is made"
+
+
+async def test_service_that_a_person_made_is_not_taken_over(platform):
+    service = {
+        "apiVersion": "v1",
+        "kind": "Service",
+        "metadata": {"name": "iris-main", "namespace": NAMESPACE},
+        "spec": {"selector": {"app": "theirs"}, "ports": [{"port": 80}]},
+    }
+    await platform.kube.create(service)
+    await platform.apply(sdep())
+    status = await platform.until(lambda status: status["state"] == "Failed", what="Failed")
+    assert "Service iris-main is there already and belongs to nobody" in status["description"]
+    await platform.kube.delete(SERVICE, "iris-main", namespace=NAMESPACE)
+
+
+async def test_orphans_of_a_seldon_deployment_of_the_same_name_are_adopted(platform):
+    await platform.apply(sdep())
+    await available(platform, IRIS)
+    before = await platform.kube.get(DEPLOYMENT, IRIS, namespace=NAMESPACE)
+    await platform.kube.delete(SELDON_DEPLOYMENT, "iris", namespace=NAMESPACE, propagation="Orphan")
+
+    async def orphaned() -> bool:
+        found = await platform.kube.get(DEPLOYMENT, IRIS, namespace=NAMESPACE)
+        return not found["metadata"].get("ownerReferences")
+
+    await eventually(orphaned, what="the Deployment is nobody's")
+    await platform.apply(sdep())
+    await platform.until(lambda status: status["state"], what="a look")
+    await available(platform, IRIS)
+    after = await platform.kube.get(DEPLOYMENT, IRIS, namespace=NAMESPACE)
+    assert after["metadata"]["uid"] == before["metadata"]["uid"]
+    assert after["spec"] == before["spec"]
 
 
 async def test_model_secret_is_copied_to_where_models_run_and_follows_its_source(platform):
