@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import shutil
 import subprocess
-import urllib.error
 import urllib.parse
 import urllib.request
 from collections.abc import Iterator
@@ -63,7 +62,7 @@ class Prometheus:
         try:
             with urllib.request.urlopen(f"{self.url}/-/ready", timeout=ANSWER_S):
                 return True
-        except urllib.error.URLError:  # 503 while it starts is one too
+        except OSError:  # refused, reset, or 503 while it starts
             return False
 
 
