@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from slipway.onebox.runner.deployment_status import Counts, render_deployment_status
-from slipway.onebox.runner.deployments import Generation, bounds, plan_deployment, rolling_sizes
+from slipway.onebox.runner.deployments import Bounds, Generation, bounds, paused_sizes, plan_deployment, rolling_sizes
 from slipway.onebox.runner.jobs import plan_job, retry_at
 from slipway.onebox.runner.replica_sets import plan_replica_set
 from slipway.onebox.runner.workload_steps import Change, Create, Delete, Step, owner_reference, time_text
@@ -405,3 +405,44 @@ def test_pods_of_others_are_left_alone() -> None:
     world.settle(NOW)
     assert world.one("Pod", "stranger") == stranger
     assert len(world.all("Pod")) == 2
+
+
+def _generations(*replicas: int) -> list[Generation]:
+    objects = [
+        {"metadata": {"name": f"d-{index}", "annotations": {"deployment.kubernetes.io/revision": str(index)}}}
+        for index in range(len(replicas))
+    ]
+    return [Generation(obj, count, count, count, count, count) for obj, count in zip(objects, replicas, strict=True)]
+
+
+def test_paused_deployment_is_scaled_and_not_rolled():
+    world = World(deployment_object(2))
+    world.settle(NOW)
+    (before,) = world.all("ReplicaSet")
+    deployment = world.one("Deployment", "d")
+    deployment["spec"] = {**deployment_object(5, image="test/app:2")["spec"], "paused": True}
+    world.settle(NOW)
+    (after,) = world.all("ReplicaSet")
+    assert (after["metadata"]["name"], after["spec"]["replicas"]) == (before["metadata"]["name"], 5)
+    assert {pod["spec"]["containers"][0]["image"] for pod in world.all("Pod")} == {"test/app:1"}
+    deployment = world.one("Deployment", "d")
+    deployment["spec"] = {**deployment["spec"], "paused": False}
+    world.settle(NOW)
+    assert len(world.all("ReplicaSet")) == 2
+
+
+def test_paused_roll_out_keeps_its_shares_when_it_is_scaled():
+    assert paused_sizes(_generations(3, 2), Bounds(4, 1, 1)) == {}  # as far as the roll-out had come
+    assert paused_sizes(_generations(3, 2), Bounds(10, 1, 1)) == {"d-0": 6, "d-1": 4}
+    assert paused_sizes(_generations(0, 0), Bounds(3, 1, 1)) == {"d-1": 3}
+    assert paused_sizes([], Bounds(3, 1, 1)) == {}
+
+
+@given(st.lists(st.integers(0, 9), max_size=4), st.integers(0, 30), st.integers(0, 3), st.integers(0, 3))
+def test_paused_sizes_come_to_what_is_asked_for(counts: list[int], replicas: int, surge: int, unavailable: int):
+    sizes = paused_sizes(_generations(*counts), Bounds(replicas, surge, min(unavailable, replicas)))
+    assert all(size >= 0 for size in sizes.values())
+    if sizes:
+        assert replicas <= sum(sizes.values()) <= replicas + surge
+        settled = paused_sizes(_generations(*(sizes.get(f"d-{index}", 0) for index in range(len(counts)))), Bounds(replicas, surge, min(unavailable, replicas)))  # fmt: skip
+        assert sum(settled.values()) in (0, replicas)

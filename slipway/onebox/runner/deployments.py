@@ -73,7 +73,9 @@ def plan_deployment(
     old = [item for item in mine if item is not new]
     limits = bounds(deployment["spec"])
     steps = [*_revision(deployment, new, old), *_history(deployment, old)]
-    if not deployment["spec"].get("paused"):
+    if deployment["spec"].get("paused"):
+        steps += _resize(mine, paused_sizes(mine, limits))
+    else:
         steps += _roll(deployment, new, old, limits, code)
     counts = _counts(deployment, new, old, limits)
     status = render_deployment_status(deployment, counts, now)
@@ -89,6 +91,26 @@ def bounds(spec: Mapping[str, Any]) -> Bounds:
     surge = _share(rolling.get("maxSurge", DEFAULT_SHARE), replicas, round_up=True)
     unavailable = _share(rolling.get("maxUnavailable", DEFAULT_SHARE), replicas, round_up=False)
     return Bounds(replicas, surge, 1 if surge == 0 and unavailable == 0 else min(unavailable, max(replicas, 1)))
+
+
+def paused_sizes(generations: Sequence[Generation], limits: Bounds) -> dict[str, int]:
+    """ReplicaSet name → wanted replicas while a roll-out is paused: it may be scaled, each ReplicaSet keeping its share."""
+    active = [item for item in generations if item.replicas] or sorted(
+        generations, key=lambda item: _revision_of(item.obj)
+    )[-1:]
+    total = sum(item.replicas for item in active)
+    is_rolling = len(active) > 1
+    most = limits.replicas + (limits.surge if is_rolling else 0)
+    least = limits.replicas - (limits.unavailable if is_rolling else 0)
+    if not active or least <= total <= most:
+        return {}
+    goal = most if total > most else limits.replicas
+    shares = {_name(item): goal * item.replicas / total if total else goal for item in active}
+    sizes = {name: int(share) for name, share in shares.items()}
+    by_rest = sorted(shares, key=lambda name: (sizes[name] - shares[name], name))
+    for name in by_rest[: goal - sum(sizes.values())]:
+        sizes[name] += 1
+    return sizes
 
 
 def rolling_sizes(new: Generation, old: Sequence[Generation], limits: Bounds) -> dict[str, int]:
