@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -35,6 +36,8 @@ METHODS = {
 
 
 NO_NAMES = object()
+RESULT_TYPES = 64
+"""Types of results that are remembered."""
 
 
 @dataclass(frozen=True)
@@ -242,9 +245,14 @@ class _Result:
 
 def _unwrap(result: Any) -> tuple[Any, dict[str, Any], list[dict[str, Any]]]:
     """Data, tags and metrics of a hook's result; ``SeldonResponse`` is known by name, it may be the real one."""
-    if isinstance(result, _Result) or any(kind.__name__ == "SeldonResponse" for kind in type(result).__mro__):
+    if isinstance(result, _Result) or _is_response(type(result)):  # type: ignore[arg-type]  # a type is hashable
         return result.data, dict(result.tags or {}), result.metrics or []
     return result, {}, []
+
+
+@lru_cache(maxsize=RESULT_TYPES)
+def _is_response(kind: type) -> bool:
+    return any(one.__name__ == "SeldonResponse" for one in kind.__mro__)
 
 
 def _raw_names(hook: str, *, is_proto: bool) -> tuple[str, ...]:

@@ -11,12 +11,14 @@ from google.protobuf import any_pb2
 
 from slipway.contract.protos import prediction_pb2 as pb
 from slipway.microservice.inputs import Input
-from slipway.microservice.tensors import array_to_tensor, array_to_tftensor
+from slipway.microservice.tensors import array_to_tftensor, fill_tensor
 from slipway.serving.errors import INTERNAL, ServingError
 from slipway.serving.messages import MISFITS, encode_bin_data, fill_list, fill_meta, fill_value, part_to_json, varint
 
 BIN_DATA_TAG = varint(pb.SeldonMessage.BINDATA_FIELD_NUMBER << 3 | 2)
 """Protobuf's wire form: the field's number and the type of what has a length."""
+NUMERIC_KINDS = "iufcm"
+"""``dtype.kind`` of what is ``np.number``, which takes as long to ask as a small tensor to convert."""
 
 
 @dataclass(frozen=True)
@@ -34,7 +36,7 @@ def array_kind_of(data: Any, request: Input | None) -> str:
     """Numeric arrays answer in the request's form (``tensor`` if it used none), others as ``ndarray``."""
     if not isinstance(data, (np.ndarray, list)):
         return ""
-    if not np.issubdtype(as_array(data).dtype, np.number):
+    if as_array(data).dtype.kind not in NUMERIC_KINDS:
         return "ndarray"
     return (request.array_kind if request else "") or "tensor"
 
@@ -118,7 +120,7 @@ def _fill_array(data: pb.DefaultData, reply: Reply) -> None:
     data.names.extend(map(str, reply.names))
     array = as_array(reply.data)
     if reply.array_kind == "tensor":
-        data.tensor.CopyFrom(array_to_tensor(array))
+        fill_tensor(data.tensor, array)
     elif reply.array_kind == "tftensor":
         data.tftensor.CopyFrom(array_to_tftensor(array))
     else:
