@@ -67,11 +67,11 @@ from slipway.onebox.runner.spec import Check, InvalidPod, Pod, parse_pod
 from slipway.onebox.runner.state import (
     IMAGE_DIGESTS,
     PodState,
+    StateFile,
     boot_id,
     pinned_digests,
     read_state,
     restored,
-    write_state,
 )
 from slipway.onebox.runner.status import Facts, render_status
 from slipway.onebox.runner.unhonoured import unhonoured_fields
@@ -92,6 +92,7 @@ class PodWorker:
         self.pod: Pod = parse_pod(obj)
         self._machine = machine
         self.folder: Path = machine.paths.pod(self.pod.namespace, self.pod.name, self.pod.uid)
+        self._file = StateFile(self.folder)
         state = read_state(self.folder)
         self._observed: Observed = restored(state) if state else Observed()
         self._ip = state.ip if state else ""
@@ -420,8 +421,7 @@ class PodWorker:
         self._report.show(render_status(self.pod, self._observed, facts, previous=previous, now=time.time()))
 
     def _save(self) -> None:
-        write_state(
-            self.folder,
+        self._file.write(
             PodState(
                 namespace=self.pod.namespace,
                 name=self.pod.name,

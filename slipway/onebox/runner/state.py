@@ -7,6 +7,7 @@ import logging
 import os
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -38,16 +39,28 @@ class PodState:
     boot: str = ""
 
 
+@cache
 def boot_id() -> str:
     """Start times are counted from boot: identities of another boot mean nothing."""
     return BOOT_ID.read_text().strip()
 
 
-def write_state(folder: Path, state: PodState) -> None:
-    folder.mkdir(parents=True, exist_ok=True)
-    draft = folder / f".{STATE_FILE}"
-    draft.write_text(json.dumps(_dump(state), indent=1))
-    draft.replace(folder / STATE_FILE)
+class StateFile:
+    """Written only where what is kept has changed: probes come several times a second and change nothing of it."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._written: dict[str, Any] = {}
+
+    def write(self, state: PodState) -> None:
+        content = _dump(state)
+        if content == self._written:
+            return
+        self._folder.mkdir(parents=True, exist_ok=True)
+        draft = self._folder / f".{STATE_FILE}"
+        draft.write_text(json.dumps(content, indent=1))
+        draft.replace(self._folder / STATE_FILE)
+        self._written = content
 
 
 def read_state(folder: Path) -> PodState | None:
