@@ -64,28 +64,68 @@ def test_what_is_not_there_gives_nothing(tmp_path: Path) -> None:
 def test_file_that_became_a_link_or_vanished_is_not_read(tmp_path: Path) -> None:
     (tmp_path / "a").write_bytes(b"a")
     (tmp_path / "b").write_bytes(b"b")
-    items = found(tmp_path)
-    (tmp_path / "a").unlink()
-    (tmp_path / "b").unlink()
-    (tmp_path / "b").symlink_to("/etc/passwd")
-    assert open_content(items["a"]) is None
-    assert open_content(items["b"]) is None
+    opened = []
+    for item in walk(tmp_path, HOME):
+        if item.entry.kind is Kind.FILE:
+            (tmp_path / item.part).unlink()
+            (tmp_path / "b").unlink(missing_ok=True)
+            (tmp_path / "b").symlink_to("/etc/passwd")
+            opened.append((item.part, open_content(item)))
+    assert opened == [("a", None)]
+    (item,) = [item for item in walk(tmp_path, HOME) if item.part == "b"]
+    assert item.left_out
+
+
+def test_link_that_takes_a_folders_place_leads_nobody_out(tmp_path: Path) -> None:
+    """Whenever it happens: before the folder is opened, or between two of its files."""
+    (tmp_path / "secret").mkdir()
+    (tmp_path / "secret" / "a").write_text("secret")
+    (tmp_path / "secret" / "b").write_text("secret")
+    for moment in (f"{HOME}/folder", f"{HOME}/folder/a"):
+        home = tmp_path / moment.rpartition("/")[2]
+        (home / "folder").mkdir(parents=True)
+        (home / "folder" / "a").write_text("own")
+        (home / "folder" / "b").write_text("own")
+        read = {}
+        for item in walk(home, HOME):
+            if item.entry.name == moment:
+                (home / "folder").rename(home / "moved")
+                (home / "folder").symlink_to(tmp_path / "secret")
+            if item.entry.kind is Kind.FILE and (opened := open_content(item)):
+                with opened[1] as stream:
+                    read[item.entry.name] = stream.read()
+        assert set(read.values()) <= {b"own"}
+
+
+def test_folders_deeper_than_anybody_needs_are_left_out(tmp_path: Path) -> None:
+    descriptor = os.open(tmp_path, os.O_RDONLY)
+    for _ in range(600):  # deeper than a path may be long
+        os.mkdir("ddd", dir_fd=descriptor)
+        inner = os.open("ddd", os.O_RDONLY, dir_fd=descriptor)
+        os.close(descriptor)
+        descriptor = inner
+    os.close(descriptor)
+    items = list(walk(tmp_path, HOME))
+    assert items[-1].left_out == "more than 256 folders deep"
+    assert len(items) < 260
 
 
 def test_size_is_that_of_the_moment_of_opening_and_later_writes_are_seen(tmp_path: Path) -> None:
     (tmp_path / "a").write_bytes(b"a")
-    item = found(tmp_path)["a"]
-    (tmp_path / "a").write_bytes(b"longer")
-    opened = open_content(item)
-    assert opened is not None
-    entry, stream = opened
-    with stream:
-        began_ns = os.fstat(stream.fileno()).st_mtime_ns
-        assert entry.size == 6
-        assert not has_changed(stream, entry, began_ns)
-        with (tmp_path / "a").open("ab") as more:
-            more.write(b"!")
-        assert has_changed(stream, entry, began_ns)
+    for item in walk(tmp_path, HOME):
+        if item.entry.kind is not Kind.FILE:
+            continue
+        (tmp_path / "a").write_bytes(b"longer")
+        opened = open_content(item)
+        assert opened is not None
+        entry, stream = opened
+        with stream:
+            began_ns = os.fstat(stream.fileno()).st_mtime_ns
+            assert entry.size == 6
+            assert not has_changed(stream, entry, began_ns)
+            with (tmp_path / "a").open("ab") as more:
+                more.write(b"!")
+            assert has_changed(stream, entry, began_ns)
 
 
 def test_xattrs_are_read_where_they_are_asked_for(tmp_path: Path) -> None:

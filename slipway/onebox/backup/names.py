@@ -6,6 +6,8 @@ from pathlib import PurePosixPath
 
 MAX_NAME_BYTES = 4096
 MAX_PART_BYTES = 255
+MAX_PARTS = 256
+"""Of one name: each folder on the way is open while what is below it is copied."""
 HEADER = "slipway-backup.json"
 MANIFEST = "manifest.jsonl"
 API = "api/objects.sqlite"
@@ -44,6 +46,8 @@ def refusal_of_name(name: str) -> str:
         return f"a name of 1 to {MAX_NAME_BYTES} bytes is expected"
     if any(part in ("", ".", "..") or len(part.encode("utf-8", "surrogateescape")) > MAX_PART_BYTES for part in parts):
         return "a path that stays below the home is expected: no '..', nothing absolute"
+    if len(parts) > MAX_PARTS:
+        return f"more than {MAX_PARTS} folders deep"
     if name in FILES or area_of(name) is not None or _leads_to_one(name):
         return ""
     return "not a part of a home that a backup holds"

@@ -1,4 +1,8 @@
-"""A folder of a living home → members: nothing outside of it is followed, what changes meanwhile is taken as it is."""
+"""A folder of a living home → members: nothing outside of it is followed, what changes meanwhile is taken as it is.
+
+Every step is relative to an open folder: whoever puts a link in place of a folder while it is copied (a hub user may, while
+root copies) leads nobody out.
+"""
 
 from __future__ import annotations
 
@@ -14,74 +18,96 @@ from slipway.onebox.backup.names import link_stays, refusal_of_name
 
 Wanted = Callable[[str], bool]
 """Whether a name is to be kept; of a folder, whether anything below it is."""
+OPEN_FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW
+OPEN_FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK  # a pipe must not make us wait
 
 
 @dataclass(frozen=True)
 class Found:
-    """``place`` is where the content lies; ``left_out`` says why the entry is not kept (empty: it is)."""
+    """``part`` of the open ``folder`` (a descriptor, until the next one is asked for). ``left_out`` says why it is not kept."""
 
     entry: Entry
-    place: Path
+    folder: int
+    part: str
     left_out: str = ""
 
 
 def walk(place: Path, name: str, *, wanted: Wanted = lambda _: True, with_xattrs: bool = False) -> Iterator[Found]:
     """``place`` and what is below it, folders first, by name. What vanishes meanwhile was never there."""
     try:
-        info = place.lstat()
+        folder = os.open(place.parent, os.O_RDONLY | os.O_DIRECTORY)
     except (FileNotFoundError, NotADirectoryError):
         return
-    found = _found(place, name, info, with_xattrs=with_xattrs)
+    try:
+        yield from _walk(folder, place.name, name, wanted, with_xattrs=with_xattrs)
+    finally:
+        os.close(folder)
+
+
+def _walk(folder: int, part: str, name: str, wanted: Wanted, *, with_xattrs: bool) -> Iterator[Found]:
+    try:
+        info = os.stat(part, dir_fd=folder, follow_symlinks=False)
+    except FileNotFoundError:
+        return
+    found = _found(folder, part, name, info, with_xattrs=with_xattrs)
     yield found
     if found.entry.kind is not Kind.FOLDER or found.left_out:
         return
     try:
-        below = sorted(os.listdir(place))  # noqa: PTH208  - names only: an entry may vanish
-    except FileNotFoundError:
+        inner = os.open(part, OPEN_FOLDER, dir_fd=folder)
+    except OSError:  # it became something else, or nothing
         return
-    for part in below:
-        if wanted(f"{name}/{part}"):
-            yield from walk(place / part, f"{name}/{part}", wanted=wanted, with_xattrs=with_xattrs)
+    try:
+        for below in sorted(os.listdir(inner)):  # noqa: PTH208  - of a descriptor
+            if wanted(f"{name}/{below}"):
+                yield from _walk(inner, below, f"{name}/{below}", wanted, with_xattrs=with_xattrs)
+    finally:
+        os.close(inner)
 
 
-def _found(place: Path, name: str, info: os.stat_result, *, with_xattrs: bool) -> Found:
+def _found(folder: int, part: str, name: str, info: os.stat_result, *, with_xattrs: bool) -> Found:
     mode, mtime = stat.S_IMODE(info.st_mode) & PERMISSIONS, int(info.st_mtime)
     if why := refusal_of_name(name):
-        return Found(Entry(name, Kind.FILE), place, why)
+        return Found(Entry(name, Kind.FILE), folder, part, why)
     if stat.S_ISDIR(info.st_mode):
-        return Found(Entry(name, Kind.FOLDER, mode=mode, mtime=mtime), place)
+        return Found(Entry(name, Kind.FOLDER, mode=mode, mtime=mtime), folder, part)
     if stat.S_ISLNK(info.st_mode):
-        return _link(place, name, mtime)
+        return _link(folder, part, name, mtime)
     if not stat.S_ISREG(info.st_mode):
-        return Found(Entry(name, Kind.FILE), place, "no file, folder or link")
-    xattrs = _xattrs(place) if with_xattrs else {}
-    return Found(Entry(name, Kind.FILE, mode=mode, mtime=mtime, size=info.st_size, xattrs=xattrs), place)
+        return Found(Entry(name, Kind.FILE), folder, part, "no file, folder or link")
+    xattrs = _xattrs(folder, part) if with_xattrs else {}
+    return Found(Entry(name, Kind.FILE, mode=mode, mtime=mtime, size=info.st_size, xattrs=xattrs), folder, part)
 
 
-def _link(place: Path, name: str, mtime: int) -> Found:
+def _link(folder: int, part: str, name: str, mtime: int) -> Found:
     try:
-        target = str(place.readlink())
+        target = os.readlink(part, dir_fd=folder)
     except OSError:  # it became something else
-        return Found(Entry(name, Kind.FILE), place, "changed while it was looked at")
+        return Found(Entry(name, Kind.FILE), folder, part, "changed while it was looked at")
     entry = Entry(name, Kind.LINK, mode=PERMISSIONS, mtime=mtime, target=target)
-    return Found(entry, place, "" if link_stays(name, target) else f"a link to {target}, out of its folder")
+    return Found(entry, folder, part, "" if link_stays(name, target) else f"a link to {target}, out of its folder")
 
 
-def _xattrs(place: Path) -> dict[str, bytes]:
+def _xattrs(folder: int, part: str) -> dict[str, bytes]:
     try:
-        return {name: os.getxattr(place, name) for name in os.listxattr(place) if name.startswith("user.")}
+        descriptor = os.open(part, OPEN_FILE, dir_fd=folder)
     except FileNotFoundError:
         return {}
+    try:
+        names = [name for name in os.listxattr(descriptor) if name.startswith("user.")]
+        return {name: os.getxattr(descriptor, name) for name in names}
+    finally:
+        os.close(descriptor)
 
 
 def open_content(found: Found) -> tuple[Entry, BinaryIO] | None:
     """The file with its size at this moment; None where it is gone, or no file any more."""
     try:
-        descriptor = os.open(found.place, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+        descriptor = os.open(found.part, OPEN_FILE, dir_fd=found.folder)
     except OSError:
         return None
     stream = os.fdopen(descriptor, "rb")
-    info = os.fstat(stream.fileno())
+    info = os.fstat(descriptor)
     if not stat.S_ISREG(info.st_mode):
         stream.close()
         return None
