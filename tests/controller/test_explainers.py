@@ -11,8 +11,11 @@ from slipway.contract.sdep import SeldonDeployment
 from slipway.controller.desired import desired
 from slipway.controller.facts import Facts
 from slipway.controller.status import Observed, status_of
+from slipway.onebox.mesh.translate import Objects as MeshObjects
+from slipway.onebox.mesh.translate import Site, translate
 from tests.contract.manifests import Manifest, node, predictor, sdep
 from tests.controller.cases import SETTINGS
+from tests.onebox_mesh.world import endpoint_slice, gateway
 
 Object = dict[str, Any]
 NAME = "iris-main-explainer"
@@ -97,6 +100,32 @@ def test_explainer_s_port_is_the_container_s_before_the_endpoint_s():
 def test_row_67_explainer_rests_with_its_predictor_and_has_replicas_of_its_own_else(of_predictor, spec, own, expected):
     made = objects(explained(of_predictor=of_predictor, spec=spec, **own))["Deployment", NAME]
     assert made["spec"].get("replicas") == expected
+
+
+def test_gateway_of_one_machine_leads_to_the_explainer_and_not_to_the_predictor():
+    found = objects(explained())
+    of_kind = {kind: tuple(obj for key, obj in found.items() if key[0] == kind) for kind, _ in found}
+    ready = endpoint_slice(NAME, {"http": 9000, "grpc": 9500}, {"127.20.0.9": True})
+    ready["metadata"]["namespace"] = "team"
+    mesh = translate(
+        MeshObjects(
+            virtual_services=of_kind["VirtualService"],
+            destination_rules=of_kind["DestinationRule"],
+            gateways=(gateway(),),
+            services=of_kind["Service"],
+            endpoint_slices=(ready,),
+        ),
+        Site("127.0.0.1", 8080, "/page.html"),
+    )
+    leads = {
+        route.match.path: [item.cluster for item in route.destinations]
+        for host in mesh.virtual_hosts
+        for route in host.routes
+    }
+    (cluster,) = leads["/seldon/team/iris-explainer/main/"]
+    assert NAME in cluster
+    assert leads["/seldon/team/iris/"] == [], "the predictor has no ready Pod, and the explainer is none of its"
+    assert [item for item in mesh.findings if NAME in item.name] == []
 
 
 def test_explainer_without_a_type_is_none():

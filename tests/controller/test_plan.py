@@ -80,6 +80,20 @@ def test_row_78_changed_replicas_touch_the_deployment_but_not_its_pods():
     assert step.object["spec"]["template"] == before["Deployment", "iris-main-0-clf"]["spec"]["template"]
 
 
+def test_only_the_component_spec_that_changed_gets_another_pod_template():
+    def manifest(image: str, *more: Manifest) -> Manifest:
+        graph = node("router", type="ROUTER", children=[node("a"), node("b")])
+        parts = [component("router"), component("a"), component("b")]
+        parts[1]["spec"]["containers"][0]["image"] = image
+        return sdep(predictor(graph=graph, componentSpecs=parts), *more)
+
+    before = settled(manifest("example/a:1"))
+    steps = actions(objects(manifest("example/a:2")), before)
+    assert lines(steps) == ["Update ConfigMap iris-main-0-router-graph", "Update Deployment iris-main-1-a"]
+    steps = actions(objects(manifest("example/a:1", predictor("dark", shadow=True))), before)
+    assert not [line for line in lines(steps) if line.startswith("Update Deployment")], "a shadow restarts nobody"
+
+
 def test_percentages_are_written_while_a_predictor_is_unready():
     manifest = sdep(predictor("a", traffic=90), predictor("b", traffic=10))
     world = settled(manifest)
