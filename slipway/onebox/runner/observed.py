@@ -105,6 +105,12 @@ class Observed:
         return tuple(name for name, state in self.containers.items() if state.is_alive)
 
 
+def without_trials(observed: Observed) -> Observed:
+    """What a Pod's status and its state file are made of: single results of probes are in neither."""
+    containers = {name: replace(state, trials={}) for name, state in observed.containers.items()}
+    return replace(observed, containers=containers)
+
+
 def restart_delay_s(crashes: int) -> float:
     """The first restart is at once, then 10 s, doubling to 300 s."""
     return 0.0 if crashes <= 1 else min(BACKOFF_MAX_S, BACKOFF_FIRST_S * 2.0 ** min(crashes - 2, 30))

@@ -48,6 +48,7 @@ from slipway.onebox.runner.observed import (
     probed,
     start_failed,
     started,
+    without_trials,
 )
 from slipway.onebox.runner.placement import TRANSLATED
 from slipway.onebox.runner.probes import Result, run_check
@@ -106,6 +107,7 @@ class PodWorker:
         self._tasks: set[asyncio.Task[None]] = set()
         self._wake = asyncio.Event()
         self._crash: BaseException | None = None  # a bug in a step: ``run`` raises it
+        self._published: tuple[Observed, Facts, str, Pod] | None = None
         self._report = Report(machine.kube, self.pod)
         self._restore(state)
 
@@ -410,13 +412,18 @@ class PodWorker:
         return Ground(self.folder, self._ip, self._volumes)
 
     def _publish(self) -> None:
-        self._save()
+        """Nothing where only probes went on: they come several times a second, of every Pod."""
         facts = Facts(
             ip=self._ip if self._observed.preparation == "done" else "",
             start_time=self._start_time,
-            digests=self._images,
+            digests=dict(self._images),
             pids={name: process.identity.pid for name, process in self._processes.items()},
         )
+        known = (without_trials(self._observed), facts, self._ip, self.pod)
+        if known == self._published:
+            return
+        self._published = known
+        self._save()
         previous = self._report.status or self.obj.get("status") or {}
         self._report.show(render_status(self.pod, self._observed, facts, previous=previous, now=time.time()))
 
