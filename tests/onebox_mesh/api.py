@@ -21,6 +21,7 @@ from slipway.kube.kinds import (
     POD,
     REQUEST_AUTHENTICATION,
     SCALED_OBJECT,
+    SECRET,
     SERVICE,
     VIRTUAL_SERVICE,
     Kind,
@@ -49,6 +50,7 @@ class Api:
             (SCALED_OBJECT, objects.scaled_objects),
             (REQUEST_AUTHENTICATION, objects.request_authentications),
             (AUTHORIZATION_POLICY, objects.authorization_policies),
+            (SECRET, objects.secrets),
         ):
             self._stored[kind] = {item["metadata"]["name"]: _versioned(dict(item), 1) for item in items}
 

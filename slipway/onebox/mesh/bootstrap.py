@@ -88,7 +88,14 @@ _OF_CLUSTERS = (
 _STATS = [
     *(
         {"prefix": prefix}
-        for prefix in ("cluster_manager.", "http.gateway.", "listener_manager.", "overload.", "server.")
+        for prefix in (
+            "cluster_manager.",
+            "http.gateway.",
+            "http.gateway-tls-",
+            "listener_manager.",
+            "overload.",
+            "server.",
+        )
     ),
     *({"suffix": f".{name}"} for name in _OF_CLUSTERS),
 ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -207,10 +208,28 @@ class VirtualHost:
 
 
 @dataclass(frozen=True)
+class Certificate:
+    """A Secret's chain and key in PEM; the key is no part of what is printed."""
+
+    namespace: str
+    name: str
+    chain: str = field(repr=False)
+    key: str = field(repr=False)
+
+
+@dataclass(frozen=True)
+class SecureChain:
+    """One certificate and the hosts (SNI) it is shown for; ``*`` for all others. ``certificate`` is (namespace, name)."""
+
+    hosts: tuple[str, ...]
+    certificate: tuple[str, str]
+
+
+@dataclass(frozen=True)
 class Listener:
     """One address. The gateway takes its routes from the virtual hosts, a Service's listener has one ``cluster``.
 
-    ``jwt_rules``: whose tokens are valid.
+    ``jwt_rules``: whose tokens are valid. ``chains``: of an HTTPS port of the gateway.
     """
 
     name: str
@@ -219,13 +238,19 @@ class Listener:
     protocol: Protocol
     cluster: str | None = None
     jwt_rules: tuple[JwtRule, ...] = ()
+    chains: tuple[SecureChain, ...] = ()
 
 
 @dataclass(frozen=True)
 class Mesh:
-    """Everything, in a fixed order: equal inputs give equal values whatever order they came in."""
+    """Everything, in a fixed order: equal inputs give equal values whatever order they came in.
+
+    ``virtual_hosts`` are the gateway's, ``secure_hosts`` those of its HTTPS listeners by name.
+    """
 
     listeners: tuple[Listener, ...]
     virtual_hosts: tuple[VirtualHost, ...]
     clusters: tuple[Cluster, ...]
     findings: tuple[Finding, ...] = ()
+    secure_hosts: Mapping[str, tuple[VirtualHost, ...]] = field(default_factory=dict)
+    certificates: tuple[Certificate, ...] = ()

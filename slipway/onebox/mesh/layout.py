@@ -9,6 +9,7 @@ from slipway.onebox.mesh.ir import Protocol
 from slipway.onebox.paths import Paths
 
 ENVOYS = (0, 1)
+CERTIFICATES = "certificate-"
 
 
 @dataclass(frozen=True)
@@ -42,6 +43,14 @@ class Layout:
     @property
     def pod_targets(self) -> Path:
         return self.targets / "pods.json"
+
+    def routes_of(self, listener: str) -> Path:
+        """Of an HTTPS listener: Envoy takes a file of routes with one configuration only."""
+        return self.paths.mesh / f"routes-{listener}.json"
+
+    def certificate(self, namespace: str, name: str) -> Path:
+        """Of a Secret; a namespace has no dot."""
+        return self.paths.mesh / f"{CERTIFICATES}{namespace}.{name}.json"
 
     def admin_socket(self, index: int) -> Path:
         return self.paths.sockets / f"envoy-{index}.sock"

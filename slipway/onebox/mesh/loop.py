@@ -21,6 +21,7 @@ from slipway.kube.kinds import (
     POD,
     REQUEST_AUTHENTICATION,
     SCALED_OBJECT,
+    SECRET,
     SERVICE,
     VIRTUAL_SERVICE,
     Kind,
@@ -33,7 +34,7 @@ from slipway.onebox.mesh.limits import ACCESS_LOG_CHECK_S, CHECK_S, SETTLE_S, TI
 from slipway.onebox.mesh.refusals import Refusals
 from slipway.onebox.mesh.render import render
 from slipway.onebox.mesh.scrape_targets import pod_groups
-from slipway.onebox.mesh.steps import ROUTES_STAT
+from slipway.onebox.mesh.steps import lacks_routes
 from slipway.onebox.mesh.translate import Object, Objects, Site, translate
 from slipway.onebox.mesh.write import Publisher, prepare, write_targets
 from slipway.onebox.paths import Paths
@@ -50,6 +51,7 @@ KINDS = (
     SCALED_OBJECT,
     REQUEST_AUTHENTICATION,
     AUTHORIZATION_POLICY,
+    SECRET,
 )
 _LOWEST_PORT = Path("/proc/sys/net/ipv4/ip_unprivileged_port_start")
 
@@ -88,7 +90,7 @@ async def _follow(reflector: Reflector, kube: Kube, publisher: Publisher, *, her
         changed = await _changed(reflector)
         if not changed and time.monotonic() - checked > CHECK_S:
             checked = time.monotonic()
-            changed = ROUTES_STAT in await publisher.missing() and await refusals.search(
+            changed = lacks_routes(await publisher.missing()) and await refusals.search(
                 refusals.settle(_objects(reflector))[0]
             )
 
@@ -101,7 +103,7 @@ async def _publish(
         settled, refused = refusals.settle(objects)
         mesh = translate(settled, here)
         missing = await publisher.publish(render(mesh, layout))
-        if ROUTES_STAT not in missing:
+        if not lacks_routes(missing):
             refusals.accept(settled)
             return (*mesh.findings, *refused)
         if not await refusals.search(settled):
@@ -134,6 +136,7 @@ def _objects(reflector: Reflector) -> Objects:
         scaled_objects=all_of(SCALED_OBJECT),
         request_authentications=all_of(REQUEST_AUTHENTICATION),
         authorization_policies=all_of(AUTHORIZATION_POLICY),
+        secrets=all_of(SECRET),
     )
 
 

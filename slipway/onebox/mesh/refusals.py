@@ -91,7 +91,7 @@ async def find_refused(items: Sequence[Object], check: Check) -> list[tuple[Obje
 async def problem_of(mesh: Mesh, layout: Layout) -> str | None:
     """What Envoy has against the gateway's routes, from a process that only validates; None where it takes them."""
     candidate = layout.paths.mesh / "candidate.json"
-    candidate.write_text(json.dumps(_static(mesh)))
+    candidate.write_text(json.dumps(_static(mesh, layout)))
     process = await asyncio.create_subprocess_exec(
         *(str(envoy_binary()), "--mode", "validate", "--config-path", str(candidate), "--disable-hot-restart"),
         *("--log-level", "error", "--log-format", "%v"),
@@ -113,17 +113,21 @@ async def problem_of(mesh: Mesh, layout: Layout) -> str | None:
     return " ".join(errors.decode(errors="replace").split())[:MAX_REASON_CHARS] or f"exit code {process.returncode}"
 
 
-def _static(mesh: Mesh) -> dict[str, Any]:
-    """A bootstrap with the gateway's listener and its routes inside."""
+def _static(mesh: Mesh, layout: Layout) -> dict[str, Any]:
+    """A bootstrap with the gateway's listeners and their routes inside; tokens and policies are no VirtualService's fault."""
     gateway = next(item for item in mesh.listeners if item.name == GATEWAY_LISTENER)
-    listener = render_gateway(replace(gateway, jwt_rules=()), routes_file="", access_log="/dev/null")
-    hosts = [replace(host, policies=()) for host in mesh.virtual_hosts]  # these are no VirtualService's fault
-    manager = listener["filter_chains"][0]["filters"][0]["typed_config"]
-    del manager["rds"]
-    manager["route_config"] = render_routes(GATEWAY_LISTENER, hosts)
-    for resource in (listener, manager["route_config"]):
-        del resource["@type"]
-    return {"static_resources": {"listeners": [listener]}}
+    plain = replace(gateway, jwt_rules=())
+    listeners = []
+    every = {GATEWAY_LISTENER: mesh.virtual_hosts, **mesh.secure_hosts}
+    for port, (name, hosts) in enumerate(every.items(), start=1):  # nothing is bound, but two of one port are refused
+        listener = render_gateway(replace(plain, name=name, port=port), layout=layout, access_log="/dev/null")
+        manager = listener["filter_chains"][0]["filters"][0]["typed_config"]
+        del manager["rds"]
+        manager["route_config"] = render_routes(name, [replace(host, policies=()) for host in hosts])
+        for resource in (listener, manager["route_config"]):
+            del resource["@type"]
+        listeners.append(listener)
+    return {"static_resources": {"listeners": listeners}}
 
 
 def _key(item: Object) -> Key:

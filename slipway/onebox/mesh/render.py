@@ -5,14 +5,14 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any
 
 from slipway.onebox.mesh.ir import Listener, Mesh
 from slipway.onebox.mesh.layout import ENVOYS, Layout
 from slipway.onebox.mesh.render_clusters import render_cluster
-from slipway.onebox.mesh.render_listeners import render_gateway, render_service_listener
+from slipway.onebox.mesh.render_listeners import render_certificate, render_gateway, render_service_listener
 from slipway.onebox.mesh.render_routes import render_routes
 from slipway.onebox.mesh.translate import GATEWAY_LISTENER
 
@@ -29,11 +29,16 @@ class Response:
 
 @dataclass(frozen=True)
 class Resources:
-    """What both Envoys shall hold. ``clusters`` by name; ``listeners`` one response per Envoy."""
+    """What both Envoys shall hold. ``clusters`` by name; ``listeners`` one response per Envoy.
+
+    ``secure_routes`` are those of HTTPS listeners, by name; ``certificates``: file → its text.
+    """
 
     clusters: Mapping[str, Resource]
     routes: Resource
     listeners: tuple[Response, ...]
+    secure_routes: Mapping[str, Response] = field(default_factory=dict)
+    certificates: Mapping[str, str] = field(default_factory=dict, repr=False)
 
 
 def render(mesh: Mesh, layout: Layout) -> Resources:
@@ -42,14 +47,19 @@ def render(mesh: Mesh, layout: Layout) -> Resources:
         {item.name: render_cluster(item) for item in mesh.clusters},
         render_routes(GATEWAY_LISTENER, mesh.virtual_hosts),
         tuple(_listeners(mesh.listeners, layout, index) for index in ENVOYS),
+        {name: discovery_response([render_routes(name, hosts)]) for name, hosts in sorted(mesh.secure_hosts.items())},
+        {
+            str(layout.certificate(item.namespace, item.name)): discovery_response([render_certificate(item)]).text
+            for item in mesh.certificates
+        },
     )
 
 
 @lru_cache(maxsize=len(ENVOYS))  # nine tenths of all the text, and the same until a Service comes or goes
 def _listeners(listeners: tuple[Listener, ...], layout: Layout, index: int) -> Response:
     return discovery_response(
-        render_gateway(item, routes_file=str(layout.routes), access_log=str(layout.access_log(index)))
-        if item.name == GATEWAY_LISTENER
+        render_gateway(item, layout=layout, access_log=str(layout.access_log(index)))
+        if item.name == GATEWAY_LISTENER or item.chains
         else render_service_listener(item)
         for item in listeners
     )

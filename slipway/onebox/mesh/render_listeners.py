@@ -6,7 +6,8 @@ from typing import Any
 
 from slipway.onebox.mesh import limits
 from slipway.onebox.mesh.access_log import render_access_log
-from slipway.onebox.mesh.ir import Listener, Retries
+from slipway.onebox.mesh.ir import Certificate, Listener, Retries, SecureChain
+from slipway.onebox.mesh.layout import Layout
 from slipway.onebox.mesh.render_clusters import duration
 from slipway.onebox.mesh.render_filters import render_filters, router_filter
 from slipway.onebox.mesh.render_routes import retry_policy
@@ -15,17 +16,19 @@ from slipway.onebox.mesh.replies import GATEWAY_REPLIES, LOCAL_REPLIES, render_l
 LISTENER_TYPE = "type.googleapis.com/envoy.config.listener.v3.Listener"
 _TYPES = "type.googleapis.com/envoy.extensions"
 _HCM = f"{_TYPES}.filters.network.http_connection_manager.v3.HttpConnectionManager"
+_INSPECTOR = {"@type": f"{_TYPES}.filters.listener.tls_inspector.v3.TlsInspector"}
 _INSIDE = Retries(attempts=limits.RETRIES, on=("connect-failure", "refused-stream"))
 """Between Pods only what never reached a server is tried again."""
 
 
-def render_gateway(listener: Listener, *, routes_file: str, access_log: str) -> dict[str, Any]:
-    """The listener of the gateway; its routes come from ``routes_file``."""
+def render_gateway(listener: Listener, *, layout: Layout, access_log: str) -> dict[str, Any]:
+    """A listener of the gateway, plain or with certificates; its routes come from a file."""
+    routes = layout.routes_of(listener.name) if listener.chains else layout.routes
     manager = {
         **_manager(listener.name),
         "rds": {
             "route_config_name": listener.name,
-            "config_source": {"resource_api_version": "V3", "path_config_source": {"path": routes_file}},
+            "config_source": {"resource_api_version": "V3", "path_config_source": {"path": str(routes)}},
         },
         "http_filters": render_filters(listener.jwt_rules),
         "use_remote_address": True,
@@ -36,7 +39,36 @@ def render_gateway(listener: Listener, *, routes_file: str, access_log: str) -> 
         "local_reply_config": render_local_replies((*GATEWAY_REPLIES, *LOCAL_REPLIES)),
         "access_log": [render_access_log(access_log)],
     }
-    return _listener(listener, "envoy.filters.network.http_connection_manager", {"@type": _HCM, **manager})
+    found = _listener(listener, "envoy.filters.network.http_connection_manager", {"@type": _HCM, **manager})
+    if listener.chains:
+        (plain,) = found["filter_chains"]
+        found["filter_chains"] = [{**plain, **_secure(item, layout)} for item in listener.chains]
+        found["listener_filters"] = [{"name": "envoy.filters.listener.tls_inspector", "typed_config": _INSPECTOR}]
+    return found
+
+
+def render_certificate(certificate: Certificate) -> dict[str, Any]:
+    """Envoy's Secret; a new one is taken without a new listener, for the connections that come then."""
+    pair = {
+        "certificate_chain": {"inline_string": certificate.chain},
+        "private_key": {"inline_string": certificate.key},
+    }
+    name = f"{certificate.namespace}/{certificate.name}"
+    return {"@type": f"{_TYPES}.transport_sockets.tls.v3.Secret", "name": name, "tls_certificate": pair}
+
+
+def _secure(item: SecureChain, layout: Layout) -> dict[str, Any]:
+    named = [host for host in item.hosts if host != "*"]
+    source = {"resource_api_version": "V3", "path_config_source": {"path": str(layout.certificate(*item.certificate))}}
+    context = {
+        "@type": f"{_TYPES}.transport_sockets.tls.v3.DownstreamTlsContext",
+        "common_tls_context": {
+            "alpn_protocols": ["h2", "http/1.1"],
+            "tls_certificate_sds_secret_configs": [{"name": "/".join(item.certificate), "sds_config": source}],
+        },
+    }
+    match = {"filter_chain_match": {"server_names": named}} if len(named) == len(item.hosts) else {}
+    return {**match, "transport_socket": {"name": "envoy.transport_sockets.tls", "typed_config": context}}
 
 
 def render_service_listener(listener: Listener) -> dict[str, Any]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
 from slipway.onebox.mesh.layout import ENVOYS, Layout
@@ -12,7 +12,18 @@ from slipway.onebox.mesh.translate import GATEWAY_LISTENER
 
 CLUSTERS_STAT = "cluster_manager.cds"
 LISTENERS_STAT = "listener_manager.lds"
-ROUTES_STAT = f"http.{GATEWAY_LISTENER}.rds.{GATEWAY_LISTENER}"
+
+
+def routes_stat(listener: str) -> str:
+    return f"http.{listener}.rds.{listener}"
+
+
+def lacks_routes(missing: Collection[str]) -> bool:
+    """Whether routes are among the stat names of what Envoy has not taken."""
+    return any(name.startswith(f"http.{GATEWAY_LISTENER}") for name in missing)
+
+
+ROUTES_STAT = routes_stat(GATEWAY_LISTENER)
 
 
 @dataclass(frozen=True)
@@ -51,7 +62,10 @@ def _clusters_step(name: str, clusters: Mapping[str, Resource], layout: Layout) 
 
 def _routes_step(wanted: Resources, layout: Layout) -> Step:
     routes = discovery_response([wanted.routes])
-    files = {str(layout.routes): routes.text}
+    secure = {str(layout.routes_of(name)): response.text for name, response in wanted.secure_routes.items()}
+    files = {**wanted.certificates, **secure, str(layout.routes): routes.text}
     files |= {str(layout.listeners(index)): wanted.listeners[index].text for index in ENVOYS}
-    expect = tuple({ROUTES_STAT: routes.version, LISTENERS_STAT: wanted.listeners[index].version} for index in ENVOYS)
+    versions = {routes_stat(name): response.version for name, response in wanted.secure_routes.items()}
+    versions |= {ROUTES_STAT: routes.version}
+    expect = tuple({**versions, LISTENERS_STAT: wanted.listeners[index].version} for index in ENVOYS)
     return Step("routes", files, expect)

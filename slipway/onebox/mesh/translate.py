@@ -13,6 +13,7 @@ from slipway.onebox.mesh.authentication import read_authentications
 from slipway.onebox.mesh.authorization import read_policies
 from slipway.onebox.mesh.destination_rules import DestinationRule, read_destination_rules
 from slipway.onebox.mesh.fields import Reader
+from slipway.onebox.mesh.gateways import Hosts, Servers, port_here, read_gateways
 from slipway.onebox.mesh.ir import (
     Cluster,
     ClusterPolicy,
@@ -23,9 +24,11 @@ from slipway.onebox.mesh.ir import (
     Protocol,
     Route,
     RouteMatch,
+    SecureChain,
     TextMatch,
     VirtualHost,
 )
+from slipway.onebox.mesh.ir_security import JwtRule, Policy
 from slipway.onebox.mesh.limits import MAX_COPIES, MAX_PAGE_BYTES
 from slipway.onebox.mesh.own_knobs import read_own_knobs
 from slipway.onebox.mesh.services import Key, Service, cluster_name, index_services
@@ -53,6 +56,7 @@ class Objects:
     scaled_objects: tuple[Object, ...] = ()
     request_authentications: tuple[Object, ...] = ()
     authorization_policies: tuple[Object, ...] = ()
+    secrets: tuple[Object, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -76,53 +80,67 @@ def translate(objects: Objects, site: Site) -> Mesh:
     rules = read_destination_rules(objects.destination_rules, findings)
     rest = Rest(read_sleepers(objects.scaled_objects, objects.deployments), site.activator_sockets)
     destinations = Destinations(services, rules, rest)
-    hosts = _gateway_hosts(objects.gateways, findings)
-    routes = _routes_by_host(objects.virtual_services, hosts, destinations, findings)
+    servers = read_gateways(objects.gateways, objects.secrets, findings)
+    routes = _routes_by_host(
+        objects.virtual_services, servers.plain, destinations, findings=findings, every=servers.every
+    )
+    secure = {
+        port: _routes_by_host(objects.virtual_services, hosts, destinations, findings=[], every=servers.every)
+        for port, hosts in sorted(servers.secure.items())
+    }
     listeners, clusters = _service_listeners(services, rules, rest, site=site, findings=findings)
     own = _own_routes(routes, site)
     jwt_rules = read_authentications(objects.request_authentications, findings)
     policies = read_policies(objects.authorization_policies, findings)
-    virtual_hosts = tuple(
-        VirtualHost(host, _domains(host), _ordered(routes.get(host, []), own), policies)
-        for host in sorted({ANY_HOST, *routes})
-    )
-    every = {**clusters, **bounded_copies(destinations.clusters, chain.from_iterable(routes.values()))}
+    used = chain.from_iterable(found for some in (routes, *secure.values()) for found in some.values())
+    every = {**clusters, **bounded_copies(destinations.clusters, used)}
     return Mesh(
         (
             Listener(GATEWAY_LISTENER, site.address, site.port, "http", jwt_rules=jwt_rules),
+            *(_secure_listener(port, servers, site, jwt_rules) for port in secure),
             *listeners,
         ),
-        virtual_hosts,
+        _hosts(routes, own, policies),
         tuple(every[name] for name in sorted(every)),
         tuple(sorted(set(findings))),
+        {secure_name(port): _hosts(found, (), policies) for port, found in secure.items()},
+        tuple(
+            {(item.namespace, item.name): item for some in servers.chains.values() for item in some.values()}.values()
+        ),
     )
 
 
-def _gateway_hosts(gateways: Iterable[Object], findings: list[Finding]) -> dict[str, frozenset[str]]:
-    """``namespace/name`` → the hosts its HTTP servers take."""
-    found = {}
-    for item in gateways:
-        reader = Reader.of(item, findings)
-        reader.only({"selector", "servers"})
-        hosts: set[str] = set()
-        for server in reader.children("servers"):
-            server.only({"port", "hosts", "name"})
-            protocol = server.child("port").text("protocol")
-            if protocol.upper() not in {"HTTP", "HTTP2", "GRPC"}:
-                server.report("port.protocol", f"{protocol!r}: the gateway of one machine speaks plain HTTP only")
-                continue
-            hosts |= {str(host).rpartition("/")[2] for host in server.items("hosts")}
-        found[f"{reader.namespace}/{reader.name}"] = frozenset(hosts)
-    return found
+def _secure_listener(port: int, servers: Servers, site: Site, jwt_rules: tuple[JwtRule, ...]) -> Listener:
+    chains = tuple(
+        SecureChain(hosts, (item.namespace, item.name)) for hosts, item in sorted(servers.chains[port].items())
+    )
+    number = port_here(port, site.port)
+    return Listener(secure_name(port), site.address, number, "http", jwt_rules=jwt_rules, chains=chains)
+
+
+def secure_name(port: int) -> str:
+    """Of a listener, and of its routes."""
+    return f"{GATEWAY_LISTENER}-tls-{port}"
+
+
+def _hosts(
+    routes: Mapping[str, list[Route]], own: tuple[Route, ...], policies: tuple[Policy, ...]
+) -> tuple[VirtualHost, ...]:
+    return tuple(
+        VirtualHost(host, _domains(host), _ordered(routes.get(host, []), own), policies)
+        for host in sorted({ANY_HOST, *routes})
+    )
 
 
 def _routes_by_host(
     objects: Iterable[Object],
-    gateways: Mapping[str, frozenset[str]],
+    gateways: Hosts,
     destinations: Destinations,
+    *,
     findings: list[Finding],
+    every: Hosts,
 ) -> dict[str, list[Route]]:
-    """Oldest VirtualService first, as Istio merges them."""
+    """Oldest VirtualService first, as Istio merges them. ``every``: hosts of the Gateways on whatever port."""
     routes: dict[str, list[Route]] = {}
     for item in sorted(objects, key=_age):
         reader = Reader.of(item, findings)
@@ -142,8 +160,8 @@ def _routes_by_host(
                 reader.report("hosts", f"{host!r} is not *, *.domain or a host name")
             elif _allowed(host, allowed):
                 routes.setdefault(host.lower(), []).extend(own)
-            else:
-                reader.report("hosts", f"{host!r} is not among the hosts of its gateway ({', '.join(sorted(allowed))})")
+            elif not _allowed(host, known := frozenset(chain.from_iterable(every[name] for name in bound))):
+                reader.report("hosts", f"{host!r} is not among the hosts of its gateway ({', '.join(sorted(known))})")
     return routes
 
 

@@ -13,7 +13,7 @@ from typing import Any
 
 from slipway.onebox.mesh.admin import Admin
 from slipway.onebox.mesh.bootstrap import bootstrap
-from slipway.onebox.mesh.layout import ENVOYS, Layout
+from slipway.onebox.mesh.layout import CERTIFICATES, ENVOYS, Layout
 from slipway.onebox.mesh.limits import ACCESS_LOG_BYTES, APPLY_TIMEOUT_S
 from slipway.onebox.mesh.render import Resource, Resources, discovery_response
 from slipway.onebox.mesh.scrape_targets import Group, envoy_groups
@@ -52,6 +52,7 @@ def replace_file(path: Path, text: str) -> bool:
     if path.exists() and path.read_text(errors="replace") == text:
         return False
     beside = path.with_name(f".{path.name}.new")
+    beside.touch(mode=0o600)  # some hold keys
     beside.write_text(text)
     beside.replace(path)
     return True
@@ -76,7 +77,15 @@ class Publisher:
             self._wanted = tuple({**old, **new} for old, new in zip(self._wanted, step.expect, strict=True))
             if self._write(step):
                 missing |= await self._wait(step)
+        self._forget_certificates(wanted)
         return missing
+
+    def _forget_certificates(self, wanted: Resources) -> None:
+        """A key that nothing serves with does not stay on the disk."""
+        for path in self._layout.paths.mesh.glob(f"{CERTIFICATES}*.json"):
+            if str(path) not in wanted.certificates:
+                path.unlink(missing_ok=True)
+                self._written.pop(str(path), None)
 
     async def missing(self) -> frozenset[str]:
         """The stat names of what was published and a running Envoy does not have."""
