@@ -17,9 +17,10 @@ from slipway.onebox.backup.errors import BackupError
 from slipway.onebox.backup.make import Made, Report, make_backup
 from slipway.onebox.backup.restore import check_backup, restore_backup
 from slipway.onebox.paths import Paths
+from slipway.onebox.settings import SettingsError
 from slipway.onebox.supervisor.errors import SupervisorError
 
-KNOWN_ERRORS = (BackupError, SupervisorError)
+KNOWN_ERRORS = (BackupError, SettingsError, SupervisorError)
 SHOWN = 10
 MIB = 1 << 20
 

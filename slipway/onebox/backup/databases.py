@@ -13,13 +13,13 @@ from pathlib import Path
 
 import psycopg2
 
-from slipway.onebox.backup.errors import NotMade, NotRestored
+from slipway.onebox.backup.errors import BackupError, NotMade, NotRestored
 from slipway.onebox.paths import Paths
 from slipway.onebox.services.postgres import DATABASES, USER, binary, server_argv
-from slipway.onebox.services.postgres_setup import ensure_cluster, ensure_databases
+from slipway.onebox.services.postgres_setup import ClusterError, ensure_cluster, ensure_databases
 
 LOCKED_S = 30.0
-DUMP_WITHIN_S = 3600.0
+RUNS_WITHIN_S = 3600.0
 START_WITHIN_S = 60.0
 STOP_WITHIN_S = 60.0
 POLL_S = 0.05
@@ -55,7 +55,10 @@ def load_postgres(paths: Paths, folder: Path) -> None:
         NotRestored: PostgreSQL does not start, or refuses a dump.
     """
     paths.data("postgres").parent.mkdir(mode=0o700, exist_ok=True)
-    ensure_cluster(paths.data("postgres"), output=subprocess.DEVNULL)
+    try:
+        ensure_cluster(paths.data("postgres"), output=subprocess.DEVNULL)
+    except (ClusterError, subprocess.CalledProcessError) as error:
+        raise NotRestored(f"PostgreSQL: no cluster can be made: {error}") from error
     with _server(paths):
         ensure_databases(paths.sockets)
         for name in DATABASES:
@@ -113,15 +116,18 @@ def _environment() -> dict[str, str]:
 
 
 def _run(argv: tuple[str, ...]) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        argv,
-        env=_environment(),
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        timeout=DUMP_WITHIN_S,
-        check=False,
-    )
+    try:
+        return subprocess.run(
+            argv,
+            env=_environment(),
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=RUNS_WITHIN_S,
+            check=False,
+        )
+    except subprocess.TimeoutExpired as error:
+        raise BackupError(f"{Path(argv[0]).name}: not done within {RUNS_WITHIN_S:g} s") from error
 
 
 def _end_of(text: str) -> str:
