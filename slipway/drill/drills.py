@@ -26,6 +26,10 @@ SETTLE_S = 2.0
 FLIP_SETTLE_S = 0.25
 """How long a split is looked at, after the second that it has to become true."""
 FLIPS = 100
+PROBED_S = 2.0
+"""A second at most until the next probe, and the second that it waits for its answer."""
+SEEN_S = 0.2
+"""Until the result is written as the Pod's status, and read here."""
 Inspect = Callable[[Sequence[Reply], Sequence[Act]], Findings]
 
 
@@ -105,7 +109,7 @@ DRILLS: tuple[Drill | OverloadDrill, ...] = (
         "freeze",
         "a model is frozen (SIGSTOP): it takes connections and never answers",
         strikes.freeze_model,
-        Promise(recovery_s=2.0),
+        Promise(recovery_s=PROBED_S + SEEN_S),
         least=1,
         try_s=2,
     ),

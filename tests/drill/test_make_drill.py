@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -55,6 +56,27 @@ def test_broken_promise_is_the_exit_code(monkeypatch: pytest.MonkeyPatch, calls:
     rows = as_object([BAD])["rows"]
     monkeypatch.setattr(drill, "held", lambda *_: rows)
     assert ended(monkeypatch, "--only", "drills") == 1
+    assert calls == []
+
+
+@pytest.mark.parametrize(
+    ("problem", "held_again", "exit_code"),
+    [("longest gap 1.1 s, 1 s promised", 1, 0), ("lost 1, 0 promised", 0, 1), ("199 of 200 requests mirrored", 0, 1)],
+)
+def test_only_what_came_late_is_held_once_more(
+    monkeypatch: pytest.MonkeyPatch, calls: Calls, problem: str, held_again: int, exit_code: int
+) -> None:
+    answers = [as_object([replace(GOOD, problems=(problem,))])["rows"], as_object([GOOD])["rows"]]
+    monkeypatch.setattr(drill, "held", lambda *_: answers.pop(0))
+    assert ended(monkeypatch, "--only", "drills") == exit_code
+    assert len(answers) == 1 - held_again
+    assert calls == []
+
+
+def test_what_comes_late_twice_is_broken(monkeypatch: pytest.MonkeyPatch, calls: Calls) -> None:
+    late = as_object([replace(GOOD, problems=("goodput 1.0/s of 2.0/s",))])["rows"]
+    monkeypatch.setattr(drill, "held", lambda *_: late)
+    assert ended(monkeypatch, "--only", "overload") == 1
     assert calls == []
 
 
