@@ -219,3 +219,17 @@ async def test_hanging_shadow_holds_nobody_up_and_a_bounded_number_of_copies(tmp
     copies = [count for one in told for count in one.values()]
     assert all(0 < count <= MAX_COPIES for count in copies), copies
     assert len(copies) == len(gateway.admins)
+
+
+async def test_pod_that_fails_in_a_row_gets_nothing_more_and_a_slow_one_is_504(tmp_path):
+    async with running_upstreams(stable=2) as upstreams:
+        declared = Declared(upstreams)
+        objects = declared.objects({"stable": 100}, outlier_errors="3", timeout="500ms")
+        async with running_gateway(tmp_path, objects) as gateway, aiohttp.ClientSession(gateway.url) as client:
+            bad, good = upstreams.members
+            bad.behave = "503"
+            assert {await ask(client, connection="close") for _ in range(60)} == {(200, "stable", None)}
+            assert 0 < len(bad.seen) <= 2 * 3  # three in a row at each Envoy
+            good.behave = "stall"
+            assert await ask(client) == (504, None, "UPSTREAM_TIMEOUT")
+            good.release.set()
