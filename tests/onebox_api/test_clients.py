@@ -84,7 +84,7 @@ KINDS = {  # kind → its manifest, a merge patch, and where the patch shows
     ),
     "EndpointSlice": (
         manifest("discovery.k8s.io/v1", "EndpointSlice", "addressType: IPv4", "endpoints: [{addresses: [127.1.2.3]}]"),
-        {"ports": [{"port": 80}]},
+        {"ports": [{"name": "a", "protocol": "TCP", "port": 80}]},
         ("ports",),
     ),
     "Role": (

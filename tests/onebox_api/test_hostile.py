@@ -158,3 +158,38 @@ async def test_a_definition_replaces_no_built_in_kind(http: aiohttp.ClientSessio
     assert status == 422
     assert "spec.group" in [cause["field"] for cause in answer["details"]["causes"]]
     assert (await send(http, "GET", "/apis/coordination.k8s.io/v1/leases"))[0] == 200
+
+
+# -- found by mutating manifests at random
+
+
+@pytest.mark.parametrize(
+    "endpoint", [{"addresses": [1]}, {"addresses": [[]]}, {"addresses": "127.0.0.1"}, {"conditions": []}, 1]
+)
+async def test_an_endpoint_slice_that_no_table_could_show_is_refused(
+    http: aiohttp.ClientSession, endpoint: Any
+) -> None:
+    path = "/apis/discovery.k8s.io/v1/namespaces/default/endpointslices"
+    body = {"apiVersion": "discovery.k8s.io/v1", "kind": "EndpointSlice", "metadata": {"name": "x"}}
+    status, answer = await send(http, "POST", path, {**body, "addressType": "IPv4", "endpoints": [endpoint]})
+    assert (status, "cannot unmarshal" in answer["message"]) == (400, True)
+
+
+@pytest.mark.parametrize(
+    "directive", ["$retainKeys", "$deleteFromPrimitiveList/finalizers", "$setElementOrder/finalizers"]
+)
+async def test_a_directive_that_is_no_list_is_refused(http: aiohttp.ClientSession, directive: str) -> None:
+    await send(http, "POST", CONFIG_MAPS, config_map("x"))
+    headers = {"Content-Type": "application/strategic-merge-patch+json"}
+    status, answer = await send(http, "PATCH", f"{CONFIG_MAPS}/x", {"metadata": {directive: 2.5}}, headers=headers)
+    assert (status, "a list is expected" in answer["message"]) == (400, True)
+
+
+async def test_a_scale_whose_metadata_are_no_object_is_refused(http: aiohttp.ClientSession) -> None:
+    path = "/apis/apps/v1/namespaces/default/replicasets"
+    template = {"metadata": {"labels": {"a": "b"}}, "spec": {"containers": [{"name": "c", "image": "x:1"}]}}
+    spec = {"selector": {"matchLabels": {"a": "b"}}, "template": template}
+    made = {"apiVersion": "apps/v1", "kind": "ReplicaSet", "metadata": {"name": "x"}, "spec": spec}
+    assert (await send(http, "POST", path, made))[0] == 201
+    scale = {"apiVersion": "autoscaling/v1", "kind": "Scale", "metadata": [[]], "spec": {"replicas": 2}}
+    assert (await send(http, "PUT", f"{path}/x/scale", scale))[0] == 400

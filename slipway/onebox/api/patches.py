@@ -127,7 +127,8 @@ ORDER = "$setElementOrder/"
 
 
 def strategic_merge(schema: Schema, target: Any, patch: dict[str, Any]) -> Any:
-    """Kubernetes' strategic merge patch, guided by the merge keys of ``schema``."""
+    """Kubernetes' strategic merge patch, guided by the merge keys of ``schema``. Refused 400 for a directive that is none."""
+    _check_directives(patch)
     if patch.get(DIRECTIVE) == "replace":
         return {key: value for key, value in patch.items() if key != DIRECTIVE}
     if patch.get(DIRECTIVE) == "delete":
@@ -148,6 +149,12 @@ def strategic_merge(schema: Schema, target: Any, patch: dict[str, Any]) -> Any:
         if key.startswith(ORDER) and name not in patch and isinstance(result.get(name), list):
             result[name] = _in_order(properties.get(name) or {}, result[name], order, live=result[name])
     return result
+
+
+def _check_directives(patch: Mapping[str, Any]) -> None:
+    for key, value in patch.items():
+        if (key == RETAIN or key.startswith((DELETE_FROM, ORDER))) and not isinstance(value, list):
+            raise bad_request(f"error decoding patch: {key}: a list is expected, not {json_type(value)}")
 
 
 def _merge_key(result: dict[str, Any], key: str, value: Any, *, schema: Schema, order: Any) -> None:

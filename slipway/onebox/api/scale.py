@@ -49,6 +49,8 @@ def write_scale(objects: Objects, target: Target, new: Mapping[str, Any], scale:
     """Take the replicas of a Scale into its object."""
     if new.get("kind", "Scale") != "Scale":
         raise bad_request(f"the object provided is a {new.get('kind')}: a Scale of {API_VERSION} is expected here")
+    if not isinstance(new.get("metadata") or {}, dict):
+        raise bad_request("Scale: metadata must be an object")
     replicas = get(new, "spec.replicas", 0)
     if not isinstance(replicas, int) or isinstance(replicas, bool):
         raise bad_request("Scale: spec.replicas must be a whole number")
