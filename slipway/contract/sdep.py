@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from slipway.contract.explainers import Explainer
-from slipway.contract.fields import FieldError, Fields, read_object
+from slipway.contract.fields import FieldError, Fields
 from slipway.contract.graph import Endpoint, Logger, Parameter, PredictiveUnit
 
 __all__ = [
@@ -216,8 +216,11 @@ def _check_pod_spec(spec: Fields | None) -> None:
         for container in spec.items(part, Fields.of):
             container.required_text("name")
             container.text("image")
-            container.items("ports", read_object)
-            container.items("volumeMounts", read_object)
+            for port in container.items("ports", Fields.of):
+                port.text("name")
+                port.whole("containerPort")
+            for mount in container.items("volumeMounts", Fields.of):
+                mount.text("name")
             _check_env(container)
     for volume in spec.items("volumes", Fields.of):
         volume.required_text("name")
