@@ -38,12 +38,19 @@ class World:
         self.writes: list[tuple[str, Object]] = []
         self.events: list[tuple[str, str]] = []
         self.refuses_scale = False
+        self.others: list[Object] = []  # Deployments
+        self.odd: dict[str, Object] = {}  # Pods with fields of their own
 
     def objects(self, kind: Kind) -> dict[tuple[str, str], Object]:
-        pods = [pod(name) for name in self.uses]
+        pods = [{**pod(name), **self.odd.get(name, {})} for name in self.uses]
         for item in pods:
             item["metadata"]["labels"] = {"app": "d"}
-        found = {DEPLOYMENT: [self.deployment], REPLICA_SET: [], POD: pods, HORIZONTAL_POD_AUTOSCALER: self.hpas}
+        found = {
+            DEPLOYMENT: [self.deployment, *self.others],
+            REPLICA_SET: [],
+            POD: pods,
+            HORIZONTAL_POD_AUTOSCALER: self.hpas,
+        }
         return {(obj["metadata"]["namespace"], obj["metadata"]["name"]): obj for obj in found[kind]}
 
     def remember(self, kind: Kind, answer: Object) -> None:
@@ -163,3 +170,58 @@ async def test_what_is_remembered_of_an_autoscaler_goes_with_it(monkeypatch: pyt
         assert not autoscaler._histories
         assert not autoscaler._written
         assert not autoscaler._said
+
+
+@pytest.mark.parametrize(
+    ("odd", "why"),
+    [
+        (
+            {"spec": {"containers": [{"name": "main", "resources": {"requests": {"cpu": "abc"}}}]}},
+            "'abc' is not a quantity such as 500m, 2 or 512Mi",
+        ),
+        (
+            {"status": {"phase": "Running", "startTime": "x", "conditions": [{"type": "Ready", "status": "True"}]}},
+            "'x'",
+        ),
+        ({"status": {"phase": "Running", "conditions": [{"status": "True"}]}}, "KeyError: 'type'"),
+    ],
+)
+async def test_a_pod_that_nobody_can_read_is_a_condition_that_names_it(
+    odd: Object, why: str, monkeypatch: pytest.MonkeyPatch
+):
+    world = World(2)
+    world.uses["p0"], world.odd["p1"] = 900, odd
+    with scaled(world, monkeypatch) as autoscaler:
+        await look(world, autoscaler, times=4)
+    assert world.deployment["spec"]["replicas"] == 2
+    active = next(item for item in world.hpas[0]["status"]["conditions"] if item["type"] == "ScalingActive")
+    assert active["reason"] == "FailedGetResourceMetric"
+    assert "Pod p1 cannot be read" in active["message"]
+    assert why in active["message"]
+
+
+async def test_conditions_that_nobody_can_read_are_written_anew(monkeypatch: pytest.MonkeyPatch):
+    world = World(1)
+    world.hpas[0]["status"] = {"conditions": [{"type": "AbleToScale", "status": "True"}, {"status": "True"}]}
+    with scaled(world, monkeypatch) as autoscaler:
+        await look(world, autoscaler)
+    assert all(item["type"] and item["lastTransitionTime"] for item in world.hpas[0]["status"]["conditions"])
+
+
+async def test_an_autoscaler_of_what_nobody_can_read_says_so_once_and_stops_no_other(monkeypatch: pytest.MonkeyPatch):
+    world = World(1)
+    meta = {**world.hpas[0]["metadata"], "name": "a", "uid": "uid-a"}
+    reference = {"apiVersion": "apps/v1", "kind": "Deployment", "name": "odd"}
+    world.hpas.insert(0, {**world.hpas[0], "metadata": meta})
+    world.hpas[0]["spec"] = {**world.hpas[0]["spec"], "scaleTargetRef": reference}
+    odd = deployment_object(1)
+    odd["metadata"] |= {"name": "odd", "uid": "uid-odd"}
+    odd["spec"]["replicas"] = "many"
+    world.others = [odd]
+    world.uses["p0"] = 900
+    with scaled(world, monkeypatch) as autoscaler:
+        await look(world, autoscaler, times=4)
+    assert world.deployment["spec"]["replicas"] == 2
+    complaints = [message for reason, message in world.events if reason == "FailedScale"]
+    assert len(complaints) == 1
+    assert "'many'" in complaints[0]

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from slipway.onebox.runner.hpa_metrics import PodUse, Unknown, Use, group_of
-from slipway.onebox.runner.hpa_spec import Metric, Series, milli
+from slipway.onebox.runner.hpa_spec import MALFORMED, Metric, Series, milli
 from slipway.onebox.runner.workload_steps import Object
 
 What = str | Series
@@ -26,11 +26,18 @@ def uses_of(metric: Metric, pods: Sequence[Object], measured: Mapping[Source, Us
     """Of all Pods of the target. Raises Unknown where a share is wanted of what a container does not request."""
     uses = []
     for pod in pods:
-        use = _use(metric, pod, measured)
-        group = group_of(pod, use, is_cpu=metric.resource == "cpu", now=now)
-        request = requested(metric, pod) if metric.is_utilization else 0
-        uses.append(PodUse(group, use.milli if use else 0, request))
+        try:
+            uses.append(_pod_use(metric, pod, measured, now))
+        except MALFORMED as exc:
+            raise Unknown(f"Pod {pod['metadata']['name']} cannot be read: {type(exc).__name__}: {exc}") from exc
     return uses
+
+
+def _pod_use(metric: Metric, pod: Object, measured: Mapping[Source, Use], now: float) -> PodUse:
+    use = _use(metric, pod, measured)
+    group = group_of(pod, use, is_cpu=metric.resource == "cpu", now=now)
+    request = requested(metric, pod) if metric.is_utilization else 0
+    return PodUse(group, use.milli if use else 0, request)
 
 
 def requested(metric: Metric, pod: Object) -> int:

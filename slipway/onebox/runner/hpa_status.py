@@ -41,7 +41,8 @@ def is_worth_writing(old: Object, new: Object, *, age_s: float) -> bool:
 
 
 def _conditions(old: Object, new: Mapping[str, Condition], now: float) -> list[dict[str, Any]]:
-    before = {item["type"]: item for item in old.get("conditions") or ()}
+    given = old.get("conditions") or ()
+    before = {item["type"]: item for item in given if item.get("type") and item.get("lastTransitionTime")}
     found = {**before, **{kind: _condition(kind, item, before.get(kind), now) for kind, item in new.items()}}
     return [found[kind] for kind in sorted(found, key=lambda kind: (*ORDER, kind).index(kind))]
 

@@ -19,6 +19,7 @@ from slipway.onebox.runner.hpa import Complaint, Decision, ambiguous, decide, no
 from slipway.onebox.runner.hpa_limits import History
 from slipway.onebox.runner.hpa_metrics import Use
 from slipway.onebox.runner.hpa_pods import Source
+from slipway.onebox.runner.hpa_spec import MALFORMED
 from slipway.onebox.runner.hpa_status import is_worth_writing, render_status
 from slipway.onebox.runner.scaling_read import Leaders, read_resources, read_series
 from slipway.onebox.runner.scaling_samples import Samples
@@ -83,7 +84,11 @@ class Scaling:
         self._forget({str(target.hpa["metadata"]["uid"]) for target in targets})
         measured = await self._measure(targets)
         for target in targets:
-            await self._scale(target, measured)
+            try:
+                await self._scale(target, measured)
+            except MALFORMED as exc:  # in its target's fields: the others are scaled all the same
+                log.exception("HorizontalPodAutoscaler %s", target.hpa["metadata"]["name"])
+                self._complain(target.hpa, (Complaint("FailedScale", f"{type(exc).__name__}: {exc}"),))
 
     def _now_specs(self) -> dict[str, Any]:
         hpas = self._cache.objects(HORIZONTAL_POD_AUTOSCALER).values()
@@ -118,11 +123,8 @@ class Scaling:
         if is_rescaled:
             decision, is_rescaled = await self._rescale(target, decision, now)
         self._histories[uid] = decision.history
-        if self._said.get(uid, ()) != decision.complaints:
-            self._said[uid] = decision.complaints
-            for complaint in decision.complaints:
-                self._record(target.hpa, complaint.reason, complaint.message, is_warning=True)
         await self._report(target, decision, is_rescaled=is_rescaled, now=now)
+        self._complain(target.hpa, decision.complaints)
 
     def _decide(self, target: Target, measured: dict[Source, Use], now: float) -> Decision:
         history = self._histories.get(str(target.hpa["metadata"]["uid"]), History())
@@ -172,6 +174,14 @@ class Scaling:
         else:
             self._written[meta["uid"]] = now
             self._cache.remember(HORIZONTAL_POD_AUTOSCALER, answer)
+
+    def _complain(self, hpa: Object, complaints: tuple[Complaint, ...]) -> None:
+        """Once, until there are others."""
+        uid = str(hpa["metadata"]["uid"])
+        if self._said.get(uid, ()) != complaints:
+            self._said[uid] = complaints
+            for complaint in complaints:
+                self._record(hpa, complaint.reason, complaint.message, is_warning=True)
 
     def _record(self, hpa: Object, reason: str, message: str, *, is_warning: bool = False) -> None:
         log.info("HorizontalPodAutoscaler %s: %s: %s", hpa["metadata"]["name"], reason, message)

@@ -8,7 +8,7 @@ from typing import Any
 
 from slipway.kube.kinds import DEPLOYMENT, REPLICA_SET, Kind
 from slipway.kube.selectors import selector_matches
-from slipway.onebox.runner.hpa_spec import Autoscaler, parse_autoscaler
+from slipway.onebox.runner.hpa_spec import MALFORMED, Autoscaler, parse_autoscaler
 from slipway.onebox.runner.workload_steps import Object, is_going
 
 SCALED = {("apps", "Deployment"): DEPLOYMENT, ("apps", "ReplicaSet"): REPLICA_SET}
@@ -57,7 +57,7 @@ def _found(hpa: Object, workloads: Mapping[Kind, Objects], pods: Collection[Obje
         spec = parse_autoscaler(hpa)
         ref = hpa["spec"]["scaleTargetRef"]
         group, kind_name, name = str(ref.get("apiVersion") or "").rpartition("/")[0], str(ref["kind"]), str(ref["name"])
-    except (AttributeError, KeyError, TypeError, ValueError, ArithmeticError) as exc:
+    except MALFORMED as exc:
         return Target(hpa, problem=f"this autoscaler cannot be read: {type(exc).__name__}: {exc}")
     kind = SCALED.get((group, kind_name))
     if kind is None:
