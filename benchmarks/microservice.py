@@ -27,9 +27,8 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-import grpc
-
 from benchmarks import processes
+from benchmarks.grpc_client import GrpcConnection
 from benchmarks.processes import HOST, REPOSITORY, Http, timed, verdict
 from slipway.contract.protos import prediction_pb2 as pb
 
@@ -48,7 +47,7 @@ OURS, OFFICIAL = "slipway", "seldon-core 1.17.1"
 PHOTO = bytes(416 * 416 * 3)
 SMALL_JSON = b'{"data":{"ndarray":[[1.0,2.0,3.0,4.0]]}}'
 WARM_UP = 20
-LARGE_MESSAGES = (("grpc.max_receive_message_length", -1), ("grpc.max_send_message_length", -1))
+PREDICT = "/seldon.protos.Model/Predict"
 
 MAX_REST, MAX_GRPC = 0.25, 0.5
 MAX_PSS_MB, MAX_PROCESSES, MAX_READY_S = 70.0, 1, 1.0
@@ -122,9 +121,7 @@ def _server(name: str, folder: Path, official: Path) -> Iterator[Server]:
 def _calls(server: Server) -> dict[str, Call]:
     """Kind of request → one call of it. gRPC's (de)serialisation is left out: the bytes are made once."""
     http = Http(server.http)
-    predict = grpc.insecure_channel(f"{HOST}:{server.rpc}", options=LARGE_MESSAGES).unary_unary(
-        "/seldon.protos.Model/Predict"
-    )
+    connection = GrpcConnection(server.rpc)
     small = pb.SeldonMessage()
     small.data.tensor.shape.extend([1, 4])
     small.data.tensor.values.extend([1.0, 2.0, 3.0, 4.0])
@@ -134,8 +131,8 @@ def _calls(server: Server) -> dict[str, Call]:
     return {
         "REST small": lambda: http.post("/predict", SMALL_JSON, content_type="application/json"),
         "REST 519 kB binData": lambda: http.post("/predict", photo_json, content_type="application/json"),
-        "gRPC small": lambda: predict(small_proto),
-        "gRPC 519 kB binData": lambda: predict(photo),
+        "gRPC small": lambda: connection.call(PREDICT, small_proto),
+        "gRPC 519 kB binData": lambda: connection.call(PREDICT, photo),
     }
 
 
