@@ -25,7 +25,6 @@ import yaml
 from benchmarks.idle import cpu_s
 from benchmarks.onebox import Machine, Manifest, platform, predictions, trivial_deployment
 from benchmarks.processes import REPOSITORY, machine, told
-from slipway.kube.errors import NotFound
 from slipway.kube.kinds import DEPLOYMENT, ENDPOINT_SLICE, POD, SELDON_DEPLOYMENT, Kind
 from slipway.kube.pods import is_ready
 from slipway.kube.reflector import Reflector
@@ -34,6 +33,7 @@ from slipway.onebox.services.pods import living_containers
 ROUNDS = 5
 ASK_S = 0.005
 GIVE_UP_S = 180.0
+GONE_POLL_S = 0.1
 CANARY = REPOSITORY / "seldon" / "overlays" / "canary" / "seldondeployment.yaml"
 STAGES = ("applied", "Deployment", "Pod", "started", "Pod ready", "endpoint", "answer")
 """In the order in which they come; ``started``: the last container's process has begun."""
@@ -99,6 +99,7 @@ def canary() -> Manifest:
 async def measure(here: Machine, manifest: Manifest, body: bytes, content_type: str, *, rounds: int) -> list[Marks]:
     """The marks of each round, in milliseconds since its apply."""
     found = []
+    await _nothing_runs(here)
     for _ in range(rounds):
         found.append(await _round(here, manifest, body, content_type))
         await _delete(here, manifest)
@@ -123,16 +124,17 @@ async def _round(here: Machine, manifest: Manifest, body: bytes, content_type: s
             marks["applied"] = (time.perf_counter() - begun) * 1000
             await _first_answer(predictions(here, manifest), body, content_type)
             marks["answer"] = (time.perf_counter() - begun) * 1000
-            marks |= _start_cpu_ms(here)
+            marks |= _start_cpu_ms(here, manifest["metadata"]["name"])
             while "all ready" not in marks:
                 await reflector.changed()
     return marks
 
 
-def _start_cpu_ms(here: Machine) -> Marks:
-    """Processor time of the containers until now, most of it their start; of several with one name the mean."""
+def _start_cpu_ms(here: Machine, name: str) -> Marks:
+    """Processor time of a deployment's containers until now, most of it their start; of several with one name the mean."""
     spent: dict[str, list[float]] = {}
-    for key, first in living_containers(here.paths).items():
+    mine = [item for item in living_containers(here.paths).items() if item[0].startswith(f"default/{name}-")]
+    for key, first in mine:
         spent.setdefault(f"{CPU}{key.rpartition('/')[2]}", []).append(cpu_s(first.pid) * 1000)
     return {name: statistics.mean(values) for name, values in spent.items()}
 
@@ -168,18 +170,18 @@ def _has_started(pod: Mapping[str, Any]) -> bool:
 
 
 async def _delete(here: Machine, manifest: Manifest) -> None:
-    """And until nothing of it runs."""
-    name = manifest["metadata"]["name"]
+    async with here.kube() as kube:
+        await kube.delete(SELDON_DEPLOYMENT, manifest["metadata"]["name"], namespace="default")
+    await _nothing_runs(here)
+
+
+async def _nothing_runs(here: Machine) -> None:
+    """Until no SeldonDeployment and no Pod is left."""
     async with here.kube() as kube, asyncio.timeout(GIVE_UP_S):
-        await kube.delete(SELDON_DEPLOYMENT, name, namespace="default")
-        while True:
-            pods = (await kube.list(POD, namespace="default")).items
-            try:
-                await kube.get(SELDON_DEPLOYMENT, name, namespace="default")
-            except NotFound:
-                if not pods:
-                    return
-            await asyncio.sleep(0.1)
+        while any(
+            [(await kube.list(kind, namespace="default")).items for kind in (SELDON_DEPLOYMENT, DEPLOYMENT, POD)]
+        ):
+            await asyncio.sleep(GONE_POLL_S)
 
 
 def stages(marks: Sequence[Marks]) -> dict[str, float]:
