@@ -225,3 +225,22 @@ async def test_an_autoscaler_of_what_nobody_can_read_says_so_once_and_stops_no_o
     complaints = [message for reason, message in world.events if reason == "FailedScale"]
     assert len(complaints) == 1
     assert "'many'" in complaints[0]
+
+
+async def test_who_scales_by_hand_while_it_is_measured_wins(monkeypatch: pytest.MonkeyPatch):
+    world = World(1)
+    world.uses["p0"] = 900
+    with scaled(world, monkeypatch) as autoscaler:
+        await look(world, autoscaler)  # the next look scales up
+        measure = world.read
+
+        def read(*asked: Any) -> dict[Source, Point]:
+            spec = {**world.deployment["spec"], "replicas": 0}
+            world.deployment = {**world.deployment, "spec": spec}  # kubectl scale --replicas=0
+            return measure(*asked)
+
+        monkeypatch.setattr(scaling, "read_resources", read)
+        await look(world, autoscaler)
+    assert "scale" not in [what for what, _ in world.writes]
+    assert world.deployment["spec"]["replicas"] == 0
+    assert world.conditions()["ScalingActive"] == "ScalingDisabled"

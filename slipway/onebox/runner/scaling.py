@@ -78,17 +78,20 @@ class Scaling:
 
     async def round(self) -> None:
         """One look at every autoscaler."""
-        workloads = {kind: self._cache.objects(kind) for kind in (DEPLOYMENT, REPLICA_SET)}
-        hpas = self._cache.objects(HORIZONTAL_POD_AUTOSCALER).values()
-        targets = find_targets(list(hpas), workloads, list(self._cache.objects(POD).values()))
+        targets = self._targets()
         self._forget({str(target.hpa["metadata"]["uid"]) for target in targets})
         measured = await self._measure(targets)
-        for target in targets:
+        for target in self._targets():  # as they are now: measuring takes time, in which a person may have scaled
             try:
                 await self._scale(target, measured)
             except MALFORMED as exc:  # in its target's fields: the others are scaled all the same
                 log.exception("HorizontalPodAutoscaler %s", target.hpa["metadata"]["name"])
                 self._complain(target.hpa, (Complaint("FailedScale", f"{type(exc).__name__}: {exc}"),))
+
+    def _targets(self) -> list[Target]:
+        workloads = {kind: self._cache.objects(kind) for kind in (DEPLOYMENT, REPLICA_SET)}
+        hpas = self._cache.objects(HORIZONTAL_POD_AUTOSCALER).values()
+        return find_targets(list(hpas), workloads, list(self._cache.objects(POD).values()))
 
     def _now_specs(self) -> dict[str, Any]:
         hpas = self._cache.objects(HORIZONTAL_POD_AUTOSCALER).values()
