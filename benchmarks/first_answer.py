@@ -178,9 +178,10 @@ async def _delete(here: Machine, manifest: Manifest) -> None:
 async def _nothing_runs(here: Machine) -> None:
     """Until no SeldonDeployment and no Pod is left."""
     async with here.kube() as kube, asyncio.timeout(GIVE_UP_S):
-        while any(
-            [(await kube.list(kind, namespace="default")).items for kind in (SELDON_DEPLOYMENT, DEPLOYMENT, POD)]
-        ):
+        while True:
+            left = [(await kube.list(kind, namespace="default")).items for kind in (SELDON_DEPLOYMENT, DEPLOYMENT, POD)]
+            if not any(left):
+                return
             await asyncio.sleep(GONE_POLL_S)
 
 
