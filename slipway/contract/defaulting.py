@@ -148,8 +148,10 @@ def _add_server(
 
 
 def port_of(container: Json, name: str) -> int:
-    """The number of a container's named port, 0 without one."""
-    return next((port["containerPort"] for port in container.get("ports") or () if port.get("name") == name), 0)
+    """The number of a container's named port, 0 without one, or where that port says none."""
+    named = next((port for port in container.get("ports") or () if port.get("name") == name), {})
+    number = named.get("containerPort")
+    return number if isinstance(number, int) else 0
 
 
 def _placed(node: PredictiveUnit, predictor: PredictorSpec, sdep: SeldonDeployment) -> PredictiveUnit:

@@ -119,6 +119,11 @@ def test_row_64_prepackaged_node_keeps_the_image_of_its_container():
     assert main.component_specs[0].containers[0]["image"] == "example/clf:0.1"
 
 
+def test_port_that_says_no_number_has_none():
+    assert port_of({"name": "clf", "ports": [{"name": "metrics"}]}, "metrics") == 0
+    assert port_of({"name": "clf", "ports": [{"name": "metrics", "containerPort": "6000"}]}, "metrics") == 0
+
+
 def test_version_label_is_the_predictors_name_unless_given():
     first, second = defaulted(
         sdep(predictor("a", traffic=50), predictor("b", traffic=50, labels={"version": "v7"}))

@@ -6,6 +6,7 @@ import json
 from ipaddress import IPv4Network
 
 import aiohttp
+import pytest
 
 from slipway.onebox.mesh.layout import Layout
 from slipway.onebox.mesh.scrape_targets import envoy_groups, pod_groups
@@ -56,6 +57,27 @@ def test_pods_that_ask_for_nothing_have_no_address_or_are_over_are_no_targets():
         {"metadata": {"name": "bare", "namespace": "default"}, "spec": {}},
     ]
     assert pod_groups(none) == []
+
+
+NUMBERED = {**SELDON, "prometheus.io/port": "6000"}
+
+
+@pytest.mark.parametrize(
+    "broken",
+    [
+        pod("p", container="model", ports=((None, "metrics"),), **SELDON),
+        pod("p", container="model", ports=(("6000", "metrics"),), **SELDON),
+        pod("p", container="model", ports=((99999999, "metrics"),), **SELDON),
+        pod("p", **{**SELDON, "prometheus.io/port": "²"}),
+        pod("p", **{**SELDON, "prometheus.io/port": "٣"}),
+        pod("p", **{**SELDON, "prometheus.io/port": "99999999"}),
+        pod("p", address="[", **NUMBERED),
+        {**pod("p", **SELDON), "spec": {"containers": [{"name": EXECUTOR, "ports": [{"name": "http"}]}]}},
+    ],
+)
+def test_pod_whose_port_or_address_is_none_is_no_target_and_keeps_no_other_from_being_one(broken):
+    whole = pod("whole", "127.20.0.2", **NUMBERED)
+    assert [group["targets"] for group in pod_groups([broken, whole])] == [["127.20.0.2:6000"]]
 
 
 def test_order_of_pods_does_not_show():

@@ -82,6 +82,15 @@ def test_pods_with_different_numbers_for_a_named_port_have_slices_of_their_own()
     assert gone.obj["ports"][0]["port"] == 9000
 
 
+def test_a_port_that_says_no_number_and_a_target_that_is_none_are_left_out() -> None:
+    pod = member("a")
+    del pod["spec"]["containers"][0]["ports"][0]["containerPort"]
+    ports = [{"name": "http", "port": 80, "targetPort": "http"}, {"name": "odd", "port": 81, "targetPort": "²"}]
+    (step,) = plan_endpoints(service_object(ports=ports), [pod], [])
+    assert isinstance(step, Create)
+    assert (step.obj["ports"], len(step.obj["endpoints"])) == ([], 1)
+
+
 def test_a_readiness_change_patches_the_endpoints_only() -> None:
     (step,) = plan_endpoints(service_object(), [member("a")], [])
     assert isinstance(step, Create)

@@ -108,10 +108,11 @@ def _ports(service: Object, pod: Object | None) -> Ports:
 def _number(target: object, protocol: str, pod: Object | None) -> int | None:
     """A named target port without a Pod, or with a Pod that has no such port, is left out, as in Kubernetes."""
     text = str(target)
-    if text.isdigit():
+    if text.isascii() and text.isdigit():
         return int(text)
     for container in (pod or {}).get("spec", {}).get("containers") or ():
         for port in container.get("ports") or ():
             if port.get("name") == text and (port.get("protocol") or "TCP") == protocol:
-                return int(port["containerPort"])
+                number = port.get("containerPort")
+                return number if isinstance(number, int) else None
     return None
