@@ -131,11 +131,16 @@ class Publisher:
         return missing
 
     async def rotate_access_logs(self) -> None:
-        """Bounds the access logs: a file of ACCESS_LOG_BYTES becomes ``.1`` and Envoy begins a new one."""
+        """Bounds the access logs: a file of ACCESS_LOG_BYTES becomes ``.1`` and Envoy begins a new one.
+
+        An Envoy that was too busy to be told still writes to the old file: it is told again until the new one is there.
+        """
         for index in ENVOYS:
             path = self._layout.access_log(index)
+            old = path.with_name(f"{path.name}.1")
             if path.exists() and path.stat().st_size > ACCESS_LOG_BYTES:
-                path.replace(path.with_name(f"{path.name}.1"))
+                path.replace(old)
+            if old.exists() and not path.exists():
                 await self._admins[index].reopen_logs()
 
 
