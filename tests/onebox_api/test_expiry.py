@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -104,3 +106,26 @@ async def test_a_flood_of_events_is_bounded_without_waiting_for_the_next_round(
     store = parts.objects.store
     await eventually(lambda: len(store.all("events")) == 10, what="ten are left")
     assert names(store) == {f"e{number}" for number in range(11, 21)}
+
+
+async def test_a_sweep_that_fails_is_logged_and_done_again(
+    store: Store, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(expiry, "RETRY_S", 0.0)
+    store.put("events", ("a", "old"), event("old", creationTimestamp="2001-01-01T00:00:00Z"))
+    remove, failures = store.remove, [sqlite3.OperationalError("database or disk is full")]
+
+    def full_once(resource: str, key: tuple[str, str]) -> dict[str, Any]:
+        if failures:
+            raise failures.pop()
+        return remove(resource, key)
+
+    monkeypatch.setattr(store, "remove", full_once)
+    running = asyncio.create_task(EventExpiry(store).run())
+    try:
+        await eventually(lambda: not names(store), what="the Event is gone")
+        assert not running.done()
+    finally:
+        running.cancel()
+        await asyncio.wait([running])
+    assert "database or disk is full" in caplog.text

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import time
 from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, datetime
 
 from slipway.onebox.api.store import Object, ObjectKey, Store, Write
 
+log = logging.getLogger(__name__)
 EVENTS = "events"
 EVENT_TTL_S = 3600.0
 """From the last write of an Event: the default of kube-apiserver."""
@@ -18,6 +20,8 @@ MAX_EVENTS = 5_000
 KEPT_EVENTS = 4_500
 """So many are left when there were too many, so that not every further Event costs a deletion at once."""
 ROUND_S = 60.0
+RETRY_S = 5.0
+"""After a sweep that failed, as on a full disk: it is logged, and done again."""
 Written = dict[str, dict[str, float]]
 """Namespace → name → time of the last write in seconds since 1970, oldest first."""
 
@@ -103,7 +107,12 @@ class EventExpiry:
     async def run(self) -> None:
         """For ever: once a minute, and when there are too many."""
         while True:
-            self.sweep()
+            try:
+                self.sweep()
+            except Exception:
+                log.exception("Events that are due stay, the next try is in %g s", RETRY_S)
+                await asyncio.sleep(RETRY_S)
+                continue
             self._wake.clear()
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(ROUND_S):
