@@ -10,6 +10,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from slipway.cli.check_files import Problem
+from slipway.contract.keda import rests_only_here
 from slipway.contract.sdep import SeldonDeployment
 from slipway.contract.without_effect import without_effect
 from slipway.controller.autoscaling import refused_autoscaling
@@ -29,6 +30,10 @@ from slipway.onebox.api.target import Options, Target
 Object = dict[str, Any]
 DEFAULT_NAMESPACE = "default"
 NOT_DECLARED = ": field not declared in schema"
+NEVER_RESTS = (
+    "KEDA never goes to 0 with these: it needs a trigger that is neither cpu nor memory, such as prometheus; "
+    "one machine does"
+)
 OPTIONS = Options("slipway-check", dry_run=True)
 
 
@@ -146,3 +151,8 @@ def _warnings(obj: Object) -> Iterator[Problem]:
     sdep = SeldonDeployment.from_json(obj)
     for cause in (*refused_autoscaling(sdep, Settings()), *refused_traffic(sdep, Settings())):
         yield Problem(cause.field, cause.message, is_error=False)
+    for index, predictor in enumerate(sdep.predictors):
+        for number, component in enumerate(predictor.component_specs):
+            if component.keda_spec is not None and rests_only_here(component.keda_spec):
+                path = f"spec.predictors[{index}].componentSpecs[{number}].kedaSpec.triggers"
+                yield Problem(path, NEVER_RESTS, is_error=False)

@@ -21,6 +21,15 @@ def may_rest(spec: Mapping[str, Any]) -> bool:
     return spec.get("idleReplicaCount") == 0 or (spec.get("minReplicaCount") or 0) == 0
 
 
+def rests_only_here(spec: Mapping[str, Any]) -> bool:
+    """It may rest, and yet KEDA keeps one replica: it goes to 0 only with a trigger besides ``cpu`` and ``memory``.
+
+    https://keda.sh/docs/2.13/scalers/cpu and .../memory
+    """
+    triggers = [item for item in spec.get("triggers") or () if isinstance(item, Mapping)]
+    return may_rest(spec) and all(item.get("type") in HERE for item in triggers)
+
+
 def without_effect_here(spec: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     """Field and reason, for each that only a cluster carries out."""
     for name, reason in _ELSEWHERE.items():

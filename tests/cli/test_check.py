@@ -230,6 +230,18 @@ def test_an_hpa_spec_of_a_seldon_deployment_needs_requests_too(folder: Path, met
     assert "spec.predictors[1].componentSpecs[0].hpaSpec: container 'm' requests no cpu" in only_line(check("m"))
 
 
+@pytest.mark.parametrize(("more", "is_told"), [([], True), ([{"type": "prometheus", "metadata": {}}], False)])
+def test_a_keda_spec_that_only_rests_on_one_machine_is_told(
+    folder: Path, more: list[dict[str, Any]], is_told: bool
+) -> None:
+    loaded = yaml.safe_load(SDEP)
+    triggers = [{"type": "cpu", "metricType": "Utilization", "metadata": {"value": "80"}}, *more]
+    loaded["spec"]["predictors"][1]["componentSpecs"][0]["kedaSpec"] = {"minReplicaCount": 0, "triggers": triggers}
+    (folder / "a.yaml").write_text(yaml.safe_dump(loaded))
+    said = "spec.predictors[1].componentSpecs[0].kedaSpec.triggers: KEDA never goes to 0 with these"
+    assert (said in check("m").output) is is_told
+
+
 def test_what_the_api_would_refuse_of_what_is_made_is_an_error(folder: Path) -> None:
     loaded = yaml.safe_load(SDEP)
     loaded["spec"]["predictors"][1]["componentSpecs"][0]["hpaSpec"] = {"maxReplicas": 0, "metrics": [BY_QUEUE]}

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from slipway.contract.keda import may_rest, without_effect_here
+from slipway.contract.keda import may_rest, rests_only_here, without_effect_here
 
 CPU = {"type": "cpu", "metricType": "Utilization", "metadata": {"value": "80"}}
 
@@ -22,6 +22,19 @@ CPU = {"type": "cpu", "metricType": "Utilization", "metadata": {"value": "80"}}
 )
 def test_may_rest_is_kedas_rule(spec: dict[str, Any], expected: bool) -> None:
     assert may_rest(spec) is expected
+
+
+@pytest.mark.parametrize(
+    ("spec", "expected"),
+    [
+        ({"minReplicaCount": 0, "triggers": [CPU]}, True),
+        ({"triggers": [CPU, {"type": "memory"}]}, True),
+        ({"minReplicaCount": 1, "triggers": [CPU]}, False),
+        ({"minReplicaCount": 0, "triggers": [CPU, {"type": "prometheus"}]}, False),
+    ],
+)
+def test_keda_keeps_a_replica_where_only_cpu_and_memory_are_asked(spec: dict[str, Any], expected: bool) -> None:
+    assert rests_only_here(spec) is expected
 
 
 @pytest.mark.parametrize(
