@@ -288,6 +288,21 @@ def test_two_backups_at_once_are_one(home: Paths, tmp_path: Path) -> None:
     assert not (tmp_path / "c").exists()
 
 
+def test_backup_that_is_refused_leaves_the_running_ones_file(home: Paths, tmp_path: Path) -> None:
+    refused = 0
+
+    def try_another(_: int) -> None:
+        nonlocal refused
+        if (tmp_path / "b.partial").exists() and not refused:
+            refused += 1
+            with pytest.raises(NotMade, match="another backup of it is being made"):
+                make_backup(home, tmp_path / "b")
+
+    make_backup(home, tmp_path / "b", report=Report(advance=try_another))
+    assert refused == 1
+    assert check_backup(tmp_path / "b", report=Report()).members > 10
+
+
 def test_home_that_is_not_empty_is_left_as_it_is(home: Paths, tmp_path: Path) -> None:
     make_backup(home, tmp_path / "b")
     before = tree(home.home)

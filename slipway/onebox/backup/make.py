@@ -88,16 +88,13 @@ def make_backup(
         interpreter(),
         has_environments=with_environments,
     )
-    partial = file.with_name(file.name + PARTIAL)
     try:
         with _sole_backup(paths), shared(Store(paths).lock_file, progress=report.say):
             hold_still(paths, paths.backup_scratch, say=report.say)
-            made = _write(paths, partial, header, report)
-            partial.replace(file)
+            with _new_file(file) as sink:
+                made = _write(paths, sink, header, report)
     except OSError as error:
         raise NotMade(f"{error.filename or file}: {error.strerror or error}") from error
-    finally:
-        partial.unlink(missing_ok=True)
     made.file_bytes = file.stat().st_size
     return made
 
@@ -153,6 +150,25 @@ def _sole_backup(paths: Paths) -> Iterator[None]:
             shutil.rmtree(paths.backup_scratch)
 
 
+@contextmanager
+def _new_file(file: Path) -> Iterator[WholeFile]:
+    """It gets the name ``file`` when it is whole and on disk; after a failure what was opened here is gone, nothing else."""
+    partial = file.with_name(file.name + PARTIAL)
+    partial.unlink(missing_ok=True)  # a killed backup's
+    sink = WholeFile(partial)
+    is_whole = False
+    try:
+        try:
+            yield sink
+            is_whole = True
+        finally:
+            sink.close(durable=is_whole)
+        partial.replace(file)
+    except BaseException:
+        partial.unlink(missing_ok=True)
+        raise
+
+
 async def _download_store(paths: Paths, target: Path) -> None:
     target.parent.mkdir(mode=0o700, parents=True)
     try:
@@ -164,16 +180,13 @@ async def _download_store(paths: Paths, target: Path) -> None:
         raise NotMade(f"the API runs, but gives no copy of its objects: {error}") from error
 
 
-def _write(paths: Paths, partial: Path, header: Header, report: Report) -> Made:
+def _write(paths: Paths, sink: WholeFile, header: Header, report: Report) -> Made:
     parts = parts_of(paths, paths.backup_scratch, with_environments=header.has_environments)
     found = [
         (part, sum(item.entry.size for item in walk(part.place, part.name, wanted=is_kept) if not item.left_out))
         for part in parts
     ]
     report.total(sum(size for _, size in found))
-    partial.unlink(missing_ok=True)  # a killed backup's
-    sink = WholeFile(partial)
-    is_whole = False
     writer = ArchiveWriter(sink, scratch=paths.backup_scratch, progress=report.advance)
     try:
         made = Made()
@@ -183,10 +196,8 @@ def _write(paths: Paths, partial: Path, header: Header, report: Report) -> Made:
                 _add(writer, item, made)
         writer.close()
         made.members, made.content_bytes = writer.members, writer.content_bytes
-        is_whole = True
     finally:
         writer.discard()
-        sink.close(durable=is_whole)
     return made
 
 
