@@ -10,6 +10,7 @@ from typing import Any
 
 from slipway.kube.selectors import selector_matches
 from slipway.onebox.api.columns import get
+from slipway.onebox.api.container_rules import check_ports, check_resources
 from slipway.onebox.api.errors import Cause
 from slipway.onebox.api.meta_rules import LABEL, MAX_LABEL, MAX_NAME, QUALIFIED_TEXT
 from slipway.onebox.api.schema import quote
@@ -133,7 +134,7 @@ def qos_class(spec: Mapping[str, Any]) -> str:
 
 
 def check_pod_spec(spec: Mapping[str, Any], path: str) -> Iterator[Cause]:
-    """The containers: at least one, named once each, with an image."""
+    """The containers: at least one, named once each, with an image, and ports and resources that can be."""
     if not spec.get("containers"):
         yield Cause(f"{path}.containers", "Required value", "FieldValueRequired")
     seen: set[str] = set()
@@ -152,6 +153,8 @@ def check_pod_spec(spec: Mapping[str, Any], path: str) -> Iterator[Cause]:
             seen.add(name)
             if not container.get("image"):
                 yield Cause(f"{at}.image", "Required value", "FieldValueRequired")
+            yield from check_ports(container, at)
+            yield from check_resources(container, at)
             yield from _check_mounts(spec, container, at)
 
 

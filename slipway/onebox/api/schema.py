@@ -8,13 +8,17 @@ import copy
 import math
 import re
 from collections.abc import Iterator, Mapping
+from datetime import datetime
 from functools import lru_cache
 from typing import Any
 
 from slipway.onebox.api.errors import Cause, bad_request
+from slipway.onebox.runner.quantity import parse_quantity
 
 Schema = Mapping[str, Any]
 MICRO_TIME = re.compile(r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}(Z|[+-]\d\d:\d\d)$")
+TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?(Z|[+-]\d\d:\d\d)", re.ASCII)
+QUANTITY_FORM = "^([+-]?[0-9.]+)([eEinumkKMGTP]*[-+]?[0-9]*)$"
 MAX_DEPTH = 96
 """Nesting of a body: deeper is refused before anything recurses over it."""
 MAX_WHOLE_FLOAT = 2.0**53
@@ -72,7 +76,7 @@ def _decode_object(
 
 def _decode_scalar(schema: Schema, value: Any, *, go_path: str, kind: str) -> Any:
     if schema.get("x-slipway-quantity") and isinstance(value, int | float) and not isinstance(value, bool):
-        return str(value)
+        value = str(value)
     wanted = schema["type"]
     if wanted == "integer" and isinstance(value, float) and _is_whole(value):
         return int(value)
@@ -82,7 +86,27 @@ def _decode_scalar(schema: Schema, value: Any, *, go_path: str, kind: str) -> An
         _check_base64(value, kind=kind)
     if schema.get("format") == "micro-time" and not MICRO_TIME.match(value):
         raise _cannot(kind, f'parsing time "{value}" as "2006-01-02T15:04:05.000000Z07:00": {_time_error(value)}')
+    if schema.get("format") == "date-time" and not _is_time(value):
+        raise _cannot(kind, f'parsing time "{value}" as "2006-01-02T15:04:05Z07:00": cannot parse "{value}"')
+    if schema.get("x-slipway-quantity") and not _is_quantity(value):
+        raise _cannot(kind, f"quantities must match the regular expression '{QUANTITY_FORM}'")
     return value
+
+
+def _is_time(text: str) -> bool:
+    """RFC 3339, of a day that there is."""
+    try:
+        return TIME.fullmatch(text) is not None and datetime.fromisoformat(text) is not None
+    except ValueError:
+        return False
+
+
+def _is_quantity(text: str) -> bool:
+    try:
+        parse_quantity(text)
+    except ValueError:
+        return False
+    return True
 
 
 def _time_error(value: str) -> str:
@@ -185,16 +209,21 @@ def add_defaults(schema: Schema, value: Any) -> None:
             add_defaults(extra, item)
 
 
+SCALAR_ZEROS = {"integer": 0, "boolean": False, "string": ""}
+
+
 def zero(schema: Schema) -> dict[str, Any]:
-    """What an empty Go struct of a built-in type looks like as JSON."""
+    """What an empty Go struct of a built-in type looks like as JSON: a required number or text is there, as its zero."""
     result: dict[str, Any] = {}
+    required = schema.get("required") or ()
     for key, child in (schema.get("properties") or {}).items():
+        kind = child.get("type", "")
         if child.get("x-slipway-null"):
             result[key] = None
         elif child.get("x-slipway-always"):
-            result[key] = {"integer": 0, "boolean": False, "string": ""}.get(child.get("type", ""))
-            if child.get("type") == "object":
-                result[key] = zero(child)
+            result[key] = zero(child) if kind == "object" else SCALAR_ZEROS.get(kind)
+        elif key in required and kind in SCALAR_ZEROS:
+            result[key] = SCALAR_ZEROS[kind]
     return result
 
 
