@@ -44,10 +44,13 @@ def write(path: Path, members: Sequence[Member], *, header: Header = HEAD) -> Pa
     """A backup as the writer makes it, whatever is in it."""
     with path.open("wb") as stream:
         writer = ArchiveWriter(stream, scratch=path.parent)
-        writer.add_bytes(HEADER, render_header_file(header))
-        for entry, content in members:
-            writer.add(entry, io.BytesIO(content))
-        writer.close()
+        try:
+            writer.add_bytes(HEADER, render_header_file(header))
+            for entry, content in members:
+                writer.add(entry, io.BytesIO(content))
+            writer.close()
+        finally:
+            writer.discard()
     return path
 
 

@@ -15,8 +15,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from slipway.onebox.backup import bounds
 from slipway.onebox.backup.entry import BLOCK, Entry, Kind, parse_header, parse_pax, render_header
-from slipway.onebox.backup.errors import BackupError, Damaged, NotRestored
+from slipway.onebox.backup.errors import BackupError, Damaged, NotMade, NotRestored
 from slipway.onebox.backup.header import FORMAT, render_header_file
 from slipway.onebox.backup.names import HEADER, MANIFEST
 from slipway.onebox.backup.reader import Members
@@ -239,6 +240,22 @@ def test_attributes_of_a_gigabyte_are_refused_before_they_are_read(tmp_path: Pat
     peak_bytes = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert peak_bytes < 16 << 20
+
+
+def test_backup_of_too_many_members_is_not_made_so_that_every_one_can_be_restored(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    names = 9  # the header, 4 members, secrets, hub, hub/homes and the manifest
+    for limit in range(2, names + 2):
+        monkeypatch.setattr(bounds, "MAX_MEMBERS", limit)
+        if limit < names:
+            with pytest.raises(NotMade, match=f"more than {limit} members"):
+                write(tmp_path / "b", GOOD)
+        else:
+            assert read(write(tmp_path / "b", GOOD)) == GOOD
+    monkeypatch.setattr(bounds, "MAX_MEMBERS", names - 1)
+    with pytest.raises(Damaged, match="more than 8 members"):
+        read(tmp_path / "b")
 
 
 def test_memory_stays_small_whatever_a_member_holds(tmp_path: Path) -> None:

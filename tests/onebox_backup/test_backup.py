@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 
 from slipway.onebox.api.store import Store
-from slipway.onebox.backup import make, restore, writer
+from slipway.onebox.backup import bounds, make, restore, writer
 from slipway.onebox.backup.errors import Damaged, NotMade, NotRestored
 from slipway.onebox.backup.make import Report, hold_still, make_backup
 from slipway.onebox.backup.restore import check_backup, restore_backup
@@ -247,6 +247,15 @@ def test_limit_of_the_kernel_is_one_line_and_leaves_nothing(home: Paths, tmp_pat
     _, error = process.communicate(timeout=50)
     assert process.returncode == 1
     assert error.splitlines()[-1] == f"Error: {tmp_path / 'b'}: File too large"
+    assert [path.name for path in tmp_path.iterdir()] == ["old"]
+
+
+def test_home_with_more_files_than_a_restore_takes_is_not_backed_up(
+    home: Paths, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(bounds, "MAX_MEMBERS", 20)
+    with pytest.raises(NotMade, match="more than 20 members"):
+        make_backup(home, tmp_path / "b")
     assert [path.name for path in tmp_path.iterdir()] == ["old"]
 
 

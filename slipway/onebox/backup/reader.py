@@ -16,6 +16,7 @@ from functools import partial
 from pathlib import Path
 from typing import BinaryIO
 
+from slipway.onebox.backup.bounds import Tally
 from slipway.onebox.backup.entry import (
     BLOCK,
     MAX_PAX_BYTES,
@@ -32,7 +33,6 @@ from slipway.onebox.backup.names import HEADER, MANIFEST, link_stays, refusal_of
 from slipway.onebox.backup.writer import manifest_line
 
 CHUNK_BYTES = 1 << 20
-MAX_MEMBERS = 2_000_000
 MAX_LINE_BYTES = 1 << 16
 """Of the manifest: a name of 4096 bytes, six characters each in JSON."""
 Content = Iterator[bytes]
@@ -40,9 +40,9 @@ Content = Iterator[bytes]
 
 @dataclass
 class Members:
-    """What has been read so far. ``folders`` and ``others`` are disjoint sets of names."""
+    """What has been read so far. ``tally.folders`` and ``others`` are disjoint sets of names."""
 
-    folders: set[str] = field(default_factory=set)
+    tally: Tally = field(default_factory=Tally)
     others: set[str] = field(default_factory=set)
     content_bytes: int = 0
 
@@ -50,7 +50,7 @@ class Members:
         """Why this member may not come after the others; empty where it may."""
         if why := refusal_of_name(entry.name):
             return why
-        if entry.name in self.others or (entry.kind is not Kind.FOLDER and entry.name in self.folders):
+        if entry.name in self.others or (entry.kind is not Kind.FOLDER and entry.name in self.tally.folders):
             return "is there twice"
         above = entry.name
         while above := above.rpartition("/")[0]:
@@ -58,16 +58,13 @@ class Members:
                 return f"lies below {above}, which is no folder"
         if entry.kind is Kind.LINK and not link_stays(entry.name, entry.target):
             return f"a link to {entry.target!r}, out of its folder"
-        if len(self.folders) + len(self.others) >= MAX_MEMBERS:
-            return f"more than {MAX_MEMBERS} members"
-        return ""
+        return self.tally.refusal()
 
     def add(self, entry: Entry) -> None:
-        (self.folders if entry.kind is Kind.FOLDER else self.others).add(entry.name)
+        if entry.kind is not Kind.FOLDER:
+            self.others.add(entry.name)
+        self.tally.count(entry)
         self.content_bytes += entry.size
-        above = entry.name
-        while (above := above.rpartition("/")[0]) and above not in self.folders:
-            self.folders.add(above)
 
 
 class ArchiveReader:

@@ -12,7 +12,9 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, BinaryIO, Protocol
 
+from slipway.onebox.backup.bounds import Tally
 from slipway.onebox.backup.entry import BLOCK, Entry, Kind, render_header
+from slipway.onebox.backup.errors import NotMade
 from slipway.onebox.backup.names import MANIFEST
 
 CHUNK_BYTES = 1 << 20
@@ -49,20 +51,25 @@ class WholeFile:
 
 
 class ArchiveWriter:
-    """``add`` in the order in which a reader shall meet them; ``close`` writes the manifest."""
+    """``add`` in the order in which a reader shall meet them; ``close`` writes the manifest.
+
+    Raises:
+        NotMade: more members than a reader takes, with the first that is too many.
+    """
 
     def __init__(self, stream: Sink, *, scratch: Path, progress: Progress = lambda _: None) -> None:
         sink: Any = stream  # of a file that GzipFile writes, it calls nothing else
         self._gzip = gzip.GzipFile(filename="", mode="wb", compresslevel=LEVEL, fileobj=sink, mtime=0)
         self._manifest = tempfile.SpooledTemporaryFile(MANIFEST_IN_MEMORY_BYTES, dir=str(scratch))  # noqa: SIM115  - closed with this
         self._progress = progress
+        self._tally = Tally()
         self.content_bytes = 0
         self.members = 0
 
     def add(self, entry: Entry, content: BinaryIO | None = None) -> bool:
         """False where ``content`` was shorter than ``entry.size``: it is filled up with zeros, as tar does."""
         sha256 = hashlib.sha256(entry.target.encode("utf-8", "surrogateescape"))
-        self._gzip.write(render_header(entry))
+        self._begin(entry)
         is_whole = True
         for chunk, is_real in _chunks(content, entry.size):
             is_whole &= is_real
@@ -82,12 +89,18 @@ class ArchiveWriter:
         """The manifest, and tar's end."""
         size = self._manifest.tell()
         self._manifest.seek(0)
-        self._gzip.write(render_header(Entry(MANIFEST, Kind.FILE, size=size)))
+        self._begin(Entry(MANIFEST, Kind.FILE, size=size))
         while chunk := self._manifest.read(CHUNK_BYTES):
             self._gzip.write(chunk)
         self._gzip.write(bytes(-size % BLOCK + 2 * BLOCK))
         self._gzip.close()
         self._manifest.close()
+
+    def _begin(self, entry: Entry) -> None:
+        if why := self._tally.refusal():
+            raise NotMade(f"{entry.name}: {why}, and no restore takes that: let the platform keep fewer files")
+        self._tally.count(entry)
+        self._gzip.write(render_header(entry))
 
     def discard(self) -> None:
         """After a failure: nothing more is written, not even what gzip holds back (the disk may be full)."""
