@@ -130,6 +130,26 @@ def test_devices_hard_links_and_other_types_are_refused(letter: bytes, tmp_path:
         read(tmp_path / "b")
 
 
+@pytest.mark.parametrize(
+    ("kind", "name"),
+    [
+        (Kind.FILE, "security.capability"),
+        (Kind.FILE, "trusted.overlay.opaque"),
+        (Kind.FILE, "system.posix_acl_access"),
+        (Kind.FILE, "user.a\0b"),
+        (Kind.FILE, "user." + "x" * 251),
+        (Kind.FOLDER, "user.swift.metadata"),
+        (Kind.LINK, "user.swift.metadata"),
+    ],
+)
+def test_attributes_that_no_backup_has_are_refused(kind: Kind, name: str, tmp_path: Path) -> None:
+    """A restore is often root's: it would give them to files that others can run."""
+    target = "x" if kind is Kind.LINK else ""
+    bad = Entry("data/s3/devices/disk/tool", kind, target=target, xattrs={name: b"\1\0\0\2"})
+    with pytest.raises(Damaged, match="attribute .* a backup has `user"):
+        read(write(tmp_path / "b", [*GOOD, (bad, b"")]))
+
+
 def test_changed_content_names_its_member(tmp_path: Path) -> None:
     with pytest.raises(Damaged, match=re.escape("secrets/api-token: its content is not what")):
         read(rewrite(write(tmp_path / "b", GOOD), b"s3cret", b"s3crex"))

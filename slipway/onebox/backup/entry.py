@@ -14,6 +14,10 @@ BLOCK = 512
 MAX_PAX_BYTES = 1 << 17
 """Records of one member: a path, a target, Swift's metadata (64 KiB at most)."""
 XATTR = "SCHILY.xattr."
+USER_XATTR = "user."
+"""The only attributes that are kept: others (security.capability) give rights to what carries them."""
+MAX_XATTR_NAME_BYTES = 255
+"""XATTR_NAME_MAX of Linux, linux/limits.h."""
 PERMISSIONS = 0o777
 PAX = "x"
 MAX_PLAIN_BYTES = 99
@@ -102,8 +106,17 @@ def parse_header(block: bytes, pax: Mapping[str, bytes]) -> Entry:
         mtime=parse_number(block[136:148]),
         size=size,
         target=_text(block[157:257].split(b"\0")[0] if target is None else target) if kind is Kind.LINK else "",
-        xattrs={key.removeprefix(XATTR): value for key, value in pax.items() if key.startswith(XATTR)},
+        xattrs=_xattrs_of(pax, kind),
     )
+
+
+def _xattrs_of(pax: Mapping[str, bytes], kind: Kind) -> dict[str, bytes]:
+    xattrs = {key.removeprefix(XATTR): value for key, value in pax.items() if key.startswith(XATTR)}
+    for name in xattrs:
+        is_named = name.startswith(USER_XATTR) and "\0" not in name and len(_bytes(name)) <= MAX_XATTR_NAME_BYTES
+        if kind is not Kind.FILE or not is_named:
+            raise NotAnEntry(f"attribute {name[:MAX_XATTR_NAME_BYTES]!r}: a backup has `{USER_XATTR}…`, of files only")
+    return xattrs
 
 
 def check_sum(block: bytes) -> None:

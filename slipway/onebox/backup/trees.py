@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
-from slipway.onebox.backup.entry import PERMISSIONS, Entry, Kind
+from slipway.onebox.backup.entry import PERMISSIONS, USER_XATTR, Entry, Kind
 from slipway.onebox.backup.names import link_stays, refusal_of_name
 
 Wanted = Callable[[str], bool]
@@ -94,7 +94,7 @@ def _xattrs(folder: int, part: str) -> dict[str, bytes]:
     except FileNotFoundError:
         return {}
     try:
-        names = [name for name in os.listxattr(descriptor) if name.startswith("user.")]
+        names = [name for name in os.listxattr(descriptor) if name.startswith(USER_XATTR)]
         return {name: os.getxattr(descriptor, name) for name in names}
     finally:
         os.close(descriptor)
