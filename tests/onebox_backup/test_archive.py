@@ -278,6 +278,26 @@ def test_backup_of_too_many_members_is_not_made_so_that_every_one_can_be_restore
         read(tmp_path / "b")
 
 
+@pytest.mark.parametrize("what", ["names", "folders", "targets"])
+def test_bytes_of_names_are_bounded_for_writer_and_reader(
+    what: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A small file may hold two million names of 4 KiB, each of 200 folders, or links to as much."""
+    long = "x" * 250
+    members = {
+        "names": [file(f"{HOME}/{'ü' * 120}{number}") for number in range(20)],
+        "folders": [file(f"{HOME}/{number}/{'y/' * 100}x") for number in range(2)],
+        "targets": [link(f"{HOME}/{number}", "/".join([long] * 16)) for number in range(2)],
+    }[what]
+    write(tmp_path / "b", members)
+    assert read(tmp_path / "b") == members
+    monkeypatch.setattr(bounds, "MAX_NAMES_BYTES", 4000)
+    with pytest.raises(NotMade, match="MiB of names"):
+        write(tmp_path / "c", members)
+    with pytest.raises(Damaged, match="MiB of names"):
+        read(tmp_path / "b")
+
+
 def test_memory_stays_small_whatever_a_member_holds(tmp_path: Path) -> None:
     size = 96 << 20
     entry = Entry(f"{HOME}/zeros", Kind.FILE, size=size)
