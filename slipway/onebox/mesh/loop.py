@@ -26,6 +26,7 @@ from slipway.kube.kinds import (
     VIRTUAL_SERVICE,
     Kind,
 )
+from slipway.kube.malformed import MALFORMED
 from slipway.kube.reflector import Reflector
 from slipway.onebox.mesh.findings import Findings, report
 from slipway.onebox.mesh.ir import Finding
@@ -35,7 +36,8 @@ from slipway.onebox.mesh.refusals import Refusals
 from slipway.onebox.mesh.render import render
 from slipway.onebox.mesh.scrape_targets import pod_groups
 from slipway.onebox.mesh.steps import lacks_routes
-from slipway.onebox.mesh.translate import Object, Objects, Site, translate
+from slipway.onebox.mesh.translate import Object, Objects, Site
+from slipway.onebox.mesh.unreadable import translate_readable
 from slipway.onebox.mesh.write import Publisher, prepare, write_targets
 from slipway.onebox.paths import Paths
 
@@ -78,21 +80,33 @@ async def run(kube: Kube, paths: Paths, here: Site, network: IPv4Network | None 
 
 
 async def _follow(reflector: Reflector, kube: Kube, publisher: Publisher, *, here: Site, layout: Layout) -> None:
+    """Survives any object: where one cannot be read, and leaving it out does not help, what was published stays."""
     findings, refusals = Findings(), Refusals(layout, here)
     changed, checked = True, 0.0
     while True:
-        if changed:
-            objects = _objects(reflector)
-            write_targets(layout.pod_targets, pod_groups(objects.pods))
-            found = await _publish(objects, publisher, refusals, here=here, layout=layout)
-            findings.update(found, time.monotonic())
+        try:
+            if changed:
+                objects = _objects(reflector)
+                write_targets(layout.pod_targets, pod_groups(objects.pods))
+                found = await _publish(objects, publisher, refusals, here=here, layout=layout)
+                findings.update(found, time.monotonic())
+            elif time.monotonic() - checked > CHECK_S:
+                checked = time.monotonic()
+                if await _has_refused(reflector, publisher, refusals, here):
+                    changed = True
+                    continue
+        except MALFORMED:
+            log.exception("the objects cannot be translated: what was published before stays in use")
         await report(kube, findings.due(time.monotonic()))
         changed = await _changed(reflector)
-        if not changed and time.monotonic() - checked > CHECK_S:
-            checked = time.monotonic()
-            changed = lacks_routes(await publisher.missing()) and await refusals.search(
-                refusals.settle(_objects(reflector))[0]
-            )
+
+
+async def _has_refused(reflector: Reflector, publisher: Publisher, refusals: Refusals, here: Site) -> bool:
+    """Whether an Envoy that came meanwhile lacks routes, and VirtualServices were found that it refuses."""
+    if not lacks_routes(await publisher.missing()):
+        return False
+    objects, _ = translate_readable(refusals.settle(_objects(reflector))[0], here)
+    return await refusals.search(objects)
 
 
 async def _publish(
@@ -101,7 +115,7 @@ async def _publish(
     """Publishes, again without what Envoy refuses, and says what cannot be honoured."""
     while True:
         settled, refused = refusals.settle(objects)
-        mesh = translate(settled, here)
+        settled, mesh = translate_readable(settled, here)
         missing = await publisher.publish(render(mesh, layout))
         if not lacks_routes(missing):
             refusals.accept(settled)
