@@ -202,8 +202,7 @@ def test_decoder_that_was_killed_is_replaced_before_the_next_photo(pool: Decoder
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_signal_that_asks_the_container_to_end_spares_the_photo_under_way(number: signal.Signals) -> None:
     with DecoderPool(timeout_s=PATIENCE_S) as own:
-        for _ in range(2):  # both have started
-            own.prepare(encoded("PNG"), AS_IT_IS)
+        own.prepare(encoded("PNG"), AS_IT_IS)  # the first one has started
         decoder = own._idle.queue[0]
         os.kill(decoder._process.pid, signal.SIGSTOP)  # it gets the photo and the signal before it does anything
 
@@ -232,9 +231,49 @@ def test_photo_whose_decoder_is_killed_is_refused(pool: DecoderPool) -> None:
 def test_decoder_that_does_not_start_is_not_the_photos_fault(
     pool: DecoderPool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    pool._idle.queue[0]._process.kill()
+    decoder = pool._idle.queue[0]
+    decoder._process.kill()
+    decoder._process.wait()
     monkeypatch.setattr("sys.executable", "/bin/false")
     assert reason(pool, encoded("PNG")) == ("DECODER_UNAVAILABLE", 503)
+
+
+def test_decoder_that_worked_gets_the_next_photo_and_has_the_memory_for_it() -> None:
+    photos = [jpeg_of(640, 480), jpeg_of(768, 576)]
+    with DecoderPool(timeout_s=PATIENCE_S) as pool:
+        decoder = pool._idle.queue[0]
+        for photo in photos:
+            pool.prepare(photo, Preparation(416, 416))
+        before = faults(decoder._process.pid)
+        for photo in photos * 10:
+            pool.prepare(photo, Preparation(416, 416))
+            assert pool._idle.queue[0] is decoder
+        pages = 10 * (640 * 480 + 768 * 576) * 3 / 4096
+        assert faults(decoder._process.pid) - before < pages / 10
+
+
+def jpeg_of(width: int, height: int) -> bytes:
+    buffer = io.BytesIO()
+    Image.new("RGB", (width, height), (200, 10, 10)).save(buffer, "JPEG")
+    return buffer.getvalue()
+
+
+def faults(pid: int) -> int:
+    """Pages that a process was given so far (proc(5), stat)."""
+    return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[7])
+
+
+def test_decoder_that_was_replaced_comes_last() -> None:
+    with DecoderPool(timeout_s=PATIENCE_S) as pool:
+        lost, spare = pool._idle.queue
+        lost._wait_ready()
+        os.kill(lost._process.pid, signal.SIGSTOP)
+        killing = threading.Timer(0.2, lost._process.kill)
+        killing.start()
+        assert reason(pool, encoded("PNG")) == ("IMAGE_UNDECODABLE", 400)
+        killing.join()
+        assert pool._idle.queue[0] is spare
+        assert_quarters(pool.prepare(encoded("PNG"), AS_IT_IS).pixels)
 
 
 def test_slow_photo_is_refused_and_its_decoder_replaced() -> None:
@@ -273,9 +312,8 @@ def test_decoder_outlives_the_thread_that_started_it() -> None:
     thread.join()
     with pools[0] as pool:
         first = {decoder._process.pid for decoder in pool._idle.queue}
-        for _ in first:
-            assert_quarters(pool.prepare(encoded("PNG"), AS_IT_IS).pixels)
-        assert {decoder._process.pid for decoder in pool._idle.queue} == first
+        assert_quarters(pool.prepare(encoded("PNG"), AS_IT_IS).pixels)
+        assert {decoder._process.pid for decoder in pool._idle.queue if decoder._process.poll() is None} == first
 
 
 def test_decoders_end_with_the_process_that_started_them() -> None:
