@@ -11,6 +11,8 @@ from slipway.onebox.activator.limits import MAX_HELD, MAX_HELD_BYTES, MAX_HELD_E
 TOO_MANY = "TOO_MANY_HELD"
 NOT_AWAKE = "PREDICTOR_NOT_AWAKE"
 NO_TARGET = "NO_TARGET"
+FINAL = frozenset({TOO_MANY, NOT_AWAKE, NO_TARGET})
+"""Reasons of refusals that a further try would only get again. Any other may go better at another Pod."""
 BUILDING = "BuildingImage"
 """The one reason to wait that passes by itself: the runner builds the image that the container needs."""
 

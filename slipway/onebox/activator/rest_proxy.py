@@ -15,7 +15,7 @@ from yarl import URL
 from slipway.contract import headers
 from slipway.contract.errors import executor_error
 from slipway.onebox.activator.headers import NO_RETRY, body_bytes, passed_on, patience_s
-from slipway.onebox.activator.held import NOT_AWAKE, Refused
+from slipway.onebox.activator.held import FINAL, NOT_AWAKE, Refused
 from slipway.onebox.activator.hold import Hold
 from slipway.onebox.activator.limits import (
     ANSWER_TIMEOUT_S,
@@ -99,7 +99,8 @@ async def _pass_back(request: web.BaseRequest, upstream: aiohttp.ClientResponse)
 
 
 def refusal(refused: Refused) -> web.Response:
-    """503 in the contract's form."""
-    fields = {headers.REASON: refused.reason, "Retry-After": str(refused.retry_after_s), NO_RETRY[0]: NO_RETRY[1]}
+    """503 in the contract's form. The gateway may try again where a Pod was lost, as where it asks a Pod itself."""
+    fields = {headers.REASON: refused.reason, "Retry-After": str(refused.retry_after_s)}
+    fields |= dict([NO_RETRY]) if refused.reason in FINAL else {}
     body = json.dumps(executor_error(503, refused.info, refused.reason))
     return web.Response(status=503, text=body, content_type="application/json", headers=fields)

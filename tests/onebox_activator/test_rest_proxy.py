@@ -1,0 +1,69 @@
+"""What the activator does with a Pod that it cannot reach or that goes away."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from typing import Any, cast
+
+import aiohttp
+import pytest
+from aiohttp import web
+
+from slipway.onebox.activator.held import NO_TARGET, NOT_AWAKE, TOO_MANY, Refused
+from slipway.onebox.activator.hold import Hold
+from slipway.onebox.activator.rest_proxy import RestProxy, client_session, refusal
+from slipway.onebox.mesh.ir import Endpoint
+
+NO_RETRY = "x-envoy-ratelimited"
+
+
+class Given:
+    """A hold whose endpoints are ready: one after the other."""
+
+    def __init__(self, *endpoints: Endpoint) -> None:
+        self._left = list(endpoints)
+
+    async def endpoint(self, header: str, *, size: int, within_s: float) -> Endpoint:
+        del header, size, within_s
+        return self._left.pop(0)
+
+
+@asynccontextmanager
+async def port_of(server: web.Server) -> AsyncIterator[int]:
+    runner = web.ServerRunner(server)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    try:
+        yield cast(int, runner.addresses[0][1])
+    finally:
+        await runner.cleanup()
+
+
+async def ask(*endpoints: Endpoint) -> tuple[int, Any, Mapping[str, str]]:
+    async with client_session() as session:
+        proxy = RestProxy(cast(Hold, Given(*endpoints)), session)
+        async with (
+            port_of(web.Server(proxy.answer)) as port,
+            aiohttp.ClientSession() as client,
+            client.post(f"http://127.0.0.1:{port}/x", data=b"1") as answer,
+        ):
+            return answer.status, await answer.text(), answer.headers
+
+
+async def test_request_that_a_draining_pod_lost_may_be_tried_again_by_the_gateway() -> None:
+    async def lose(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.transport.abort()
+
+    pod = await asyncio.start_server(lose, "127.0.0.1", 0)
+    async with pod:
+        status, _, fields = await ask(Endpoint("127.0.0.1", pod.sockets[0].getsockname()[1]))
+    assert (status, fields["x-slipway-reason"]) == (503, "UPSTREAM_UNREACHABLE")
+    assert NO_RETRY not in fields
+
+
+@pytest.mark.parametrize("reason", [TOO_MANY, NOT_AWAKE, NO_TARGET])
+def test_refusal_that_another_try_would_get_again_is_final(reason: str) -> None:
+    assert refusal(Refused(reason, "")).headers[NO_RETRY] == "true"
