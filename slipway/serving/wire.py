@@ -5,7 +5,6 @@ from __future__ import annotations
 import functools
 from typing import Any
 
-import numpy as np
 from google.protobuf.descriptor import FieldDescriptor
 
 from slipway.serving.errors import ServingError
@@ -15,8 +14,9 @@ _FIXED = {1: 8, 5: 4}
 """Wire type → bytes of a value of a fixed size."""
 _MAX_VARINT_BYTES = 10
 _LENGTH_DELIMITED = 2
+_NOT_DELIMITED = bytes(byte for byte in range(256) if byte & 7 != _LENGTH_DELIMITED)
 _LOOK_BYTES = 1024 * 1024
-"""A large message is looked at in pieces, each with an array of flags of its own."""
+"""A large message is looked at in pieces, so that what is left of one is small."""
 
 
 def check_fields(raw: bytes, kind: Any) -> None:
@@ -37,11 +37,11 @@ def check_fields(raw: bytes, kind: Any) -> None:
 
 
 def _delimited_at_most(raw: bytes) -> int:
-    found = 0
-    for begin in range(0, len(raw), _LOOK_BYTES):
-        piece = np.frombuffer(raw, np.uint8, min(_LOOK_BYTES, len(raw) - begin), begin)
-        found += int(np.count_nonzero(piece & 7 == _LENGTH_DELIMITED))
-    return found
+    # Without NumPy: an executor needs it for nothing else at its start, of which its import would be a fifth.
+    return sum(
+        len(raw[begin : begin + _LOOK_BYTES].translate(None, _NOT_DELIMITED))
+        for begin in range(0, len(raw), _LOOK_BYTES)
+    )
 
 
 @functools.cache
