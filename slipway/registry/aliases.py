@@ -12,14 +12,15 @@ import logging
 from collections.abc import Collection, Mapping
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
-from typing import Any
-
-import aiohttp
+from typing import TYPE_CHECKING, Any
 
 from slipway.contract.following import printable
 from slipway.registry.errors import InvalidMove, MovedElsewhere, RegistryError, RegistryUnavailable, UnreadableAnswer
 from slipway.registry.reference import SCHEME, parse_model_reference
 from slipway.registry.rest import RegistryAddress, ask
+
+if TYPE_CHECKING:
+    import aiohttp
 
 log = logging.getLogger(__name__)
 ALIAS_TAG = "slipway.alias."

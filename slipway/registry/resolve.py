@@ -7,13 +7,14 @@ model-versions/get-download-uri).
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
-
-import aiohttp
+from typing import TYPE_CHECKING, Any
 
 from slipway.registry.errors import RegistryUnavailable
 from slipway.registry.reference import ModelReference, parse_model_reference
 from slipway.registry.rest import RegistryAddress, ask
+
+if TYPE_CHECKING:
+    import aiohttp
 
 DIGEST_TAG = "slipway.digest"
 

@@ -1,6 +1,7 @@
 """Questions to MLflow's REST API 2.0: one bounded request each, every answer either JSON or a RegistryError.
 
-The MLflow library itself is not used here: importing it costs more than 100 MB.
+The MLflow library itself is not used here: importing it costs more than 100 MB. aiohttp is imported with the first
+question: a storage initializer, which only reads the names of models, would spend a third of its time on that.
 """
 
 from __future__ import annotations
@@ -10,12 +11,13 @@ import json
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 from urllib.parse import unquote
 
-import aiohttp
-
 from slipway.registry.errors import ModelNotFound, RegistryRefused, RegistryUnavailable, UnreadableAnswer
+
+if TYPE_CHECKING:
+    import aiohttp
 
 REQUEST_TIMEOUT_S = 10.0
 MAX_ANSWER_BYTES = 1024 * 1024
@@ -76,6 +78,8 @@ async def ask(
     method: Literal["GET", "POST", "DELETE"] = "GET",
 ) -> dict[str, Any]:
     """The answer's JSON object; ``query`` is the body of anything but a GET. Errors begin with ``subject``."""
+    import aiohttp
+
     sent: dict[str, Any] = {"params": query} if method == "GET" else {"json": query}
     try:
         async with session.request(

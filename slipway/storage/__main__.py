@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import argparse
-import asyncio
+import gc
 import json
 import logging
 import os
@@ -11,8 +11,6 @@ import shutil
 import sys
 import time
 from pathlib import Path
-
-import aiohttp
 
 from slipway.registry import RegistryAddress, RegistryError, is_model_reference, parse_model_reference, resolve
 from slipway.storage.cache import ModelCache
@@ -23,10 +21,13 @@ from slipway.storage.s3 import Progress
 
 PROVENANCE_NAME = ".slipway-model.json"
 PROGRESS_EVERY_S = 2.0
+COLLECT_AFTER = 100_000
+"""New objects between two searches for garbage: botocore's description of S3, which stays, would be searched over and over."""
 
 
 def main() -> int:
     """Exit codes: 0 the folder is filled and verified, 1 it is not, 2 the call is wrong."""
+    gc.set_threshold(COLLECT_AFTER)
     parser = argparse.ArgumentParser(prog="python -m slipway.storage", description=__doc__)
     parser.add_argument("uri", help=SCHEMES)
     parser.add_argument("folder", type=Path, help="where the files go, e.g. /mnt/models")
@@ -61,6 +62,10 @@ def _wanted(uri: str) -> Wanted:
     registry = RegistryAddress.from_env()
     if registry is None:
         raise StorageError(f"{uri}: set MLFLOW_TRACKING_URI, or SLIPWAY_MODEL_SOURCE to the place it resolves to")
+
+    import asyncio  # a Pod does without these two, a quarter of its start: the controller has asked
+
+    import aiohttp
 
     async def ask() -> Wanted:
         async with aiohttp.ClientSession() as session:

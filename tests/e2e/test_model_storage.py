@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import aiohttp
-import boto3
 import pytest
 
 from slipway.onebox.services.credentials import load_model_credentials, reader, render_credentials
@@ -64,7 +63,6 @@ def keys(platform: Platform) -> Mapping[str, str]:
 
 @pytest.fixture
 def cache(tmp_path: Path, s3: Any, keys: Mapping[str, str], monkeypatch: pytest.MonkeyPatch) -> ModelCache:
-    monkeypatch.setattr(boto3, "DEFAULT_SESSION", None)
     for name, value in keys.items():
         monkeypatch.setenv(name, value)
     return ModelCache(tmp_path / "cache")
@@ -153,7 +151,6 @@ def test_wrong_key_is_refused_without_the_cache(
     cache: ModelCache, wanted: Wanted, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     load(wanted, cache)
-    monkeypatch.setattr(boto3, "DEFAULT_SESSION", None)  # it remembers the right key
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "wrong")
     with pytest.raises(StorageError, match="SignatureDoesNotMatch") as error:
         load(wanted, cache)
