@@ -278,6 +278,13 @@ def test_backup_of_too_many_members_is_not_made_so_that_every_one_can_be_restore
         read(tmp_path / "b")
 
 
+def test_attributes_larger_than_a_reader_takes_are_an_error_with_the_members_name(tmp_path: Path) -> None:
+    values = {f"user.{number}": bytes(60_000) for number in range(3)}
+    large = Entry("data/s3/devices/disk/x.data", Kind.FILE, xattrs=values)
+    with pytest.raises(NotMade, match="data/s3/devices/disk/x.data: 18.... bytes of attributes: at most 131072"):
+        write(tmp_path / "b", [(large, b"")])
+
+
 @pytest.mark.parametrize("what", ["names", "folders", "targets"])
 def test_bytes_of_names_are_bounded_for_writer_and_reader(
     what: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

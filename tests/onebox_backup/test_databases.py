@@ -10,8 +10,9 @@ from pathlib import Path
 import psycopg2
 import pytest
 
-from slipway.onebox.backup.databases import _server, copy_sqlite, dump_postgres, load_postgres
-from slipway.onebox.backup.errors import NotMade, NotRestored
+from slipway.onebox.backup import databases
+from slipway.onebox.backup.databases import _run, _server, copy_sqlite, dump_postgres, load_postgres
+from slipway.onebox.backup.errors import BackupError, NotMade, NotRestored
 from slipway.onebox.paths import Paths
 from slipway.onebox.services.postgres import DATABASES, USER
 from slipway.onebox.services.postgres_setup import ensure_cluster, ensure_databases
@@ -84,3 +85,22 @@ def test_file_that_is_no_database_is_named(tmp_path: Path) -> None:
     source = put(tmp_path / "objects.sqlite", "no database at all, but long enough to be read as one" * 100)
     with pytest.raises(NotMade, match="objects.sqlite"):
         copy_sqlite(source, tmp_path / "copy.sqlite")
+
+
+def test_program_that_does_not_end_is_an_error_that_names_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(databases, "RUNS_WITHIN_S", 0.05)
+    with pytest.raises(BackupError, match="tail: not done within"):
+        _run(("/usr/bin/tail", "-f", "/dev/null"))
+
+
+def test_server_that_makes_no_databases_is_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    @contextmanager
+    def gone(_: Paths) -> Iterator[None]:
+        yield
+
+    monkeypatch.setattr(databases, "ensure_cluster", lambda *_, **__: None)
+    monkeypatch.setattr(databases, "_server", gone)
+    with sockets(Paths(tmp_path / "x")) as paths:
+        paths.home.mkdir()
+        with pytest.raises(NotRestored, match="PostgreSQL: no databases can be made"):
+            load_postgres(paths, tmp_path / "dumps")

@@ -5,6 +5,8 @@ from __future__ import annotations
 import ipaddress
 import json
 import os
+import sqlite3
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,7 +14,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from slipway.onebox.backup.relocate import adopt_environments, forget_addresses, give_homes, move_address, renumber
+from slipway.onebox.backup.errors import NotRestored
+from slipway.onebox.backup.relocate import (
+    adopt_environments,
+    forget_addresses,
+    give_homes,
+    move_address,
+    move_services,
+    renumber,
+)
 from slipway.onebox.paths import Paths
 from slipway.onebox.services.hub.identity import BLOCK, FIRST, LAST
 from slipway.onebox.settings import INTERNAL, Settings
@@ -30,6 +40,28 @@ def test_addresses_keep_their_place_in_the_network() -> None:
 def test_moving_there_and_back_changes_nothing(index: int) -> None:
     address = str(OLD[index])
     assert move_address(move_address(address, OLD, NEW), NEW, OLD) == address
+
+
+@pytest.mark.parametrize(
+    "body",
+    [None, "{", "[]", "{}", '{"spec": []}', '{"spec": {"clusterIP": 7, "clusterIPs": 7}}'],
+)
+def test_store_that_is_none_of_an_api_is_an_error_that_names_it(tmp_path: Path, body: str | None) -> None:
+    file = tmp_path / "objects.sqlite"
+    with closing(sqlite3.connect(file)) as store, store:
+        if body is not None:
+            store.execute("create table objects (resource text, namespace text, name text, body text)")
+            store.execute("insert into objects values ('services', 'default', 'one', ?)", (body,))
+        else:
+            store.execute("create table other (name text)")
+    with pytest.raises(NotRestored, match="objects.sqlite: the API's Services in it cannot be read"):
+        move_services(file, OLD, NEW)
+
+
+def test_store_that_is_no_database_is_an_error_that_names_it(tmp_path: Path) -> None:
+    file = put(tmp_path / "objects.sqlite", "no database at all, but long enough to be read as one" * 100)
+    with pytest.raises(NotRestored, match="objects.sqlite"):
+        move_services(file, OLD, NEW)
 
 
 def test_only_what_people_chose_is_remembered() -> None:

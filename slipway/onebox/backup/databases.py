@@ -60,12 +60,19 @@ def load_postgres(paths: Paths, folder: Path) -> None:
     except (ClusterError, subprocess.CalledProcessError) as error:
         raise NotRestored(f"PostgreSQL: no cluster can be made: {error}") from error
     with _server(paths):
-        ensure_databases(paths.sockets)
+        _make_databases(paths.sockets)
         for name in DATABASES:
             argv = (str(binary("pg_restore")), "--exit-on-error", "--single-transaction", "--no-owner")
             done = _run((*argv, *_where(paths.sockets), "--dbname", name, str(folder / f"{name}.dump")))
             if done.returncode != 0:
                 raise NotRestored(f"PostgreSQL, database {name}: pg_restore failed: {_end_of(done.stderr)}")
+
+
+def _make_databases(folder: Path) -> None:
+    try:
+        ensure_databases(folder)
+    except psycopg2.Error as error:
+        raise NotRestored(f"PostgreSQL: no databases can be made: {str(error).strip()}") from error
 
 
 @contextmanager

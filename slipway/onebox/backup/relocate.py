@@ -13,6 +13,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from slipway.onebox.backup.errors import NotRestored
 from slipway.onebox.paths import Paths
 from slipway.onebox.services.hub.identity import BLOCK, choose_first_uid, load_numbers, taken_numbers, uid_seed
 from slipway.onebox.settings import INTERNAL, Settings
@@ -34,7 +35,21 @@ def move_address(address: str, old: ipaddress.IPv4Network, new: ipaddress.IPv4Ne
 
 
 def move_services(database: Path, old: ipaddress.IPv4Network, new: ipaddress.IPv4Network) -> int:
-    """Every Service of an API's store that is not running; how many. Networks are equally large."""
+    """Every Service of an API's store that is not running; how many. Networks are equally large.
+
+    Raises:
+        NotRestored: ``database`` is no API's store, or a Service in it is none.
+    """
+    try:
+        return _move_services(database, old, new)
+    except (sqlite3.Error, ValueError, LookupError, TypeError, AttributeError) as error:
+        why = f"{type(error).__name__}: {error}"
+        raise NotRestored(
+            f"{database.name}: the API's Services in it cannot be read ({why}): no backup has that"
+        ) from error
+
+
+def _move_services(database: Path, old: ipaddress.IPv4Network, new: ipaddress.IPv4Network) -> int:
     moved = 0
     with closing(sqlite3.connect(database)) as store, store:
         rows = store.execute("select namespace, name, body from objects where resource = 'services'").fetchall()

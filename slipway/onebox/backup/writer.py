@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, BinaryIO, Protocol
 
 from slipway.onebox.backup.bounds import Tally
-from slipway.onebox.backup.entry import BLOCK, Entry, Kind, render_header
+from slipway.onebox.backup.entry import BLOCK, Entry, Kind, NotAnEntry, render_header
 from slipway.onebox.backup.errors import NotMade
 from slipway.onebox.backup.names import MANIFEST
 
@@ -54,7 +54,7 @@ class ArchiveWriter:
     """``add`` in the order in which a reader shall meet them; ``close`` writes the manifest.
 
     Raises:
-        NotMade: more members than a reader takes, with the first that is too many.
+        NotMade: more members than a reader takes, with the first that is too many; attributes larger than it takes.
     """
 
     def __init__(self, stream: Sink, *, scratch: Path, progress: Progress = lambda _: None) -> None:
@@ -100,7 +100,11 @@ class ArchiveWriter:
         if why := self._tally.refusal():
             raise NotMade(f"{entry.name}: {why}, and no restore takes that: let the platform keep fewer files")
         self._tally.count(entry)
-        self._gzip.write(render_header(entry))
+        try:
+            header = render_header(entry)
+        except NotAnEntry as error:
+            raise NotMade(str(error)) from error
+        self._gzip.write(header)
 
     def discard(self) -> None:
         """After a failure: nothing more is written, not even what gzip holds back (the disk may be full)."""
