@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from typing import Any, cast
@@ -11,6 +12,7 @@ import aiohttp
 import pytest
 from aiohttp import web
 
+from slipway.onebox.activator import rest_proxy
 from slipway.onebox.activator.held import NO_TARGET, NOT_AWAKE, TOO_MANY, Refused
 from slipway.onebox.activator.hold import Hold
 from slipway.onebox.activator.rest_proxy import RestProxy, client_session, refusal
@@ -62,6 +64,18 @@ async def test_request_that_a_draining_pod_lost_may_be_tried_again_by_the_gatewa
         status, _, fields = await ask(Endpoint("127.0.0.1", pod.sockets[0].getsockname()[1]))
     assert (status, fields["x-slipway-reason"]) == (503, "UPSTREAM_UNREACHABLE")
     assert NO_RETRY not in fields
+
+
+async def test_pod_that_does_not_take_a_connection_in_time_has_got_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def answer(request: web.BaseRequest) -> web.Response:
+        return web.Response(text=await request.text())
+
+    monkeypatch.setattr(rest_proxy, "CONNECT_TIMEOUT_S", 0.2)
+    with socket.create_server(("127.0.0.1", 0), backlog=0) as full, socket.create_connection(full.getsockname()):
+        async with port_of(web.Server(answer)) as port:
+            stuck = Endpoint("127.0.0.1", full.getsockname()[1])
+            status, body, _ = await ask(stuck, Endpoint("127.0.0.1", port))
+    assert (status, body) == (200, "1")
 
 
 @pytest.mark.parametrize("reason", [TOO_MANY, NOT_AWAKE, NO_TARGET])

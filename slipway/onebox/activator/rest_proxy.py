@@ -74,7 +74,7 @@ class RestProxy:
                     data=_body(request) if request.can_read_body else None,
                     allow_redirects=False,
                 )
-            except aiohttp.ClientConnectorError as exc:
+            except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError) as exc:
                 log.info("%s:%d: %s", endpoint.address, endpoint.port, exc)
                 await asyncio.sleep(CONNECT_PAUSE_S)
             except (OSError, TimeoutError, aiohttp.ClientError) as exc:
