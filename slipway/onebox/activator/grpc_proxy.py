@@ -38,6 +38,7 @@ class Channels:
 
     def __init__(self) -> None:
         self._open: OrderedDict[Endpoint, grpc.aio.Channel] = OrderedDict()
+        self._closing: set[asyncio.Task[None]] = set()
 
     async def to(self, endpoint: Endpoint) -> grpc.aio.Channel:
         """Connected; TimeoutError where it cannot be in time."""
@@ -47,12 +48,18 @@ class Channels:
         self._open[endpoint] = channel
         if len(self._open) > MAX_CHANNELS:
             _, oldest = self._open.popitem(last=False)
-            await oldest.close(grace=ANSWER_TIMEOUT_S)
+            closing = asyncio.create_task(oldest.close(grace=ANSWER_TIMEOUT_S))  # its calls may end, and delay nobody
+            self._closing.add(closing)
+            closing.add_done_callback(self._closing.discard)
         async with asyncio.timeout(CONNECT_TIMEOUT_S):
             await channel.channel_ready()
         return channel
 
     async def close(self) -> None:
+        """All of them, at once."""
+        for closing in tuple(self._closing):
+            closing.cancel()
+        await asyncio.gather(*self._closing, return_exceptions=True)
         for channel in self._open.values():
             await channel.close()
         self._open.clear()
