@@ -19,6 +19,7 @@ import argparse
 import asyncio
 import csv
 import json
+import math
 import os
 import sys
 import tempfile
@@ -34,6 +35,7 @@ from benchmarks import path, processes
 from benchmarks.processes import REPOSITORY
 from benchmarks.scaling_plot import draw
 from slipway.kube.client import Kube
+from slipway.kube.errors import NotFound
 from slipway.kube.kinds import DEPLOYMENT, HORIZONTAL_POD_AUTOSCALER, NAMESPACE, POD, SELDON_DEPLOYMENT
 from slipway.kube.pods import is_ready
 from slipway.onebox.paths import Paths
@@ -45,11 +47,15 @@ STEPS, STEP_S = "5,25,50,75,100,50,5", 30.0
 MODEL, SIZE = "models:/coco/1", "320x320"
 DELAY = "50m"  # seconds that a request may wait for the detector on average: an autoscaling/v2 quantity
 SAMPLE_S = 1.0
-READY_S, COOL_S = 180.0, 120.0
+READY_S, COOL_S, GONE_S = 180.0, 120.0, 120.0
 BEHAVIOR = {
     "scaleUp": {"stabilizationWindowSeconds": 0, "policies": [{"type": "Pods", "value": 1, "periodSeconds": 5}]},
     "scaleDown": {"stabilizationWindowSeconds": 15, "policies": [{"type": "Pods", "value": 1, "periodSeconds": 5}]},
 }
+
+
+NOT_KNOWN = {"per_s": math.nan, "p50_ms": math.nan, "p95_ms": math.nan}
+"""Of a step of which Locust wrote nothing down."""
 
 
 @dataclass(frozen=True)
@@ -125,7 +131,15 @@ def locust_argv(program: str, flags: argparse.Namespace, gateway: str, photos: P
 
 
 async def _install(kube: Kube, flags: argparse.Namespace) -> None:
-    """Applied, ready, and with short windows."""
+    """Applied, ready, and with short windows; after the namespace of an earlier run, where it still goes."""
+
+    async def is_free() -> bool:
+        try:
+            return "deletionTimestamp" not in (await kube.get(NAMESPACE, SPACE))["metadata"]
+        except NotFound:
+            return True
+
+    await _until(is_free, GONE_S, f"the end of the namespace {SPACE} of an earlier run")
     await kube.apply({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": SPACE}}, field_manager=MANAGER)
     await kube.apply(manifest(flags.model, flags.input, flags.max_replicas), field_manager=MANAGER)
 
@@ -242,7 +256,7 @@ def complaints(results: dict[str, Any]) -> list[str]:
     """What the run did not show."""
     wanted = [one["wanted"] for one in results["replicas"]]
     ready = [one["ready"] for one in results["replicas"]]
-    wrong = []
+    wrong = [] if results["load"] else ["Locust wrote no history of the load"]
     if results["failures"] or not results["requests"]:
         wrong.append(f"{results['failures']} of {results['requests']} requests failed: {results['reasons'][:3]}")
     if max(ready, default=0) < 2:
@@ -262,7 +276,7 @@ def render(results: dict[str, Any], wrong: Sequence[str]) -> str:
     ]
     for number, users in enumerate(results["steps"].split(",")):
         end = (number + 1) * results["step_s"]
-        moments = [one for one in results["load"] if one["at_s"] <= end] or results["load"][:1]
+        moments = [one for one in results["load"] if one["at_s"] <= end] or results["load"][:1] or [NOT_KNOWN]
         ready = [one["ready"] for one in results["replicas"] if one["at_s"] <= end] or [0]
         last = moments[-1]
         lines.append(f"| {users} | {last['per_s']:.1f} | {last['p50_ms']:.0f} | {last['p95_ms']:.0f} | {ready[-1]} |")

@@ -13,6 +13,7 @@ from slipway.contract.predictor_servers import SHIPPED
 from slipway.contract.sdep import SeldonDeployment
 from slipway.controller.desired import desired
 from slipway.controller.facts import Facts
+from slipway.kube.errors import NotFound
 from slipway.onebox.runner.hpa_spec import Series, parse_autoscaler
 from tests.data import REPOSITORY
 
@@ -66,6 +67,7 @@ def test_locusts_sums_are_read():
         (run(1, 1), ["did not rise"]),
         (run(1, 2, 2), ["did not come down"]),
         ({**run(1, 2, 1), "requests": 0}, ["0 of 0 requests"]),
+        ({**run(1, 2, 1), "load": []}, ["no history"]),
     ],
 )
 def test_run_that_does_not_show_it_is_a_failure(results, words):
@@ -78,6 +80,34 @@ def test_table_has_a_line_for_each_step():
     text = scaling.render(run(1, 2, 3, 1), [])
     assert "| 25 | 20.5 | 80 | 160 | 1 |" in text
     assert text.endswith("200 requests, 0 failed; replicas 1 → 3 → 1.")
+
+
+def test_table_and_picture_of_a_run_without_a_history_say_so(tmp_path):
+    results = {**run(1, 2, 1), "load": []}
+    assert "| 25 | nan | nan | nan | 1 |" in scaling.render(results, [])
+    draw(results, tmp_path / "scaling.png")
+
+
+async def test_next_run_waits_until_the_namespace_of_the_last_one_is_gone(monkeypatch):
+    monkeypatch.setattr(scaling, "SAMPLE_S", 0.0)
+    asked = []
+
+    class Kube:
+        """The namespace goes after two looks; nothing may be applied before."""
+
+        async def get(self, kind, name):
+            asked.append(f"get {kind.kind} {name}")
+            if len(asked) == 3:
+                raise NotFound({"code": 404, "reason": "NotFound"})
+            return {"metadata": {"deletionTimestamp": "2027-01-01T00:00:00Z"}}
+
+        async def apply(self, obj, **_):
+            asked.append(f"apply {obj['kind']}")
+            raise ConnectionError
+
+    with pytest.raises(ConnectionError):
+        await scaling._install(Kube(), scaling.parse([]))
+    assert asked == ["get Namespace slipway-scaling"] * 3 + ["apply Namespace"]
 
 
 def test_picture_is_drawn(tmp_path):
