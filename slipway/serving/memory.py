@@ -1,4 +1,4 @@
-"""Large blocks of memory go back to the system when they are freed."""
+"""Freed memory goes back to the system: large blocks at once, all of it when that is asked for."""
 
 from __future__ import annotations
 
@@ -21,3 +21,10 @@ def return_large_blocks() -> bool:
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
     bounds = {M_MMAP_THRESHOLD: LARGE_BYTES, M_TRIM_THRESHOLD: KEPT_BYTES}
     return mallopt is not None and all(mallopt(which, size_bytes) for which, size_bytes in bounds.items())
+
+
+def return_free_memory() -> None:
+    """Give back what is free now, in the middle of the heap too (malloc_trim(3)). Nothing where the C library has none."""
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
+    if trim is not None:
+        trim(0)

@@ -11,7 +11,7 @@ import aiohttp
 import pytest
 from aiohttp.test_utils import TestServer
 
-from slipway.onebox.api import answers, store, watching
+from slipway.onebox.api import answers, history, store, watching
 from slipway.onebox.api import listener as listening
 from slipway.onebox.api import server as serving
 from slipway.onebox.api.errors import Refused
@@ -66,7 +66,7 @@ def test_a_full_store_takes_nothing_new_but_small_changes_and_deletions(
 
 
 def test_the_history_is_bounded_by_its_bytes_too(kept: Store, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(store, "HISTORY_BYTES", 5000)
+    monkeypatch.setattr(history, "HISTORY_BYTES", 5000)
     for number in range(20):
         kept.put("things", ("", "a"), thing("a", 1000 + number))
     assert len(list(kept.since(kept.oldest, "things"))) == 4
@@ -86,7 +86,7 @@ async def test_a_watcher_holds_nothing_that_the_history_has_dropped(
     parts: Parts,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(store, "HISTORY_BYTES", 5000)
+    monkeypatch.setattr(history, "HISTORY_BYTES", 5000)
     kept, hub = parts.objects.store, parts.hub
     slow = hub.open(all_things(parts), None, version=kept.version, user="a", is_admin=False)
     slow.since = kept.version + 1000  # its first events are sent
@@ -102,7 +102,7 @@ async def test_a_watcher_still_reading_the_first_list_is_ended_once_that_list_is
     parts: Parts,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(store, "HISTORY_BYTES", 5000)
+    monkeypatch.setattr(history, "HISTORY_BYTES", 5000)
     kept, hub = parts.objects.store, parts.hub
     reading = hub.open(all_things(parts), None, version=kept.version, user="a", is_admin=False)
     for number in range(6):

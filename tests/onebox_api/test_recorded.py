@@ -15,6 +15,7 @@ from aiohttp.test_utils import TestServer
 
 from slipway.onebox.api.__main__ import make_parts
 from slipway.onebox.api.crds import builtin_crds
+from slipway.onebox.api.history import History
 from slipway.onebox.api.server import make_app
 from slipway.onebox.api.store import Store
 from slipway.onebox.paths import Paths
@@ -76,7 +77,7 @@ async def test_recorded_pairs_are_answered_as_recorded(
     async with aiohttp.ClientSession() as session:
         replay = Replay(session, str(server.make_url("/")).rstrip("/"), bindings)
         await prepare(replay, NAMESPACES[theme], with_definitions=theme != "01-crd")  # which makes them
-        store.oldest = store.version  # as after a restart
+        store.history = History(store.version)  # as after a restart
         for pair in load_pairs(theme):
             number = f"{theme[:2]}-{pair['n']}"
             if number in COMPACTED_AT:

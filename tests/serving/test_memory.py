@@ -42,6 +42,22 @@ print(faults() - start)
 """
 
 
+FREE = """
+import resource
+from slipway.serving.memory import return_free_memory
+
+def resident_mib():
+    return int(open("/proc/self/statm").read().split()[1]) * resource.getpagesize() / 2**20
+
+start = resident_mib()
+blocks = [bytes(b"x") * 60_000 for _ in range(1000)]
+last = bytes(b"x") * 60_000  # above them on the heap
+del blocks
+return_free_memory()
+print(resident_mib() - start)
+"""
+
+
 def test_large_blocks_go_back_to_the_system() -> None:
     done = subprocess.run([sys.executable, "-c", PROGRAM], capture_output=True, text=True, check=True)
     assert float(done.stdout) < 4
@@ -51,3 +67,8 @@ def test_memory_of_one_body_serves_the_next() -> None:
     done = subprocess.run([sys.executable, "-c", BODIES], capture_output=True, text=True, check=True)
     pages = 100 * 4 * 700_000 / 4096
     assert int(done.stdout) < pages / 10
+
+
+def test_free_memory_below_what_is_used_goes_back() -> None:
+    done = subprocess.run([sys.executable, "-c", FREE], capture_output=True, text=True, check=True)
+    assert float(done.stdout) < 4

@@ -9,7 +9,8 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, datetime
 
-from slipway.onebox.api.store import Object, ObjectKey, Store, Write
+from slipway.onebox.api.history import Object, ObjectKey, Write
+from slipway.onebox.api.store import Store
 
 log = logging.getLogger(__name__)
 EVENTS = "events"

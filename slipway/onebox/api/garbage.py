@@ -10,8 +10,8 @@ from typing import Any
 
 from slipway.onebox.api.deletion import FOREGROUND, ORPHAN, DeleteOptions, Deletion
 from slipway.onebox.api.errors import Refused
+from slipway.onebox.api.history import ObjectKey, Write
 from slipway.onebox.api.objects import Objects
-from slipway.onebox.api.store import ObjectKey, Write
 from slipway.onebox.api.target import Options, Target
 
 log = logging.getLogger(__name__)

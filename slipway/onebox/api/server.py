@@ -80,6 +80,7 @@ def make_app(parts: Parts, *, heard: Callable[[asyncio.BaseProtocol], None] = la
         tasks = [
             asyncio.create_task(parts.garbage.run(), name="garbage collector"),
             asyncio.create_task(parts.expiry.run(), name="expiry of Events"),
+            asyncio.create_task(parts.hub.run(), name="expiry of the history"),
         ]
         yield
         for task in tasks:

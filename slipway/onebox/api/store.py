@@ -1,27 +1,23 @@
 """The objects: all in memory, each write one SQLite transaction, one counter for every resource version.
 
-A bounded history of writes serves watches and lists at an older version. It lives in memory only: after a restart
-everything before the start is too old, which is what 410 is for.
+A bounded history of writes (see ``history``) serves watches and lists at an older version. It lives in memory only: after
+a restart everything before the start is too old, which is what 410 is for.
 """
 
 from __future__ import annotations
 
 import json
 import sqlite3
-from collections import deque
+import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing
-from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
 from slipway.onebox.api.errors import Refused
+from slipway.onebox.api.history import History, Kept, Object, ObjectKey, Write, at_version
 
-HISTORY_EVENTS = 10_000
-"""Writes kept for watches: an older resource version is 410."""
-HISTORY_BYTES = 64 * 1024 * 1024
-"""What the kept writes may take together, as JSON."""
 MAX_OBJECT_BYTES = 6 * 1024 * 1024
 """One stored object: a body of 3 MiB, and who owns its fields. Many patches would make it grow without end."""
 MAX_STORED_BYTES = 256 * 1024 * 1024
@@ -29,8 +25,8 @@ MAX_STORED_BYTES = 256 * 1024 * 1024
 MAX_GROWTH_BYTES = 64 * 1024
 """What a change may add beyond MAX_STORED_BYTES, so that controllers still write status."""
 BUSY_TIMEOUT_S = 5.0
-Object = dict[str, Any]
-ObjectKey = tuple[str, str]  # namespace (empty for cluster-wide kinds), name
+MAX_SHARED_CHARS = 64
+"""Longer strings are hardly ever the same in two objects."""
 _TABLES = """
 create table if not exists objects (
   resource text not null, namespace text not null, name text not null, version integer not null, body text not null,
@@ -41,20 +37,16 @@ insert or ignore into counter values (1, 1);
 """
 
 
-@dataclass(frozen=True)
-class Write:
-    """One change: ``old`` is None for a creation, ``new`` is None for a deletion.
+def sharing_strings(value: Any) -> Any:
+    """A copy of a JSON value that has each key and short string in common with the others that are in memory.
 
-    ``last`` is the object a watcher sees: the new one, or the deleted one with the version of its deletion.
+    Objects are alike in most of their strings; each with its own would take nearly twice the memory.
     """
-
-    version: int
-    resource: str
-    key: ObjectKey
-    old: Object | None
-    new: Object | None
-    last: Object
-    size: int = 0  # of ``last``, about, in bytes of JSON
+    if isinstance(value, dict):
+        return {sys.intern(key): sharing_strings(child) for key, child in value.items()}
+    if isinstance(value, list):
+        return [sharing_strings(item) for item in value]
+    return sys.intern(value) if type(value) is str and len(value) <= MAX_SHARED_CHARS else value
 
 
 class Store:
@@ -71,14 +63,11 @@ class Store:
         self._objects: dict[str, dict[ObjectKey, Object]] = {}
         self._sizes: dict[tuple[str, ObjectKey], int] = {}
         for resource, namespace, name, body in self._db.execute("select resource, namespace, name, body from objects"):
-            self._objects.setdefault(resource, {})[namespace, name] = json.loads(body)
+            self._objects.setdefault(resource, {})[namespace, name] = sharing_strings(json.loads(body))
             self._sizes[resource, (namespace, name)] = len(body)
         self.stored_bytes = sum(self._sizes.values())
         self.version: int = self._db.execute("select version from counter").fetchone()[0]
-        self.oldest = self.version
-        """The lowest version a watch can start from."""
-        self._history: deque[Write] = deque()
-        self._history_bytes = 0
+        self.history = History(self.version)
         self._listeners: list[Callable[[Write], None]] = []
 
     def close(self) -> None:
@@ -108,7 +97,7 @@ class Store:
     def put(self, resource: str, key: ObjectKey, obj: Object) -> Object:
         """Write ``obj`` under the next version, which it carries afterwards. Refused 413 or 507 where it is too much."""
         version = self.version + 1
-        stored = {**obj, "metadata": {**obj["metadata"], "resourceVersion": str(version)}}
+        stored: Object = sharing_strings(at_version(obj, version))
         body = json.dumps(stored, separators=(",", ":"))
         growth = self._growth(resource, key, len(body))
         self._commit(
@@ -121,7 +110,7 @@ class Store:
         objects[key] = stored
         self._sizes[resource, key] = len(body)
         self.stored_bytes += growth
-        self._record(Write(version, resource, key, old, stored, stored, len(body)))
+        self._record(Write(version, resource, key, old, stored, stored), body, len(body))
         return stored
 
     def _growth(self, resource: str, key: ObjectKey, size: int) -> int:
@@ -143,10 +132,10 @@ class Store:
         version = self.version + 1
         self._commit(version, "delete from objects where resource = ? and namespace = ? and name = ?", (resource, *key))
         del self._objects[resource][key]
-        last = {**old, "metadata": {**old["metadata"], "resourceVersion": str(version)}}
+        last = at_version(old, version)
         size = self._sizes.pop((resource, key))
         self.stored_bytes -= size
-        self._record(Write(version, resource, key, old, None, last, size))
+        self._record(Write(version, resource, key, old, None, last), None, size)
         return last
 
     def _commit(self, version: int, statement: str, values: tuple[Any, ...]) -> None:
@@ -160,30 +149,20 @@ class Store:
             raise
         self.version = version
 
-    def _record(self, write: Write) -> None:
-        self._history.append(write)
-        self._history_bytes += write.size
-        while len(self._history) > HISTORY_EVENTS or self._history_bytes > HISTORY_BYTES:
-            gone = self._history.popleft()
-            self._history_bytes -= gone.size
-            self.oldest = gone.version
+    def _record(self, write: Write, body: str | None, size: int) -> None:
+        self.history.add(write, body=body, size=size)
         for listener in list(self._listeners):
             listener(write)
 
-    def since(self, version: int, resource: str) -> Iterator[Write]:
+    @property
+    def oldest(self) -> int:
+        """The lowest version a watch can start from."""
+        return self.history.oldest
+
+    def since(self, version: int, resource: str) -> Iterator[Kept]:
         """Writes to ``resource`` after ``version``, oldest first; ``version`` must be at least ``oldest``."""
-        return (write for write in self._history if write.version > version and write.resource == resource)
+        return self.history.since(version, resource)
 
     def at(self, version: int, resource: str) -> dict[ObjectKey, Object]:
         """The collection as it was at ``version``, which must be at least ``oldest``."""
-        state = dict(self._objects.get(resource, {}))
-        for write in reversed(self._history):
-            if write.version <= version:
-                break
-            if write.resource != resource:
-                continue
-            if write.old is None:
-                state.pop(write.key, None)
-            else:
-                state[write.key] = write.old
-        return state
+        return self.history.at(version, resource, self.all(resource))

@@ -15,11 +15,11 @@ from slipway.onebox.api.answers import send
 from slipway.onebox.api.auth import User
 from slipway.onebox.api.columns import get
 from slipway.onebox.api.errors import Refused
+from slipway.onebox.api.history import Write
 from slipway.onebox.api.listing import check_match, selection
 from slipway.onebox.api.logs import chosen_container, log_file, parse_log_options, read_log
 from slipway.onebox.api.objects import Objects
 from slipway.onebox.api.presentation import Form, encode, partial, table
-from slipway.onebox.api.store import Write
 from slipway.onebox.api.target import Object, Target, parse_int, parse_version
 from slipway.onebox.api.watching import Event, WatchHub, events, initial
 from slipway.onebox.paths import Paths

@@ -1,7 +1,8 @@
 """Watches: each write is offered to the watchers of its kind, who keep what they have not sent yet.
 
 What is kept for a watcher is in the store's history as well: once the history lets go of it, the watcher is too slow.
-So all watchers together hold no more than the history does, however many there are and however slowly they read.
+So all watchers together hold no more than the history's writes, however many there are and however slowly they read:
+what a write brings is one object for all of them, and what comes from the history stays compressed until it is sent.
 """
 
 from __future__ import annotations
@@ -12,9 +13,11 @@ from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass, field
 
 from slipway.onebox.api.errors import Refused, expired
+from slipway.onebox.api.history import Kept, ObjectKey, Write, at_version
 from slipway.onebox.api.selectors import Predicate
-from slipway.onebox.api.store import Store, Write
+from slipway.onebox.api.store import Store
 from slipway.onebox.api.target import Object, Target
+from slipway.serving.memory import return_free_memory
 
 MAX_WATCHERS = 512
 KEPT_FOR_ADMIN = 128
@@ -25,6 +28,8 @@ QUEUE_EVENTS = 2_000
 """Events a slow watcher may be behind: then its stream ends, and it begins again from its last version."""
 BOOKMARK_S = 60.0
 FUTURE_WAIT_S = 3.0
+ROUND_S = 30.0
+"""Between two looks for what is too old to be kept."""
 
 
 @dataclass(frozen=True)
@@ -45,12 +50,21 @@ class Watcher:
     user: str
     since: int
     is_admin: bool = False
-    pending: deque[Event] = field(default_factory=deque)
+    pending: deque[Event | Kept] = field(default_factory=deque)
     is_over: bool = False
     _wake: asyncio.Event = field(default_factory=asyncio.Event)
 
     def offer(self, write: Write) -> None:
-        event = transition(write, self.target, self.matches)
+        self._take(transition(write, self.target, self.matches))
+
+    def offer_kept(self, kept: Kept) -> None:
+        """A write of the history: read back now only where there is a selector, else when it is sent."""
+        if not covers(self.target, kept.key):
+            return
+        if self.matches is None or transition(kept.write(), self.target, self.matches) is not None:
+            self._take(kept)
+
+    def _take(self, event: Event | Kept | None) -> None:
         if event is None or self.is_over:
             return
         if len(self.pending) >= QUEUE_EVENTS:
@@ -78,22 +92,25 @@ class Watcher:
                 return None
             self._wake.clear()
             await self._wake.wait()
-        return self.pending.popleft()
+        event = self.pending.popleft()
+        return event if isinstance(event, Event) else transition(event.write(), self.target, self.matches)
+
+
+def covers(target: Target, key: ObjectKey) -> bool:
+    """Is an object of the target's kind one that it is about?"""
+    return target.namespace in ("", key[0]) and target.name in ("", key[1])
 
 
 def transition(write: Write, target: Target, matches: Predicate | None) -> Event | None:
     """What a watcher sees of a write: an object that leaves the selection is deleted, one that enters it is added."""
-    if target.namespace and write.key[0] != target.namespace:
-        return None
-    if target.name and write.key[1] != target.name:
+    if not covers(target, write.key):
         return None
     was = write.old is not None and (matches is None or matches(write.old))
     now = write.new is not None and (matches is None or matches(write.new))
     if now:
         return Event("MODIFIED" if was else "ADDED", write.last, write.version)
     if was and write.old is not None:
-        meta = {**write.old["metadata"], "resourceVersion": str(write.version)}
-        return Event("DELETED", {**write.old, "metadata": meta}, write.version)
+        return Event("DELETED", at_version(write.old, write.version), write.version)
     return None
 
 
@@ -112,10 +129,26 @@ class WatchHub:
             watcher.offer(write)
         for waiter in self._version_waiters:
             waiter.set()
+        self._check()
+
+    def _check(self) -> None:
+        """End the watchers that need what the history has let go of."""
         if self._store.oldest > self._oldest:
             self._oldest = self._store.oldest
             for watcher in self._all():
                 watcher.check(self._oldest)
+
+    def drop_old(self) -> None:
+        """Let go of the writes that are too old, and give their memory back."""
+        if self._store.history.drop_old():
+            self._check()
+            return_free_memory()
+
+    async def run(self) -> None:
+        """For ever: keep the history as short as it may be, also where nothing is written."""
+        while True:
+            await asyncio.sleep(ROUND_S)
+            self.drop_old()
 
     def _all(self) -> Iterator[Watcher]:
         return (watcher for watchers in self._watchers.values() for watcher in watchers)
@@ -135,8 +168,8 @@ class WatchHub:
             raise expired(f"too old resource version: {version} ({self._store.oldest})")
         self._check_number(user, is_admin=is_admin)
         watcher = Watcher(target, matches, user, version, is_admin)
-        for write in self._store.since(version, target.resource.storage):
-            watcher.offer(write)
+        for kept in self._store.since(version, target.resource.storage):
+            watcher.offer_kept(kept)
         self._watchers[target.resource.storage].add(watcher)
         return watcher
 
