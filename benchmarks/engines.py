@@ -16,7 +16,6 @@ INT8 stands beside, not among them. Exit code 1: ours takes more than ``MAX_OF_B
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import statistics
 import sys
@@ -31,7 +30,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 import cv2
 import onnxruntime
 
-from benchmarks import sgemm
+from benchmarks import command_line, sgemm
 from benchmarks.networks import SHARED_DATA, SIDE, load, machine, model_files
 from model_wrappers import photo
 from model_wrappers.darknet import ModelFolder, Size, compile_onnx, letterbox
@@ -71,20 +70,18 @@ def main() -> int:
     if "int8" not in arguments.skip:
         results["int8"] = describe(try_int8(shapes_model(2), DrawnShapes(INT8_PHOTOS, first=HELD_OUT), threads=1))
     results["load_after"] = load()
-    if arguments.json:
-        arguments.json.write_text(json.dumps(results, indent=1) + "\n")
+    command_line.keep(results, arguments.json)
     print(render(results))
     return 1 if any(faults(name, found) for name, found in results["networks"].items()) else 0
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = command_line.parser(__doc__)
     parser.add_argument("--networks", nargs="+", default=list(NETWORKS), choices=NETWORKS)
     parser.add_argument("--rounds", type=int, default=20)
     parser.add_argument("--darknet-rounds", type=int, help="of libdarknet; as many as --rounds unless told otherwise")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--skip", nargs="*", default=[], choices=[*ENGINES, "int8"], help="contenders to leave out")
-    parser.add_argument("--json", type=Path, help="write the raw times to this file")
     return parser
 
 

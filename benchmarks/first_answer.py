@@ -11,17 +11,16 @@ import argparse
 import asyncio
 import copy
 import io
-import json
 import statistics
 import sys
 import time
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import aiohttp
 import yaml
 
+from benchmarks import command_line
 from benchmarks.idle import cpu_s
 from benchmarks.onebox import Machine, Manifest, platform, predictions, trivial_deployment
 from benchmarks.processes import REPOSITORY, machine, told
@@ -61,21 +60,17 @@ def main() -> int:
             cases["canary"] = (canary(), *photo_body())
         found = {name: asyncio.run(measure(here, *case, rounds=arguments.rounds)) for name, case in cases.items()}
     results = {"machine": facts, "rounds": arguments.rounds, "ms": found}
-    if arguments.json:
-        arguments.json.write_text(json.dumps(results, indent=1) + "\n")
+    command_line.keep(results, arguments.json)
     print(render(results))
     return 0
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        description=__doc__, epilog=EPILOG, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = command_line.parser(__doc__, epilog=EPILOG)
     parser.add_argument("--rounds", type=int, default=ROUNDS, help=f"applies of each (default {ROUNDS})")
     parser.add_argument(
         "--canary", action="store_true", help="also seldon/overlays/canary, on a platform with a registry"
     )
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures there, too")
     return parser
 
 

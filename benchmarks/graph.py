@@ -28,7 +28,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 import grpc
 
-from benchmarks import processes
+from benchmarks import command_line, processes
 from benchmarks.processes import HOST, REPOSITORY, Http, timed, verdict
 from slipway.contract.protos import prediction_pb2 as pb
 
@@ -49,18 +49,16 @@ def main() -> int:
         calls = _calls(nodes, executor, payload=os.urandom(flags.payload_bytes))
         results["ms"] = interleave(calls, rounds=flags.rounds, count=flags.calls)
     results["load_after"] = processes.load()
-    if flags.json:
-        flags.json.write_text(json.dumps(results, indent=1) + "\n")
+    command_line.keep(results, flags.json)
     print(render(results))
     return 0
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = command_line.parser(__doc__)
     parser.add_argument("--rounds", type=int, default=20)
     parser.add_argument("--calls", type=int, default=50, help="of each kind in a round")
     parser.add_argument("--payload-bytes", type=int, default=64, help="size of binData")
-    parser.add_argument("--json", type=Path, help="write every time to this file")
     return parser
 
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import json
 import os
 import statistics
 import sys
@@ -17,7 +16,7 @@ from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from benchmarks import processes
+from benchmarks import command_line, processes
 from benchmarks.onebox import Machine, platform, trivial_deployment
 from benchmarks.processes import machine, pss_mb, told
 from slipway.kube.kinds import SELDON_DEPLOYMENT
@@ -50,20 +49,16 @@ def main() -> int:
             found[count] = measure(here, arguments.seconds)
             print(f"{count} deployments measured", file=sys.stderr)
     results = {"machine": facts, "seconds": arguments.seconds, "by_count": found}
-    if arguments.json:
-        arguments.json.write_text(json.dumps(results, indent=1) + "\n")
+    command_line.keep(results, arguments.json)
     print(render(results))
     return 0
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        description=__doc__, epilog=EPILOG, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = command_line.parser(__doc__, epilog=EPILOG)
     parser.add_argument("--count", type=int, action="append", help="deployments; may be repeated (default 1, 10, 50)")
     parser.add_argument("--seconds", type=float, default=MEASURE_S, help=f"of each measurement (default {MEASURE_S:g})")
     parser.add_argument("--rest", type=float, default=REST_S, help=f"seconds of quiet before it (default {REST_S:g})")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures there, too")
     return parser
 
 

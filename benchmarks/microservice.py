@@ -27,7 +27,7 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from benchmarks import processes
+from benchmarks import command_line, processes
 from benchmarks.grpc_client import GrpcConnection
 from benchmarks.processes import HOST, REPOSITORY, Http, timed, verdict
 from slipway.contract.protos import prediction_pb2 as pb
@@ -79,18 +79,16 @@ def main() -> int:
         results["ms"] = interleave(calls, rounds=flags.rounds, count=flags.calls)
         results["facts"] = {name: _facts(server) for name, server in servers.items()}
     results["load_after"] = processes.load()
-    if flags.json:
-        flags.json.write_text(json.dumps(results, indent=1) + "\n")
+    command_line.keep(results, flags.json)
     print(render(results))
     return 0
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = command_line.parser(__doc__)
     parser.add_argument("--rounds", type=int, default=20)
     parser.add_argument("--calls", type=int, default=25, help="of each kind on each server in a round")
     parser.add_argument("--alone", action="store_true", help="measure ours only")
-    parser.add_argument("--json", type=Path, help="write every time to this file")
     return parser
 
 

@@ -38,7 +38,7 @@ import cv2
 import grpc
 from google.protobuf import json_format
 
-from benchmarks import gateway, networks, processes
+from benchmarks import command_line, gateway, networks, processes
 from benchmarks.processes import HOST, Http, header_of, timed, verdict
 from benchmarks.serving import ANYWAY, BINARY, Served, serving
 from model_wrappers import photo
@@ -77,21 +77,19 @@ def main() -> int:
         with serving(LARGE_MODEL) as served:
             results["throughput"] = throughput(served, jpegs, rounds=flags.throughput)
     results["load_after"] = processes.load()
-    if flags.json:
-        flags.json.write_text(json.dumps(results, indent=1) + "\n")
+    command_line.keep(results, flags.json)
     print(render(results))
     return 0
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = command_line.parser(__doc__)
     parser.add_argument("--rounds", type=int, default=20, help="of latency, 0 for none")
     parser.add_argument("--photos", type=int, default=20, help="of each way in a round")
     parser.add_argument("--model", default=MODEL, help="whose cfg is in ../shared/data (default: %(default)s)")
     parser.add_argument(
         "--throughput", type=int, nargs="?", const=4, default=0, metavar="ROUNDS", help="how often, 4 where not said"
     )
-    parser.add_argument("--json", type=Path, help="write every time to this file")
     return parser
 
 

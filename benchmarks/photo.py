@@ -12,8 +12,6 @@ photo of 768 x 576 took more than ``LIMIT_MS`` of CPU time by median.
 
 from __future__ import annotations
 
-import argparse
-import json
 import os
 import statistics
 import sys
@@ -28,6 +26,7 @@ sys.path.insert(0, str(REPOSITORY))
 
 import cv2  # noqa: E402  - the repository must be found first
 
+from benchmarks import command_line  # noqa: E402
 from benchmarks.networks import SHARED_DATA, SIDE, machine, model_files  # noqa: E402
 from model_wrappers import photo  # noqa: E402
 from model_wrappers.darknet import Size, letterbox  # noqa: E402
@@ -48,10 +47,9 @@ Times = dict[str, list[float]]  # "wall" and "cpu": milliseconds, round by round
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = command_line.parser(__doc__)
     parser.add_argument("--networks", nargs="*", default=list(NETWORKS[:2]), choices=NETWORKS)
     parser.add_argument("--rounds", type=int, default=50)
-    parser.add_argument("--json", type=Path, help="write the raw times to this file")
     arguments = parser.parse_args()
     if not SHARED_DATA.is_dir():
         parser.error(f"{SHARED_DATA} is not here: set SLIPWAY_SHARED to the folder that holds data/photos")
@@ -63,8 +61,7 @@ def main() -> int:
         results["networks"] = {
             name: measure_network(name, Path(folder), arguments.rounds) for name in arguments.networks
         }
-    if arguments.json:
-        arguments.json.write_text(json.dumps(results, indent=1) + "\n")
+    command_line.keep(results, arguments.json)
     print(render(results))
     return 0 if together(results["photos"][0]["steps"], "cpu") <= LIMIT_MS else 1
 

@@ -18,7 +18,6 @@ from __future__ import annotations
 import argparse
 import asyncio
 import csv
-import json
 import math
 import os
 import sys
@@ -31,7 +30,7 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from benchmarks import path, processes
+from benchmarks import command_line, path, processes
 from benchmarks.processes import REPOSITORY
 from benchmarks.scaling_plot import draw
 from slipway.kube.client import Kube
@@ -86,8 +85,7 @@ def main() -> int:
     with tempfile.TemporaryDirectory() as folder:
         results |= asyncio.run(_run(flags, locust, Path(folder)))
     results["load_after"] = processes.load()
-    if flags.json:
-        flags.json.write_text(json.dumps(results, indent=1) + "\n")
+    command_line.keep(results, flags.json)
     if flags.plot:
         draw(results, flags.plot)
     wrong = complaints(results)
@@ -96,13 +94,12 @@ def main() -> int:
 
 
 def parse(argv: Sequence[str] | None = None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = command_line.parser(__doc__)
     parser.add_argument("--steps", default=STEPS, help="users of each step (default: %(default)s)")
     parser.add_argument("--step-seconds", type=float, default=STEP_S, help="length of each (default: %(default)g)")
     parser.add_argument("--max-replicas", type=int, default=4)
     parser.add_argument("--model", default=MODEL, help="registered model (default: %(default)s)")
     parser.add_argument("--input", default=SIZE, help="its input (default: %(default)s)")
-    parser.add_argument("--json", type=Path, help="write every moment to this file")
     parser.add_argument("--plot", type=Path, default=REPOSITORY / "build" / "scaling.png", help="default: %(default)s")
     return parser.parse_args(argv)
 

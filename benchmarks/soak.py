@@ -37,7 +37,7 @@ import aiohttp
 import grpc
 import uvloop
 
-from benchmarks import processes
+from benchmarks import command_line, processes
 from benchmarks.graph import JSON, PREDICTIONS, Ports, graph
 from benchmarks.processes import HOST
 from slipway.contract.protos import prediction_pb2 as pb
@@ -88,17 +88,15 @@ def main() -> int:
         record = runner.run(_soak(executor, pids, minutes=flags.minutes, share=flags.load))
     results = {"machine": facts, "minutes": flags.minutes, "share": flags.load, "calls_per_s": record.capacities}
     results |= {"samples": record.samples, "errors": dict(record.errors), "not_sent": record.not_sent}
-    if flags.json:
-        flags.json.write_text(json.dumps(results, indent=1) + "\n")
+    command_line.keep(results, flags.json)
     print(render(results, record))
     return 0
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = command_line.parser(__doc__)
     parser.add_argument("--minutes", type=float, default=30.0)
     parser.add_argument("--load", type=float, default=0.7, help="share of what the graph can do")
-    parser.add_argument("--json", type=Path, help="write the samples to this file")
     return parser
 
 
