@@ -61,7 +61,7 @@ class Bare:
     def says(self) -> str:
         """What the Service answers."""
         address = self.platform.get("service", NAME, SPACE)["spec"]["clusterIP"]
-        with urllib.request.urlopen(f"http://{address}/", timeout=10) as reply:
+        with urllib.request.urlopen(f"http://{address}:8000/", timeout=10) as reply:
             text: str = reply.read().decode()
         return text.strip()
 
@@ -81,7 +81,7 @@ def bare(platform: Platform, tmp_path_factory: pytest.TempPathFactory) -> Iterat
     made = Bare(platform)
     platform.kubectl("create", "namespace", SPACE)
     made.kubectl("create", "deployment", NAME, f"--image={IMAGE}:1", "--replicas=2", "--port=8080")
-    made.kubectl("expose", "deployment", NAME, "--port=80", "--target-port=8080")
+    made.kubectl("expose", "deployment", NAME, "--port=8000", "--target-port=8080")
     made.settle()
     yield made
     platform.kubectl("delete", "namespace", SPACE, "--timeout=60s")
