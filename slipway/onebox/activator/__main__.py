@@ -25,6 +25,7 @@ from slipway.onebox.activator.limits import DRAIN_S, HEADER_BYTES, READ_BYTES
 from slipway.onebox.activator.rest_proxy import RestProxy, client_session
 from slipway.onebox.activator.scaler import Scaler
 from slipway.onebox.activator.view import KINDS, View
+from slipway.onebox.arguments import process_parser
 from slipway.onebox.mesh.admin import Admin
 from slipway.onebox.mesh.layout import ENVOYS, Layout
 from slipway.onebox.paths import Paths
@@ -53,14 +54,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="python -m slipway.onebox.activator",
-        description=__doc__,
-        epilog=EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    parser.add_argument("--home", type=Path, required=True, metavar="DIR", help="the platform's state folder")
-    parser.add_argument("--kubeconfig", type=Path, required=True, metavar="PATH", help="how to reach the API")
+    parser = process_parser("slipway.onebox.activator", __doc__, EPILOG)
     parser.add_argument("--health-socket", type=Path, metavar="PATH", help="answer GET /readyz on this Unix socket")
     return parser
 

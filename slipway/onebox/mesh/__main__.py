@@ -9,10 +9,10 @@ import signal
 import sys
 from collections.abc import Sequence
 from ipaddress import IPv4Network
-from pathlib import Path
 
 from slipway.kube.client import Kube
 from slipway.kube.errors import ConfigError
+from slipway.onebox.arguments import process_parser
 from slipway.onebox.mesh.loop import run, site
 from slipway.onebox.paths import Paths
 from slipway.onebox.settings import SettingsError, parse_cluster_network
@@ -41,14 +41,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="python -m slipway.onebox.mesh",
-        description=__doc__,
-        epilog=EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    parser.add_argument("--home", type=Path, required=True, metavar="DIR", help="the platform's state folder")
-    parser.add_argument("--kubeconfig", type=Path, required=True, metavar="PATH", help="how to reach the API")
+    parser = process_parser("slipway.onebox.mesh", __doc__, EPILOG)
     parser.add_argument(
         "--gateway", type=parse_address, default=("127.0.0.1", 8080), metavar="HOST:PORT", help="default 127.0.0.1:8080"
     )
