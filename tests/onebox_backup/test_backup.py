@@ -19,6 +19,7 @@ import pytest
 from slipway.onebox.api.store import Store
 from slipway.onebox.backup import bounds, make, restore, writer
 from slipway.onebox.backup.errors import Damaged, NotMade, NotRestored
+from slipway.onebox.backup.holes import MAX_HOLES_BYTES
 from slipway.onebox.backup.make import Report, hold_still, make_backup
 from slipway.onebox.backup.restore import check_backup, restore_backup
 from slipway.onebox.home_format import HOME_FORMAT, FormatError, read_format
@@ -259,10 +260,26 @@ def test_home_with_more_files_than_a_restore_takes_is_not_backed_up(
     assert [path.name for path in tmp_path.iterdir()] == ["old"]
 
 
+def make_large(home: Paths) -> list[Path]:
+    """Files of 8 GiB that take no room: of each user as many holes as are kept."""
+    places = [put(home.hub_home(f"user-{number}") / "large", "") for number in range(8)]
+    for place in places:
+        os.truncate(place, MAX_HOLES_BYTES)
+    return places
+
+
+def test_huge_hole_is_left_out_and_the_rest_can_be_restored(home: Paths, tmp_path: Path) -> None:
+    os.truncate(put(home.hub_home("ada") / "huge"), 10 << 40)
+    made = make_backup(home, tmp_path / "b")
+    assert "a sparse file" in made.left_out["hub/homes/ada/huge"]
+    new = restored(tmp_path / "b", tmp_path / "new")
+    assert (new.hub_home("ada") / "notes" / "day.ipynb").read_text() == "{}"
+    assert not (new.hub_home("ada") / "huge").exists()
+
+
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_interrupt_leaves_nothing_half_made(home: Paths, tmp_path: Path, number: signal.Signals) -> None:
-    with (home.hub_home("ada") / "large").open("wb") as sparse:
-        sparse.truncate(8 << 30)
+    make_large(home)
     process = slipway("backup", str(tmp_path / "b"), home=home.home)
     wait_until((tmp_path / "b.partial").exists, timeout_s=40, what="it writes")
     process.send_signal(number)
@@ -274,15 +291,14 @@ def test_interrupt_leaves_nothing_half_made(home: Paths, tmp_path: Path, number:
 
 
 def test_killed_backup_is_no_backup_and_the_next_one_clears_up(home: Paths, tmp_path: Path) -> None:
-    large = home.hub_home("ada") / "large"
-    with large.open("wb") as sparse:
-        sparse.truncate(8 << 30)
+    large = make_large(home)
     process = slipway("backup", str(tmp_path / "b"), home=home.home)
     wait_until((tmp_path / "b.partial").exists, timeout_s=40, what="it writes")
     process.kill()
     process.communicate(timeout=30)
     assert not (tmp_path / "b").exists()
-    large.unlink()
+    for place in large:
+        place.unlink()
     make_backup(home, tmp_path / "b")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["b", "old"]
     assert not home.backup_scratch.exists()

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from slipway.onebox.backup.entry import Kind
+from slipway.onebox.backup.holes import hole_bytes
 from slipway.onebox.backup.parts import is_kept
 from slipway.onebox.backup.trees import Found, has_changed, open_content, walk
 
@@ -135,6 +136,47 @@ def test_xattrs_are_read_where_they_are_asked_for(tmp_path: Path) -> None:
     (item,) = [item for item in walk(tmp_path, name, with_xattrs=True) if item.entry.kind is Kind.FILE]
     assert item.entry.xattrs == {"user.swift.metadata": b"\x80\x02}"}
     assert all(not item.entry.xattrs for item in walk(tmp_path, name))
+
+
+def sparse(place: Path, size: int, *, data: bytes = b"", at: int = 0) -> Path:
+    place.parent.mkdir(parents=True, exist_ok=True)
+    with place.open("wb") as stream:
+        stream.truncate(size)
+        os.pwrite(stream.fileno(), data, at)
+    return place
+
+
+def test_holes_are_counted_and_data_is_not(tmp_path: Path) -> None:
+    place = sparse(tmp_path / "a", 64 << 20, data=b"x" * (1 << 20), at=8 << 20)
+    (tmp_path / "b").write_bytes(b"x" * 100_000)
+    for file, expected in ((place, 63 << 20), (tmp_path / "b", 0)):
+        with file.open("rb") as stream:
+            assert hole_bytes(stream.fileno(), os.fstat(stream.fileno())) == expected
+            assert len(stream.read(5)) == 5
+
+
+def test_file_that_is_a_huge_hole_is_left_out_with_the_reason(tmp_path: Path) -> None:
+    sparse(tmp_path / "big", 10 << 40, data=b"x", at=5 << 40)
+    (tmp_path / "small").write_text("kept")
+    items = found(tmp_path)
+    assert items["big"].left_out == f"a sparse file: more than 1024 MiB of holes in the files of {HOME}"
+    assert not items["small"].left_out
+
+
+def test_holes_are_bounded_for_each_owner_not_for_each_file(tmp_path: Path) -> None:
+    names = [f"{user}/{number}" for user in ("ada", "grace") for number in range(4)]
+    for name in names:
+        sparse(tmp_path / name, 300 << 20)
+    left_out = [item.entry.name for item in walk(tmp_path, "hub/homes") if item.left_out]
+    assert left_out == ["hub/homes/ada/3", "hub/homes/grace/3"]
+
+
+def test_file_that_becomes_a_huge_hole_before_it_is_opened_is_not_read(tmp_path: Path) -> None:
+    (tmp_path / "a").write_bytes(b"a")
+    for item in walk(tmp_path, HOME):
+        if item.entry.kind is Kind.FILE:
+            sparse(tmp_path / "a", 10 << 40)
+            assert open_content(item) is None
 
 
 @pytest.mark.parametrize(

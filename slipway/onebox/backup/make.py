@@ -208,7 +208,7 @@ def _add(writer: ArchiveWriter, item: Found, made: Made) -> None:
     elif item.entry.kind is not Kind.FILE:
         writer.add(item.entry)
     elif (opened := open_content(item)) is None:
-        made.leave_out(name, "gone, or closed to its reader")
+        made.leave_out(name, "gone, closed to its reader, or made sparse meanwhile")
     else:
         entry, stream = opened
         with stream:

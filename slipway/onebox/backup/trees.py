@@ -8,14 +8,17 @@ from __future__ import annotations
 
 import os
 import stat
+from collections import Counter
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import BinaryIO
 
 from slipway.onebox.backup.entry import PERMISSIONS, USER_XATTR, Entry, Kind
-from slipway.onebox.backup.names import link_stays, refusal_of_name
+from slipway.onebox.backup.holes import MAX_HOLES_BYTES, hole_bytes, is_sparse
+from slipway.onebox.backup.names import area_of, link_stays, refusal_of_name
 
+MEBIBYTE = 1 << 20
 Wanted = Callable[[str], bool]
 """Whether a name is to be kept; of a folder, whether anything below it is."""
 OPEN_FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW
@@ -30,6 +33,7 @@ class Found:
     folder: int
     part: str
     left_out: str = ""
+    hole_bytes: int = 0
 
 
 def walk(place: Path, name: str, *, wanted: Wanted = lambda _: True, with_xattrs: bool = False) -> Iterator[Found]:
@@ -38,8 +42,10 @@ def walk(place: Path, name: str, *, wanted: Wanted = lambda _: True, with_xattrs
         folder = os.open(place.parent, os.O_RDONLY | os.O_DIRECTORY)
     except (FileNotFoundError, NotADirectoryError):
         return
+    holes: Counter[str] = Counter()
     try:
-        yield from _walk(folder, place.name, name, wanted, with_xattrs=with_xattrs)
+        for found in _walk(folder, place.name, name, wanted, with_xattrs=with_xattrs):
+            yield _with_few_holes(found, holes)
     finally:
         os.close(folder)
 
@@ -65,6 +71,16 @@ def _walk(folder: int, part: str, name: str, wanted: Wanted, *, with_xattrs: boo
         os.close(inner)
 
 
+def _with_few_holes(found: Found, holes: Counter[str]) -> Found:
+    """Left out where its owner's files, with ``holes`` so far (bytes), would have more than are kept."""
+    owner = area_of(found.entry.name) or found.entry.name
+    if holes[owner] + found.hole_bytes > MAX_HOLES_BYTES:
+        why = f"a sparse file: more than {MAX_HOLES_BYTES // MEBIBYTE} MiB of holes in the files of {owner}"
+        return replace(found, left_out=why, hole_bytes=0)
+    holes[owner] += found.hole_bytes
+    return found
+
+
 def _found(folder: int, part: str, name: str, info: os.stat_result, *, with_xattrs: bool) -> Found:
     mode, mtime = stat.S_IMODE(info.st_mode) & PERMISSIONS, int(info.st_mtime)
     if why := refusal_of_name(name):
@@ -76,7 +92,8 @@ def _found(folder: int, part: str, name: str, info: os.stat_result, *, with_xatt
     if not stat.S_ISREG(info.st_mode):
         return Found(Entry(name, Kind.FILE), folder, part, "no file, folder or link")
     xattrs = _xattrs(folder, part) if with_xattrs else {}
-    return Found(Entry(name, Kind.FILE, mode=mode, mtime=mtime, size=info.st_size, xattrs=xattrs), folder, part)
+    entry = Entry(name, Kind.FILE, mode=mode, mtime=mtime, size=info.st_size, xattrs=xattrs)
+    return Found(entry, folder, part, hole_bytes=_holes(folder, part) if is_sparse(info) else 0)
 
 
 def _link(folder: int, part: str, name: str, mtime: int) -> Found:
@@ -100,15 +117,27 @@ def _xattrs(folder: int, part: str) -> dict[str, bytes]:
         os.close(descriptor)
 
 
+def _holes(folder: int, part: str) -> int:
+    try:
+        descriptor = os.open(part, OPEN_FILE, dir_fd=folder)
+    except OSError:  # gone, or closed to us: `open_content` finds that too
+        return 0
+    try:
+        info = os.fstat(descriptor)
+        return hole_bytes(descriptor, info) if stat.S_ISREG(info.st_mode) else 0
+    finally:
+        os.close(descriptor)
+
+
 def open_content(found: Found) -> tuple[Entry, BinaryIO] | None:
-    """The file with its size at this moment; None where it is gone, or no file any more."""
+    """The file with its size at this moment; None where it is gone, no file any more, or by now mostly a hole."""
     try:
         descriptor = os.open(found.part, OPEN_FILE, dir_fd=found.folder)
     except OSError:
         return None
     stream = os.fdopen(descriptor, "rb")
     info = os.fstat(descriptor)
-    if not stat.S_ISREG(info.st_mode):
+    if not stat.S_ISREG(info.st_mode) or hole_bytes(descriptor, info) > MAX_HOLES_BYTES:
         stream.close()
         return None
     entry = found.entry
