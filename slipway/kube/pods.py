@@ -21,7 +21,7 @@ class Trouble:
 def is_ready(pod: Mapping[str, Any]) -> bool:
     """Whether its condition ``Ready`` is true."""
     conditions = (pod.get("status") or {}).get("conditions") or ()
-    return any(item["type"] == "Ready" and item["status"] == "True" for item in conditions)
+    return any(item.get("type") == "Ready" and item.get("status") == "True" for item in conditions)
 
 
 def trouble_of(pods: Sequence[Mapping[str, Any]]) -> Trouble | None:
@@ -49,7 +49,7 @@ def _trouble(container: Mapping[str, Any]) -> Trouble | None:
         reason, message, waits = str(last.get("reason") or "Error"), last.get("message"), False
     else:
         return None
-    return Trouble(reason, f"{container['name']}: {message or ''}".strip(), waits=waits)
+    return Trouble(reason, f"{container.get('name')}: {message or ''}".strip(), waits=waits)
 
 
 def _unscheduled(pod: Mapping[str, Any]) -> Trouble | None:

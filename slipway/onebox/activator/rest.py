@@ -61,7 +61,7 @@ def is_starting(deployment: Object) -> bool:
     if status.get("readyReplicas"):
         return False
     return not any(
-        item["type"] == "Progressing" and item["status"] == "False" for item in status.get("conditions") or ()
+        item.get("type") == "Progressing" and item.get("status") == "False" for item in status.get("conditions") or ()
     )
 
 

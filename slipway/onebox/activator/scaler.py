@@ -12,6 +12,7 @@ from typing import Any
 from slipway.kube.client import Kube
 from slipway.kube.errors import Conflict, KubeError, NotFound, Temporary
 from slipway.kube.kinds import DEPLOYMENT, HORIZONTAL_POD_AUTOSCALER, SCALED_OBJECT, SERVICE
+from slipway.kube.malformed import MALFORMED
 from slipway.onebox.activator.autoscaler import autoscaler_of, differs
 from slipway.onebox.activator.held import Held, Key
 from slipway.onebox.activator.limits import LOOK_MAX_S, LOOK_S, LOOKS_PER_COOLDOWN, RETRY_S
@@ -28,7 +29,7 @@ from slipway.onebox.activator.status import scaled_object_status
 from slipway.onebox.activator.traffic import hosts_of, read_stats, sum_traffic
 from slipway.onebox.mesh.admin import Admin
 from slipway.onebox.mesh.sleepers import read_sleepers, target_name
-from slipway.onebox.runner.cache import Cache
+from slipway.onebox.runner.cache import Cache, key_of
 from slipway.onebox.runner.events import Events
 
 MANAGER = "slipway-activator"
@@ -74,6 +75,7 @@ class Scaler:
         self._clock = clock
         self._activity: dict[Key, Activity] = {}
         self._refused: dict[Key, Object] = {}  # autoscalers that the API did not take
+        self._unread: dict[tuple[Key, str], str] = {}  # ScaledObject and step, and what was said of it
         self._looked_at = float("-inf")
         self._woken = asyncio.Event()
 
@@ -106,13 +108,22 @@ class Scaler:
         return None if period is None else max(0.0, self._looked_at + period - self._clock())
 
     def _scaled(self) -> list[Scaled]:
-        deployments = self._cache.objects(DEPLOYMENT)
-        found = [
-            Scaled(item, deployments[namespace, target_name(item)])
-            for (namespace, _), item in sorted(self._cache.objects(SCALED_OBJECT).items())
-            if (namespace, target_name(item)) in deployments
-        ]
-        return [item for item in found if not item.deployment["metadata"].get("deletionTimestamp")]
+        """Those that can be read, with their Deployments."""
+        objects = self._cache.objects(SCALED_OBJECT)
+        self._unread = {key: problem for key, problem in self._unread.items() if key[0] in objects}
+        deployments, found = self._cache.objects(DEPLOYMENT), []
+        for (namespace, _), scaled_object in sorted(objects.items(), key=lambda entry: entry[0]):
+            try:
+                deployment = deployments.get((namespace, target_name(scaled_object)))
+                if deployment is None or deployment["metadata"].get("deletionTimestamp"):
+                    continue
+                item = Scaled(scaled_object, deployment)
+                _ = item.bounds, replicas_of(deployment)
+            except MALFORMED as exc:
+                self._say_unread(scaled_object, "read", exc)
+            else:
+                found.append(item)
+        return found
 
     async def _look(self, scaled: Sequence[Scaled]) -> None:
         """Everybody's traffic, from one question to each gateway."""
@@ -120,9 +131,14 @@ class Scaler:
         now = self._looked_at = self._clock()
         services = list(self._cache.objects(SERVICE).values())
         for item in scaled:
-            sleepers = read_sleepers([item.scaled_object], [item.deployment])
-            traffic = sum_traffic(hosts_of(sleepers[0], services), stats) if stats is not None and sleepers else None
-            at_work = bool(self._waiting(item.key)) or is_starting(item.deployment)
+            try:
+                sleepers = read_sleepers([item.scaled_object], [item.deployment])
+                is_seen = stats is not None and bool(sleepers)
+                traffic = sum_traffic(hosts_of(sleepers[0], services), stats or {}) if is_seen else None
+                at_work = bool(self._waiting(item.key)) or is_starting(item.deployment)
+            except MALFORMED as exc:
+                traffic, at_work = None, True  # what cannot be looked at does not go to rest
+                self._say_unread(item.scaled_object, "look", exc)
             self._activity[item.key] = observe(self._activity.get(item.key), traffic, at_work=at_work, now=now)
 
     def _waiting(self, key: Key) -> int:
@@ -131,14 +147,22 @@ class Scaler:
     async def _carry_out(self, item: Scaled, *, may_rest: bool) -> bool:
         try:
             return await self._settle(item, may_rest=may_rest) and await self._autoscale(item)
-        except (AttributeError, KeyError, TypeError, ValueError) as exc:  # fields that nobody could read
-            log.exception("ScaledObject %s cannot be read", "/".join(item.key))
-            self._complain(item, f"{type(exc).__name__}: {exc}")
+        except MALFORMED as exc:
+            self._say_unread(item.scaled_object, "carry out", exc)
             return True
 
-    def _complain(self, item: Scaled, message: str) -> None:
+    def _say_unread(self, scaled_object: Object, step: str, error: Exception) -> None:
+        """Once, until it is another problem."""
+        key, problem = (key_of(scaled_object), step), f"{type(error).__name__}: {error}"
+        if self._unread.get(key) == problem:
+            return
+        self._unread[key] = problem
+        log.error("ScaledObject %s cannot be read", "/".join(key[0]), exc_info=error)
+        self._complain(scaled_object, problem)
+
+    def _complain(self, scaled_object: Object, message: str) -> None:
         self._events.record(
-            item.scaled_object, "ScaledObjectCheckFailed", message, is_warning=True, component="keda-operator"
+            scaled_object, "ScaledObjectCheckFailed", message, is_warning=True, component="keda-operator"
         )
 
     async def _settle(self, item: Scaled, *, may_rest: bool) -> bool:
@@ -199,7 +223,7 @@ class Scaler:
             if isinstance(exc, Temporary):
                 return False
             self._refused[item.key] = wanted  # it would be refused again
-            self._complain(item, str(exc))
+            self._complain(item.scaled_object, str(exc))
             return True
         self._cache.remember(HORIZONTAL_POD_AUTOSCALER, answer)
         return True

@@ -1,0 +1,104 @@
+"""Objects that nobody can read: the scaler goes on with the others."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, cast
+
+import pytest
+
+from slipway.kube.client import Kube
+from slipway.kube.kinds import DEPLOYMENT, SCALED_OBJECT, Kind
+from slipway.kube.reflector import Reflector
+from slipway.onebox.activator.scaler import Scaler
+from slipway.onebox.mesh.admin import Admin
+from slipway.onebox.runner.cache import Cache
+from slipway.onebox.runner.events import Events
+
+
+class Reflected:
+    def __init__(self, *objects: tuple[Kind, dict[str, Any]]) -> None:
+        self._objects = objects
+
+    def objects(self, kind: Kind) -> Mapping[tuple[str, str], dict[str, Any]]:
+        return {("default", obj["metadata"]["name"]): obj for of, obj in self._objects if of == kind}
+
+
+class RecordingKube:
+    def __init__(self) -> None:
+        self.patched: list[tuple[str, dict[str, Any]]] = []
+
+    async def patch(self, kind: Kind, name: str, patch: dict[str, Any], **_: Any) -> dict[str, Any]:
+        self.patched.append((name, patch))
+        return {"apiVersion": kind.api_version, "kind": kind.kind, **patch, "metadata": _meta(name)}
+
+    async def apply(self, obj: dict[str, Any], **_: Any) -> dict[str, Any]:
+        return {**obj, "metadata": {**_meta(obj["metadata"]["name"]), **obj["metadata"]}}
+
+
+class Said:
+    def __init__(self) -> None:
+        self.messages: list[tuple[str, str]] = []
+
+    def record(self, obj: Mapping[str, Any], reason: str, message: str, **_: Any) -> None:
+        self.messages.append((obj["metadata"]["name"], f"{reason}: {message}"))
+
+
+class QuietEnvoy:
+    async def stats(self, pattern: str) -> Mapping[str, int]:
+        del pattern
+        return {}
+
+
+def _meta(name: str) -> dict[str, Any]:
+    return {"name": name, "namespace": "default", "uid": f"uid-{name}", "resourceVersion": "1"}
+
+
+def deployment(name: str, **more: Any) -> tuple[Kind, dict[str, Any]]:
+    return DEPLOYMENT, {"apiVersion": "apps/v1", "kind": "Deployment", "metadata": _meta(name), "spec": {}, **more}
+
+
+def scaled_object(name: str, **spec: Any) -> tuple[Kind, dict[str, Any]]:
+    given = {"scaleTargetRef": {"name": name}, "cooldownPeriod": 60, "triggers": [], **spec}
+    return SCALED_OBJECT, {
+        **deployment(name)[1],
+        "apiVersion": "keda.sh/v1alpha1",
+        "kind": "ScaledObject",
+        "spec": given,
+    }
+
+
+@pytest.mark.parametrize(
+    "odd",
+    [
+        (deployment("odd", status={"conditions": ["Progressing"]}), scaled_object("odd")),
+        (deployment("odd", spec={"replicas": "many"}), scaled_object("odd")),
+        (deployment("odd"), scaled_object("odd", scaleTargetRef="odd")),
+        (deployment("odd", spec={"template": {"metadata": ["app"]}}), scaled_object("odd")),
+    ],
+)
+async def test_object_that_cannot_be_read_is_named_once_and_the_others_are_scaled(
+    odd: tuple[tuple[Kind, dict[str, Any]], ...],
+) -> None:
+    ready = {"readyReplicas": 1}
+    kube, said, now = RecordingKube(), Said(), 0.0
+    cache = Cache(cast(Reflector, Reflected(*odd, deployment("well", status=ready), scaled_object("well"))))
+    scaler = Scaler(
+        cast(Kube, kube), cache, admins=[cast(Admin, QuietEnvoy())], events=cast(Events, said), clock=lambda: now
+    )
+    for _ in range(3):
+        await scaler.round()
+        now += 100
+    assert ("well", 0) in [(name, patch["spec"]["replicas"]) for name, patch in kube.patched if "spec" in patch]
+    assert not any(name == "odd" and "spec" in patch for name, patch in kube.patched)
+    complaints = [message for name, message in said.messages if name == "odd" and "Activated" not in message]
+    assert len(complaints) == 1
+    assert complaints[0].startswith("ScaledObjectCheckFailed")
+
+
+async def test_condition_without_a_type_says_nothing() -> None:
+    kube, said = RecordingKube(), Said()
+    cache = Cache(cast(Reflector, Reflected(deployment("a", status={"conditions": [{}]}), scaled_object("a"))))
+    scaler = Scaler(cast(Kube, kube), cache, admins=[cast(Admin, QuietEnvoy())], events=cast(Events, said))
+    await scaler.round()
+    assert not [message for _, message in said.messages if "CheckFailed" in message]
