@@ -192,8 +192,8 @@ def _raw_to_proto(message: Any) -> pb.SeldonMessage:
 def render_rest(answer: Answer, hook: str, *, accepted: Accepted, component_ms: float) -> RestReply:
     """The reply in the form that the caller takes; ServingError 500 where the component's result has none."""
     try:
-        if isinstance(answer, Reply) and (form := _proto_form(answer, accepted)) is not None:
-            return RestReply(200, PROTOBUF, form.SerializeToString(), component_ms)
+        if isinstance(answer, Reply) and _is_sent_as_proto(answer, accepted):
+            return RestReply(200, PROTOBUF, reply_to_wire(answer), component_ms)
         if accepted.json and isinstance(answer, Reply) and isinstance(answer.data, bytes) and hook != "send_feedback":
             return RestReply(200, JSON, dump_bin_data(answer.data, answer.meta), component_ms)
         message = _json_form(answer, hook)
@@ -204,11 +204,9 @@ def render_rest(answer: Answer, hook: str, *, accepted: Accepted, component_ms: 
         raise _broken(f"the component's reply has no JSON form: {exc}") from exc
 
 
-def _proto_form(reply: Reply, accepted: Accepted) -> pb.SeldonMessage | None:
+def _is_sent_as_proto(reply: Reply, accepted: Accepted) -> bool:
     """Protobuf where it is wanted alone, or where it loses nothing: JSON keeps integers integers."""
-    if not accepted.proto or (accepted.json and not is_exact_in_proto(reply)):
-        return None
-    return reply_to_proto(reply)
+    return accepted.proto and (not accepted.json or is_exact_in_proto(reply))
 
 
 def _json_form(answer: Answer, hook: str) -> Any:
