@@ -299,9 +299,41 @@ def test_killed_backup_is_no_backup_and_the_next_one_clears_up(home: Paths, tmp_
     assert not (tmp_path / "b").exists()
     for place in large:
         place.unlink()
-    make_backup(home, tmp_path / "b")
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["b", "old"]
+    make_backup(home, tmp_path / "c")  # names have dates
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["c", "old"]
     assert not home.backup_scratch.exists()
+
+
+def test_file_that_another_home_writes_is_left_to_it(home: Paths, tmp_path: Path) -> None:
+    other = make_home(tmp_path / "other" / "home")
+    refused = 0
+
+    def try_another(_: int) -> None:
+        nonlocal refused
+        if (tmp_path / "b.partial").exists() and not refused:
+            refused += 1
+            with pytest.raises(NotMade, match=re.escape("b.partial: is there already: another home's backup")):
+                make_backup(other, tmp_path / "b")
+
+    make_backup(home, tmp_path / "b", report=Report(advance=try_another))
+    assert refused == 1
+    make_backup(other, tmp_path / "b", replace=True)
+    assert check_backup(tmp_path / "b", report=Report()).header.home == str(other.home)
+
+
+def test_half_made_file_that_cannot_be_removed_is_named(home: Paths, tmp_path: Path) -> None:
+    (tmp_path / "a.partial").mkdir()
+    put(home.run / make.LOCK, str(tmp_path / "a.partial"))
+    with pytest.raises(NotMade, match=re.escape("a.partial: left by a killed backup, with secrets, and cannot be")):
+        make_backup(home, tmp_path / "b")
+
+
+def test_only_half_made_files_are_removed(home: Paths, tmp_path: Path) -> None:
+    put(tmp_path / "mine")
+    for noted in (str(tmp_path / "mine"), "\0" * 40):
+        put(home.run / make.LOCK, noted)
+        make_backup(home, tmp_path / "b", replace=True)
+    assert (tmp_path / "mine").exists()
 
 
 def test_two_backups_at_once_are_one(home: Paths, tmp_path: Path) -> None:

@@ -91,7 +91,7 @@ def make_backup(
     try:
         with _sole_backup(paths), shared(Store(paths).lock_file, progress=report.say):
             hold_still(paths, paths.backup_scratch, say=report.say)
-            with _new_file(file) as sink:
+            with _new_file(file, note=paths.run / LOCK) as sink:
                 made = _write(paths, sink, header, report)
     except OSError as error:
         raise NotMade(f"{error.filename or file}: {error.strerror or error}") from error
@@ -135,13 +135,14 @@ def _refuse_places(paths: Paths, file: Path, *, replace: bool) -> None:
 
 @contextmanager
 def _sole_backup(paths: Paths) -> Iterator[None]:
-    """One at a time, with an empty scratch folder that is gone afterwards; a killed backup's is removed first."""
+    """One at a time, with an empty scratch folder that is gone afterwards; what a killed one left is removed first."""
     paths.run.mkdir(exist_ok=True)
     with (paths.run / LOCK).open("a") as stream:
         try:
             fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
             raise NotMade(f"{paths.home}: another backup of it is being made") from error
+        _remove_killed(paths.run / LOCK)
         shutil.rmtree(paths.backup_scratch, ignore_errors=True)
         paths.backup_scratch.mkdir(mode=0o700)
         try:
@@ -150,14 +151,35 @@ def _sole_backup(paths: Paths) -> Iterator[None]:
             shutil.rmtree(paths.backup_scratch)
 
 
+def _remove_killed(note: Path) -> None:
+    """The half-made file of a killed backup of this home, whose path is in ``note``. Raises NotMade."""
+    left = os.fsdecode(note.read_bytes())
+    if left.endswith(PARTIAL):  # a power cut may leave anything
+        try:
+            Path(left).unlink(missing_ok=True)
+        except OSError as error:
+            raise NotMade(
+                f"{left}: left by a killed backup, with secrets, and cannot be removed: {error.strerror}"
+            ) from error
+    note.write_bytes(b"")
+
+
 @contextmanager
-def _new_file(file: Path) -> Iterator[WholeFile]:
-    """It gets the name ``file`` when it is whole and on disk; after a failure what was opened here is gone, nothing else."""
-    partial = file.with_name(file.name + PARTIAL)
-    partial.unlink(missing_ok=True)  # a killed backup's
-    sink = WholeFile(partial)
+def _new_file(file: Path, *, note: Path) -> Iterator[WholeFile]:
+    """It gets the name ``file`` when it is whole and on disk; after a failure what was opened here is gone, nothing else.
+
+    ``note`` has the path of the half-made file meanwhile.
+    """
+    partial = file.parent.resolve() / (file.name + PARTIAL)
+    try:
+        sink = WholeFile(partial)
+    except FileExistsError as error:
+        raise NotMade(
+            f"{partial}: is there already: another home's backup writes it, or was killed: remove it if none runs"
+        ) from error
     is_whole = False
     try:
+        note.write_bytes(os.fsencode(partial))
         try:
             yield sink
             is_whole = True
@@ -167,6 +189,8 @@ def _new_file(file: Path) -> Iterator[WholeFile]:
     except BaseException:
         partial.unlink(missing_ok=True)
         raise
+    finally:
+        note.write_bytes(b"")
 
 
 async def _download_store(paths: Paths, target: Path) -> None:
