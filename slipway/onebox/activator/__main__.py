@@ -81,12 +81,13 @@ async def activated(kube: Kube, reflector: Reflector, layout: Layout) -> AsyncIt
     scaler.held = hold.held
     async with reflector:
         await reflector.wait_synced()
-        async with _listening(hold, layout), asyncio.TaskGroup() as tasks:
+        async with asyncio.TaskGroup() as tasks:
             background = [
                 tasks.create_task(work) for work in (events.run(), scaler.run(), _follow(reflector, hold, scaler))
             ]
             try:
-                yield hold
+                async with _listening(hold, layout):  # while it drains, who waits can still be woken
+                    yield hold
             finally:
                 for task in background:
                     task.cancel()
