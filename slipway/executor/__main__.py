@@ -3,11 +3,13 @@
 import os
 import sys
 
+from slipway.serving.imports import lasting_imports
 from slipway.serving.polling import poll_directly
 
 poll_directly(os.environ)
 
-from slipway.executor.main import main  # noqa: E402  - gRPC reads the environment when it is imported
+with lasting_imports():
+    from slipway.executor.main import main  # after poll_directly: gRPC reads the environment
 
 if __name__ == "__main__":
     sys.exit(main())

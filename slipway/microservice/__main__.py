@@ -2,10 +2,12 @@
 
 import os
 
+from slipway.serving.imports import lasting_imports
 from slipway.serving.polling import poll_directly
 
 poll_directly(os.environ)
 
-from slipway.microservice.main import entry  # noqa: E402  - gRPC reads the environment when it is imported
+with lasting_imports():
+    from slipway.microservice.main import entry  # after poll_directly: gRPC reads the environment
 
 entry()
