@@ -26,9 +26,13 @@ class Paths:
         return cls(Path(os.environ.get("SLIPWAY_HOME") or ".slipway").resolve())
 
     @property
+    def tag(self) -> str:
+        """What tells this home from every other on the machine, a restored copy of it too."""
+        return hashlib.sha256(str(self.home).encode()).hexdigest()[:10]
+
+    @property
     def sockets(self) -> Path:
-        digest = hashlib.sha256(str(self.home).encode()).hexdigest()[:10]
-        return SOCKETS / f"slipway-{os.getuid()}-{digest}"
+        return SOCKETS / f"slipway-{os.getuid()}-{self.tag}"
 
     @property
     def secrets(self) -> Path:  # one file per secret, mode 0600, folder 0700

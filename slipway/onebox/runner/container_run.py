@@ -51,7 +51,7 @@ def build_command(container: Container, pod: Pod, *, image: Image, ground: Groun
         **thread_env(container.resources.cpu),
         **env,
         **_platform_env(ground, machine),
-        MARK: container_mark(pod.uid, container.name),
+        MARK: container_mark(machine.paths, pod.uid, container.name),
     }
     argv = tuple(expand(word, env) for word in (*(container.command or image.entrypoint), *container.args))
     words = placement.translations

@@ -406,7 +406,7 @@ class PodWorker:
         self._machine.events.record(self.obj, reason, message, is_warning=True)
 
     def _mark(self, name: str) -> str:
-        return container_mark(self.pod.uid, name)
+        return container_mark(self._machine.paths, self.pod.uid, name)
 
     def _ground(self) -> Ground:
         return Ground(self.folder, self._ip, self._volumes)

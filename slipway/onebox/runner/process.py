@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from slipway.onebox.paths import Paths
 from slipway.onebox.runner.placement import Placement
 
 SANDBOX = Path(__file__).with_name("sandbox.py")
@@ -25,7 +26,7 @@ SESSION, START_TIME = 3, 19
 """Places in proc_pid_stat(5), counted from 0 after the command."""
 KILLED = 128 + signal.SIGKILL
 MARK = "SLIPWAY_CONTAINER"
-"""Variable of a container's processes: ``<uid of the Pod>/<container>``."""
+"""Variable of a container's processes: ``<tag of the home>/<uid of the Pod>/<container>``. A restored home has the same Pods."""
 
 
 @dataclass(frozen=True)
@@ -129,8 +130,8 @@ def adopt(identity: Identity, *, mark: str = "") -> Process | None:
     return Process(identity, pidfd, None, mark=mark)
 
 
-def container_mark(pod_uid: str, container: str) -> str:
-    return f"{pod_uid}/{container}"
+def container_mark(paths: Paths, pod_uid: str, container: str) -> str:
+    return f"{paths.tag}/{pod_uid}/{container}"
 
 
 def kill_marked(mark: str) -> None:

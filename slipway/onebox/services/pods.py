@@ -31,7 +31,7 @@ def kill_left_containers(paths: Paths) -> list[str]:
         kill_session(identity.pid)
     for pod in _pods(paths):
         for container in pod.containers:
-            kill_marked(container_mark(pod.uid, container))
+            kill_marked(container_mark(paths, pod.uid, container))
     return list(left)
 
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-
 from slipway.onebox.paths import Paths
 
 ADMIN = "admin"
@@ -29,4 +27,4 @@ def namespace_of(user: str) -> str:
 
 def server_mark(paths: Paths, user: str) -> str:
     """What all processes of a user's server carry in their environment, unlike those of other homes."""
-    return f"hub-{hashlib.sha256(str(paths.home).encode()).hexdigest()[:10]}/{user}"
+    return f"hub-{paths.tag}/{user}"
