@@ -12,6 +12,8 @@ GOODPUT = 0.9
 """Of the peak, while too much comes."""
 REFUSED_WITHIN_S = 0.05
 """99 % of refusals come in this time: they cost their callers nothing."""
+PEAK_AFTER = 0.75
+"""Of the peak before, at least: a platform that the overload harmed shall not lower what it is measured by."""
 WELL_WITHIN_S = 5.0
 WELL_LATENCY_S = 1.0
 """A valid reply within this time is one of a platform that is well."""
@@ -54,4 +56,9 @@ class Overload:
         """``replies``: all of them."""
         goodput = self.goodput(replies)
         note = f"goodput {goodput:.1f}/s of {self.peak:.1f}/s at the peak: {goodput / self.peak:.0%}"
-        return Findings((note,), () if goodput >= GOODPUT * self.peak else (f"{note}, {GOODPUT:.0%} promised",))
+        before, after = self.peaks
+        broken = {
+            f"{note}, {GOODPUT:.0%} promised": goodput < GOODPUT * self.peak,
+            f"the peak was {before:.1f}/s, and is {after:.1f}/s after it": after < PEAK_AFTER * before,
+        }
+        return Findings((note,), tuple(problem for problem, is_broken in broken.items() if is_broken))

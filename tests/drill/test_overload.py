@@ -10,7 +10,7 @@ from slipway.drill.verdict import Promise, judge
 from tests.drill.replies import MODEL, detection, reply
 
 REST = {(MODEL, 0): (detection(),)}
-TWICE = Overload(2.0, peaks=(12.0, 8.0), start=10.0, end=20.0)
+TWICE = Overload(2.0, peaks=(11.0, 9.0), start=10.0, end=20.0)
 
 
 def test_goodput_counts_valid_replies_while_it_lasts() -> None:
@@ -20,6 +20,12 @@ def test_goodput_counts_valid_replies_while_it_lasts() -> None:
     bad = [reply(number / 10, status=429 if number % 2 else 200) for number in range(90, 300)]
     (problem,) = TWICE.inspect(bad).problems
     assert problem == "goodput 5.0/s of 10.0/s at the peak: 50%, 90% promised"
+
+
+def test_a_peak_that_does_not_come_back_is_a_broken_promise() -> None:
+    seen = [reply(number / 10) for number in range(90, 300)]
+    harmed = Overload(2.0, peaks=(13.0, 7.0), start=10.0, end=20.0)
+    assert harmed.inspect(seen).problems == ("the peak was 13.0/s, and is 7.0/s after it",)
 
 
 @pytest.mark.parametrize(
