@@ -149,7 +149,7 @@ def _add_server(
 
 def port_of(container: Json, name: str) -> int:
     """The number of a container's named port, 0 without one, or where that port says none."""
-    named = next((port for port in container.get("ports") or () if port.get("name") == name), {})
+    named: Json = next((port for port in container.get("ports") or () if port.get("name") == name), {})
     number = named.get("containerPort")
     return number if isinstance(number, int) else 0
 
