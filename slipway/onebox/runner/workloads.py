@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from slipway.kube.client import Kube
@@ -21,6 +21,7 @@ from slipway.kube.kinds import (
     Kind,
     kind_of,
 )
+from slipway.kube.malformed import MALFORMED
 from slipway.onebox.runner.budgets import plan_budget
 from slipway.onebox.runner.cache import Cache
 from slipway.onebox.runner.deployment_status import deadline_at
@@ -40,6 +41,18 @@ KINDS = (DEPLOYMENT, REPLICA_SET, JOB, SERVICE, ENDPOINT_SLICE, POD_DISRUPTION_B
 """What is planned from, besides Pods."""
 
 log = logging.getLogger(__name__)
+
+
+def _when(read: Callable[..., float | None], obj: Object, *more: Any) -> float | None:
+    """What is read of an object; None of one that cannot be read, which its own plan complains of."""
+    try:
+        return read(obj, *more)
+    except MALFORMED:
+        return None
+
+
+def _min_ready_s(replica_set: Object) -> float:
+    return float(replica_set["spec"].get("minReadySeconds") or 0)
 
 
 class Workloads:
@@ -79,12 +92,7 @@ class Workloads:
             for obj in self._cache.objects(kind).values():
                 try:
                     steps = plan(obj, time.time())
-                except (
-                    AttributeError,
-                    KeyError,
-                    TypeError,
-                    ValueError,
-                ) as exc:  # an object that no controller could read
+                except MALFORMED as exc:  # an object that no controller could read
                     self._events.record(obj, "FailedPlan", f"{type(exc).__name__}: {exc}", is_warning=True)
                     log.exception("%s %s cannot be planned", kind, obj["metadata"]["name"])
                     continue
@@ -117,12 +125,13 @@ class Workloads:
     def _pause(self) -> float:
         """Until time alone may change a plan: a deadline, a next try, minReadySeconds."""
         now = time.time()
-        times: list[float | None] = [deadline_at(item) for item in self._cache.objects(DEPLOYMENT).values()]
-        times += [retry_at(job, self._all(POD, namespace)) for (namespace, _), job in self._cache.objects(JOB).items()]
-        waits = [float(item["spec"].get("minReadySeconds") or 0) for item in self._cache.objects(REPLICA_SET).values()]
-        pods: Iterable[Object] = self._cache.objects(POD).values()
-        since = [ready_since(pod) for pod in pods]
-        times += [at + wait for wait in set(waits) if wait for at in since if at is not None]
+        times = [_when(deadline_at, item) for item in self._cache.objects(DEPLOYMENT).values()]
+        for (namespace, _), job in self._cache.objects(JOB).items():
+            times.append(_when(retry_at, job, self._all(POD, namespace)))
+        sets = self._cache.objects(REPLICA_SET).values()
+        waits = {_when(_min_ready_s, item) for item in sets} - {0.0, None}
+        since = [_when(ready_since, pod) for pod in self._cache.objects(POD).values()]
+        times += [at + wait for wait in waits if wait for at in since if at is not None]
         future = [at - now for at in times if at is not None and at > now]
         return min([MAX_SLEEP_S, *(pause + 0.01 for pause in future)])
 
