@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import shlex
@@ -10,6 +11,7 @@ import time
 
 import click
 
+from slipway.kube.errors import KubeError
 from slipway.onebox.images.errors import ImageError
 from slipway.onebox.paths import Paths
 from slipway.onebox.services.folders import exclusive
@@ -17,7 +19,8 @@ from slipway.onebox.services.hub import processes as hub
 from slipway.onebox.services.hub.install import ProxyError
 from slipway.onebox.services.hub.install import install as install_hub
 from slipway.onebox.services.hub.names import ADMIN
-from slipway.onebox.services.platform import OPTIONAL, PARTS
+from slipway.onebox.services.platform import OBJECTS, OPTIONAL, PARTS
+from slipway.onebox.services.platform_objects import apply_all
 from slipway.onebox.services.secrets import ensure_secrets
 from slipway.onebox.services.start import Platform, PlatformError, names_of, prepare, request
 from slipway.onebox.services.status import Status, observe, render_status
@@ -69,8 +72,9 @@ def up_command(
 ) -> None:
     """Start the platform on this machine, or what of it does not run.
 
-    Each process is shown when it is ready, with its seconds. Ports are remembered in SLIPWAY_HOME/settings.json, and
-    so is JupyterHub once it was chosen, until `--without hub`.
+    Each process is shown when it is ready, with its seconds. Objects of the platform that are missing (namespaces, the
+    Gateway) are made anew. Ports are remembered in SLIPWAY_HOME/settings.json, and so is JupyterHub once it was chosen,
+    until `--without hub`.
 
     \b
     Examples:
@@ -89,7 +93,9 @@ def up_command(
         with exclusive(paths):
             wish = request(platform, only=only, without=without)
         is_same_source = await_ready(platform, wish, on_ready=_say_ready)
-    except (*KNOWN_ERRORS, NotUpError) as error:
+        if OBJECTS in wish.names:
+            asyncio.run(apply_all(paths, only_missing=True, on_applied=_say_made))
+    except (*KNOWN_ERRORS, NotUpError, KubeError) as error:
         raise click.ClickException(str(error)) from error
     except KeyboardInterrupt as error:
         raise click.ClickException(INTERRUPTED) from error
@@ -163,6 +169,10 @@ def render_addresses(paths: Paths, settings: Settings, *, has_hub: bool = False)
         password = paths.secrets / "hub-admin-password"
         rows.insert(-1, ("hub", f"http://{HOST}:{settings.hub_port}", f"user {ADMIN}, first password in {password}"))
     return "\n".join(f"{name:<8} {address:<28} {note}".rstrip() for name, address, note in rows)
+
+
+def _say_made(name: str) -> None:
+    click.echo(f"{name} was missing: made anew")
 
 
 def _say_ready(state: ProcessState) -> None:

@@ -15,7 +15,8 @@ from slipway.onebox.api.schema import json_type, quote
 from slipway.onebox.api.target import Object, Target, options_refused, parse_int
 
 FOREGROUND, ORPHAN = "foregroundDeletion", "orphan"
-LASTING_NAMESPACES = ("default", "kube-public", "kube-system")
+LASTING_NAMESPACES = ("default", "kube-public", "kube-system", "istio-system", "slipway-system")
+"""Kubernetes' own (its NamespaceLifecycle), and the platform's: without the Gateway no prediction is answered."""
 DEFAULT_POD_GRACE_S = 30
 MAX_GRACE_S = 2**31 - 1
 """Longer grace counts as so long: its end would be no date."""

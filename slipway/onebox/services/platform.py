@@ -21,6 +21,7 @@ from slipway.onebox.supervisor.spec import Port, ProcessSpec
 OPTIONAL = (hub.PART,)
 PARTS = ("postgres", "s3", "mlflow", "api", "controller", "runner", "mesh", "activator", "envoy", *OPTIONAL)
 IMAGES = "images"
+OBJECTS = "objects"
 INSTALLERS = (IMAGES, hub.HUB)  # those that may reach out: they install packages
 ADDRESSES = ("AWS_ENDPOINT_URL", "MLFLOW_TRACKING_URI")  # where one moves, the objects that name it are applied again
 IMAGES_WITHIN_S = 600.0  # the first time, a Python environment is made
@@ -71,7 +72,7 @@ def _control(paths: Paths, settings: Settings, secrets: Secrets, *, env: dict[st
             ready_within_s=IMAGES_WITHIN_S,
         ),
         ProcessSpec(
-            name="objects",
+            name=OBJECTS,
             part="api",
             argv=(*_module("slipway.onebox.services.platform_objects"), *home),
             env={**env, **{name: registry[name] for name in ADDRESSES}},

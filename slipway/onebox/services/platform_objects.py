@@ -5,14 +5,15 @@ from __future__ import annotations
 import argparse
 import asyncio
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import yaml
 
 from slipway.kube.client import Kube
-from slipway.kube.errors import KubeError
+from slipway.kube.errors import KubeError, NotFound
+from slipway.kube.kinds import kind_of
 from slipway.onebox.images.build import PLATFORM_ROOT
 from slipway.onebox.paths import Paths
 from slipway.onebox.services.credentials import reader, render_credentials
@@ -39,13 +40,29 @@ def objects(credentials: Mapping[str, str], gateways: list[dict[str, Any]]) -> I
     yield from gateways
 
 
-async def apply_all(paths: Paths) -> None:
+async def apply_all(paths: Paths, *, only_missing: bool = False, on_applied: Callable[[str], None] = print) -> None:
+    """``only_missing`` leaves alone what is there, as somebody may have changed it; each applied one is named.
+
+    Raises:
+        KubeError: the API does not answer or refuses one.
+    """
     credentials = render_credentials(load_settings(paths.settings), reader(ensure_secrets(paths.secrets)))
     gateways = [document for document in yaml.safe_load_all(GATEWAY_FILE.read_text()) if document]
     async with Kube.from_kubeconfig(paths.kubeconfig, user_agent=FIELD_MANAGER) as kube:
         for item in objects(credentials, gateways):
+            if only_missing and await _is_there(kube, item):
+                continue
             await kube.apply(item, field_manager=FIELD_MANAGER)
-            print(f"{item['kind']} {item['metadata']['name']}")
+            on_applied(f"{item['kind']} {item['metadata']['name']}")
+
+
+async def _is_there(kube: Kube, item: Mapping[str, Any]) -> bool:
+    meta = item["metadata"]
+    try:
+        await kube.get(kind_of(item), meta["name"], namespace=meta.get("namespace"))
+    except NotFound:
+        return False
+    return True
 
 
 def main() -> int:

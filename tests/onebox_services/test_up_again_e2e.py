@@ -1,0 +1,42 @@
+"""`slipway up` on a platform that runs: what it lacks is made anew, and nothing old is told as new."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.onebox_services.test_platform_e2e import Home
+from tests.ports import free_ports
+
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(240)]
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Iterator[Home]:
+    made = Home(tmp_path / "home")
+    yield made
+    made.run("down")
+
+
+def kubectl(home: Home, *words: str) -> subprocess.CompletedProcess[str]:
+    environment = {**os.environ, "KUBECONFIG": str(home.paths.kubeconfig)}
+    return subprocess.run(["kubectl", *words], env=environment, capture_output=True, text=True, timeout=30, check=False)
+
+
+def test_a_gateway_that_was_deleted_is_made_anew(home: Home) -> None:
+    names = ("--gateway-port", "--api-port", "--mlflow-port", "--s3-port")
+    ports = [word for name, port in zip(names, free_ports(4), strict=True) for word in (name, str(port))]
+    first = home.run("up", "--only", "api", *ports)
+    assert first.returncode == 0, first.stderr
+    assert "was missing" not in first.stdout
+    gone = kubectl(home, "delete", "gateway", "seldon-gateway", "-n", "istio-system")
+    assert gone.returncode == 0, gone.stderr
+
+    again = home.run("up", "--only", "api")
+    assert again.returncode == 0, again.stderr
+    assert "Gateway seldon-gateway was missing: made anew\n" in again.stdout
+    assert "seldon-gateway" in kubectl(home, "get", "gateway", "-n", "istio-system").stdout
