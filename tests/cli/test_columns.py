@@ -23,3 +23,19 @@ def test_description_and_table_hold_nothing_that_drives_a_terminal() -> None:
     text = render_description(obj, SELDON_DEPLOYMENT, events) + render_table(table, wide=False, with_namespace=False)
     assert "\x1b" not in text
     assert text.count("a [2Jb c") == 4
+
+
+def test_events_of_one_second_are_in_the_order_they_were_written() -> None:
+    def event(reason: str, second: int, version: str) -> dict[str, object]:
+        return {
+            "reason": reason,
+            "lastTimestamp": f"2026-01-01T00:00:0{second}Z",
+            "metadata": {"resourceVersion": version},
+        }
+
+    events = [event("Third", 1, "10"), event("Fourth", 2, "4"), event("Second", 1, "9"), event("First", 0, "11")]
+    precise = {"reason": "Fifth", "eventTime": "2026-01-01T00:00:02.900000Z", "metadata": {"resourceVersion": "12"}}
+    text = render_description({"metadata": {"name": "iris"}}, SELDON_DEPLOYMENT, [precise, *events])
+    words = text.split()
+    order = ("First", "Second", "Third", "Fourth", "Fifth")
+    assert sorted(order, key=words.index) == list(order)
