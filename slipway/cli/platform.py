@@ -72,9 +72,9 @@ def up_command(
 ) -> None:
     """Start the platform on this machine, or what of it does not run.
 
-    Each process is shown when it is ready, with its seconds. Objects of the platform that are missing (namespaces, the
-    Gateway) are made anew. Ports are remembered in SLIPWAY_HOME/settings.json, and so is JupyterHub once it was chosen,
-    until `--without hub`.
+    Each process is shown when it is ready, with its seconds; one that was so before, without. Objects of the platform
+    that are missing (namespaces, the Gateway) are made anew. Ports are remembered in SLIPWAY_HOME/settings.json, and so
+    is JupyterHub once it was chosen, until `--without hub`.
 
     \b
     Examples:
@@ -83,7 +83,7 @@ def up_command(
       slipway up --gateway-port 9090
       slipway up --without mlflow,s3
     """  # noqa: D301  - click reads the backspace character
-    began_s = time.monotonic()
+    began_s, began_at = time.monotonic(), time.time()
     try:
         paths = Paths.from_env()
         with exclusive(paths):
@@ -92,7 +92,7 @@ def up_command(
             install_hub(paths, progress=click.echo)
         with exclusive(paths):
             wish = request(platform, only=only, without=without)
-        is_same_source = await_ready(platform, wish, on_ready=_say_ready)
+        is_same_source = await_ready(platform, wish, on_ready=lambda state: _say_ready(state, began_at))
         if OBJECTS in wish.names:
             asyncio.run(apply_all(paths, only_missing=True, on_applied=_say_made))
     except (*KNOWN_ERRORS, NotUpError, KubeError) as error:
@@ -175,5 +175,7 @@ def _say_made(name: str) -> None:
     click.echo(f"{name} was missing: made anew")
 
 
-def _say_ready(state: ProcessState) -> None:
-    click.echo(f"{state.name:<20} {state.phase:<6} {state.ready_after_s or 0:6.1f} s")
+def _say_ready(state: ProcessState, began_at: float) -> None:
+    """With the seconds it took, where it became ready since ``began_at`` (seconds since the epoch)."""
+    took = f"{state.ready_after_s or 0:6.1f} s" if state.since >= began_at else "as before"
+    click.echo(f"{state.name:<20} {state.phase:<6} {took}")

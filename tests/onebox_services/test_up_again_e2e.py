@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -27,16 +28,18 @@ def kubectl(home: Home, *words: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(["kubectl", *words], env=environment, capture_output=True, text=True, timeout=30, check=False)
 
 
-def test_a_gateway_that_was_deleted_is_made_anew(home: Home) -> None:
+def test_up_again_makes_a_deleted_gateway_anew_and_tells_no_old_seconds(home: Home) -> None:
     names = ("--gateway-port", "--api-port", "--mlflow-port", "--s3-port")
     ports = [word for name, port in zip(names, free_ports(4), strict=True) for word in (name, str(port))]
     first = home.run("up", "--only", "api", *ports)
     assert first.returncode == 0, first.stderr
     assert "was missing" not in first.stdout
+    assert len(re.findall(r"^(?:api +ready|objects +done) +\d+\.\d s$", first.stdout, re.MULTILINE)) == 2
     gone = kubectl(home, "delete", "gateway", "seldon-gateway", "-n", "istio-system")
     assert gone.returncode == 0, gone.stderr
 
     again = home.run("up", "--only", "api")
     assert again.returncode == 0, again.stderr
     assert "Gateway seldon-gateway was missing: made anew\n" in again.stdout
+    assert re.findall(r"^(?:api +ready|objects +done) +(.*)$", again.stdout, re.MULTILINE) == ["as before"] * 2
     assert "seldon-gateway" in kubectl(home, "get", "gateway", "-n", "istio-system").stdout
