@@ -7,6 +7,8 @@ from typing import Any
 
 HERE = ("cpu", "memory")
 """Types of triggers that one machine measures itself."""
+MAX_REPLICAS = 100
+"""KEDA's default ``maxReplicaCount``."""
 _ELSEWHERE = {
     "pollingInterval": "the gateway's counters are read ten times per cooldownPeriod",
     "advanced": "KEDA reads it, and only a cluster has KEDA",

@@ -12,6 +12,7 @@ from slipway.contract.causes import Cause, choice, with_paths
 from slipway.contract.defaulting import is_prepackaged
 from slipway.contract.graph import UNKNOWN_IMPLEMENTATION
 from slipway.contract.hpa import hpa_causes
+from slipway.contract.keda_rules import keda_causes
 from slipway.contract.made_names import label_rules, name_clashes
 from slipway.contract.model_digests import digest_causes
 from slipway.contract.names import SERVICE_NAME_ANNOTATION
@@ -36,7 +37,7 @@ def validate(sdep: SeldonDeployment, *, predictor_servers: Servers | None = None
         causes.extend(_predictor_rules(predictor, path, sdep, seen_names, seen_services))
         causes.extend(_graph_rules(predictor, path, sdep, predictor_servers or {}))
         causes.extend(label_rules(predictor, path))
-    causes += [*own_rules(sdep), *check_annotations(sdep), *digest_causes(sdep), *hpa_causes(sdep)]
+    causes += [*own_rules(sdep), *check_annotations(sdep), *digest_causes(sdep), *hpa_causes(sdep), *keda_causes(sdep)]
     return causes or [*name_clashes(sdep)]
 
 

@@ -54,7 +54,7 @@ TAKEN: Manifest = sdep(
                 "metadata": {"name": "pods"},
                 "replicas": 1,
                 "hpaSpec": {"minReplicas": 1, "maxReplicas": 2},
-                "kedaSpec": {"triggers": []},
+                "kedaSpec": {"triggers": [{"type": "cpu", "metadata": {"value": "80"}}]},
                 "pdbSpec": {"minAvailable": 1, "maxUnavailable": 1},
             }
         ],

@@ -8,11 +8,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from slipway.contract.keda import HERE
+from slipway.contract.keda import HERE, MAX_REPLICAS
 
 Object = Mapping[str, Any]
-MAX_REPLICAS = 100
-"""KEDA's default ``maxReplicaCount``."""
 
 
 def autoscaler_of(scaled_object: Object) -> dict[str, Any] | None:
