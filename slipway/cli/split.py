@@ -51,7 +51,8 @@ def split_command(name: str, window: str | None, namespace: str | None, *, as_js
     Declared is what the manifest says; effective leaves out predictors that are not ready; observed is counted by this
     machine's Envoys: every request through the gateway, REST and gRPC, once however often it was retried. INTERVAL is
     what the true share may be by these counts, but for one time in a million (Wilson's score interval); where the
-    effective share is outside, a sentence says so. A shadow's share is of the copies.
+    effective share is outside, a sentence says so. A shadow's share is of the copies. The requests of a group
+    (slipway.dev/match) come on top: their predictor is not judged, and the others' shares are without it.
 
     \b
     Examples:

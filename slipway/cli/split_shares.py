@@ -10,8 +10,10 @@ from statistics import NormalDist
 from typing import Any
 
 from slipway.cli.columns import render_columns
+from slipway.contract.annotations import MATCH
+from slipway.contract.callers import parse_group
 from slipway.contract.names import predictor_service_name, service_host
-from slipway.contract.sdep import SeldonDeployment
+from slipway.contract.sdep import PredictorSpec, SeldonDeployment
 from slipway.drill.interval import MISS
 
 STATS = r"^cluster\.outbound\|.*\.upstream_rq_(total|retry|active|pending_active)$"
@@ -29,6 +31,10 @@ class PredictorShare:
 
     ``low`` and ``high`` enclose what the share may really be, but for one time in a million; ``observed`` is None
     without requests. ``effective`` is what is declared, without predictors that are not ready.
+
+    The weights decide nothing about the requests of a group (`slipway.dev/match`), and they are counted with the
+    others: of the predictor of a ``group`` only ``requests`` is told, and the others share among themselves what
+    percentage is effective for them together.
     """
 
     predictor: str
@@ -39,6 +45,7 @@ class PredictorShare:
     observed: float | None
     low: float
     high: float
+    group: str = ""
 
     @property
     def is_outside(self) -> bool:
@@ -104,15 +111,18 @@ def shares(
     """
     live = [predictor.name for predictor in sdep.predictors if not predictor.shadow]
     total = sum(counts.get(name, 0) for name in live)
+    by_weight = _by_weight(sdep, counts, effective)
     found = []
     for predictor in sdep.predictors:
         hits = counts.get(predictor.name, 0)
         declared = float(predictor.traffic)
         if live == [predictor.name] or (predictor.shadow and predictor.traffic == 0):
             declared = 100.0
+        group = group_of(predictor)
         slack = under_way if predictor.shadow else 0
-        low, _ = wilson(min(max(hits - slack, 0), total), total)
-        _, high = wilson(min(hits + slack, total), total)
+        trials, percent = (total, 100.0) if predictor.shadow else (0, 100.0) if group else by_weight
+        low, _ = wilson(min(max(hits - slack, 0), trials), trials)
+        _, high = wilson(min(hits + slack, trials), trials)
         found.append(
             PredictorShare(
                 predictor=predictor.name,
@@ -120,12 +130,29 @@ def shares(
                 declared=declared,
                 effective=declared if predictor.shadow else effective.get(predictor.name, 0.0),
                 requests=hits,
-                observed=100 * hits / total if total else None,
-                low=100 * low,
-                high=100 * high,
+                observed=percent * hits / trials if trials else None,
+                low=percent * low,
+                high=percent * high,
+                group=group,
             )
         )
     return tuple(found)
+
+
+def _by_weight(sdep: SeldonDeployment, counts: Mapping[str, int], effective: Mapping[str, float]) -> tuple[int, float]:
+    """The requests that the weights gave to predictors without a group, and the percentage that is theirs together."""
+    live = [predictor for predictor in sdep.predictors if not predictor.shadow]
+    plain = [predictor.name for predictor in live if not group_of(predictor)]
+    percent = sum(effective.get(name, 0.0) for name in plain)
+    if len(plain) == len(live) or percent == 0:
+        return sum(counts.get(predictor.name, 0) for predictor in live), 100.0
+    return sum(counts.get(name, 0) for name in plain), percent
+
+
+def group_of(predictor: PredictorSpec) -> str:
+    """``header:x-group=b`` where callers of a group go to this predictor whatever the weights; else empty."""
+    text = predictor.annotations.get(MATCH, "")
+    return text if parse_group(text) and not predictor.shadow else ""
 
 
 @dataclass(frozen=True)
@@ -149,18 +176,34 @@ class Split:
             if item.observed is not None and item.is_outside
         ]
 
+    @property
+    def groups(self) -> Sequence[str]:
+        """Of each predictor with a group, why it has no share."""
+        return [
+            f"{item.predictor}: requests with {item.group} come on top of its {item.effective:g} %, whatever the weights: "
+            "its share is not judged, and the others' are without it"
+            for item in self.shares
+            if item.group
+        ]
+
     def as_json(self) -> dict[str, Any]:
         rows = [{**asdict(item), "isOutside": item.observed is not None and item.is_outside} for item in self.shares]
-        return {**asdict(self), "shares": rows, "sentences": list(self.sentences)}
+        return {**asdict(self), "shares": rows, "sentences": list(self.sentences), "groups": list(self.groups)}
 
 
 def render_split(split: Split) -> str:
-    """A table, then the sentences; a shadow's share is of the copies."""
+    """A table, then the sentences and the notes; a shadow's share is of the copies."""
     header = ["PREDICTOR", "DECLARED", "EFFECTIVE", "REQUESTS", "OBSERVED", "INTERVAL"]
     rows = [_row(item) for item in split.shares]
     window = f"{split.seconds:.0f} s" if split.is_window else f"since the Envoys started {split.seconds:.0f} s ago"
     return "\n".join(
-        [render_columns([header, *rows]), "", window, *split.sentences, *(f"note: {n}" for n in split.notes)]
+        [
+            render_columns([header, *rows]),
+            "",
+            window,
+            *split.sentences,
+            *(f"note: {note}" for note in (*split.groups, *split.notes)),
+        ]
     )
 
 

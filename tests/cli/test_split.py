@@ -108,6 +108,39 @@ def test_one_request_where_none_may_be_is_outside_and_said() -> None:
     assert ", 0 % is effective" in split.sentences[1]
 
 
+def grouped(stable: int, fresh: int) -> SeldonDeployment:
+    """An A/B test: callers with ``x-group: b`` go to the canary, whatever the percentages."""
+    obj = yolo(stable)
+    obj["spec"]["predictors"][0]["traffic"], obj["spec"]["predictors"][1]["traffic"] = stable, 100 - stable - fresh
+    obj["spec"]["predictors"][1]["annotations"] = {"slipway.dev/match": "header:x-group=b"}
+    if fresh:
+        obj["spec"]["predictors"].append(predictor("fresh", traffic=fresh))
+    return SeldonDeployment.from_json(obj)
+
+
+def test_requests_of_a_group_are_not_held_against_the_weights() -> None:
+    found = shares(grouped(100, 0), {"stable": 500, "canary": 500}, {"stable": 100, "canary": 0})
+    split = Split("yolo", "default", 30, is_window=True, shares=found)
+    assert split.sentences == []
+    lines = render_split(split).splitlines()
+    assert lines[1].startswith("stable      100 %      100 %       500        100.00 %")
+    assert lines[2] == "canary      0 %        0 %         500        none"
+    assert lines[-1].startswith("note: canary: requests with header:x-group=b come on top of its 0 %")
+
+
+@pytest.mark.parametrize(("stable", "fresh", "outside"), [(600, 200, []), (400, 400, ["stable", "fresh"])])
+def test_the_others_are_judged_among_themselves_beside_a_group(stable: int, fresh: int, outside: list[str]) -> None:
+    counts = {"stable": stable, "canary": 3000, "fresh": fresh}
+    found = shares(grouped(60, 20), counts, {"stable": 60, "canary": 20, "fresh": 20})
+    assert [item.predictor for item in found if item.is_outside] == outside
+    assert found[0].observed == pytest.approx(80 * stable / 800)
+
+
+def test_a_request_by_weight_where_only_the_group_may_go_is_outside() -> None:
+    found = shares(grouped(0, 0), {"stable": 1, "canary": 99}, {"stable": 0, "canary": 100})
+    assert [item.predictor for item in found if item.is_outside] == ["stable"]
+
+
 def test_a_shadow_has_its_share_of_the_copies() -> None:
     for declared, copies, is_outside in ((40, 400, False), (40, 700, True), (0, 1000, False), (0, 600, True)):
         deployment = SeldonDeployment.from_json(yolo(shadow=declared))
