@@ -14,7 +14,7 @@ from slipway.contract.keda import rests_only_here
 from slipway.contract.sdep import SeldonDeployment
 from slipway.contract.without_effect import without_effect
 from slipway.controller.autoscaling import refused_autoscaling
-from slipway.controller.settings import Settings
+from slipway.controller.settings import ONE_MACHINE
 from slipway.controller.traffic import refused_traffic
 from slipway.kube.kinds import SELDON_DEPLOYMENT
 from slipway.kube.manifests import in_order
@@ -149,7 +149,7 @@ def _warnings(obj: Object) -> Iterator[Problem]:
         path, _, rest = text.partition(" ")
         yield Problem(path, rest, is_error=False)
     sdep = SeldonDeployment.from_json(obj)
-    for cause in (*refused_autoscaling(sdep, Settings()), *refused_traffic(sdep, Settings())):
+    for cause in (*refused_autoscaling(sdep, ONE_MACHINE), *refused_traffic(sdep, ONE_MACHINE)):
         yield Problem(cause.field, cause.message, is_error=False)
     for index, predictor in enumerate(sdep.predictors):
         for number, component in enumerate(predictor.component_specs):

@@ -11,6 +11,7 @@ from slipway.contract.admission import review
 from slipway.contract.sdep import SeldonDeployment
 from slipway.controller.desired import desired
 from slipway.controller.facts import Facts
+from slipway.controller.settings import ONE_MACHINE
 from slipway.registry import ResolvedModel, is_model_reference
 
 Object = dict[str, Any]
@@ -60,11 +61,11 @@ def namespace_of(obj: Mapping[str, Any]) -> str:
 
 def generated(obj: Object) -> list[Object]:
     """What the controller makes of a SeldonDeployment that the API takes; nothing of other objects."""
-    if not is_seldon_deployment(obj) or review(obj, predictor_servers=Facts().settings.predictor_servers):
+    if not is_seldon_deployment(obj) or review(obj, predictor_servers=ONE_MACHINE.predictor_servers):
         return []
     meta = {**obj["metadata"], "namespace": namespace_of(obj), "uid": NO_UID}
     sdep = SeldonDeployment.from_json({**obj, "metadata": meta})
-    return desired(sdep, Facts(models=dict(_any_versions(sdep))))
+    return desired(sdep, Facts(ONE_MACHINE, models=dict(_any_versions(sdep))))
 
 
 def _any_versions(sdep: SeldonDeployment) -> Iterator[tuple[tuple[str, str], ResolvedModel]]:

@@ -242,6 +242,33 @@ def test_a_keda_spec_that_only_rests_on_one_machine_is_told(
     assert (said in check("m").output) is is_told
 
 
+def test_the_controller_is_taken_to_be_the_one_that_slipway_up_starts(folder: Path) -> None:
+    loaded = yaml.safe_load(SDEP)
+    loaded["metadata"]["annotations"] = {"slipway.dev/sticky": "header:x-user", "slipway.dev/rate-limit": "5/s"}
+    triggers = [{"type": "cpu", "metricType": "Utilization", "metadata": {"value": "80"}}]
+    container = loaded["spec"]["predictors"][1]["componentSpecs"][0]["spec"]["containers"][0]
+    container["resources"] = {"requests": {"cpu": "1"}}
+    loaded["spec"]["predictors"][1]["componentSpecs"][0]["kedaSpec"] = {"minReplicaCount": 1, "triggers": triggers}
+    (folder / "a.yaml").write_text(yaml.safe_dump(loaded))
+    result = check("m", "--strict")
+    assert (result.exit_code, result.output) == (0, "1 manifest, 0 kustomizations, 0 errors, 0 warnings\n")
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ({"cooldownPeriod": "soon"}, "kedaSpec.cooldownPeriod: 'soon' is not a whole number from 0"),
+        ({"minReplicaCount": 5, "maxReplicaCount": 3}, "kedaSpec.minReplicaCount: 5 is above maxReplicaCount 3"),
+    ],
+)
+def test_what_keda_would_refuse_is_an_error(folder: Path, given: Object, said: str) -> None:
+    loaded = yaml.safe_load(SDEP)
+    triggers = [{"type": "cron", "metadata": {}}]
+    loaded["spec"]["predictors"][1]["componentSpecs"][0]["kedaSpec"] = {"triggers": triggers, **given}
+    (folder / "a.yaml").write_text(yaml.safe_dump(loaded))
+    assert f"spec.predictors[1].componentSpecs[0].{said}" in only_line(check("m"))
+
+
 def test_what_the_api_would_refuse_of_what_is_made_is_an_error(folder: Path) -> None:
     loaded = yaml.safe_load(SDEP)
     loaded["spec"]["predictors"][1]["componentSpecs"][0]["hpaSpec"] = {"maxReplicas": 0, "metrics": [BY_QUEUE]}
