@@ -36,7 +36,7 @@ def check_command(paths: tuple[Path, ...], output: str, *, strict: bool) -> None
     file and line. Errors: what the API would refuse (schema, the rules of SeldonDeployments, traffic that does not sum
     to 100; the objects that are made of them too), the same object twice, images of this project that no image.yaml makes, images without a tag or with
     `latest`, selectors that match nothing, autoscaling by a percentage of resources that nobody requests, keys that a
-    Secret or ConfigMap does not have. Warnings: fields without effect, kinds not known here, and what is referred to and
+    Secret or ConfigMap does not have, a DIR or FILE without any manifest. Warnings: fields without effect, kinds not known here, and what is referred to and
     nothing in DIR makes (it may be there already). The controller is taken to be the one that `slipway up` starts.
 
     Exit codes: 0 no errors (with --strict: no warnings either), 1 some, 2 wrong usage.

@@ -23,6 +23,7 @@ from slipway.onebox.images.errors import ImageError
 from slipway.onebox.images.spec import IMAGE_FILE, load_image_spec
 
 KUSTOMIZATIONS = ("kustomization.yaml", "kustomization.yml")
+NOTHING = f"nothing found here: a manifest has apiVersion and kind (of a folder, {', '.join(SUFFIXES)} are read)"
 PLACE = re.compile(r":(\d+):\d+: (.*)", re.DOTALL)
 Object = dict[str, Any]
 Render = Callable[[str], str]
@@ -88,9 +89,10 @@ class Problem:
     is_error: bool = True
 
 
-def load_tree(paths: Iterable[Path], *, render: Render) -> Tree:
-    """Read every manifest below ``paths``; what cannot be read is a finding, not an exception."""
-    files = sorted({file for path in paths for file in _yaml_files(path)})
+def load_tree(paths: Sequence[Path], *, render: Render) -> Tree:
+    """Read every manifest below ``paths``; what cannot be read, and a path without any, is a finding, not an exception."""
+    below = {path: set(_yaml_files(path)) for path in paths}
+    files = sorted(set().union(*below.values()))
     tree = Tree()
     kustomizations = {file: _load_kustomization(file, tree) for file in files if file.name in KUSTOMIZATIONS}
     used = {item for file, content in kustomizations.items() for item in _uses(file.parent, content)}
@@ -98,8 +100,8 @@ def load_tree(paths: Iterable[Path], *, render: Render) -> Tree:
         _add_kustomization(file, content, tree, render=render, is_used=file.parent.resolve() in used)
     plain = [file for file in files if file not in kustomizations]
     indexed = {file.resolve() for file in plain}
-    for file in plain:
-        _add_file(file, tree, is_used=file.resolve() in used)
+    empty = {file for file in plain if not _add_file(file, tree, is_used=file.resolve() in used)}
+    tree.findings += [Finding(shown(path), 0, "error", NOTHING) for path, found in below.items() if found <= empty]
     for file in sorted(_reached(used) - indexed):  # bases outside of the folders that were given
         _index(file, tree)
     return tree
@@ -146,8 +148,8 @@ def _add_kustomization(file: Path, content: Mapping[str, Any], tree: Tree, *, re
     tree.sets.append(ManifestSet(file, tuple(objects)))
 
 
-def _add_file(file: Path, tree: Tree, *, is_used: bool) -> None:
-    """``is_used``: its objects are checked as kustomizations render them."""
+def _add_file(file: Path, tree: Tree, *, is_used: bool) -> bool:
+    """Whether there is something in it to check. ``is_used``: its objects are checked as kustomizations render them."""
     try:
         text = _read(file)
         found = _documents(file, text)
@@ -158,10 +160,12 @@ def _add_file(file: Path, tree: Tree, *, is_used: bool) -> None:
         elif file.name == IMAGE_FILE:
             load_image_spec(file.parent)
             tree.images.append(shown(file))
-        elif file.suffix != ".json" and not is_used:
-            tree.others.append(shown(file))
+        elif not is_used:
+            tree.others += [shown(file)] if file.suffix != ".json" else []
+            return False
     except (OSError, ValueError, ManifestError, ImageError, yaml.YAMLError) as exc:
         tree.findings.append(_unreadable(file, exc))
+    return True
 
 
 def _index(file: Path, tree: Tree) -> None:

@@ -322,7 +322,31 @@ def test_the_same_object_twice_is_an_error(folder: Path) -> None:
     assert "comes twice" in only_line(check("m"))
 
 
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [("a.yaml", ""), ("a.yaml", "# later\n---\n"), ("a.yaml", "a: 1\n"), ("a.json", '{"a": 1}'), ("a.md", SDEP)],
+)
+def test_a_path_without_any_manifest_is_an_error(folder: Path, name: str, text: str) -> None:
+    (folder.parent / "right.yaml").write_text(SDEP)
+    (folder / name).write_text(text)
+    result = check("right.yaml", "m")
+    assert result.exit_code == 1
+    assert "m: error: nothing found here: a manifest has apiVersion and kind" in result.output
+
+
+def test_an_empty_file_among_those_given_is_named(folder: Path) -> None:
+    (folder / "a.yaml").write_text(SDEP)
+    (folder / "empty.yaml").write_text("")
+    result = check("m/a.yaml", "m/empty.yaml")
+    assert (result.exit_code, result.output.splitlines()[0].partition(" here")[0]) == (
+        1,
+        "m/empty.yaml: error: nothing found",
+    )
+    assert check("m").exit_code == 0, "the folder has a manifest"
+
+
 def test_what_is_no_manifest_is_named(folder: Path) -> None:
+    (folder / "a.yaml").write_text(SDEP)
     (folder / "values.yaml").write_text("a: 1\n")
     result = check("m")
     assert (result.exit_code, result.output.splitlines()[0]) == (
@@ -343,7 +367,8 @@ def test_every_manifest_of_this_repository_passes(monkeypatch: pytest.MonkeyPatc
     assert shutil.which("kubectl"), "kustomizations are rendered by kubectl"
     monkeypatch.chdir(REPOSITORY)
     top = {name.split("/")[0] for name in tracked_files() if name.endswith((".yaml", ".yml"))}
-    result = check(*sorted(name for name in top - {"tests"} if not name.startswith(".")))
+    no_manifests = {"tests", "slipway"}
+    result = check(*sorted(name for name in top - no_manifests if not name.startswith(".")))
     assert result.exit_code == 0, result.output
 
 
