@@ -27,7 +27,7 @@ demo: setup  ## Two versions behind a 90/10 canary: photos in, boxes out; runs u
 	@$(BIN)/python -m scripts.demo
 
 drill: setup  ## Break the platform of `make demo` piece by piece under load and count what is lost (9 minutes)
-	@$(BIN)/python -m scripts.drill
+	@$(BIN)/python -m scripts.drill $(DRILL)
 
 drill-long: setup  ## The same with 20,000 requests of each drill, every negative control, 200,000 under rolling updates
 	@$(BIN)/python -m scripts.drill --long

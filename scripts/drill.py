@@ -37,7 +37,7 @@ OBJECTNESS = -2.6
 PHOTOS = SHARED_DATA / "photos"
 BODY_BYTES = 200_000
 """Photos below it are sent under overload: about 100 KB, as phones send them."""
-OF_TIME = ("longest gap", "recovery", "99 % of refusals", "goodput", "live p99")
+OF_TIME = ("longest gap", "recovery", "99 % of refusals", "goodput", "the peak", "live p99")
 """Beginnings of broken promises about time."""
 Row = dict[str, Any]
 
@@ -46,6 +46,11 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--long", action="store_true", help="the counts and controls that take hours")
     parser.add_argument("--only", choices=("drills", "overload", "controls", "rolling"), help="one part alone")
+    parser.add_argument(
+        "--late-is-told",
+        action="store_true",
+        help="broken promises about time alone are printed, and the exit code is 0: on machines that others use, too",
+    )
     arguments = parser.parse_args()
     if not PHOTOS.is_dir():
         parser.error(f"{PHOTOS}: no such folder; SLIPWAY_SHARED names the one that holds data/photos")
@@ -60,9 +65,21 @@ def main() -> int:
         chosen = [arguments.only] if arguments.only else list(every)
         rows = [row for name in chosen for row in timed(name, parts[name])]
     print(as_markdown(rows))
-    broken = [f"BROKEN: {row['drill']}: {problem}" for row in rows for problem in row["problems"]]
-    print("\n".join(broken) or "every promise was kept")
-    return 1 if broken else 0
+    lines, is_broken = verdict(rows, late_is_told=arguments.late_is_told)
+    print("\n".join(lines))
+    return 1 if is_broken else 0
+
+
+def verdict(rows: list[Row], *, late_is_told: bool) -> tuple[list[str], bool]:
+    """A line for each broken promise, and whether they count."""
+    broken = [(row["drill"], problem) for row in rows for problem in row["problems"]]
+    counting = [one for one in broken if not (late_is_told and is_of_time(one[1]))]
+    lines = [f"{'BROKEN' if one in counting else 'LATE'}: {': '.join(one)}" for one in broken]
+    return lines or ["every promise was kept"], bool(counting)
+
+
+def is_of_time(problem: str) -> bool:
+    return problem.startswith(OF_TIME)
 
 
 def timed(name: str, part: Callable[[], list[Row]]) -> list[Row]:
@@ -113,7 +130,7 @@ def with_second_looks(folder: Path, sent: Path, rows: list[Row], *words: str) ->
     """
     found: list[Row] = []
     for row in rows:
-        if row["problems"] and all(problem.startswith(OF_TIME) for problem in row["problems"]):
+        if row["problems"] and all(map(is_of_time, row["problems"])):
             found.append({**row, "problems": []})
             found += held(folder, sent, "--only", row["drill"], *words)
         else:

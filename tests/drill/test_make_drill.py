@@ -52,6 +52,20 @@ def test_short_run_holds_every_drill_once_and_ends_well(
     assert said.endswith("every promise was kept\n")
 
 
+@pytest.mark.parametrize(
+    ("problem", "beginning", "is_broken"),
+    [
+        ("lost 2, 0 promised", "BROKEN", True),
+        ("recovery 1.23 s, 1 s promised", "LATE", False),
+        ("the peak was 13.0/s, and is 7.0/s after it", "LATE", False),
+    ],
+)
+def test_only_lateness_may_be_told_instead_of_broken(problem: str, beginning: str, *, is_broken: bool) -> None:
+    rows = [{"drill": "both-envoys", "problems": [problem]}]
+    assert drill.verdict(rows, late_is_told=True) == ([f"{beginning}: both-envoys: {problem}"], is_broken)
+    assert drill.verdict(rows, late_is_told=False) == ([f"BROKEN: both-envoys: {problem}"], True)
+
+
 def test_broken_promise_is_the_exit_code(monkeypatch: pytest.MonkeyPatch, calls: Calls) -> None:
     rows = as_object([BAD])["rows"]
     monkeypatch.setattr(drill, "held", lambda *_: rows)
