@@ -19,8 +19,8 @@ import grpc
 
 from slipway.contract.protos import prediction_pb2_grpc as stubs
 from tests.data import REPOSITORY
-from tests.hangups import HEARS_HANGUPS
 from tests.ports import free_ports
+from tests.signals import HEARS_SIGNALS
 from tests.waiting import wait_until
 
 OFFICIAL = REPOSITORY / ".venv-seldon" / "bin"
@@ -73,7 +73,7 @@ class Server:
         self.http, self.grpc, self.metrics = free_ports(3)
         self.log = log
         ports = ["--http-port", self.http, "--grpc-port", self.grpc, "--metrics-port", self.metrics]
-        self._argv = [*HEARS_HANGUPS, *argv, *map(str, ports)]
+        self._argv = [*HEARS_SIGNALS, *argv, *map(str, ports)]
         self._folder = folder
         self._environment = {"PATH": f"{OFFICIAL}:{os.environ['PATH']}", **IDENTITY, **environment}
         self._starts_left = starts - 1

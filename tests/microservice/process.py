@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 
 from tests.data import REPOSITORY
-from tests.hangups import HEARS_HANGUPS
+from tests.signals import HEARS_SIGNALS
 from tests.waiting import wait_until
 
 READY = re.compile(r"serving \S+: REST (\S+), gRPC (\S+), metrics (\S+)")
@@ -23,7 +23,7 @@ class MicroserviceProcess:
     def __init__(self, interface: str, *flags: str, folder: Path, environment: dict[str, str]) -> None:
         self.log = folder / "microservice.log"
         ports = ["--http-port", "0", "--grpc-port", "0", "--metrics-port", "0"]
-        argv = [*HEARS_HANGUPS, sys.executable, "-m", "slipway.microservice", interface, *ports, *flags]
+        argv = [*HEARS_SIGNALS, sys.executable, "-m", "slipway.microservice", interface, *ports, *flags]
         kept = {name: os.environ[name] for name in ("PATH", "HOME") if name in os.environ}
         with self.log.open("wb") as log:
             self.process = subprocess.Popen(

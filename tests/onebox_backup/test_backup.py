@@ -29,6 +29,7 @@ from slipway.onebox.services.folders import HomeError
 from slipway.onebox.settings import load_settings
 from tests.onebox_backup.archives import HEAD, file, rewrite, write
 from tests.onebox_backup.homes import METADATA, OBJECT, OLD_NETWORK, make_home, put, tree
+from tests.signals import HEARS_SIGNALS
 from tests.waiting import wait_until
 
 MOVED = {
@@ -63,7 +64,7 @@ def restored(file: Path, home: Path) -> Paths:
 
 def slipway(*words: str, home: Path, **options: Any) -> subprocess.Popen[str]:
     return subprocess.Popen(
-        [sys.executable, "-m", "slipway.cli.main", *words],
+        [*HEARS_SIGNALS, sys.executable, "-m", "slipway.cli.main", *words],
         env={**os.environ, "SLIPWAY_HOME": str(home)},
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
