@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 import sys
 import tempfile
 import warnings
@@ -14,6 +13,7 @@ from typing import Any
 import boto3
 import pytest
 
+from slipway.onebox.images.store import remove_tree
 from slipway.onebox.paths import SOCKETS
 from slipway.onebox.services.credentials import load_model_credentials
 from tests.e2e import guest
@@ -49,9 +49,7 @@ def platform(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Platform]:
         yield platform
     finally:
         platform.down()
-        above = platform.home.parent
-        if above.parent == SOCKETS and above.name.startswith(MADE):  # home_for's own, and nobody else's folder
-            shutil.rmtree(above)
+        remove_made_home(platform.home)
 
 
 def home_for(factory: pytest.TempPathFactory) -> Path:
@@ -63,6 +61,12 @@ def home_for(factory: pytest.TempPathFactory) -> Path:
     home = above / "home"
     home.mkdir()
     return home
+
+
+def remove_made_home(home: Path) -> None:
+    """What ``home_for`` has made as root; others are pytest's, which keeps the last ones."""
+    if home.parent.parent == SOCKETS and home.parent.name.startswith(MADE):
+        remove_tree(home.parent)
 
 
 @pytest.fixture(scope="session")

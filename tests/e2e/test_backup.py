@@ -16,12 +16,11 @@ import aiohttp
 import pytest
 
 from scripts.demo import photo
-from slipway.onebox.paths import SOCKETS
 from slipway.onebox.services.credentials import load_model_credentials
 from slipway.registry import RegistryAddress, resolve
 from slipway.registry.rest import ask
 from tests.e2e import guest
-from tests.e2e.conftest import MADE, home_for
+from tests.e2e.conftest import home_for, remove_made_home
 from tests.e2e.platform import Platform
 from tests.e2e.s3 import client as s3_client
 from tests.waiting import wait_until
@@ -182,8 +181,7 @@ def restored(platform: Platform, tmp_path_factory: pytest.TempPathFactory) -> It
         yield Restored(platform, new, before, (began, ended), said)
     finally:
         new.down()
-        above = new.home.parent
-        shutil.rmtree(above if above.parent == SOCKETS and above.name.startswith(MADE) else new.home)
+        remove_made_home(new.home)
 
 
 async def test_first_prediction_of_the_restored_platform_is_the_same(restored: Restored) -> None:
