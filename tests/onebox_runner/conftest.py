@@ -1,4 +1,4 @@
-"""A machine with a real tiny image; the API is the one thing played, behind the two methods that Pods use."""
+"""A machine with a real tiny image, its API played behind the two methods that Pods use; and the real API and runner as processes."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from typing import Any
 import aiohttp
 import pytest
 
+from slipway.kube.client import Kube
 from slipway.kube.kinds import EVENT, POD, Kind
 from slipway.onebox.images.build import build
 from slipway.onebox.images.store import Store
@@ -24,6 +25,7 @@ from slipway.onebox.runner.pod_worker import PodWorker
 from slipway.onebox.runner.process import Process
 from slipway.onebox.runner.references import Sources
 from tests.onebox_runner.objects import pod_object
+from tests.onebox_runner.onebox import Onebox
 from tests.waiting import eventually
 
 IMAGE = "test/app:1"
@@ -172,3 +174,23 @@ async def pods(home: Path, path_mode: str) -> AsyncIterator[Pods]:
         await machine.first_use.close()
         writing.cancel()
         machine.addresses.close()
+
+
+@pytest.fixture
+async def onebox(tmp_path: Path) -> AsyncIterator[Onebox]:
+    home = tmp_path / "home"
+    home.mkdir()
+    platform = Onebox(Paths(home), tmp_path / "source")
+    try:
+        platform.build("1", says="one")
+        platform.start_api()
+        platform.start_runner()
+        yield platform
+    finally:
+        platform.close()
+
+
+@pytest.fixture
+async def kube(onebox: Onebox) -> AsyncIterator[Kube]:
+    async with Kube.from_kubeconfig(onebox.paths.kubeconfig) as client:
+        yield client

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import subprocess
-from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +13,7 @@ import yaml
 
 from slipway.kube.client import Kube
 from slipway.kube.kinds import DEPLOYMENT, EVENT, HORIZONTAL_POD_AUTOSCALER, POD_DISRUPTION_BUDGET
-from slipway.onebox.paths import Paths
-from tests.onebox_runner.test_runner import TOKEN, Onebox, pods, rolled_out, web
+from tests.onebox_runner.onebox import TOKEN, Onebox, pods, rolled_out, web
 from tests.waiting import eventually
 
 PROGRAM = """
@@ -41,26 +39,6 @@ while True:
 """
 """A few percent of a processor, more than its request of 50m."""
 AT_ONCE = {"stabilizationWindowSeconds": 0, "policies": [{"type": "Pods", "value": 10, "periodSeconds": 1}]}
-
-
-@pytest.fixture
-async def onebox(tmp_path: Path) -> AsyncIterator[Onebox]:
-    home = tmp_path / "home"
-    home.mkdir()
-    platform = Onebox(Paths(home), tmp_path / "source")
-    try:
-        platform.build("1", says="one")
-        platform.start_api()
-        platform.start_runner()
-        yield platform
-    finally:
-        platform.close()
-
-
-@pytest.fixture
-async def kube(onebox: Onebox) -> AsyncIterator[Kube]:
-    async with Kube.from_kubeconfig(onebox.paths.kubeconfig) as client:
-        yield client
 
 
 def scraped(level: Path) -> dict[str, Any]:
