@@ -29,6 +29,8 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
+import grpc
+
 from benchmarks import command_line, processes
 from benchmarks.grpc_client import GrpcConnection
 from benchmarks.processes import HOST, REPOSITORY, Http, timed, verdict
