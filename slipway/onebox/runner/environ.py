@@ -7,8 +7,9 @@ import os
 import re
 from collections.abc import Iterator, Mapping
 
+from slipway.kube.malformed import MALFORMED
 from slipway.onebox.runner.references import MissingReference, Sources, field_value, key_of, resource_value
-from slipway.onebox.runner.spec import MALFORMED, Container, InvalidPod, Object, Pod, described
+from slipway.onebox.runner.spec import Container, InvalidPod, Object, Pod, described
 
 SYSTEM_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMEXPR_NUM_THREADS")

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from slipway.kube.malformed import MALFORMED
 from slipway.onebox.runner.hpa_metrics import PodUse, Unknown, Use, group_of
-from slipway.onebox.runner.hpa_spec import MALFORMED, Metric, Series, milli
+from slipway.onebox.runner.hpa_spec import Metric, Series, milli
 from slipway.onebox.runner.workload_steps import Object
 
 What = str | Series

@@ -20,9 +20,6 @@ MILLI = 1000
 MAX_METRICS = 32
 """Of one autoscaler: each is looked for in what every Pod of its target shows."""
 
-MALFORMED = (ArithmeticError, AttributeError, KeyError, TypeError, ValueError)
-"""What it raises to read fields that are not of their kind: the API does not check every one, a Pod's requests for example."""
-
 Select = Literal["Max", "Min", "Disabled"]
 
 

@@ -13,13 +13,13 @@ import aiohttp
 from slipway.kube.client import Kube
 from slipway.kube.errors import KubeError
 from slipway.kube.kinds import DEPLOYMENT, HORIZONTAL_POD_AUTOSCALER, POD, REPLICA_SET
+from slipway.kube.malformed import MALFORMED
 from slipway.onebox.runner.cache import Cache
 from slipway.onebox.runner.events import Events
 from slipway.onebox.runner.hpa import Complaint, Decision, ambiguous, decide, not_rescaled, rescaled, without_target
 from slipway.onebox.runner.hpa_limits import History
 from slipway.onebox.runner.hpa_metrics import Use
 from slipway.onebox.runner.hpa_pods import Source
-from slipway.onebox.runner.hpa_spec import MALFORMED
 from slipway.onebox.runner.hpa_status import is_worth_writing, render_status
 from slipway.onebox.runner.scaling_read import Leaders, read_resources, read_series
 from slipway.onebox.runner.scaling_samples import Samples

@@ -7,8 +7,9 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from slipway.kube.kinds import DEPLOYMENT, REPLICA_SET, Kind
+from slipway.kube.malformed import MALFORMED
 from slipway.kube.selectors import selector_matches
-from slipway.onebox.runner.hpa_spec import MALFORMED, Autoscaler, parse_autoscaler
+from slipway.onebox.runner.hpa_spec import Autoscaler, parse_autoscaler
 from slipway.onebox.runner.workload_steps import Object, is_going
 
 SCALED = {("apps", "Deployment"): DEPLOYMENT, ("apps", "ReplicaSet"): REPLICA_SET}

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from slipway.kube.malformed import MALFORMED
 from slipway.onebox.runner.quantity import parse_quantity
 
 Object = Mapping[str, Any]
@@ -16,8 +17,6 @@ DEFAULT_GRACE_S = 30.0
 MIN_PERIOD_S = 0.1
 MAX_PORT = 65535
 FILE_NAME = re.compile(r"[a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?")
-MALFORMED = (AttributeError, KeyError, TypeError, ValueError)
-"""What reading an object of the wrong shape raises; the API does not look at every field."""
 PROBE_KINDS: tuple[ProbeKind, ...] = ("startup", "readiness", "liveness")
 
 

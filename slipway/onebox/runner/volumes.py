@@ -8,8 +8,9 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from slipway.kube.malformed import MALFORMED
 from slipway.onebox.runner.references import MissingReference, Sources, field_value, key_of, map_field, resource_value
-from slipway.onebox.runner.spec import MALFORMED, InvalidPod, Object, Pod, described
+from slipway.onebox.runner.spec import InvalidPod, Object, Pod, described
 
 DEFAULT_MODE = 0o644
 DATA_LINK = "..data"
