@@ -17,11 +17,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from benchmarks.networks import SEED, at_side
+from benchmarks.networks import at_side, sparing_weights
 from model_wrappers.darknet.cfg import load_network
-from model_wrappers.darknet.layers import Network, Yolo
-from model_wrappers.darknet.random_weights import random_weights
-from model_wrappers.darknet.weights import Weights, write_weights
+from model_wrappers.darknet.weights import write_weights
 from scripts.demo import REPOSITORY, SHARED_DATA, SLIPWAY
 from slipway.drill.drills import DRILLS
 
@@ -32,8 +30,6 @@ TWICE = "overload-2"
 OVERLOAD = "overload-5"
 NETWORK, SIDE = "yolov3-tiny", "416x416"
 MODEL = f"drill-{NETWORK}"
-OBJECTNESS = -2.6
-"""Bias of whether there is an object at all: of 5,000 boxes 100 are left."""
 PHOTOS = SHARED_DATA / "photos"
 BODY_BYTES = 200_000
 """Photos below it are sent under overload: about 100 KB, as phones send them."""
@@ -182,16 +178,6 @@ def registered(folder: Path) -> str:
         words = [word for flag, path in files.items() for word in (flag, str(path))]
         subprocess.run([str(SLIPWAY), "model", "register", MODEL, *words], check=True)
     return f"models:/{MODEL}/1"
-
-
-def sparing_weights(network: Network) -> Weights:
-    """Seeded random ones that see about a hundred boxes in a photo instead of thousands, whose JSON would be the work."""
-    weights = random_weights(network, SEED)
-    for layer in network.layers:
-        if isinstance(layer.op, Yolo):
-            biases = weights.parameters[layer.inputs[0]].biases
-            biases[4 :: len(biases) // len(layer.op.anchors)] = OBJECTNESS
-    return weights
 
 
 if __name__ == "__main__":
