@@ -9,7 +9,7 @@ import pytest
 from slipway.contract.admission import review
 from slipway.contract.keda_rules import SPEC
 from tests.contract.manifests import component, predictor, sdep
-from tests.controller.schemas import complain_of_definition
+from tests.manifests.schemas import complain_of_definition
 
 PATH = "spec.predictors[0].componentSpecs[0].kedaSpec"
 CPU = {"type": "cpu", "metricType": "Utilization", "metadata": {"value": "80"}}

@@ -15,7 +15,7 @@ from slipway.controller.desired import desired
 from slipway.controller.facts import Facts
 from tests.contract.manifests import Manifest, component, node, predictor, sdep
 from tests.controller.cases import CASES, SETTINGS, follower, load, model, revision
-from tests.controller.schemas import KUBERNETES, complain_of_kubernetes, is_of_kubernetes
+from tests.manifests.schemas import KUBERNETES, complain_of_kubernetes, is_of_kubernetes
 
 Object = dict[str, Any]
 

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import yaml
 
-from tests.controller.schemas import (
+from tests.manifests.schemas import (
     KUBERNETES,
     complain_of_definition,
     complain_of_kubernetes,

@@ -19,7 +19,7 @@ from slipway.controller.facts import Facts
 from slipway.controller.traffic import known_buckets, refused_traffic
 from tests.contract.manifests import Manifest, predictor, sdep
 from tests.controller.cases import SETTINGS
-from tests.controller.schemas import complain_of_definition
+from tests.manifests.schemas import complain_of_definition
 
 OWN = replace(SETTINGS, has_own_mesh=True)
 

@@ -8,8 +8,8 @@ import pytest
 import yaml
 
 from monitoring import prometheus_rule
-from tests.controller.schemas import complain_of_definition
 from tests.data import REPOSITORY
+from tests.manifests.schemas import complain_of_definition
 from tests.monitoring.prometheus import MONITORING, WRITTEN, promtool
 
 RULES = sorted((MONITORING / "rules").glob("*.yml"))

@@ -1,0 +1,166 @@
+"""Every object of every kustomization keeps to its schema and to the rules that no schema has."""
+
+from __future__ import annotations
+
+from copy import deepcopy
+from typing import Any
+
+import pytest
+
+from tests.manifests import rules
+from tests.manifests.files import kustomizations, shown
+from tests.manifests.kustomizations import built
+from tests.manifests.not_validated import NOT_VALIDATED
+from tests.manifests.schemas import (
+    KUBERNETES,
+    NoSchemaError,
+    cel_rules,
+    complain_of_definition,
+    complain_of_kubernetes,
+    has_definition,
+    is_of_kubernetes,
+)
+from tests.manifests.uniqueness import identity
+
+Object = dict[str, Any]
+FOLDERS = kustomizations("Kustomization")
+NOT_HARDENED = {
+    "Job train-shapes": "one machine's: its user, whose home the Job writes to; kubernetes/training is the cluster's",
+}
+RULES = (rules.traffic, rules.images, rules.names, rules.pods)
+
+
+def pod(**changes: Any) -> Object:
+    """A Deployment that keeps to everything; ``changes`` of its container, None takes away."""
+    container = {
+        "name": "web",
+        "image": "slipway/executor:0.1.0",
+        "ports": [{"name": "http", "containerPort": 8000}],
+        "securityContext": {
+            "readOnlyRootFilesystem": True,
+            "allowPrivilegeEscalation": False,
+            "capabilities": {"drop": ["ALL"]},
+        },
+        "resources": {"requests": {"cpu": "1", "memory": "1Gi"}, "limits": {"memory": "1Gi"}},
+        "readinessProbe": {"httpGet": {"path": "/ready", "port": "http"}},
+        "livenessProbe": {"httpGet": {"path": "/live", "port": "http"}},
+    }
+    kept = {key: value for key, value in {**container, **changes}.items() if value is not None}
+    security = {"runAsNonRoot": True, "runAsUser": 8888, "seccompProfile": {"type": "RuntimeDefault"}}
+    template = {"metadata": {"labels": {"app": "web"}}, "spec": {"securityContext": security, "containers": [kept]}}
+    spec = {"selector": {"matchLabels": {"app": "web"}}, "template": template}
+    return {"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": "web"}, "spec": spec}
+
+
+def predictors(*items: Object) -> Object:
+    spec = {"predictors": list(items)}
+    return {"apiVersion": "machinelearning.seldon.io/v1", "kind": "SeldonDeployment", "metadata": {}, "spec": spec}
+
+
+@pytest.mark.parametrize("folder", FOLDERS, ids=shown)
+@pytest.mark.parametrize("version", KUBERNETES)
+def test_kubernetes_takes_its_kinds(folder, version):
+    found = {identity(obj): complain_of_kubernetes(obj, version) for obj in built(folder) if is_of_kubernetes(obj)}
+    assert {name: said for name, said in found.items() if said} == {}
+
+
+@pytest.mark.data
+@pytest.mark.parametrize("folder", FOLDERS, ids=shown)
+def test_published_definitions_take_the_other_kinds(folder):
+    found = {identity(obj): complain_of_definition(obj) for obj in built(folder) if has_definition(obj)}
+    assert {name: said for name, said in found.items() if said} == {}
+
+
+@pytest.mark.data
+def test_kinds_without_a_schema_are_those_of_the_list():
+    objects = [obj for folder in FOLDERS for obj in built(folder) if not is_of_kubernetes(obj)]
+    assert {(obj["apiVersion"], obj["kind"]) for obj in objects if not has_definition(obj)} == set(NOT_VALIDATED)
+
+
+@pytest.mark.data
+def test_a_kind_that_nobody_defines_is_said_to_have_no_schema():
+    for api_version in ("example.org/v1", "v1"):
+        obj = {"apiVersion": api_version, "kind": "Nothing", "metadata": {"name": "a"}}
+        ask = complain_of_definition if "." in api_version else lambda one: complain_of_kubernetes(one, KUBERNETES[0])
+        with pytest.raises(NoSchemaError):
+            ask(obj)
+        assert not has_definition(obj)
+
+
+@pytest.mark.data
+@pytest.mark.parametrize("folder", FOLDERS, ids=shown)
+def test_a_misspelt_key_of_any_object_is_found(folder):
+    for obj in (deepcopy(item) for item in built(folder)):
+        obj["metadata"]["labelz"] = {}
+        if is_of_kubernetes(obj):
+            assert complain_of_kubernetes(obj, KUBERNETES[-1])
+        elif has_definition(obj):
+            assert complain_of_definition(obj)
+
+
+@pytest.mark.data
+def test_istios_objects_have_rules_that_are_not_checked():
+    assert cel_rules({"apiVersion": "networking.istio.io/v1", "kind": "VirtualService"}) > 0
+    assert cel_rules({"apiVersion": "monitoring.coreos.com/v1", "kind": "PodMonitor"}) == 0
+
+
+@pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.__name__)
+@pytest.mark.parametrize("folder", FOLDERS, ids=shown)
+def test_objects_keep_to_the_rule(folder, rule):
+    found = {identity(obj): list(rule(obj)) for obj in built(folder)}
+    excused = NOT_HARDENED if rule is rules.pods else {}
+    assert {name: said for name, said in found.items() if said and name not in excused} == {}
+
+
+@pytest.mark.parametrize(
+    ("items", "total"),
+    [
+        ([{}], None),
+        ([{"traffic": 100}, {"shadow": True, "traffic": 50}], None),
+        ([{"traffic": 90}, {"traffic": 10}], None),
+        ([{}, {"traffic": 90}], 90),
+        ([{"traffic": 90}, {"traffic": 20}], 110),
+        ([{"traffic": 60}], 60),
+        ([{"shadow": True, "traffic": 100}], 0),
+    ],
+)
+def test_traffic_that_is_not_100_is_found(items, total):
+    said = [] if total is None else [f"traffic of the live predictors is {total}, not 100"]
+    assert list(rules.traffic(predictors(*items))) == said
+
+
+@pytest.mark.parametrize("image", ["a", "a:latest", "host:5000/a", "a:", "", "a@sha256:12"])
+def test_an_image_without_a_tag_is_found_wherever_it_is(image):
+    assert list(rules.images(pod(image=image)))
+    spec = {"componentSpecs": [{"spec": {"initContainers": [{"name": "a", "image": image}]}}]}
+    assert list(rules.images(predictors(spec)))
+    assert list(rules.images(predictors({"explainer": {"containerSpec": {"image": image}}})))
+
+
+@pytest.mark.parametrize("image", ["a:1", "host:5000/a:0.1.0", f"a@sha256:{'0' * 64}", f"a:1@sha256:{'0' * 64}"])
+def test_an_image_with_a_tag_or_digest_passes(image):
+    assert not list(rules.images(pod(image=image)))
+
+
+def test_long_names_are_found():
+    assert not list(rules.names(pod()))
+    assert list(rules.names({**pod(), "metadata": {"name": "a" * 64}}))
+    assert list(rules.names(pod(name="a" * 64)))
+    assert list(rules.names(pod(ports=[{"name": "a" * 16, "containerPort": 1}])))
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"securityContext": None},
+        {"securityContext": {"readOnlyRootFilesystem": True, "allowPrivilegeEscalation": False}},
+        {"securityContext": {**pod()["spec"]["template"]["spec"]["containers"][0]["securityContext"], "runAsUser": 0}},
+        {"resources": None},
+        {"resources": {"requests": {"cpu": "1", "memory": "1Gi"}}},
+        {"readinessProbe": None},
+        {"livenessProbe": None},
+    ],
+)
+def test_a_pod_that_lacks_something_is_found(changes):
+    assert not list(rules.pods(pod()))
+    assert len(list(rules.pods(pod(**changes)))) >= 1
