@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+import subprocess
+from typing import Any
 
 import pytest
 import yaml
@@ -13,12 +15,26 @@ from tests.manifests.schemas import complain_of_definition
 from tests.monitoring.prometheus import MONITORING, WRITTEN, promtool
 
 RULES = sorted((MONITORING / "rules").glob("*.yml"))
-OBJECTS = ("pods.yaml", "gateway.yaml", "rules.yaml")
+OBJECTS = ("pods.yaml", "gateway.yaml", "controller.yaml", "database.yaml", "rules.yaml")
+DASHBOARDS = "../grafana"
+TESTS = sorted((MONITORING / "tests").glob("*.yml"))
+
+
+BURNS = [
+    ("SlipwayErrorBudgetBurnsFast", 1 / 24, 0.02),
+    ("SlipwayErrorBudgetBurnsSlowly", 1 / 4, 0.05),
+    ("SlipwayErrorBudgetBurnsForADay", 1.0, 0.10),
+    ("SlipwayErrorBudgetBurnsForDays", 3.0, 0.10),
+]
+
+
+def alert_rules() -> list[dict[str, Any]]:
+    groups = [group for path in RULES for group in yaml.safe_load(path.read_text())["groups"]]
+    return [rule for group in groups for rule in group["rules"] if "alert" in rule]
 
 
 def alerts() -> list[str]:
-    groups = [group for path in RULES for group in yaml.safe_load(path.read_text())["groups"]]
-    return [rule["alert"] for group in groups for rule in group["rules"] if "alert" in rule]
+    return [rule["alert"] for rule in alert_rules()]
 
 
 def test_prometheus_takes_the_configuration():
@@ -27,7 +43,7 @@ def test_prometheus_takes_the_configuration():
 
 
 def test_rules_do_what_their_tests_say():
-    assert "SUCCESS" in promtool("test", "rules", MONITORING / "tests" / "rules.yml")
+    assert promtool("test", "rules", *TESTS).count("SUCCESS") == len(TESTS) > 1
 
 
 def test_tool_finds_a_rule_that_does_not_do_what_its_test_says(tmp_path):
@@ -41,7 +57,7 @@ def test_tool_finds_a_rule_that_does_not_do_what_its_test_says(tmp_path):
 
 @pytest.mark.parametrize("alert", alerts())
 def test_every_alert_is_seen_firing_in_a_test(alert):
-    tests = yaml.safe_load((MONITORING / "tests" / "rules.yml").read_text())["tests"]
+    tests = [test for path in TESTS for test in yaml.safe_load(path.read_text())["tests"]]
     cases = [case for test in tests for case in test.get("alert_rule_test", ()) if case["alertname"] == alert]
     assert any(case.get("exp_alerts") for case in cases)
 
@@ -59,13 +75,33 @@ def test_object_of_the_cluster_keeps_to_the_operators_schema(name):
 
 def test_every_object_of_the_cluster_is_applied():
     listed = yaml.safe_load((MONITORING / "kubernetes" / "kustomization.yaml").read_text())["resources"]
-    assert sorted(listed) == sorted(OBJECTS)
+    assert sorted(listed) == sorted((*OBJECTS, DASHBOARDS))
+
+
+def test_grafana_of_a_cluster_finds_every_dashboard():
+    built = subprocess.run(
+        ["kubectl", "kustomize", str(MONITORING / "kubernetes")], check=True, capture_output=True, text=True
+    ).stdout
+    maps = [item for item in yaml.safe_load_all(built) if item["kind"] == "ConfigMap"]
+    assert {item["metadata"]["labels"]["grafana_dashboard"] for item in maps} == {"1"}
+    shown = {name: text for item in maps for name, text in item["data"].items()}
+    assert shown == {path.name: path.read_text() for path in (MONITORING / "grafana").glob("*.json")}
+
+
+@pytest.mark.parametrize(("alert", "days", "share_of_month"), BURNS)
+def test_budget_lasts_as_long_as_the_factor_says(alert, days, share_of_month):
+    """The workbook's table: a factor f over a window of w days spends f * w / 30 of a month's budget."""
+    (rule,) = [rule for rule in alert_rules() if rule["alert"] == alert]
+    long, factor = re.findall(r'window="(\w+)"} > (?:([\d.]+) \* )?0\.001', rule["expr"])[0]
+    assert {"1h": 1 / 24, "6h": 1 / 4, "1d": 1.0, "3d": 3.0}[long] == days
+    assert float(factor or 1) * days / 30 == pytest.approx(share_of_month)
+    assert f"{share_of_month:.0%}".replace("%", " %") in rule["annotations"]["summary"]
 
 
 def test_both_sides_call_their_jobs_the_same():
     here = {job["job_name"] for job in yaml.safe_load((MONITORING / "prometheus.yml").read_text())["scrape_configs"]}
     there = set()
-    for name in OBJECTS[:2]:
+    for name in ("pods.yaml", "gateway.yaml"):
         for endpoint in yaml.safe_load((MONITORING / "kubernetes" / name).read_text())["spec"]["podMetricsEndpoints"]:
             there |= {item["replacement"] for item in endpoint["relabelings"] if item.get("targetLabel") == "job"}
     assert here == there == set(re.findall(r"slipway-(?:pods|gateway)", " ".join(here)))
