@@ -5,9 +5,10 @@ from __future__ import annotations
 import contextlib
 import json
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from benchmarks import gateway, networks, processes
@@ -35,8 +36,11 @@ class Served:
 
 
 @contextlib.contextmanager
-def serving(name: str) -> Iterator[Served]:
-    """Components, two executors (one calls all nodes with JSON) and the gateway, once all answer. ``name``: of a cfg."""
+def serving(name: str, detector: Mapping[str, str] = MappingProxyType({})) -> Iterator[Served]:
+    """Components, two executors (one calls all nodes with JSON) and the gateway, once all answer.
+
+    ``name``: of a cfg. ``detector``: the detector's environment besides.
+    """
     with contextlib.ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         model = _model_folder(name, folder / "model")
@@ -46,8 +50,8 @@ def serving(name: str) -> Iterator[Served]:
             [{"name": "model_uri", "value": str(folder / "model"), "type": "STRING"}],
         )
         nodes = [
-            stack.enter_context(_component(node, component, given))
-            for node, component, given in zip(NODES, COMPONENTS, parameters, strict=True)
+            stack.enter_context(_component(node, component, given, environment))
+            for node, component, given, environment in zip(NODES, COMPONENTS, parameters, ({}, detector), strict=True)
         ]
         predictor = _predictor([ports for ports, _ in nodes], folder)
         executors = {
@@ -74,7 +78,9 @@ def _model_folder(name: str, folder: Path) -> ModelFolder:
 
 
 @contextlib.contextmanager
-def _component(node: str, component: str, parameters: list[dict[str, str]]) -> Iterator[tuple[Ports, int]]:
+def _component(
+    node: str, component: str, parameters: list[dict[str, str]], besides: Mapping[str, str]
+) -> Iterator[tuple[Ports, int]]:
     """REST and gRPC port, and pid."""
     ports = processes.free_ports(3)
     argv = processes.module("slipway.microservice", *processes.microservice(component, ports))
@@ -82,6 +88,7 @@ def _component(node: str, component: str, parameters: list[dict[str, str]]) -> I
         "SLIPWAY_POD_IP": HOST,
         "PREDICTIVE_UNIT_ID": node,
         "PREDICTIVE_UNIT_PARAMETERS": json.dumps(parameters),
+        **besides,
     }
     with processes.process(argv, folder=REPOSITORY, environment=environment) as pid:
         http = Http(ports[0])
