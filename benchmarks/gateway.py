@@ -65,7 +65,7 @@ def objects(executors: Mapping[str, tuple[int, int]]) -> Objects:
     return Objects(
         virtual_services=_only(made, "VirtualService"),
         destination_rules=_only(made, "DestinationRule"),
-        gateways=(yaml.safe_load((REPOSITORY / "istio" / "gateway.yaml").read_text()),),
+        gateways=(yaml.safe_load((REPOSITORY / "istio" / "base" / "gateway.yaml").read_text()),),
         services=_only(made, "Service"),
         endpoint_slices=_only(made, "EndpointSlice"),
         pods=_only(made, "Pod"),

@@ -4,7 +4,7 @@
     python -m client.send_photos --folder ~/Pictures --count 3
     python -m client.send_photos --url http://gateway.example/inference --seed 7
 
-The service is seldon/overlays/tutorial behind istio/tutorial.yaml.
+The service is seldon/overlays/tutorial behind istio/base/tutorial.yaml.
 """
 
 from __future__ import annotations

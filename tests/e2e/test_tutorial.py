@@ -33,14 +33,14 @@ def inference(platform: Platform) -> Iterator[str]:
     """Address of the service, deployed as the overlay's first lines say."""
     platform.slipway("image", "build", "slipway/tutorial-response:0.1.0", "images/tutorial-response")
     platform.kubectl("apply", "-k", "seldon/overlays/tutorial")
-    platform.kubectl("apply", "-f", "istio/tutorial.yaml")
+    platform.kubectl("apply", "-f", "istio/base/tutorial.yaml")
     url = f"http://{platform.gateway}/inference"
     try:
         platform.wait_available("tutorial")
         wait_until(lambda: post(url, b"x", "image/jpeg")[0] == 415, what="/inference reachable")
         yield url
     finally:
-        platform.kubectl("delete", "-f", "istio/tutorial.yaml")
+        platform.kubectl("delete", "-f", "istio/base/tutorial.yaml")
         platform.kubectl("delete", "-k", "seldon/overlays/tutorial")
 
 

@@ -23,7 +23,7 @@ from slipway.onebox.settings import load_settings
 FIELD_MANAGER = "slipway-up"
 NAMESPACES = ("default", "kube-system", "istio-system", "slipway-system")
 MODEL_STORAGE = "slipway-model-storage"
-GATEWAY_FILE = PLATFORM_ROOT / "istio" / "gateway.yaml"
+GATEWAY_FILE = PLATFORM_ROOT / "istio" / "base" / "gateway.yaml"
 
 
 def objects(credentials: Mapping[str, str], gateways: list[dict[str, Any]]) -> Iterator[dict[str, Any]]:
