@@ -17,9 +17,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from benchmarks.networks import at_side, sparing_weights
-from model_wrappers.darknet.cfg import load_network
-from model_wrappers.darknet.weights import write_weights
+from benchmarks.networks import at_side, write_sparing_weights
 from scripts.demo import REPOSITORY, SHARED_DATA, SLIPWAY
 from slipway.drill.drills import DRILLS
 
@@ -172,8 +170,7 @@ def registered(folder: Path) -> str:
     listed = subprocess.run([str(SLIPWAY), "model", "show", MODEL, "--json"], capture_output=True, check=False)
     if listed.returncode:
         cfg, weights = at_side(NETWORK, folder), folder / f"{NETWORK}.weights"
-        network = load_network(cfg)
-        write_weights(weights, network, sparing_weights(network))
+        write_sparing_weights(weights, cfg)
         files = {"--cfg": cfg, "--weights": weights, "--names": SHARED_DATA / "names" / "coco.names"}
         words = [word for flag, path in files.items() for word in (flag, str(path))]
         subprocess.run([str(SLIPWAY), "model", "register", MODEL, *words], check=True)
