@@ -14,9 +14,10 @@ from pathlib import Path
 
 from slipway.onebox.paths import Paths
 from slipway.onebox.services import postgres
-from slipway.onebox.services.mlflow_schema import NewerSchemaError, ensure_schema
 from slipway.onebox.settings import HOST
 from slipway.onebox.supervisor.history import PERMANENT_EXIT
+from slipway.tracking.errors import NewerSchemaError
+from slipway.tracking.schema import ensure_schema
 
 MAX_CONNECTIONS = 64
 DRAIN_S = 5

@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from slipway.onebox.services.mlflow_schema import NewerSchemaError, _steps, ensure_schema
+from slipway.tracking.errors import NewerSchemaError
+from slipway.tracking.schema import _steps, ensure_schema
 
 pytestmark = [
     pytest.mark.timeout(180),  # MLflow is imported and makes fifty tables: minutes on a busy machine

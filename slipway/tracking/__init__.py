@@ -1,0 +1,1 @@
+"""MLflow's tracking server besides serving: its databases' schema, its accounts, their backup."""

@@ -1,0 +1,105 @@
+"""The environment of MLflow's Pods → what the steps beside the server work on.
+
+Passwords of PostgreSQL come in libpq's own variables (PGHOST, PGUSER, PGPASSWORD, PGSSLMODE), so that no address has one:
+addresses end up in arguments and logs. https://www.postgresql.org/docs/current/libpq-envars.html
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from configparser import ConfigParser
+from configparser import Error as ConfigError
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from slipway.tracking.errors import SettingsError
+
+TRACKING, AUTH = "MLFLOW_BACKEND_STORE_URI", "MLFLOW_AUTH_CONFIG_PATH"
+PLACE, KEEP = "SLIPWAY_BACKUP_TO", "SLIPWAY_BACKUP_KEEP"
+DEFAULT_KEEP = 14
+DRIVER = "postgresql+psycopg2"
+
+
+@dataclass(frozen=True)
+class Account:
+    """Somebody whom MLflow lets in."""
+
+    name: str
+    password: str = field(repr=False)
+    is_admin: bool = False
+
+
+@dataclass(frozen=True)
+class Databases:
+    """SQLAlchemy's addresses of MLflow's two databases."""
+
+    tracking: str
+    auth: str
+
+
+@dataclass(frozen=True)
+class Place:
+    """``s3://bucket/prefix``, and how many backups stay there."""
+
+    bucket: str
+    prefix: str
+    keep: int
+
+    @property
+    def uri(self) -> str:
+        return f"s3://{self.bucket}/{self.prefix}".rstrip("/")
+
+
+def databases(environ: Mapping[str, str]) -> Databases:
+    """Raises SettingsError."""
+    config = Path(_required(environ, AUTH))
+    parsed = ConfigParser(interpolation=None)
+    try:
+        parsed.read_string(config.read_text())
+        auth = parsed["mlflow"]["database_uri"]
+    except (OSError, ConfigError, KeyError) as error:
+        raise SettingsError(
+            f"{AUTH}={config}: a file with database_uri in its section [mlflow] is needed: {error}"
+        ) from error
+    tracking = _required(environ, TRACKING)
+    _refuse_address(TRACKING, tracking)
+    _refuse_address(f"database_uri of {config}", auth)
+    return Databases(tracking, auth)
+
+
+def _refuse_address(where: str, uri: str) -> None:
+    scheme, _, rest = uri.partition("://")
+    who, at, _ = rest.partition("/")[0].rpartition("@")
+    if scheme != DRIVER:
+        raise SettingsError(f"{where}: {scheme}:// is no address of PostgreSQL; write {DRIVER}:///mlflow")
+    if at and ":" in who:
+        raise SettingsError(f"{where}: has a password, which would show in logs: put it into PGPASSWORD")
+
+
+def accounts(environ: Mapping[str, str]) -> tuple[Account, ...]:
+    """The admin, and the reader that Pods and the controller use. Raises SettingsError."""
+    admin, reader = "MLFLOW_AUTH_ADMIN", "SLIPWAY_READER"
+    return (
+        Account(_required(environ, f"{admin}_USERNAME"), _required(environ, f"{admin}_PASSWORD"), is_admin=True),
+        Account(_required(environ, f"{reader}_USERNAME"), _required(environ, f"{reader}_PASSWORD")),
+    )
+
+
+def place(environ: Mapping[str, str]) -> Place:
+    """Raises SettingsError."""
+    uri = _required(environ, PLACE)
+    bucket, _, prefix = uri.removeprefix("s3://").partition("/")
+    if not uri.startswith("s3://") or not bucket:
+        raise SettingsError(f"{PLACE}={uri!r}: write s3://BUCKET/FOLDER")
+    text = environ.get(KEEP, str(DEFAULT_KEEP))
+    if not (text.isascii() and text.isdigit() and int(text) > 0):
+        raise SettingsError(f"{KEEP}={text!r}: a number of backups from 1 on")
+    return Place(bucket, prefix.strip("/"), int(text))
+
+
+def _required(environ: Mapping[str, str], name: str) -> str:
+    if not environ.get(name):
+        raise SettingsError(
+            f"{name} is not set: mlflow/base/settings.env and the Secrets of mlflow/README.md have all of them"
+        )
+    return environ[name]
