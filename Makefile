@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 UV := $(BIN)/uv --system-certs
 QUICK := not e2e and not conformance and not browser and not gpu
 
-.PHONY: help setup demo drill drill-long test check golden bench conformance training protos
+.PHONY: help setup demo drill drill-long test check golden bench conformance training images protos
 
 help:  ## Show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 18
@@ -47,6 +47,10 @@ training: setup  ## Types and tests of training, in an environment with PyTorch 
 	tests/training/environment
 	$(BIN)/mypy --python-executable .venv-training/bin/python model_wrappers/darknet/training/*.py models/shapes/*.py
 	.venv-training/bin/pytest tests/training --durations=5
+
+images: setup  ## Container images by Docker or Podman: IMAGES="executor mlflow" ENGINE= BASE_IMAGE= BUILD_IMAGE= PLATFORM= REGISTRY= BUILD="--network host"
+	@$(BIN)/python -m scripts.images $(IMAGES) --engine="$(ENGINE)" --base-image="$(BASE_IMAGE)" --build-image="$(BUILD_IMAGE)" \
+	  --platform="$(PLATFORM)" --registry="$(REGISTRY)" -- $(BUILD)
 
 bench: setup  ## Time the microservice beside the official one, the executor beside bare calls, a photo beside its network, the path beside one process
 	tests/conformance/environment

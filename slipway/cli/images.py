@@ -1,4 +1,4 @@
-"""``slipway image``: build, list, delete and prune the local images of this machine."""
+"""``slipway image``: build, list, delete and prune the local images of this machine; contexts of container images."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from pathlib import Path
 import click
 
 from slipway.onebox.images.build import build
+from slipway.onebox.images.context import write_context
 from slipway.onebox.images.errors import ImageError
 from slipway.onebox.images.store import Store, Tagged
 from slipway.onebox.paths import Paths
@@ -25,6 +26,7 @@ def image_command() -> None:
     Examples:
       slipway image build slipway/yolo-detector:0.1.0
       slipway image build me/my-model:2 images/my-model
+      slipway image context me/my-model:2 build/my-model images/my-model
       slipway image list
     """  # noqa: D301  - click reads the backspace character
 
@@ -54,6 +56,32 @@ def build_command(name_tag: str, folder: Path | None, *, quiet: bool) -> None:
     except ImageError as exc:
         raise click.ClickException(str(exc)) from exc
     click.echo(digest)
+
+
+@image_command.command(name="context")
+@click.argument("name_tag", metavar="NAME:TAG")
+@click.argument("target", metavar="DIR", type=click.Path(path_type=Path))
+@click.argument("folder", required=False, type=click.Path(exists=True, file_okay=False, path_type=Path))
+@click.option("--label", "labels", multiple=True, metavar="KEY=VALUE", help="A label more. May be repeated.")
+def context_command(name_tag: str, target: Path, folder: Path | None, labels: Sequence[str]) -> None:
+    """Write into DIR what Docker, Podman or another builder makes a container image of, from the same image.yaml.
+
+    DIR is empty or does not exist. FOLDER holds the image.yaml; without it, the folder below images/ whose image.yaml has
+    this NAME. The files are those of `slipway image build`; the label dev.slipway.files is their digest.
+
+    \b
+    Examples:
+      slipway image context me/my-model:2 build/my-model ~/my-model
+      docker build --tag me/my-model:2 build/my-model
+    """  # noqa: D301  - click reads the backspace character
+    pairs = [item.partition("=") for item in labels]
+    if wrong := [item for item, (key, equals, _) in zip(labels, pairs, strict=True) if not (key and equals)]:
+        raise click.UsageError(f"--label {wrong[0]!r}: KEY=VALUE is needed")
+    try:
+        written = write_context(name_tag, target, folder=folder, labels={key: value for key, _, value in pairs})
+    except ImageError as exc:
+        raise click.ClickException(str(exc)) from exc
+    click.echo(f"{written.folder}: {written.name_tag}, files {written.files_digest}")
 
 
 @image_command.command(name="list")

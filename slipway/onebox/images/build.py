@@ -12,7 +12,7 @@ from pathlib import Path
 import slipway
 from slipway.onebox.images.environment import Progress, ensure_environment, exclusive, lock_of, shared
 from slipway.onebox.images.errors import EnvironmentFailed, ImageError, SourceChanged
-from slipway.onebox.images.reference import parse_reference
+from slipway.onebox.images.reference import Reference, parse_reference
 from slipway.onebox.images.snapshot import Snapshot, SnapshotFile, take_snapshot
 from slipway.onebox.images.spec import ImageSpec, find_image_folder, load_image_spec
 from slipway.onebox.images.store import Image, Store, now_text, remove_tree
@@ -38,18 +38,27 @@ def build(
     ``folder`` holds the image.yaml; without it, the one below ``repository/images`` that has the name. Raises
     ImageError.
     """
-    reference = parse_reference(name_tag)
-    if reference.digest:
-        raise ImageError(f"{name_tag!r}: a digest comes out of a build, it is not chosen: give NAME:TAG")
     repository = repository or find_repository(folder or Path.cwd())
-    spec = load_image_spec((folder or find_image_folder(reference.name, repository)).resolve())
-    if spec.name != reference.name:
-        raise ImageError(f"{spec.folder}: its image.yaml says `name: {spec.name}`, not {reference.name}")
+    reference, spec = find_spec(name_tag, repository=repository, folder=folder)
     store = Store(paths)
     with shared(store.lock_file, progress=progress):
         digest = _build_unchanged(spec, store, roots=(repository, PLATFORM_ROOT), progress=progress)
         store.move_tag(reference.name, reference.tag, digest)
     return digest
+
+
+def find_spec(name_tag: str, *, repository: Path, folder: Path | None = None) -> tuple[Reference, ImageSpec]:
+    """What ``NAME:TAG`` is built from: the image.yaml of ``folder``, or the one below ``repository/images``.
+
+    Raises ImageError where it has another name, and for a digest.
+    """
+    reference = parse_reference(name_tag)
+    if reference.digest:
+        raise ImageError(f"{name_tag!r}: a digest comes out of a build, it is not chosen: give NAME:TAG")
+    spec = load_image_spec((folder or find_image_folder(reference.name, repository)).resolve())
+    if spec.name != reference.name:
+        raise ImageError(f"{spec.folder}: its image.yaml says `name: {spec.name}`, not {reference.name}")
+    return reference, spec
 
 
 def ensure(
@@ -105,8 +114,11 @@ def _write(snapshot: Snapshot, store: Store) -> None:
             remove_tree(draft)
 
 
-def _fill(draft: Path, snapshot: Snapshot, store: Store) -> None:
-    root = draft / "root"
+def copy_files(snapshot: Snapshot, root: Path) -> None:
+    """The snapshot's files below ``root``, which is made: what a local image holds, and a container image.
+
+    Raises SourceChanged where one is no longer what was read.
+    """
     root.mkdir(parents=True)
     for file in snapshot.files:
         target = root / file.target
@@ -114,6 +126,11 @@ def _fill(draft: Path, snapshot: Snapshot, store: Store) -> None:
         shutil.copyfile(file.source, target)
         _check_copy(file, target)
         target.chmod(0o555 if file.is_executable else 0o444)
+
+
+def _fill(draft: Path, snapshot: Snapshot, store: Store) -> None:
+    root = draft / "root"
+    copy_files(snapshot, root)
     _compile(root, python=store.paths.environments / snapshot.lock_digest / "bin" / "python")
     store.write_manifest(
         draft,

@@ -16,13 +16,17 @@ from slipway.onebox.images.reference import parse_reference
 
 IMAGE_FILE = "image.yaml"
 MAX_IMAGE_FILE_BYTES = 64 * 1024
+MAX_PORT = 65_535
 DEFAULT_REQUIREMENTS = Path(slipway.__file__).resolve().parents[1] / "requirements" / "serving.txt"
 """This repository's own, wherever the image's folder is."""
 
 CLASS_PACKAGES = ("slipway.contract", "slipway.serving", "slipway.microservice")
 """What serves a component class comes along with it."""
 
-KEYS = frozenset({"name", "class", "entrypoint", "sources", "packages", "requirements", "unhashed", "env"})
+CLASS_PORTS = (9000, 9500, 6000)
+"""REST, gRPC and metrics of a component (contract section 2.2)."""
+
+KEYS = frozenset({"name", "class", "entrypoint", "sources", "packages", "requirements", "unhashed", "env", "ports"})
 _DOTTED = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*", re.ASCII)
 _PIN = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?==[0-9][A-Za-z0-9.!+]*", re.ASCII)
 _ENV_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
@@ -33,7 +37,7 @@ class ImageSpec:
     """One ``image.yaml``. ``requirements`` is absolute; ``sources`` are relative to ``folder``.
 
     ``unhashed`` are exact pins (``torch==2.13.0``) that pip installs after the locked set: of such a package each
-    machine takes its own build, so no lock can name one hash.
+    machine takes its own build, so no lock can name one hash. ``ports`` is what a container image says that it listens on.
     """
 
     folder: Path
@@ -45,6 +49,7 @@ class ImageSpec:
     requirements: Path
     unhashed: tuple[str, ...]
     env: Mapping[str, str]
+    ports: tuple[int, ...] = ()
 
 
 def load_image_spec(folder: Path) -> ImageSpec:
@@ -88,6 +93,7 @@ def parse_image_spec(loaded: object, *, folder: Path) -> ImageSpec:
         requirements=(folder / _string(loaded, "requirements", default=str(DEFAULT_REQUIREMENTS))).resolve(),
         unhashed=_pins(_strings(loaded, "unhashed", default=())),
         env=_env(loaded.get("env")),
+        ports=_ports(loaded.get("ports"), default=CLASS_PORTS if class_name else ()),
     )
 
 
@@ -141,6 +147,14 @@ def _pins(values: tuple[str, ...]) -> tuple[str, ...]:
         if not _PIN.fullmatch(value):
             raise ValueError(f"unhashed: {value!r} is not an exact pin such as torch==2.13.0")
     return tuple(sorted(set(values)))
+
+
+def _ports(value: object, *, default: tuple[int, ...]) -> tuple[int, ...]:
+    if value is None:
+        return default
+    if not isinstance(value, list) or not all(type(item) is int and 0 < item <= MAX_PORT for item in value):
+        raise ValueError(f"ports: {value!r} is not a list of numbers from 1 to {MAX_PORT}")
+    return tuple(dict.fromkeys(value))
 
 
 def _env(value: object) -> Mapping[str, str]:
