@@ -13,20 +13,17 @@ from typing import Any, Literal, Self
 
 import aiohttp
 
-from slipway.kube.errors import Unavailable, error_of
+from slipway.kube.answers import bounded, error_in, lines, parse
+from slipway.kube.conduct import FREE, NO_ANSWER, REQUEST_TIMEOUT_S, Conduct
+from slipway.kube.errors import Unauthorized, Unavailable, error_of
 from slipway.kube.kinds import POD, Kind, kind_of
 from slipway.kube.kubeconfig import Access, load_access
 
 CONNECT_TIMEOUT_S = 5.0
-REQUEST_TIMEOUT_S = 30.0
 WATCH_TIMEOUT_S = 300
 """Asked of the server: a watch ends after this and is begun again."""
 WATCH_IDLE_S = 150.0
 """Servers send a bookmark about every minute: silence for longer is a dead connection."""
-MAX_BODY_BYTES = 64 * 1024 * 1024
-"""One answer: a full page of a list."""
-MAX_LINE_BYTES = 8 * 1024 * 1024
-"""One watch event: an object (3 MiB at most) and its envelope."""
 LIST_PAGE = 500
 MAX_CONNECTIONS = 256
 """Per client; each watch holds one."""
@@ -63,24 +60,29 @@ class WatchEvent:
 class Kube:
     """A connection pool to one API server. Use as ``async with Kube.from_kubeconfig() as kube``."""
 
-    def __init__(self, access: Access, *, user_agent: str = "slipway") -> None:
+    def __init__(self, access: Access, *, user_agent: str = "slipway", conduct: Conduct = FREE) -> None:
         self.access = access
         self._user_agent = user_agent
+        self._conduct = conduct
         self._session: aiohttp.ClientSession | None = None
 
     @classmethod
     def from_kubeconfig(
-        cls, path: str | Path | None = None, context: str | None = None, *, user_agent: str = "slipway"
+        cls,
+        path: str | Path | None = None,
+        context: str | None = None,
+        *,
+        user_agent: str = "slipway",
+        conduct: Conduct = FREE,
     ) -> Self:
         """``user_agent`` names the writer in ``managedFields`` where a request gives no field manager."""
-        return cls(load_access(path, context=context), user_agent=user_agent)
+        return cls(load_access(path, context=context), user_agent=user_agent, conduct=conduct)
 
     async def __aenter__(self) -> Self:
-        context = self.access.ssl_context()
         self._session = aiohttp.ClientSession(
             base_url=self.access.server,
-            connector=aiohttp.TCPConnector(limit=MAX_CONNECTIONS, ssl=context or True),
-            timeout=aiohttp.ClientTimeout(total=REQUEST_TIMEOUT_S, sock_connect=CONNECT_TIMEOUT_S),
+            connector=aiohttp.TCPConnector(limit=MAX_CONNECTIONS),
+            timeout=aiohttp.ClientTimeout(total=self._conduct.timeout_s, sock_connect=CONNECT_TIMEOUT_S),
             headers={"User-Agent": self._user_agent, "Accept": "application/json"},
             read_bufsize=LOG_CHUNK_BYTES,
         )
@@ -240,8 +242,8 @@ class Kube:
         )
         timeout = aiohttp.ClientTimeout(total=timeout_s + 30, sock_connect=CONNECT_TIMEOUT_S, sock_read=WATCH_IDLE_S)
         async with self._response("GET", kind.path(namespace=namespace), query=query, timeout=timeout) as response:
-            async for line in _lines(response):
-                event = _parse(line)
+            async for line in lines(response):
+                event = parse(line)
                 if event.get("type") == "ERROR":
                     raise error_of(event.get("object") or {})
                 yield WatchEvent(str(event["type"]), event["object"])
@@ -284,7 +286,7 @@ class Kube:
     ) -> Object:
         """One JSON exchange with any path of the API (discovery, Tables): the decoded answer."""
         async with self._response(method, path, body=body, query=query, headers=headers) as response:
-            return _parse(await _bounded(response))
+            return parse(await bounded(response))
 
     async def download(self, path: str, *, idle_s: float = REQUEST_TIMEOUT_S) -> AsyncIterator[bytes]:
         """Any path of the API in chunks; it may take as long as it likes, but may not be silent for ``idle_s``."""
@@ -307,28 +309,36 @@ class Kube:
         if self._session is None:
             raise RuntimeError("Kube is used outside of `async with`")
         options: dict[str, Any] = {} if timeout is None else {"timeout": timeout}
+        await self._conduct.admit(method, is_watch="watch" in (query or ()))
+        issued = await self.access.issued()
+        code = NO_ANSWER
         try:
             async with self._session.request(
                 method,
                 path,
                 params=query,
                 data=_payload(body),
-                headers={"Content-Type": "application/json", **self._authorization(), **(headers or {})},
+                headers=[
+                    *{"Content-Type": "application/json", **(headers or {})}.items(),
+                    *self.access.headers(issued),
+                ],
                 server_hostname=self.access.server_name,
+                ssl=self.access.ssl_context(issued) or True,
+                proxy=self.access.proxy_url,
                 **options,
             ) as response:
+                code = str(response.status)
+                self._conduct.heard(method, code)
                 if response.status >= 400:
-                    raise await _error(response)
+                    raise await error_in(response)
                 yield response
         except (TimeoutError, aiohttp.ClientError, ConnectionError) as exc:
-            raise Unavailable(f"{method} {self.access.server}{path}: {exc or type(exc).__name__}") from exc
-
-    def _authorization(self) -> dict[str, str]:
-        if token := self.access.bearer():
-            return {"Authorization": f"Bearer {token}"}
-        if self.access.username:
-            return {"Authorization": aiohttp.BasicAuth(self.access.username, self.access.password or "").encode()}
-        return {}
+            if code == NO_ANSWER:
+                self._conduct.heard(method, code)
+            raise Unavailable(f"{method} {self.access.server}{path}: {str(exc) or type(exc).__name__}") from exc
+        except Unauthorized:
+            self.access.renew()
+            raise
 
 
 def _namespace(kind: Kind, obj: Mapping[str, Any], given: str | None, default: str) -> str | None:
@@ -347,53 +357,3 @@ def _payload(body: object) -> bytes | io.BytesIO | None:
 
 def _query(**values: str | int | None) -> dict[str, str]:
     return {key: str(value) for key, value in values.items() if value is not None}
-
-
-async def _bounded(response: aiohttp.ClientResponse) -> bytes:
-    chunks: list[bytes] = []
-    size = 0
-    async for chunk in response.content.iter_any():
-        size += len(chunk)
-        if size > MAX_BODY_BYTES:
-            raise Unavailable(f"{response.url.path}: the answer is longer than {MAX_BODY_BYTES} bytes")
-        chunks.append(chunk)
-    return b"".join(chunks)
-
-
-async def _lines(response: aiohttp.ClientResponse) -> AsyncIterator[bytes]:
-    """The lines of a stream without the per-line limit of aiohttp's reader, but with ours."""
-    rest = bytearray()
-    async for chunk in response.content.iter_any():
-        rest += chunk
-        if b"\n" in chunk:
-            *whole, tail = bytes(rest).split(b"\n")
-            for line in whole:
-                if line:
-                    yield line
-            rest = bytearray(tail)
-        if len(rest) > MAX_LINE_BYTES:
-            raise Unavailable(f"{response.url.path}: a watch event is longer than {MAX_LINE_BYTES} bytes")
-
-
-def _parse(text: bytes) -> Object:
-    try:
-        parsed = json.loads(text)
-    except ValueError as exc:
-        raise Unavailable(f"the API answered something that is not JSON: {text[:120]!r}") from exc
-    if not isinstance(parsed, dict):
-        raise Unavailable(f"the API answered something that is not an object: {text[:120]!r}")
-    return parsed
-
-
-async def _error(response: aiohttp.ClientResponse) -> Exception:
-    text = await _bounded(response)
-    try:
-        status = json.loads(text)
-    except ValueError:
-        status = None
-    if isinstance(status, dict) and status.get("kind") == "Status":
-        return error_of({"code": response.status, **status})
-    message = f"{response.method} {response.url.path}: HTTP {response.status} {text[:200].decode(errors='replace')}"
-    if response.status >= 500:
-        return Unavailable(message)
-    return error_of({"code": response.status, "message": message, "status": "Failure"})

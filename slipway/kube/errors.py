@@ -5,9 +5,10 @@ KubeError
   Temporary            worth a retry, after ``retry_after_s`` where the server said so
     Unavailable        no answer: connection refused, reset, timed out, 5xx without a Status
     TooManyRequests    429
+    ServerError        5xx with a Status: what the API was asked may have happened, or not
   ApiError             the API answered with a Status
     BadRequest 400, Unauthorized 401, Forbidden 403, NotFound 404, AlreadyExists and Conflict 409, Expired 410,
-    Invalid 422, TooManyRequests 429
+    Invalid 422, TooManyRequests 429, ServerError 5xx
 """
 
 from __future__ import annotations
@@ -32,6 +33,10 @@ class Temporary(KubeError):
 
 class Unavailable(Temporary):
     """The API gave no usable answer."""
+
+    def __init__(self, message: str, *, retry_after_s: float | None = None) -> None:
+        super().__init__(message)
+        self.retry_after_s = retry_after_s
 
 
 class ApiError(KubeError):
@@ -90,9 +95,25 @@ class Invalid(ApiError):
 class TooManyRequests(ApiError, Temporary):
     def __init__(self, status: Mapping[str, Any]) -> None:
         super().__init__(status)
-        self.retry_after_s = float((status.get("details") or {}).get("retryAfterSeconds") or 1)
+        self.retry_after_s = _wish_s(status) or 1.0
 
 
+class ServerError(ApiError, Temporary):
+    """The API, or what is behind it (etcd, a webhook), failed: it says nothing about the request."""
+
+    def __init__(self, status: Mapping[str, Any]) -> None:
+        super().__init__(status)
+        self.retry_after_s = _wish_s(status)
+
+
+def _wish_s(status: Mapping[str, Any]) -> float | None:
+    given = (status.get("details") or {}).get("retryAfterSeconds")
+    return float(given) if isinstance(given, int | float) and given > 0 else None
+
+
+SERVER_ERRORS = 500
+MALFORMED_APPLY = "failed to create typed patch object"
+"""A 500 that is the request's own fault: kube-apiserver says so of an apply with an unknown or repeated field."""
 _BY_CODE: dict[int, type[ApiError]] = {
     400: BadRequest,
     401: Unauthorized,
@@ -109,4 +130,6 @@ def error_of(status: Mapping[str, Any]) -> ApiError:
     """The error for a ``Status`` object."""
     if status.get("reason") == "AlreadyExists":
         return AlreadyExists(status)
-    return _BY_CODE.get(int(status.get("code") or 0), ApiError)(status)
+    code = int(status.get("code") or 0)
+    is_ours = code < SERVER_ERRORS or str(status.get("message") or "").startswith(MALFORMED_APPLY)
+    return _BY_CODE.get(code, ApiError if is_ours else ServerError)(status)

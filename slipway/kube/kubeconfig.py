@@ -5,75 +5,21 @@ from __future__ import annotations
 import base64
 import binascii
 import os
-import ssl
-import tempfile
-import time
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import yaml
 
+from slipway.kube.access import Access, TokenFile
 from slipway.kube.errors import ConfigError
+from slipway.kube.exec_credential import API_VERSIONS, ExecCredential, ExecSpec
+
+__all__ = ["Access", "TokenFile", "in_cluster", "load_access", "parse_kubeconfig"]
 
 SERVICE_ACCOUNT_FOLDER = Path("/var/run/secrets/kubernetes.io/serviceaccount")
-TOKEN_REFRESH_S = 60.0
-"""A mounted service account token is rotated by the kubelet: read again when older than this."""
+IMPERSONATE = {"Impersonate-User": "as", "Impersonate-Uid": "as-uid"}
 MAX_KUBECONFIG_BYTES = 4 * 1024 * 1024
-
-
-@dataclass
-class TokenFile:
-    """A bearer token in a file that somebody else rotates."""
-
-    path: Path
-    _value: str = ""
-    _read_at: float = field(default=float("-inf"))
-
-    def read(self) -> str:
-        if time.monotonic() - self._read_at > TOKEN_REFRESH_S:
-            try:
-                self._value = self.path.read_text().strip()
-            except OSError as exc:
-                raise ConfigError(f"{self.path}: the bearer token cannot be read: {exc.strerror}") from exc
-            self._read_at = time.monotonic()
-        return self._value
-
-
-@dataclass(frozen=True)
-class Access:
-    """How to reach one API server. ``namespace`` is what a command without one means."""
-
-    server: str
-    namespace: str = "default"
-    token: str | None = field(default=None, repr=False)
-    token_file: TokenFile | None = None
-    username: str | None = None
-    password: str | None = field(default=None, repr=False)
-    certificate_authority: str | None = field(default=None, repr=False)  # PEM text
-    client_certificate: str | None = field(default=None, repr=False)  # PEM text
-    client_key: str | None = field(default=None, repr=False)  # PEM text
-    skip_verify: bool = False
-    server_name: str | None = None
-
-    def bearer(self) -> str | None:
-        return self.token_file.read() if self.token_file else self.token
-
-    def ssl_context(self) -> ssl.SSLContext | None:
-        """None for plain HTTP. The private key passes through a file of mode 0600 that is removed at once."""
-        if not self.server.startswith("https://"):
-            return None
-        context = ssl.create_default_context(cadata=self.certificate_authority)
-        if self.skip_verify:
-            context.check_hostname = False
-            context.verify_mode = ssl.CERT_NONE
-        if self.client_certificate and self.client_key:
-            with tempfile.NamedTemporaryFile("w", suffix=".pem") as pair:  # created with mode 0600
-                pair.write(f"{self.client_certificate}\n{self.client_key}\n")
-                pair.flush()
-                context.load_cert_chain(pair.name)
-        return context
 
 
 def load_access(path: str | Path | None = None, *, context: str | None = None) -> Access:
@@ -101,13 +47,16 @@ def in_cluster(folder: Path = SERVICE_ACCOUNT_FOLDER) -> Access:
     """The access of a Pod through its mounted service account."""
     host = os.environ["KUBERNETES_SERVICE_HOST"]
     port = os.environ.get("KUBERNETES_SERVICE_PORT", "443")
-    namespace = folder / "namespace"
-    return Access(
-        server=f"https://{f'[{host}]' if ':' in host else host}:{port}",
-        namespace=namespace.read_text().strip() if namespace.exists() else "default",
-        token_file=TokenFile(folder / "token"),
-        certificate_authority=(folder / "ca.crt").read_text(),
-    )
+    namespace, authority = folder / "namespace", folder / "ca.crt"
+    try:
+        return Access(
+            server=f"https://{f'[{host}]' if ':' in host else host}:{port}",
+            namespace=namespace.read_text().strip() if namespace.exists() else "default",
+            token_file=TokenFile(folder / "token"),
+            certificate_authority=authority.read_text(),
+        )
+    except OSError as exc:
+        raise ConfigError(f"{exc.filename}: {exc.strerror}: a Pod's service account is mounted there") from exc
 
 
 def parse_kubeconfig(config: Mapping[str, Any], *, origin: Path, context: str | None = None) -> Access:
@@ -118,11 +67,10 @@ def parse_kubeconfig(config: Mapping[str, Any], *, origin: Path, context: str | 
     chosen = _entry(config, "contexts", "context", wanted, origin=origin)
     cluster = _entry(config, "clusters", "cluster", chosen.get("cluster"), origin=origin)
     user = _entry(config, "users", "user", chosen["user"], origin=origin) if chosen.get("user") else {}
-    for plugin in ("exec", "auth-provider"):
-        if plugin in user:
-            raise ConfigError(
-                f"{origin}: users[{chosen['user']}].{plugin}: credential plug-ins are not supported: use a token or a client certificate"
-            )
+    if "auth-provider" in user:
+        raise ConfigError(
+            f"{origin}: users[{chosen['user']}].auth-provider: Kubernetes has removed these: use exec, a token or a certificate"
+        )
     server = str(cluster.get("server") or "")
     if not server.startswith(("http://", "https://")):
         raise ConfigError(f"{origin}: clusters[{chosen.get('cluster')}].server: {server!r} is not an http(s) address")
@@ -139,7 +87,56 @@ def parse_kubeconfig(config: Mapping[str, Any], *, origin: Path, context: str | 
         client_key=_pem(user, "client-key", origin=origin),
         skip_verify=bool(cluster.get("insecure-skip-tls-verify")),
         server_name=cluster.get("tls-server-name"),
+        proxy_url=_proxy(cluster, chosen.get("cluster"), origin=origin),
+        plugin=_plugin(user["exec"], cluster, origin=origin, user=chosen["user"]) if user.get("exec") else None,
+        acts_as=_acts_as(user, chosen.get("user"), origin=origin),
     )
+
+
+def _plugin(given: Mapping[str, Any], cluster: Mapping[str, Any], *, origin: Path, user: object) -> ExecCredential:
+    where = f"{origin}: users[{user}].exec"
+    version, command = str(given.get("apiVersion") or ""), str(given.get("command") or "")
+    if version not in API_VERSIONS:
+        raise ConfigError(f"{where}.apiVersion: {version!r} is not one of {', '.join(API_VERSIONS)}")
+    if not command:
+        raise ConfigError(f"{where}.command: empty: which program gives the credentials?")
+    if given.get("interactiveMode") == "Always":
+        raise ConfigError(f"{where}.interactiveMode: Always: nobody is here to ask; use a plug-in that asks nobody")
+    is_path = os.sep in command and not Path(command).is_absolute()
+    argv = (str(_beside(origin, command)) if is_path else command, *map(str, given.get("args") or ()))
+    env = tuple((str(item["name"]), str(item["value"])) for item in given.get("env") or ())
+    told = _cluster_info(cluster, origin=origin) if given.get("provideClusterInfo") else None
+    return ExecCredential(ExecSpec(where, version, argv, env, str(given.get("installHint") or "").strip(), told))
+
+
+def _cluster_info(cluster: Mapping[str, Any], *, origin: Path) -> dict[str, Any]:
+    """What a plug-in is told of the cluster."""
+    authority = _pem(cluster, "certificate-authority", origin=origin)
+    extensions = {item.get("name"): item.get("extension") for item in cluster.get("extensions") or ()}
+    info = {
+        "server": cluster.get("server"),
+        "tls-server-name": cluster.get("tls-server-name"),
+        "insecure-skip-tls-verify": cluster.get("insecure-skip-tls-verify"),
+        "certificate-authority-data": base64.b64encode(authority.encode()).decode() if authority else None,
+        "proxy-url": cluster.get("proxy-url"),
+        "config": extensions.get("client.authentication.k8s.io/exec"),
+    }
+    return {key: value for key, value in info.items() if value is not None}
+
+
+def _acts_as(user: Mapping[str, Any], name: object, *, origin: Path) -> tuple[tuple[str, str], ...]:
+    """Headers of impersonation."""
+    if user.get("as-user-extra"):
+        raise ConfigError(f"{origin}: users[{name}].as-user-extra: not supported: impersonate by user, uid and groups")
+    single = [(header, str(user[key])) for header, key in IMPERSONATE.items() if user.get(key)]
+    return (*single, *(("Impersonate-Group", str(group)) for group in user.get("as-groups") or ()))
+
+
+def _proxy(cluster: Mapping[str, Any], name: object, *, origin: Path) -> str | None:
+    url = cluster.get("proxy-url")
+    if url and not str(url).startswith(("http://", "https://")):
+        raise ConfigError(f"{origin}: clusters[{name}].proxy-url: {url!r}: only http and https proxies are supported")
+    return str(url) if url else None
 
 
 def _load(path: Path) -> Mapping[str, Any]:

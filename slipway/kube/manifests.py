@@ -13,6 +13,7 @@ from slipway.kube.errors import KubeError
 
 MAX_FILE_BYTES = 16 * 1024 * 1024
 SUFFIXES = (".yaml", ".yml", ".json")
+KUSTOMIZE, KUSTOMIZE_KINDS = "kustomize.config.k8s.io/", ("Kustomization", "Component")
 FIRST_KINDS = ("Namespace", "CustomResourceDefinition")
 Object = dict[str, Any]
 
@@ -82,7 +83,7 @@ def _unfolded(document: Any, *, where: str) -> Iterator[Object]:
         for item in document["items"]:
             yield from _unfolded(item, where=where)
         return
-    if document.get("kind") == "Kustomization":
+    if document.get("kind") in KUSTOMIZE_KINDS and str(document.get("apiVersion", KUSTOMIZE)).startswith(KUSTOMIZE):
         return
     missing = [name for name in ("apiVersion", "kind") if not document.get(name)]
     meta = document.get("metadata")

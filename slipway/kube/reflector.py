@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
+import time
 from collections.abc import Callable, Collection, Mapping
 from types import MappingProxyType, TracebackType
 from typing import Any, NamedTuple, Self
@@ -15,9 +16,12 @@ from slipway.kube.kinds import Kind
 
 BACKOFF_FIRST_S = 0.1
 BACKOFF_MAX_S = 5.0
+SHORT_WATCH_S = 1.0
+"""A watch that ends sooner without an event is a failure: begun again at once, it would be for ever."""
 
 log = logging.getLogger(__name__)
 ObjectKey = tuple[str, str]
+Object = dict[str, Any]
 
 
 class Change(NamedTuple):
@@ -38,7 +42,8 @@ class Reflector:
     """Follows ``kinds`` (in one namespace, or in all). Use as ``async with``.
 
     ``objects(kind)`` is a live, read-only view; treat the dicts in it as constants. ``on_change`` is called inside the
-    event loop with each batch of changes, before ``changed()`` wakes.
+    event loop with each batch of changes, before ``changed()`` wakes. ``transform`` makes of each object what is kept.
+    ``on_restart`` hears why a kind is listed or watched anew: ``Expired``, ``closed``, or an error's name.
     """
 
     def __init__(
@@ -48,11 +53,17 @@ class Reflector:
         namespace: str | None = None,
         *,
         label_selector: str | None = None,
+        field_selector: str | None = None,
         on_change: Callable[[frozenset[Change]], None] | None = None,
+        on_restart: Callable[[Kind, str], None] | None = None,
+        transform: Callable[[Object], Object] = lambda obj: obj,
     ) -> None:
         self._kube = kube
         self._namespace = namespace
         self._label_selector = label_selector
+        self._field_selector = field_selector
+        self._on_restart = on_restart
+        self._transform = transform
         self._on_change = on_change
         self._objects: dict[Kind, dict[ObjectKey, dict[str, Any]]] = {kind: {} for kind in kinds}
         self._listed: set[Kind] = set()
@@ -109,33 +120,44 @@ class Reflector:
         failures = 0
         version: str | None = None
         while True:
+            begun_at, reason, pause = time.monotonic(), "closed", 0.0
             try:
                 if version is None:
                     version = await self._list(kind)
-                    failures = 0
                 async for event in self._kube.watch(
-                    kind, namespace=self._namespace, resource_version=version, label_selector=self._label_selector
+                    kind,
+                    namespace=self._namespace,
+                    resource_version=version,
+                    label_selector=self._label_selector,
+                    field_selector=self._field_selector,
                 ):
                     version = self._take(kind, event.type, event.object)
                     failures = 0
-            except Expired:
-                version = None
-                failures += 1
-                pause = backoff_s(failures) if failures > 1 else 0.0
             except KubeError as exc:
-                failures += 1
-                pause = _pause(exc, failures)
+                reason = type(exc).__name__
+                failures = 1 if time.monotonic() - begun_at > BACKOFF_MAX_S else failures + 1
                 if isinstance(exc, ApiError) and not isinstance(exc, Temporary):
                     version = None
-                log.warning("%s: %s; again in %.1f s", kind, exc, pause)
+                if not isinstance(exc, Expired) or failures > 1:
+                    pause = _pause(exc, failures)
+                    log.warning("%s: %s; again in %.1f s", kind, exc, pause)
             else:
-                pause = 0.0  # the server ended the watch in good order
+                is_short = time.monotonic() - begun_at < SHORT_WATCH_S
+                failures = failures + 1 if is_short else 0
+                pause = backoff_s(failures) if failures > 1 else 0.0
+            if self._on_restart is not None:
+                self._on_restart(kind, reason)
             await asyncio.sleep(pause)
 
     async def _list(self, kind: Kind) -> str:
-        listed = await self._kube.list(kind, namespace=self._namespace, label_selector=self._label_selector)
+        listed = await self._kube.list(
+            kind,
+            namespace=self._namespace,
+            label_selector=self._label_selector,
+            field_selector=self._field_selector,
+        )
         store = self._objects[kind]
-        fresh = {_key(item): item for item in listed.items}
+        fresh = {_key(item): self._transform(item) for item in listed.items}
         changes = {Change(kind, *key) for key in store.keys() - fresh.keys()}
         changes |= {Change(kind, *key) for key, item in fresh.items() if _version(store.get(key)) != _version(item)}
         store.clear()
@@ -155,7 +177,7 @@ class Reflector:
         if event == "DELETED":
             self._objects[kind].pop(key, None)
         else:
-            self._objects[kind][key] = obj
+            self._objects[kind][key] = self._transform(obj)
         self._notify({Change(kind, *key)})
         return version
 

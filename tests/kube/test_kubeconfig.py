@@ -9,7 +9,7 @@ import pytest
 import yaml
 
 from slipway.kube.errors import ConfigError
-from slipway.kube.kubeconfig import load_access
+from slipway.kube.kubeconfig import in_cluster, load_access
 
 
 def write(path: Path, **changes: Any) -> Path:
@@ -37,7 +37,23 @@ def test_token_and_namespace_come_from_the_context(tmp_path: Path) -> None:
         ({"current-context": "y"}, "contexts: no entry named 'y'; there are: x"),
         ({"clusters": []}, "clusters: no entry named 'c'; there are: none"),
         ({"clusters": [{"name": "c", "cluster": {"server": "ftp://x"}}]}, "not an http"),
-        ({"users": [{"name": "u", "user": {"exec": {"command": "aws"}}}]}, "credential plug-ins are not supported"),
+        ({"users": [{"name": "u", "user": {"auth-provider": {"name": "gcp"}}}]}, "Kubernetes has removed these"),
+        (
+            {"users": [{"name": "u", "user": {"exec": {"command": "aws"}}}]},
+            r"users\[u\].exec.apiVersion: '' is not one of",
+        ),
+        (
+            {"users": [{"name": "u", "user": {"exec": {"apiVersion": "client.authentication.k8s.io/v1"}}}]},
+            "exec.command: empty",
+        ),
+        (
+            {"clusters": [{"name": "c", "cluster": {"server": "http://h", "proxy-url": "socks5://h"}}]},
+            "only http and https proxies",
+        ),
+        (
+            {"users": [{"name": "u", "user": {"as": "ada", "as-user-extra": {"x": ["y"]}}}]},
+            "as-user-extra: not supported",
+        ),
     ],
 )
 def test_errors_name_file_and_entry(tmp_path: Path, changes: dict[str, Any], words: str) -> None:
@@ -58,3 +74,26 @@ def test_paths_are_beside_the_file(tmp_path: Path) -> None:
     (tmp_path / "token").write_text("from file\n")
     path = write(tmp_path / "config", users=[{"name": "u", "user": {"tokenFile": "token"}}])
     assert load_access(path).bearer() == "from file"
+
+
+def test_impersonation_is_read(tmp_path: Path) -> None:
+    user = {"token": "secret", "as": "ada", "as-uid": "7", "as-groups": ["one", "two"]}
+    access = load_access(write(tmp_path / "config", users=[{"name": "u", "user": user}]))
+    assert access.acts_as == (
+        ("Impersonate-User", "ada"),
+        ("Impersonate-Uid", "7"),
+        ("Impersonate-Group", "one"),
+        ("Impersonate-Group", "two"),
+    )
+
+
+def test_pod_is_known_by_its_mounted_account(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, text in (("token", "t\n"), ("namespace", "slipway-system\n"), ("ca.crt", "PEM")):
+        (tmp_path / name).write_text(text)
+    monkeypatch.setenv("KUBERNETES_SERVICE_HOST", "fd00::1")
+    monkeypatch.setenv("KUBERNETES_SERVICE_PORT", "6443")
+    access = in_cluster(tmp_path)
+    assert (access.server, access.namespace, access.bearer()) == ("https://[fd00::1]:6443", "slipway-system", "t")
+    (tmp_path / "ca.crt").unlink()
+    with pytest.raises(ConfigError, match="ca.crt: No such file or directory: a Pod's service account"):
+        in_cluster(tmp_path)

@@ -11,6 +11,7 @@ import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestServer
 
+from slipway.kube import reflector as reflector_module
 from slipway.kube.client import Kube
 from slipway.kube.kinds import CONFIG_MAP, SECRET
 from slipway.kube.kubeconfig import Access
@@ -33,8 +34,11 @@ class FaultyApi:
         self.lists = 0
         self.asked: list[str] = []
         self.refuse_lists = 0
+        self.always: list[dict[str, Any] | bytes] | None = None
+        self.queries: list[dict[str, str]] = []
 
     async def handle(self, request: web.Request) -> web.StreamResponse:
+        self.queries.append(dict(request.query))
         if "watch" in request.query:
             return await self._watch(request)
         self.lists += 1
@@ -48,7 +52,7 @@ class FaultyApi:
         self.asked.append(request.query["resourceVersion"])
         response = web.StreamResponse()
         await response.prepare(request)
-        script = self.watches.pop(0) if self.watches else None
+        script = self.watches.pop(0) if self.watches else self.always
         if script is None:
             await asyncio.sleep(3600)
         for line in script or ():
@@ -126,6 +130,50 @@ async def test_reflector_calls_back_with_what_changed(api: FaultyApi, kube: Kube
         await reflector.wait_synced()
         await eventually(lambda: len(seen) == 2)
     assert {change.kind for batch in seen for change in batch} == {CONFIG_MAP, SECRET}
+
+
+GONE = {"type": "ERROR", "object": {"kind": "Status", "code": 410, "reason": "Expired", "message": "too old"}}
+
+
+@pytest.mark.parametrize("always", [[], [GONE]])
+async def test_api_that_ends_every_watch_at_once_is_asked_ever_less(
+    api: FaultyApi, kube: Kube, always: list[Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pauses: list[int] = []
+
+    def counted(failures: int) -> float:
+        pauses.append(failures)
+        return 0.0 if failures < 6 else 60.0
+
+    monkeypatch.setattr(reflector_module, "backoff_s", counted)
+    restarts: list[str] = []
+    api.always = always
+    async with Reflector(kube, [CONFIG_MAP], on_restart=lambda _, why: restarts.append(why)) as reflector:
+        await eventually(lambda: 6 in pauses, what="the sixth failure in a row")
+        assert pauses == [2, 3, 4, 5, 6], "only the first is taken up at once, also where lists succeed in between"
+        assert set(restarts) == {"Expired" if always else "closed"}
+        assert names(reflector) == ["a"]
+
+
+async def test_events_that_come_twice_and_old_ones_do_no_harm(api: FaultyApi, kube: Kube) -> None:
+    twice = {"type": "MODIFIED", "object": config_map("a", 3, "new")}
+    gone = {"type": "DELETED", "object": config_map("b", 4)}
+    api.watches = [[{"type": "ADDED", "object": config_map("b", 2)}, twice, twice, gone, gone]]
+    async with Reflector(kube, [CONFIG_MAP]) as reflector:
+        await eventually(lambda: api.asked[-1:] == ["4"])
+        assert reflector.objects(CONFIG_MAP)["default", "a"]["data"] == {"k": "new"}
+        assert names(reflector) == ["a"]
+
+
+async def test_reflector_keeps_what_the_transform_makes_and_asks_with_its_selectors(api: FaultyApi, kube: Kube) -> None:
+    def slim(obj: dict[str, Any]) -> dict[str, Any]:
+        return {key: value for key, value in obj.items() if key != "data"}
+
+    api.watches = [[{"type": "ADDED", "object": config_map("b", 2)}]]
+    async with Reflector(kube, [CONFIG_MAP], field_selector="metadata.name=b", transform=slim) as reflector:
+        await eventually(lambda: names(reflector) == ["a", "b"])
+        assert not any("data" in obj for obj in reflector.objects(CONFIG_MAP).values())
+    assert {query["fieldSelector"] for query in api.queries} == {"metadata.name=b"}
 
 
 def test_backoff_grows_to_its_ceiling_and_is_jittered() -> None:
