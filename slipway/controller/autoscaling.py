@@ -46,13 +46,14 @@ def kept_replicas(wanted: Object, found: Mapping[str, Any] | None) -> Object:
     """
     if found is None or wanted["kind"] != "Deployment" or "replicas" in wanted["spec"]:
         return wanted
-    fields = (entry for entry in found["metadata"].get("managedFields") or () if _is_our_apply(entry))
+    fields = (entry for entry in found["metadata"].get("managedFields") or () if is_our_apply(entry))
     if not any("f:replicas" in (entry.get("fieldsV1") or {}).get("f:spec", {}) for entry in fields):
         return wanted
     return {**wanted, "spec": {**wanted["spec"], "replicas": found["spec"].get("replicas", 1)}}
 
 
-def _is_our_apply(entry: Mapping[str, Any]) -> bool:
+def is_our_apply(entry: Mapping[str, Any]) -> bool:
+    """Whether an entry of ``managedFields`` is of the controller's own applies."""
     return entry.get("manager") == MANAGER and entry.get("operation") == "Apply" and not entry.get("subresource")
 
 

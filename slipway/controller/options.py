@@ -9,6 +9,7 @@ from pathlib import Path
 import yaml
 
 from slipway.contract.predictor_servers import SHIPPED, Servers, parse_servers
+from slipway.controller.process_options import add_process_options
 from slipway.controller.seldon_options import add_seldons, ports_of
 from slipway.controller.settings import Settings
 
@@ -16,6 +17,7 @@ EXAMPLES = """\
 examples:
   python -m slipway.controller --kubeconfig .slipway/kubeconfig
   python -m slipway.controller --istio-gateway istio-system/seldon-gateway --executor-image slipway/executor:0.1.0
+  python -m slipway.controller --leader-elect --health-port 8080      # in a Pod, beside another one
 
 The registry's address and login come from MLFLOW_TRACKING_URI, MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD.
 """
@@ -38,7 +40,7 @@ def make_parser(environment: Mapping[str, str]) -> argparse.ArgumentParser:
     parser.add_argument(
         "--default-model-secret", default="/".join(defaults.default_model_secret), metavar="NAMESPACE/NAME"
     )
-    parser.add_argument("--health-socket", type=Path, metavar="PATH", help="answer GET /readyz on this Unix socket")
+    parser.add_argument("--namespace", help="look after the SeldonDeployments of this namespace only (default: all)")
     parser.add_argument("--keda", action="store_true", help="KEDA is installed: kedaSpec becomes a ScaledObject")
     parser.add_argument(
         "--own-mesh",
@@ -60,6 +62,7 @@ def make_parser(environment: Mapping[str, str]) -> argparse.ArgumentParser:
         help=f"YAML with the images of prepackaged servers besides or instead of {', '.join(SHIPPED)}: "
         "`TRITON_SERVER: registry.example/tritonserver:25.09`, or by protocol `NAME: {seldon: IMAGE, v2: IMAGE}`",
     )
+    add_process_options(parser)
     add_seldons(parser, environment)
     return parser
 
@@ -81,6 +84,7 @@ def settings_of(parser: argparse.ArgumentParser, arguments: argparse.Namespace) 
         log_url=arguments.request_logger_default_endpoint,
         prefixes_names=arguments.deployment_name_as_prefix,
         ports=ports_of(arguments),
+        namespace=arguments.namespace,
     )
 
 

@@ -22,6 +22,7 @@ class Settings:
     more than Istio. ``follow_interval_s``: pause between two looks at where
     the followed aliases point. ``log_url``: where payload loggers without a URL send their events. ``prefixes_names``: a
     Deployment's name that is too long keeps the SeldonDeployment's before its hash. ``ports``: of node containers.
+    ``namespace``: the only one that is looked after, None for all.
     """
 
     executor_image: str = f"slipway/executor:{__version__}"
@@ -35,6 +36,7 @@ class Settings:
     log_url: str = DEFAULT_LOG_URL
     prefixes_names: bool = False
     ports: PortPlan = field(default_factory=PortPlan)
+    namespace: str | None = None
 
     def defaulted(self, sdep: SeldonDeployment) -> SeldonDeployment:
         """``sdep`` with everything that it leaves unsaid."""

@@ -12,7 +12,7 @@ import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestServer
 
-from slipway.controller.__main__ import keep
+from slipway.controller.keep import keep
 from slipway.kube.client import Kube
 from slipway.kube.kinds import DEPLOYMENT, EVENT, SELDON_DEPLOYMENT
 from slipway.kube.kubeconfig import Access

@@ -7,7 +7,8 @@ import asyncio
 import pytest
 
 from slipway.controller import queue as queue_module
-from slipway.controller.queue import WorkQueue
+from slipway.controller.queue import MAX_RETRY_S, MAX_WISH_S, WorkQueue, retry_s
+from slipway.kube.errors import TooManyRequests
 from tests.waiting import eventually
 
 KEY, OTHER = ("team", "iris"), ("team", "other")
@@ -44,7 +45,7 @@ class Work:
 @pytest.fixture
 async def work():
     made = Work()
-    made.queue = WorkQueue(made, made.failed)
+    made.queue = WorkQueue(made, made.failed, draw=lambda: 1.0)
     yield made
     await made.queue.close()
 
@@ -89,3 +90,21 @@ async def test_wish_to_look_again_is_granted(work):
     work.later = 0.001
     work.queue.add(KEY)
     await eventually(lambda: len(work.started) == 2, what="a second look")
+
+
+def test_pause_is_jittered_and_bounded_however_long_it_fails():
+    assert retry_s(1, None, draw=lambda: 0.0) == 0.25
+    assert retry_s(100_000, None, draw=lambda: 1.0) == MAX_RETRY_S, "nights of failures are no overflow"
+
+
+def test_servers_wish_is_granted_up_to_a_limit():
+    assert retry_s(1, 7.0, draw=lambda: 1.0) == 7.0
+    assert retry_s(1, 1e9, draw=lambda: 1.0) == MAX_WISH_S
+    assert retry_s(20, 1.0, draw=lambda: 1.0) == MAX_RETRY_S
+
+
+async def test_error_with_a_wish_is_looked_at_again_after_it(work):
+    work.error = TooManyRequests({"code": 429, "details": {"retryAfterSeconds": 33}})
+    work.queue.add(KEY)
+    await eventually(lambda: work.failures, what="a failure")
+    assert work.failures == [33.0]

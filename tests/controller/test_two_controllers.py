@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
-from slipway.controller.__main__ import keep
+from slipway.controller.keep import keep
 from slipway.kube.kinds import DEPLOYMENT, SELDON_DEPLOYMENT
 from tests.contract.manifests import predictor, sdep
 from tests.controller.cases import SETTINGS
