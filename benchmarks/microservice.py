@@ -4,7 +4,8 @@
     python benchmarks/microservice.py --rounds 5 --calls 10 --json microservice.json
     python benchmarks/microservice.py --alone                          # without the official server
 
-The class gives back what it gets. Each round calls every kind of request on one server and then on the other, and the next
+The class gives back what it gets. Ours is there twice: as it is, with the class in a thread of its own, and with
+``--inline``, where the class runs in the thread that serves, as it does in the official one. Each round calls every kind of request on one server and then on the other, and the next
 round begins with the other one; a ratio is of the medians of all calls. The clients cost next to nothing and
 connections are kept where the server keeps them, so the times are the servers'; only the photo over gRPC goes through gRPC's
 own client, whose second thread keeps HTTP/2's windows open. Besides: memory (PSS) and processes after the calls,
@@ -47,7 +48,7 @@ class Echo:
     def predict(self, X, names=None, meta=None):
         return X
 """
-OURS, OFFICIAL = "slipway", "seldon-core 1.17.1"
+OURS, INLINE, OFFICIAL = "slipway", "slipway --inline", "seldon-core 1.17.1"
 PHOTO = bytes(416 * 416 * 3)
 SMALL_JSON = b'{"data":{"ndarray":[[1.0,2.0,3.0,4.0]]}}'
 WARM_UP = 20
@@ -71,7 +72,7 @@ class Server:
 def main() -> int:
     flags = _parser().parse_args()
     official = REPOSITORY / ".venv-seldon" / "bin" / "seldon-core-microservice"
-    names = [OURS] if flags.alone else [OURS, OFFICIAL]
+    names = [OURS, INLINE] if flags.alone else [OURS, INLINE, OFFICIAL]
     if OFFICIAL in names and not official.exists():
         print(f"{official}: not there; see tests/conformance/environment, or say --alone", file=sys.stderr)
         return 2
@@ -101,8 +102,8 @@ def _parser() -> argparse.ArgumentParser:
 def _server(name: str, folder: Path, official: Path) -> Iterator[Server]:
     ports = processes.free_ports(3)
     loaded = folder / f"{name}.loaded"
-    flags = processes.microservice("Echo", ports)
-    ours = name == OURS
+    flags = [*processes.microservice("Echo", ports), *(["--inline"] if name == INLINE else [])]
+    ours = name != OFFICIAL
     argv = (
         processes.module("slipway.microservice", *flags)
         if ours
@@ -150,7 +151,7 @@ def interleave(calls: dict[str, dict[str, Call]], *, rounds: int, count: int) ->
                 calls[name][kind]()
     for number in range(rounds):
         for kind, found in times.items():
-            for name in names if number % 2 else reversed(names):
+            for name in names[number % len(names) :] + names[: number % len(names)]:
                 found[name] += timed(calls[name][kind], count)
     return times
 
@@ -171,14 +172,23 @@ def render(results: dict[str, Any]) -> str:
 
 
 def _render_times(times: dict[str, dict[str, list[float]]]) -> Iterator[str]:
-    yield f"| median (p95) ms | {' | '.join(next(iter(times.values())))} | ratio | target | |"
-    yield "|---|" + "---|" * (len(next(iter(times.values()))) + 3)
+    """A ratio for each of ours."""
+    names = list(next(iter(times.values())))
+    ours = [name for name in names if name != OFFICIAL]
+    yield f"| median (p95) ms | {' | '.join(names)} | target | {' | '.join(f'ratio of {name}' for name in ours)} |"
+    yield "|---|" + "---|" * (len(names) + 1 + len(ours))
     for kind, found in times.items():
         cells = [f"{statistics.median(ms):.3f} ({statistics.quantiles(ms, n=20)[18]:.3f})" for ms in found.values()]
         most = MAX_REST if kind.startswith("REST") else MAX_GRPC
-        ratio = statistics.median(found[OURS]) / statistics.median(found[OFFICIAL]) if OFFICIAL in found else None
-        judged = f"{ratio:.2f} | ≤ {most:g} | {verdict(ratio, most)}" if ratio else f"| ≤ {most:g} | not compared"
-        yield f"| {kind} | {' | '.join(cells)} | {judged} |"
+        judged = [_judged(found, name, most) for name in ours]
+        yield f"| {kind} | {' | '.join([*cells, f'≤ {most:g}', *judged])} |"
+
+
+def _judged(found: dict[str, list[float]], name: str, most: float) -> str:
+    if OFFICIAL not in found:
+        return "not compared"
+    ratio = statistics.median(found[name]) / statistics.median(found[OFFICIAL])
+    return f"{ratio:.2f} {verdict(ratio, most)}"
 
 
 def _render_facts(facts: dict[str, dict[str, float]]) -> Iterator[str]:

@@ -10,6 +10,8 @@ from slipway.microservice.threads import ComponentThreads
 from slipway.serving import limits
 from slipway.serving.podinfo import REST_TIMEOUT, whole_number
 
+HUNG = "a call into the component has not ended in %.1f s: this process ends, to be started again"
+
 logger = logging.getLogger(__name__)
 
 
@@ -29,4 +31,4 @@ async def hung(threads: ComponentThreads, patience: float) -> None:
     """Returns when a call has run for longer than ``patience`` seconds: its thread cannot be stopped."""
     while (longest := threads.longest_s()) <= patience:  # noqa: ASYNC110 - time passing sets no event
         await asyncio.sleep(min(patience - longest, limits.HANG_CHECK_S) + limits.HANG_CHECK_MIN_S)
-    logger.error("a call into the component has not ended in %.1f s: this process ends, to be started again", longest)
+    logger.error(HUNG, longest)

@@ -20,6 +20,8 @@ from slipway.microservice.custom_metrics import CustomMetrics
 from slipway.microservice.grpc_app import component_handlers, service_names
 from slipway.microservice.hang import hung, patience_s
 from slipway.microservice.hooks import Hooks
+from slipway.microservice.inline import InlineCalls
+from slipway.microservice.inline import watch as watch_inline
 from slipway.microservice.metadata import MetadataError, read_metadata
 from slipway.microservice.pidfile import written_pid
 from slipway.microservice.rest_app import component_app, metrics_app
@@ -109,9 +111,10 @@ async def _serve(
         return OK
     metrics = CustomMetrics(settings.identity, worker=worker.number if worker else "0")
     hooks = Hooks(component, metrics, settings.identity, settings.metrics_in_replies)
+    calls = InlineCalls() if settings.is_inline else threads
     service = Service(
         hooks,
-        threads,
+        calls,
         lifecycle=lifecycle,
         metadata=await threads.run(lambda: _metadata(component, settings)),
         max_in_flight=settings.max_in_flight,
@@ -121,6 +124,8 @@ async def _serve(
         tracing=tracing,
     )
     annotations = read_annotations(settings.annotations_file)
+    if isinstance(calls, InlineCalls):
+        watch_inline(calls, patience_s(annotations), lambda: os._exit(FAILED))
     watch = asyncio.create_task(hung(threads, patience_s(annotations)))
     watch.add_done_callback(lambda _: lifecycle.stop_asked.set())
     servers = await _start(settings, service, worker, annotations)

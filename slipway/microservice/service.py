@@ -14,6 +14,7 @@ from slipway.contract.headers import MODEL, PREDICTOR, SERVER_TIMING
 from slipway.microservice.batches import Batches
 from slipway.microservice.calls import call_health
 from slipway.microservice.hooks import Hooks
+from slipway.microservice.inline import InlineCalls
 from slipway.microservice.metadata import metadata_unavailable
 from slipway.microservice.settings import NOT_IMPLEMENTED
 from slipway.microservice.threads import ComponentThreads
@@ -37,7 +38,7 @@ class Service:
     def __init__(
         self,
         hooks: Hooks,
-        threads: ComponentThreads,
+        threads: ComponentThreads | InlineCalls,
         *,
         lifecycle: Lifecycle,
         metadata: dict[str, Any] | str,
@@ -60,7 +61,7 @@ class Service:
         self.queue = QueueDelay()
         self.batches = (
             Batches(hooks, threads, max_batch=max_batch, waited=self.queue.observe)
-            if max_batch > 1 and _joins(hooks)
+            if max_batch > 1 and isinstance(threads, ComponentThreads) and _joins(hooks)
             else None
         )
         self._metadata = metadata

@@ -149,6 +149,8 @@ def test_a_component_that_cannot_be_served_ends_with_one_line(start_process, sou
         (["--parameters", "[{"], "--parameters"),
         (["--parameters", '[{"name": "a", "value": "x", "type": "INT"}]'], "'x' is not a whole number"),
         (["--threads", "many"], "--threads"),
+        (["--inline", "--threads", "2"], "--threads 2 cannot be"),
+        (["--inline", "--max-batch", "8"], "--max-batch 8 cannot be"),
         (["--unknown"], "--unknown"),
     ],
 )
@@ -317,9 +319,10 @@ class Mod:
 """
 
 
-def test_call_that_does_not_end_ends_the_process(start_process, tmp_path: Path):
+@pytest.mark.parametrize("flags", [[], ["--inline"]], ids=["thread", "inline"])
+def test_call_that_does_not_end_ends_the_process(start_process, tmp_path: Path, flags: list[str]):
     (tmp_path / "annotations").write_text('seldon.io/rest-timeout="1"\n')
-    process = start_process(HANGING, "--grace", "0", SLIPWAY_ANNOTATIONS_FILE=str(tmp_path / "annotations"))
+    process = start_process(HANGING, "--grace", "0", *flags, SLIPWAY_ANNOTATIONS_FILE=str(tmp_path / "annotations"))
     with grpc.insecure_channel(process.ready()[1]) as channel, pytest.raises(grpc.RpcError):
         stubs.ModelStub(channel).Predict(pb.SeldonMessage(strData="x"), timeout=20)
     assert process.wait() == 1
