@@ -41,6 +41,7 @@ test: check  ## Everything but conformance: checks, unit and golden tests, the r
 conformance: setup  ## Compare with seldon-core 1.17.1 and ask with V2's own clients, in environments of their own
 	tests/conformance/environment
 	tests/conformance/v2_environment
+	tests/helm_values/environment
 	$(BIN)/pytest -m conformance --timeout=300 --durations=5
 
 training: setup  ## Types and tests of training, in an environment with PyTorch (.venv-training)
