@@ -5,6 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 UV := $(BIN)/uv --system-certs
 QUICK := not e2e and not conformance and not browser and not gpu
+SPREAD := --numprocesses=auto --maxprocesses=4 --dist=loadfile
 
 .PHONY: help setup demo drill drill-long test check golden bench conformance training images protos
 
@@ -35,7 +36,7 @@ drill-long: setup  ## The same with 20,000 requests of each drill, every negativ
 test: check  ## Everything but conformance: checks, unit and golden tests, the real platform end to end
 	$(BIN)/coverage run -m pytest tests/darknet -m "$(QUICK)" --durations=5
 	$(BIN)/coverage report
-	$(BIN)/pytest --ignore=tests/darknet -m "$(QUICK)" --durations=5
+	$(BIN)/pytest --ignore=tests/darknet -m "$(QUICK)" --durations=5 $(SPREAD)
 	$(BIN)/pytest -m "(e2e or browser) and not conformance and not gpu" --timeout=900 --durations=10
 
 conformance: setup  ## Compare with seldon-core 1.17.1 and ask with V2's own clients, in environments of their own
