@@ -28,6 +28,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "access": ("access", "Show what came through the gateway: who answered, how, how fast."),
     "top": ("top", "Show requests, latency, processor and memory of every predictor and Pod."),
     "drill": ("drill", "Break the platform under load and count what is lost."),
+    "doctor": ("doctor", "Say what of a cluster is to be fixed before Slipway runs there."),
     "rollback": ("rollback", "Let the version before serve again, and move its alias back."),
     "backup": ("backup", "Write everything that this platform keeps to one file."),
     "restore": ("backup", "Make a platform of a backup, in an empty SLIPWAY_HOME."),

@@ -1,0 +1,63 @@
+"""``slipway doctor``: what of a cluster is in order, and what is to be fixed."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import sys
+
+import click
+
+from slipway.cli.objects import FIELD_MANAGER, Failure, NotReady, kubeconfig, namespace_option
+from slipway.doctor.facts import Facts
+from slipway.doctor.finding import Report, render_report
+from slipway.doctor.findings import findings
+from slipway.doctor.look import NotAnApi, look
+from slipway.kube.client import Kube
+from slipway.kube.errors import ApiError, KubeError, Unavailable
+
+FAILED = 1
+
+
+@click.command("doctor")
+@click.option("--context", metavar="NAME", help="Context of the kubeconfig (default: its current one).")
+@click.option("--json", "as_json", is_flag=True, help="Print everything as JSON.")
+@namespace_option
+def doctor_command(context: str | None, namespace: str | None, *, as_json: bool) -> None:
+    """Look at a cluster, or at this machine's platform, and say what to fix.
+
+    Versions, nodes, DNS, permissions, the definition of SeldonDeployments, controller and its Lease, webhook, the storage of
+    models, Istio's gateway and its buffers, mutual TLS, the metrics API; and for the namespace its quotas, limits and Pod
+    security. Nothing is changed: objects are read, and the API is asked who may do what. MLflow and S3 are asked without
+    credentials, through the API's proxy where they are Services, else from this machine. n/a is what has no meaning here,
+    unknown what could not be looked at, each with the reason.
+
+    Exit codes: 0 nothing is to be fixed, 1 something is, 2 wrong usage, 3 the API is not there.
+
+    \b
+    Examples:
+      slipway doctor
+      slipway doctor --context kind-slipway -n team-a
+      slipway doctor --json | jq -r '.findings[] | select(.level == "fail") | .repair'
+    """  # noqa: D301  - click reads the backspace character
+    server, facts = _looked(context, namespace)
+    report = Report(server, tuple(findings(facts)))
+    click.echo(json.dumps(report.as_json(), indent=2) if as_json else render_report(report))
+    if report.count("fail"):
+        sys.exit(FAILED)
+
+
+def _looked(context: str | None, namespace: str | None) -> tuple[str, Facts]:
+    async def work() -> tuple[str, Facts]:
+        path = None if context else kubeconfig()
+        async with Kube.from_kubeconfig(path, context, user_agent=FIELD_MANAGER) as kube:
+            return kube.access.server, await look(kube, namespace=namespace)
+
+    try:
+        return asyncio.run(work())
+    except (Unavailable, NotAnApi) as exc:
+        raise NotReady(f"{exc}: no cluster can be looked at; `kubectl cluster-info` should answer") from exc
+    except ApiError as exc:
+        raise Failure(f"the API does not let you in: {exc}") from exc
+    except KubeError as exc:
+        raise Failure(str(exc)) from exc

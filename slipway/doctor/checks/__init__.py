@@ -1,0 +1,1 @@
+"""The checks: each module holds its questions, and decides from the answers."""

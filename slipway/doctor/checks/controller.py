@@ -1,0 +1,71 @@
+"""The controller in the cluster: its Pods, its version, and which of them leads."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import datetime, timedelta
+
+from slipway import __version__
+from slipway.doctor.check import Check, Said
+from slipway.doctor.checks.workloads import images_of, place_of, ready_of, tag_of
+from slipway.doctor.facts import Facts, Object
+from slipway.doctor.question import SYSTEM, Question
+from slipway.kube.kinds import DEPLOYMENT, LEASE
+
+NAME = "slipway-controller"
+THE_DEPLOYMENT = Question(DEPLOYMENT, SYSTEM, NAME)
+THE_LEASE = Question(LEASE, SYSTEM, NAME)
+APPLY = "kubectl apply -k kubernetes"
+WATCH = f"kubectl -n {SYSTEM} logs deployment/{NAME}"
+CLOCKS = timedelta(seconds=30)
+"""How far apart this machine's clock and that of the leader may be, on top of the Lease's own time."""
+
+
+def deployment(facts: Facts) -> Iterable[Said]:
+    found = facts.one(THE_DEPLOYMENT)
+    if found is None:
+        text = (
+            f"no Deployment {NAME}: SeldonDeployments are only stored, unless a controller runs outside of the cluster"
+        )
+        yield "fail", SYSTEM, text, APPLY
+        return
+    ready, wanted = ready_of(found)
+    if not ready:
+        yield "fail", place_of(found), f"none of {wanted} replicas is ready", WATCH
+    elif ready < wanted:
+        yield "warn", place_of(found), f"{ready} of {wanted} replicas ready", WATCH
+    else:
+        yield "ok", place_of(found), f"{ready} of {wanted} replicas ready"
+    yield from _version(found)
+
+
+def _version(found: Object) -> Iterable[Said]:
+    tag = tag_of(images_of(found)[0])
+    if tag and tag != __version__:
+        text = f"the controller is version {tag}, this command {__version__}"
+        yield "warn", place_of(found), text, f"{APPLY}, from the repository at the version that you want"
+
+
+def lease(facts: Facts) -> Iterable[Said]:
+    if facts.one(THE_DEPLOYMENT) is None:
+        return
+    found = facts.one(THE_LEASE)
+    spec = (found or {}).get("spec") or {}
+    holder, renewed = spec.get("holderIdentity"), spec.get("renewTime")
+    where = f"{SYSTEM}/{NAME}"
+    if not holder or not renewed:
+        yield "fail", where, "nobody holds the Lease, so no controller works", WATCH
+        return
+    late = facts.at - datetime.fromisoformat(renewed) - timedelta(seconds=spec.get("leaseDurationSeconds") or 0)
+    if late > CLOCKS:
+        text = f"{holder} led, and has been silent for {late.total_seconds():.0f} s longer than its Lease runs"
+        yield "fail", where, text, WATCH
+    else:
+        yield "ok", where, f"{holder} leads"
+
+
+INSTEAD = "a process: `slipway status` shows it"
+CHECKS = (
+    Check("controller", deployment, (THE_DEPLOYMENT,), instead=INSTEAD),
+    Check("controller", lease, (THE_LEASE, THE_DEPLOYMENT), instead=INSTEAD),
+)

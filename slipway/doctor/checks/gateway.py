@@ -1,0 +1,155 @@
+"""The way in: the Gateway, the Pods that it selects, their Service, and the buffers for bodies of 12 MiB.
+
+Envoy skips retries and copies, without a word, for a body that is larger than what it keeps of a request (1 MiB):
+EnvoyFilters make that as large as the largest body, at the gateway as the mesh of one machine has it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any
+
+from slipway.contract.limits import MAX_BODY_BYTES
+from slipway.doctor.check import Check, Said
+from slipway.doctor.checks.workloads import place_of
+from slipway.doctor.facts import Facts, Object
+from slipway.doctor.question import ISTIO_SYSTEM, Question
+from slipway.kube.kinds import GATEWAY, POD, SERVICE, Kind
+from slipway.kube.pods import is_ready
+from slipway.onebox.mesh.limits import RETRY_BUFFER_BYTES
+
+ENVOY_FILTER = Kind("networking.istio.io", "v1alpha3", "envoyfilters", "EnvoyFilter")
+NAME = "seldon-gateway"
+THE_GATEWAY = Question(GATEWAY, ISTIO_SYSTEM, NAME)
+PROXIES = Question(POD, selector="istio")
+"""Pods of ingress gateways; a Gateway selects among the Pods of all namespaces."""
+SERVICES = Question(SERVICE, selector="istio")
+FILTERS = Question(ENVOY_FILTER, ISTIO_SYSTEM)
+RETRIED = ("request_body_buffer_limit", "per_request_buffer_limit_bytes")
+"""Of an Envoy virtual host or route: what is kept of a request for a retry or a copy
+(https://www.envoyproxy.io/docs/envoy/latest/api-v3/config/route/v3/route_components.proto)."""
+TAKEN = ("max_request_bytes",)
+"""Of Envoy's buffer filter: a longer body is refused with 413."""
+AT_GATEWAY, AT_SIDECARS = ("GATEWAY", "ANY"), ("SIDECAR_OUTBOUND", "ANY")
+APPLY = "kubectl apply -k istio/overlays/cluster"
+
+
+def gateway(facts: Facts) -> Iterable[Said]:
+    found = facts.one(THE_GATEWAY)
+    if found is None:
+        yield "fail", f"{ISTIO_SYSTEM}/{NAME}", "not there, and every VirtualService names it", APPLY
+        return
+    selector = (found.get("spec") or {}).get("selector") or {}
+    chosen = _chosen(facts.objects(PROXIES), selector)
+    ready = sum(map(is_ready, chosen))
+    words = ",".join(f"{key}={value}" for key, value in sorted(selector.items()))
+    where = place_of(found)
+    if not chosen:
+        repair = (
+            f"install Istio's gateway chart with the label {words}, or change spec.selector in istio/base/gateway.yaml"
+        )
+        yield "fail", where, f"no Pod has the labels {words}: nothing listens", repair
+        return
+    if not ready:
+        namespace = chosen[0]["metadata"]["namespace"]
+        repair = f"kubectl -n {namespace} describe pods -l {words}"
+        yield "fail", where, f"none of {len(chosen)} gateway Pods ({words}) is ready", repair
+        return
+    yield (
+        "ok" if ready > 1 else "warn",
+        where,
+        _proxies(ready, len(chosen)),
+        "" if ready > 1 else "give it two replicas",
+    )
+    yield from _address(facts, selector)
+
+
+def _proxies(ready: int, number: int) -> str:
+    return f"{ready} of {number} gateway Pods ready" + ("" if ready > 1 else ": requests are refused while it restarts")
+
+
+def _address(facts: Facts, selector: Object) -> Iterator[Said]:
+    """Of the Services whose Pods the Gateway selects too."""
+    for service in facts.objects(SERVICES):
+        spec = service.get("spec") or {}
+        if not spec.get("selector") or any(
+            selector.get(key, value) != value for key, value in spec["selector"].items()
+        ):
+            continue
+        given = ((service.get("status") or {}).get("loadBalancer") or {}).get("ingress") or ()
+        shown = [str(item.get("ip") or item.get("hostname")) for item in given]
+        if spec.get("type") == "LoadBalancer" and not shown:
+            repair = "minikube tunnel, a load balancer (MetalLB), or type NodePort"
+            yield "warn", place_of(service), "waits for an address from outside", repair
+        else:
+            yield (
+                "ok",
+                place_of(service),
+                ", ".join(shown) or f"type {spec.get('type', 'ClusterIP')}, no address from outside",
+            )
+
+
+def _chosen(objects: Iterable[Object], selector: Object) -> list[Object]:
+    return [obj for obj in objects if selector and selector.items() <= (obj["metadata"].get("labels") or {}).items()]
+
+
+def buffers(facts: Facts) -> Iterable[Said]:
+    filters = facts.objects(FILTERS)
+    kept = _limits(filters, AT_GATEWAY, RETRIED)
+    if not kept:
+        text = "no EnvoyFilter says what the gateway keeps of a request: above 1 MiB there is no retry and no copy"
+        yield "fail", ISTIO_SYSTEM, text, APPLY
+    yield from _enough(kept, RETRY_BUFFER_BYTES, "larger bodies get no retry and no copy")
+    taken = _limits(filters, AT_GATEWAY, TAKEN)
+    if not taken:
+        text = f"no EnvoyFilter bounds the bodies that the gateway takes, {MAX_BODY_BYTES} bytes on one machine"
+        yield "warn", ISTIO_SYSTEM, text, APPLY
+    yield from _enough(taken, MAX_BODY_BYTES, "photos are refused that a component would take")
+    between = _limits(filters, AT_SIDECARS, RETRIED)
+    if not between:
+        text = "no EnvoyFilter says what sidecars keep: what one Pod sends to another, above 1 MiB, is not retried"
+        yield "warn", ISTIO_SYSTEM, text, APPLY
+    yield from _enough(between, MAX_BODY_BYTES, "what one Pod sends to another is not retried if it is larger")
+
+
+Limit = tuple[str, str, int]
+"""The EnvoyFilter, the setting, its bytes."""
+
+
+def _enough(found: Sequence[Limit], least: int, effect: str) -> Iterator[Said]:
+    small = [limit for limit in found if limit[2] < least]
+    for place, key, value in small:
+        yield "fail", place, f"{key} is {value}, less than {least}: {effect}", APPLY
+    if found and not small:
+        place, key, value = min(found, key=lambda limit: limit[2])
+        yield "ok", place, f"{key} is {value}"
+
+
+def _limits(filters: Iterable[Object], contexts: Sequence[str], keys: Sequence[str]) -> list[Limit]:
+    return [
+        (place_of(obj), *limit)
+        for obj in filters
+        for item in (obj.get("spec") or {}).get("configPatches") or ()
+        if (item.get("match") or {}).get("context", "ANY") in contexts
+        for limit in _numbers((item.get("patch") or {}).get("value"), keys)
+    ]
+
+
+def _numbers(value: Any, keys: Sequence[str]) -> Iterator[tuple[str, int]]:
+    """Wherever these keys stand in what is merged into Envoy's configuration."""
+    if isinstance(value, dict):
+        for key, inner in value.items():
+            if key in keys:
+                yield key, int(inner)
+            else:
+                yield from _numbers(inner, keys)
+    elif isinstance(value, list):
+        for inner in value:
+            yield from _numbers(inner, keys)
+
+
+INSTEAD = "the mesh is Slipway's own: `slipway status` shows its Envoys"
+CHECKS = (
+    Check("gateway", gateway, (THE_GATEWAY, PROXIES, SERVICES), instead=INSTEAD),
+    Check("buffers", buffers, (FILTERS,), instead="the mesh's Envoys are made with them"),
+)

@@ -1,0 +1,62 @@
+"""What whoever asks may do, and what the controller may do, as the API's own reviews say."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from slipway.doctor.check import Check, Said
+from slipway.doctor.facts import Facts
+from slipway.doctor.question import SYSTEM, Permission
+
+SELDON = "machinelearning.seldon.io"
+EDIT = ("get", "list", "watch", "create", "update", "patch", "delete")
+READ = ("get", "list", "watch")
+INSTALLED = (
+    ("apiextensions.k8s.io", "customresourcedefinitions", ""),
+    ("rbac.authorization.k8s.io", "clusterroles", ""),
+    ("rbac.authorization.k8s.io", "clusterrolebindings", ""),
+    ("apps", "deployments", SYSTEM),
+)
+"""(group, resource, namespace) of what installing Slipway creates."""
+
+
+def _of_user(namespace: str) -> Sequence[Permission]:
+    return (
+        *(Permission(verb, SELDON, "seldondeployments", namespace) for verb in EDIT),
+        *(Permission(verb, "", "pods", namespace) for verb in READ),
+        Permission("get", "", "pods/log", namespace),
+        Permission("list", "", "events", namespace),
+        *(Permission(verb, "apps", "deployments", namespace) for verb in READ),
+    )
+
+
+def _of_installer(_: str) -> Sequence[Permission]:
+    return tuple(Permission("create", *place) for place in INSTALLED)
+
+
+def user(facts: Facts) -> Iterable[Said]:
+    wanted = _of_user(facts.namespace)
+    missing = _missing(facts, wanted)
+    if missing:
+        repair = f"kubectl -n {facts.namespace} create rolebinding … --role=tenant: seldon/tenant has the Role"
+        yield "fail", facts.namespace, f"you may not: {', '.join(missing)}", repair
+    else:
+        yield "ok", facts.namespace, f"you may do everything with SeldonDeployments ({len(wanted)} permissions)"
+
+
+def installer(facts: Facts) -> Iterable[Said]:
+    missing = _missing(facts, _of_installer(facts.namespace))
+    if missing:
+        yield "n/a", "", f"you may not install Slipway ({', '.join(missing)}): an administrator of the cluster does"
+    else:
+        yield "ok", "", "you may install Slipway"
+
+
+def _missing(facts: Facts, wanted: Sequence[Permission]) -> list[str]:
+    return [str(permission) for permission in wanted if not facts.allowed(permission)]
+
+
+CHECKS = (
+    Check("permissions", user, permissions=_of_user),
+    Check("permissions", installer, permissions=_of_installer, instead="`slipway up` brings everything"),
+)

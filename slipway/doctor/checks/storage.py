@@ -1,0 +1,120 @@
+"""Where models come from: the Secret with its keys, MLflow and S3 behind it, and volumes."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+from collections.abc import Iterable, Mapping
+from urllib.parse import urlsplit
+
+from slipway.doctor.check import Check, Said
+from slipway.doctor.facts import Facts, Object, Unanswered
+from slipway.doctor.question import SYSTEM, Probe, Question
+from slipway.kube.kinds import SECRET, Kind
+
+STORAGE_CLASS = Kind("storage.k8s.io", "v1", "storageclasses", "StorageClass", namespaced=False)
+CLASSES = Question(STORAGE_CLASS)
+IS_DEFAULT = "storageclass.kubernetes.io/is-default-class"
+NAME = "slipway-model-storage"
+THE_SECRET = Question(SECRET, SYSTEM, NAME)
+REGISTRY_KEYS = ("MLFLOW_TRACKING_URI", "MLFLOW_TRACKING_USERNAME", "MLFLOW_TRACKING_PASSWORD")
+S3_KEYS = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_DEFAULT_REGION")
+ADDRESSES = (("MLflow", "MLFLOW_TRACKING_URI", "/health"), ("S3", "AWS_ENDPOINT_URL", "/"))
+
+
+def classes(facts: Facts) -> Iterable[Said]:
+    found = facts.objects(CLASSES)
+    defaults = sorted(obj["metadata"]["name"] for obj in found if _is_default(obj))
+    names = ", ".join(sorted(obj["metadata"]["name"] for obj in found))
+    mark = f"kubectl annotate storageclass NAME {IS_DEFAULT}=true"
+    if len(defaults) == 1:
+        yield "ok", defaults[0], "the default StorageClass"
+    elif not found:
+        yield (
+            "warn",
+            "",
+            "no StorageClass: claims of PostgreSQL, S3 and notebooks wait for ever",
+            "install a provisioner",
+        )
+    elif not defaults:
+        yield "warn", names, "none of them is the default: claims that name none wait for ever", mark
+    else:
+        yield (
+            "warn",
+            ", ".join(defaults),
+            "more than one default StorageClass: the newest is taken",
+            mark.replace("=true", "-"),
+        )
+
+
+def _is_default(obj: Object) -> bool:
+    return (obj["metadata"].get("annotations") or {}).get(IS_DEFAULT) == "true"
+
+
+def secret(facts: Facts) -> Iterable[Said]:
+    found = facts.one(THE_SECRET)
+    where = f"{SYSTEM}/{NAME}"
+    if found is None:
+        text = "not there: models:/ and s3:// URIs of models cannot be fetched, public ones can"
+        make = f"kubectl -n {SYSTEM} create secret generic {NAME} --from-env-file=FILE"
+        yield "fail", where, text, "slipway up" if facts.is_one_machine else make
+        return
+    values = _values(found)
+    missing = [key for key in (*REGISTRY_KEYS, *S3_KEYS) if not values.get(key)]
+    if missing:
+        yield "fail", where, f"has no {', '.join(missing)}", f"kubectl -n {SYSTEM} edit secret {NAME}"
+    else:
+        yield "ok", where, f"has its {len(REGISTRY_KEYS) + len(S3_KEYS)} keys"
+
+
+def answers(facts: Facts) -> Iterable[Said]:
+    for probe in probes(facts):
+        status = facts.statuses.get(probe, Unanswered("it was not asked"))
+        said = f"{probe.name} at {probe.url}"
+        if isinstance(status, Unanswered):
+            yield "unknown", "", f"{said}: {status.why} ({probe.origin})"
+        elif status >= 500:
+            yield "fail", "", f"{said} answers {status} ({probe.origin})", _repair(probe)
+        else:
+            yield "ok", "", f"{said} answers {status} without credentials ({probe.origin})"
+
+
+def _repair(probe: Probe) -> str:
+    return f"kubectl -n {SYSTEM} get pods" if probe.path else "`slipway status`, if it is one of this machine"
+
+
+def probes(facts: Facts) -> tuple[Probe, ...]:
+    """What the Secret names. Raises NotKnown."""
+    found = facts.one(THE_SECRET)
+    values = _values(found) if found else {}
+    return tuple(_probe(name, values[key], path) for name, key, path in ADDRESSES if values.get(key))
+
+
+def _probe(name: str, address: str, path: str) -> Probe:
+    """``http://mlflow.slipway-system.svc:5000`` and ``mlflow.slipway-system`` are a Service: only the cluster can ask it."""
+    parts = urlsplit(address)
+    url = f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path.rstrip('/')}{path}"
+    labels = (parts.hostname or "").split(".")
+    if labels[2:3] != ["svc"] and labels[1:] != [SYSTEM]:
+        return Probe(name, url)
+    port = parts.port or (443 if parts.scheme == "https" else 80)
+    service = f"{'https:' if parts.scheme == 'https' else ''}{labels[0]}:{port}"
+    return Probe(name, url, f"/api/v1/namespaces/{labels[1]}/services/{service}/proxy{parts.path.rstrip('/')}{path}")
+
+
+def _values(obj: Object) -> Mapping[str, str]:
+    return {key: _decoded(value) for key, value in (obj.get("data") or {}).items()}
+
+
+def _decoded(value: str) -> str:
+    try:
+        return base64.b64decode(value).decode().strip()
+    except (binascii.Error, UnicodeDecodeError):
+        return ""
+
+
+CHECKS = (
+    Check("storage", classes, (CLASSES,), instead="volumes are folders of SLIPWAY_HOME"),
+    Check("models", secret, (THE_SECRET,)),
+    Check("models", answers, (THE_SECRET,)),
+)

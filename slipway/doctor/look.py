@@ -1,0 +1,163 @@
+"""Asks the API everything that the checks need, each request bounded, and nothing that changes an object.
+
+A review (SelfSubjectAccessReview, SubjectAccessReview) is a POST that stores nothing. Where a model storage is named by a
+Service of the cluster, it is asked through the API's proxy; any other address is asked from here.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Iterable
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from typing import Any, TypeVar
+
+import aiohttp
+
+from slipway.doctor.checks.storage import probes
+from slipway.doctor.facts import Facts, NotKnown, Object, Unanswered
+from slipway.doctor.order import CHECKS
+from slipway.doctor.question import Permission, Probe, Question
+from slipway.kube.client import Kube
+from slipway.kube.discovery import ONE_MACHINE
+from slipway.kube.errors import ApiError, NotFound, Unavailable
+from slipway.kube.malformed import MALFORMED
+
+FIRST_ANSWER_S = 8.0
+"""For the version: whoever does not say it in this time is not there."""
+ANSWER_S = 8.0
+"""For each other request."""
+TOTAL_S = 45.0
+"""For all of them together: what is not known by then is said to be unknown."""
+MAX_AT_ONCE = 8
+T = TypeVar("T")
+
+
+class NotAnApi(Exception):
+    """Something answers, and it is not a Kubernetes API."""
+
+
+@dataclass
+class _Patience:
+    """How long is waited, and for how many at a time."""
+
+    until: float
+    places: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(MAX_AT_ONCE))
+
+    async def asked(self, work: Callable[[], Awaitable[T]]) -> T | Unanswered:
+        loop = asyncio.get_running_loop()
+        try:
+            async with asyncio.timeout_at(self.until), self.places, asyncio.timeout_at(loop.time() + ANSWER_S):
+                return await work()
+        except TimeoutError:
+            return Unanswered(f"no answer within {ANSWER_S:.0f} s")
+        except (ApiError, Unavailable, aiohttp.ClientError, OSError) as error:
+            return Unanswered(str(error) or type(error).__name__)
+        except MALFORMED as error:
+            return Unanswered(f"the answer has another form: {type(error).__name__}: {error}")
+
+
+async def look(kube: Kube, *, namespace: str | None = None) -> Facts:
+    """Everything once; ``namespace`` None is the kubeconfig's.
+
+    Raises:
+        Unavailable: the API is not there.
+        ApiError: it does not take the credentials.
+        NotAnApi: what answers is something else.
+    """
+    own = namespace or kube.access.namespace
+    version = await _version(kube)
+    patience = _Patience(asyncio.get_running_loop().time() + TOTAL_S)
+    is_one_machine = version.endswith(ONE_MACHINE)
+    checks = [check for check in CHECKS if not (is_one_machine and check.instead)]
+    questions = {question for check in checks for question in check.questions}
+    permissions = {permission for check in checks for permission in check.permissions(own)}
+    served, answers, may = await asyncio.gather(
+        patience.asked(lambda: _served(kube)),
+        _each(questions, lambda question: patience.asked(lambda: _objects(kube, question, own))),
+        _each(permissions, lambda permission: patience.asked(lambda: _may(kube, permission))),
+    )
+    if isinstance(served, Unanswered):
+        raise Unavailable(f"GET /apis: {served.why}")
+    facts = Facts(own, version, is_one_machine, datetime.now(UTC), served, answers, may)
+    async with aiohttp.ClientSession() as session:
+        wanted = _probes(facts)
+        found = await _each(wanted, lambda probe: patience.asked(lambda: _status(kube, session, probe)))
+    return replace(facts, statuses=found)
+
+
+K = TypeVar("K")
+
+
+async def _each(keys: Iterable[K], ask: Callable[[K], Awaitable[T]]) -> dict[K, T]:
+    known = list(keys)
+    return dict(zip(known, await asyncio.gather(*map(ask, known)), strict=True))
+
+
+async def _version(kube: Kube) -> str:
+    try:
+        async with asyncio.timeout(FIRST_ANSWER_S):
+            answer = await kube.request("GET", "/version")
+    except TimeoutError as exc:
+        raise Unavailable(f"{kube.access.server}: no answer within {FIRST_ANSWER_S:.0f} s") from exc
+    version = answer.get("gitVersion")
+    if not isinstance(version, str) or not version:
+        raise NotAnApi(f"{kube.access.server}/version has no gitVersion: this is not a Kubernetes API")
+    return version
+
+
+async def _served(kube: Kube) -> frozenset[str]:
+    groups = (await kube.request("GET", "/apis")).get("groups") or ()
+    return frozenset({"v1", *(version["groupVersion"] for group in groups for version in group["versions"])})
+
+
+async def _objects(kube: Kube, question: Question, own: str) -> tuple[Object, ...]:
+    """A kind that is not served, and an object that is not there, are none."""
+    place = question.place(own)
+    try:
+        if question.name is None:
+            return (await kube.list(question.kind, namespace=place, label_selector=question.selector)).items
+        return (await kube.get(question.kind, question.name, namespace=place),)
+    except NotFound:
+        return ()
+
+
+async def _may(kube: Kube, permission: Permission) -> bool:
+    resource, _, subresource = permission.resource.partition("/")
+    attributes = {
+        "verb": permission.verb,
+        "group": permission.group,
+        "resource": resource,
+        "subresource": subresource,
+        "namespace": permission.namespace,
+    }
+    kind = "SubjectAccessReview" if permission.user else "SelfSubjectAccessReview"
+    spec: dict[str, Any] = {"resourceAttributes": {key: value for key, value in attributes.items() if value}}
+    if permission.user:
+        groups = ["system:serviceaccounts", "system:authenticated"]
+        spec |= {"user": permission.user, "groups": groups}
+    review = {"apiVersion": "authorization.k8s.io/v1", "kind": kind, "spec": spec}
+    answer = await kube.request("POST", f"/apis/authorization.k8s.io/v1/{kind.lower()}s", body=review)
+    return bool(answer["status"]["allowed"])
+
+
+def _probes(facts: Facts) -> tuple[Probe, ...]:
+    try:
+        return probes(facts)
+    except (NotKnown, *MALFORMED):
+        return ()  # the check of the Secret says why
+
+
+async def _status(kube: Kube, session: aiohttp.ClientSession, probe: Probe) -> int:
+    """Of the answer to a GET without credentials; through the API's proxy the user's own go to the API, not on."""
+    if probe.path:
+        try:
+            async for _ in kube.download(probe.path, idle_s=ANSWER_S):
+                break
+        except ApiError as error:
+            if "kind" in error.status:  # a Status: the API itself refuses, or finds no Pod behind the Service
+                raise
+            return error.code
+        return 200
+    async with session.get(probe.url, allow_redirects=False) as response:
+        return response.status

@@ -1,0 +1,300 @@
+"""Each check both ways: a cluster in order, and the same one with one thing broken."""
+
+from __future__ import annotations
+
+import dataclasses
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from slipway.contract.limits import MAX_BODY_BYTES
+from slipway.doctor.check import Check
+from slipway.doctor.facts import Facts
+from slipway.doctor.finding import MAX_SHOWN_CHARS, Finding, Report, render_report
+from slipway.doctor.findings import findings
+from slipway.doctor.order import CHECKS
+from slipway.onebox.mesh.limits import RETRY_BUFFER_BYTES
+from tests.doctor.cluster import NOW, TEAM, Break, Cluster, bundle, deployment, make, node, pod, secret
+
+
+def of(cluster: Cluster, check: str) -> list[Finding]:
+    return [item for item in findings(cluster.facts()) if item.check == check]
+
+
+def test_a_cluster_in_order_has_nothing_to_be_fixed() -> None:
+    levels = {(item.check, item.level, item.what) for item in findings(Cluster().facts())}
+    assert {item for item in levels if item[1] != "ok"} == set()
+
+
+def test_every_check_says_something_of_a_cluster_in_order() -> None:
+    silent = {"limits"}  # of a namespace without LimitRange there is nothing to say
+    assert {item.check for item in findings(Cluster().facts())} == {check.name for check in CHECKS} - silent
+
+
+def _hook(cluster: Cluster) -> dict[str, Any]:
+    hook: dict[str, Any] = cluster.get("ValidatingWebhookConfiguration")["webhooks"][0]
+    return hook
+
+
+def _quota(key: str, hard: str, used: str = "0") -> dict[str, Any]:
+    return make("ResourceQuota", "team", TEAM, status={"hard": {key: hard}, "used": {key: used}})
+
+
+def _range(**limit: Any) -> dict[str, Any]:
+    return make("LimitRange", "team", TEAM, spec={"limits": [{"type": "Container", **limit}]})
+
+
+def _labels(labels: dict[str, str]) -> Break:
+    return lambda cluster: cluster.get("Namespace")["metadata"].update(labels=labels)
+
+
+def _limit(key: str, value: int) -> Break:
+    """That setting in every EnvoyFilter."""
+
+    def set_in(part: Any) -> None:
+        for name, inner in (
+            part.items() if isinstance(part, dict) else enumerate(part if isinstance(part, list) else ())
+        ):
+            if name == key:
+                part[name] = value
+            else:
+                set_in(inner)
+
+    return lambda cluster: [set_in(obj) for obj in cluster.objects if obj["kind"] == "EnvoyFilter"]
+
+
+def _elsewhere(context: str) -> Break:
+    """What is for ``context`` is for nobody."""
+
+    def change(cluster: Cluster) -> None:
+        for obj in cluster.objects:
+            for patch in obj["spec"]["configPatches"] if obj["kind"] == "EnvoyFilter" else ():
+                if patch["match"]["context"] == context:
+                    patch["match"]["context"] = "SIDECAR_INBOUND"
+
+    return change
+
+
+def _versions(*names: str) -> Break:
+    served = [{"name": name, "served": True} for name in names]
+    return lambda cluster: cluster.get("CustomResourceDefinition")["spec"].update(versions=served)
+
+
+def _replace(new: dict[str, Any]) -> Break:
+    def change(cluster: Cluster) -> None:
+        cluster.drop(new["kind"], new["metadata"]["name"])
+        cluster.objects.append(new)
+
+    return change
+
+
+def _without_keys(*keys: str) -> Break:
+    def change(cluster: Cluster) -> None:
+        for key in keys:
+            del cluster.get("Secret")["data"][key]
+
+    return change
+
+
+def _unready(kind: str, name: str) -> Break:
+    return lambda cluster: cluster.get(kind, name)["status"].update(conditions=[{"type": "Ready", "status": "False"}])
+
+
+def _all(*breaks: Break) -> Break:
+    def change(cluster: Cluster) -> None:
+        for one in breaks:
+            one(cluster)
+
+    return change
+
+
+CASES: dict[str, tuple[str, str, str, Break]] = {
+    # name: (check, level, what is said, what is broken)
+    "old kubernetes": ("kubernetes", "fail", "v1.24.1", lambda c: setattr(c, "version", "v1.24.1")),
+    "older kubernetes": ("kubernetes", "warn", "stable from 1.29", lambda c: setattr(c, "version", "v1.28.9+k3s1")),
+    "no version": ("kubernetes", "unknown", "no version of Kubernetes", lambda c: setattr(c, "version", "x")),
+    "no istio": ("istio", "fail", "not installed", lambda c: c.served.difference_update({*c.served} - {"v1"})),
+    "old istio": ("istio", "fail", "networking.istio.io/v1 is not served", lambda c: c.served.discard("networking.istio.io/v1")),
+    "no istiod": ("istio", "warn", "no Deployment with app=istiod", lambda c: c.drop("Deployment", "istiod")),
+    "no keda": ("keda", "n/a", "not installed", lambda c: c.served.discard("keda.sh/v1alpha1")),
+    "keda kinds only": ("keda", "warn", "no Deployment", lambda c: c.drop("Deployment", "keda-operator")),
+    "no prometheus": ("prometheus", "n/a", "no Prometheus operator", lambda c: c.served.discard("monitoring.coreos.com/v1")),
+    "no operator": ("prometheus", "warn", "no Deployment", lambda c: c.drop("Deployment", "operator")),
+    "no node": ("nodes", "fail", "no node", lambda c: c.drop("Node")),
+    "a node away": ("nodes", "warn", "1 of 2 ready", _unready("Node", "two")),
+    "a cordoned node": ("nodes", "warn", "1 of 2 ready", lambda c: c.get("Node", "two")["spec"].update(unschedulable=True)),
+    "all nodes away": ("nodes", "fail", "0 of 2 ready", _all(_unready("Node", "one"), _unready("Node", "two"))),
+    "an arm": ("architecture", "warn", "2 amd64, 1 arm64", lambda c: c.objects.append(node("arm", architecture="arm64"))),
+    "no gpu": ("gpu", "n/a", "no node offers", lambda c: c.drop("Node", "two")),
+    "no dns": ("dns", "warn", "another DNS", _all(lambda c: c.drop("Service", "kube-dns"), lambda c: c.drop("Pod", "coredns-1"), lambda c: c.drop("Pod", "coredns-2"))),
+    "dns without service": ("dns", "warn", "no Service", lambda c: c.drop("Service", "kube-dns")),
+    "dns down": ("dns", "fail", "none of 2", _all(_unready("Pod", "coredns-1"), _unready("Pod", "coredns-2"))),
+    "may not create": ("permissions", "fail", "create seldondeployments.machinelearning.seldon.io", lambda c: c.denied.add("create seldondeployments.machinelearning.seldon.io")),
+    "may not read logs": ("permissions", "fail", "get pods/log", lambda c: c.denied.add("get pods/log")),
+    "may not install": ("permissions", "n/a", "create clusterroles.rbac", lambda c: c.denied.add("create clusterroles.rbac.authorization.k8s.io")),
+    "no definition": ("definition", "fail", "not defined", lambda c: c.drop("CustomResourceDefinition")),
+    "definition without v1": ("definition", "fail", "only v1alpha2", _versions("v1alpha2")),
+    "not established": ("definition", "fail", "names conflict", lambda c: c.get("CustomResourceDefinition").update(status={"conditions": [{"type": "Established", "status": "False", "message": "names conflict"}]})),
+    "definition of others": ("definition", "warn", "somebody else's", lambda c: c.get("CustomResourceDefinition")["metadata"].update(annotations={})),
+    "no controller": ("controller", "fail", "no Deployment slipway-controller", lambda c: c.drop("Deployment", "slipway-controller")),
+    "controller down": ("controller", "fail", "none of 2", lambda c: c.get("Deployment", "slipway-controller").update(status={})),
+    "one controller down": ("controller", "warn", "1 of 2", lambda c: c.get("Deployment", "slipway-controller").update(status={"readyReplicas": 1})),
+    "other controller": ("controller", "warn", "version 0.0.9", _replace(deployment("slipway-controller", "slipway-system", "r.example:5000/slipway/controller:0.0.9@sha256:1"))),
+    "no lease": ("controller", "fail", "nobody holds", lambda c: c.drop("Lease")),
+    "given up": ("controller", "fail", "nobody holds", lambda c: c.get("Lease")["spec"].update(holderIdentity="")),
+    "silent leader": ("controller", "fail", "has been silent", lambda c: c.get("Lease")["spec"].update(renewTime="2026-11-22T11:58:00.000000Z")),
+    "no webhook": ("webhook", "warn", "no validating webhook", lambda c: c.drop("ValidatingWebhookConfiguration")),
+    "webhook of Seldon": ("webhook", "warn", "no validating webhook", lambda c: _hook(c)["clientConfig"]["service"].update(namespace="seldon-system")),
+    "webhook by address": ("webhook", "warn", "no validating webhook", lambda c: _hook(c).update(clientConfig={"url": "https://x"})),
+    "nobody answers": ("webhook", "fail", "every change of a SeldonDeployment is refused", lambda c: c.drop("EndpointSlice")),
+    "nobody answers, ignored": ("webhook", "fail", "nothing is checked", lambda c: (c.drop("EndpointSlice"), _hook(c).update(failurePolicy="Ignore"))),
+    "no bundle": ("webhook", "fail", "caBundle is empty", lambda c: _hook(c)["clientConfig"].update(caBundle="")),
+    "garbage bundle": ("webhook", "fail", "no PEM", lambda c: _hook(c)["clientConfig"].update(caBundle="bm90IGEgY2VydA==")),
+    "ends soon": ("webhook", "warn", "ends in 2 days", lambda c: _hook(c)["clientConfig"].update(caBundle=bundle(ends=NOW + timedelta(days=2, hours=1)))),
+    "ended": ("webhook", "fail", "ended 2 days ago", lambda c: _hook(c)["clientConfig"].update(caBundle=bundle(ends=NOW - timedelta(days=1, hours=1)))),
+    "no storage class": ("storage", "warn", "no StorageClass", lambda c: c.drop("StorageClass")),
+    "no default class": ("storage", "warn", "none of them is the default", lambda c: c.get("StorageClass")["metadata"].pop("annotations")),
+    "no secret": ("models", "fail", "not there", lambda c: c.drop("Secret")),
+    "keys missing": ("models", "fail", "has no MLFLOW_TRACKING_USERNAME, AWS_SECRET_ACCESS_KEY", _without_keys("MLFLOW_TRACKING_USERNAME", "AWS_SECRET_ACCESS_KEY")),
+    "garbage in a secret": ("models", "fail", "has no AWS_DEFAULT_REGION", lambda c: c.get("Secret")["data"].update(AWS_DEFAULT_REGION="/w==")),
+    "mlflow down": ("models", "fail", "MLflow at http://mlflow.slipway-system.svc:5000/health answers 503 (through the API's proxy)", lambda c: c.statuses.update(MLflow=503)),
+    "s3 away": ("models", "unknown", "S3 at https://s3.example.com/: refused (from this machine)", lambda c: c.statuses.pop("S3")),
+    "no gateway": ("gateway", "fail", "every VirtualService names it", lambda c: c.drop("Gateway")),
+    "gateway of nobody": ("gateway", "fail", "no Pod has the labels istio=other", lambda c: c.get("Gateway")["spec"].update(selector={"istio": "other"})),
+    "gateway down": ("gateway", "fail", "none of 2 gateway Pods", _all(_unready("Pod", "ingress-1"), _unready("Pod", "ingress-2"))),
+    "one gateway": ("gateway", "warn", "1 of 2 gateway Pods ready", _unready("Pod", "ingress-1")),
+    "no address": ("gateway", "warn", "waits for an address", lambda c: c.get("Service", "istio-ingressgateway").update(status={})),
+    "no buffers": ("buffers", "fail", "no EnvoyFilter says what the gateway keeps", lambda c: c.drop("EnvoyFilter")),
+    "buffers of others": ("buffers", "fail", "no EnvoyFilter says what the gateway keeps", _elsewhere("GATEWAY")),
+    "no bound": ("buffers", "warn", "bounds the bodies", _elsewhere("GATEWAY")),
+    "sidecars without": ("buffers", "warn", "what sidecars keep", _elsewhere("SIDECAR_OUTBOUND")),
+    "small buffers": ("buffers", "fail", "request_body_buffer_limit is 1048576", _limit("request_body_buffer_limit", 1048576)),
+    "just too small": ("buffers", "fail", str(RETRY_BUFFER_BYTES), _limit("request_body_buffer_limit", RETRY_BUFFER_BYTES - 1)),
+    "small bodies": ("buffers", "fail", "max_request_bytes is 12582911", _limit("max_request_bytes", MAX_BODY_BYTES - 1)),
+    "no namespace": ("mesh", "warn", "no such namespace", lambda c: c.drop("Namespace")),
+    "no sidecar, strict": ("mesh", "fail", "STRICT", _labels({})),
+    "no sidecar": ("mesh", "warn", "no sidecar", _all(_labels({}), lambda c: c.drop("PeerAuthentication"))),
+    "ambient": ("mesh", "warn", "ambient", _labels({"istio.io/dataplane-mode": "ambient"})),
+    "no metrics, used": ("metrics", "fail", "cannot decide", lambda c: c.served.discard("metrics.k8s.io/v1beta1")),
+    "no metrics": ("metrics", "warn", "would have no effect", lambda c: (c.served.discard("metrics.k8s.io/v1beta1"), c.drop("HorizontalPodAutoscaler"))),
+    "no metrics yet": ("metrics", "warn", "knows no node", lambda c: c.drop("NodeMetrics")),
+    "no external metrics": ("metrics", "fail", "External need external.metrics", lambda c: c.served.discard("external.metrics.k8s.io/v1beta1")),
+    "quota of limits": ("quota", "warn", "limits.cpu is bounded", lambda c: c.objects.append(_quota("limits.cpu", "4"))),
+    "quota used up": ("quota", "fail", "requests.memory: 262144 of 1Gi are left", lambda c: c.objects.append(_quota("requests.memory", "1Gi", "1073479680"))),
+    "no Pods left": ("quota", "fail", "all 3 are taken", lambda c: c.objects.append(_quota("pods", "3", "3"))),
+    "limits too low": ("limits", "fail", "max.memory is 256Mi, seldon-container-engine", lambda c: c.objects.append(_range(max={"memory": "256Mi"}))),
+    "limits too high": ("limits", "fail", "min.cpu is 1, seldon-container-engine asks for 500m", lambda c: c.objects.append(_range(min={"cpu": "1"}))),
+    "failed": ("deployments", "fail", "Failed: no such model", lambda c: c.get("SeldonDeployment").update(status={"state": "Failed", "description": "no such model"})),
+    "creating": ("deployments", "warn", "Creating", lambda c: c.get("SeldonDeployment").update(status={"state": "Creating"})),
+    "nobody looked": ("deployments", "warn", "no controller has looked", lambda c: c.get("SeldonDeployment").update(status={})),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_what_is_broken_is_said(case: str) -> None:
+    check, level, text, break_it = CASES[case]
+    cluster = Cluster()
+    break_it(cluster)
+    found = [item for item in of(cluster, check) if item.level == level]
+    assert any(text in f"{item.where}: {item.what}" for item in found), of(cluster, check)
+    if level == "fail":
+        assert all(item.repair for item in found)
+
+
+def test_every_check_is_broken_by_some_case() -> None:
+    assert {case[0] for case in CASES.values()} >= {check.name for check in CHECKS} - {"pod security"}
+
+
+def test_pod_security_restricted_names_the_rules_that_are_broken_or_lets_the_pods_in() -> None:
+    cluster = Cluster()
+    _labels({"pod-security.kubernetes.io/enforce": "restricted"})(cluster)
+    (found,) = of(cluster, "pod security")
+    assert found.level in ("ok", "fail")
+    assert "restricted" in found.what
+
+
+def test_a_limit_range_with_defaults_fills_in_what_a_quota_wants() -> None:
+    cluster = Cluster()
+    cluster.objects += [_quota("limits.cpu", "4"), _range(default={"cpu": "1"})]
+    assert [item.level for item in of(cluster, "quota")] == ["ok"]
+    assert [item.level for item in of(cluster, "limits")] == ["ok"]
+
+
+@pytest.mark.parametrize(
+    "mode", [make("PeerAuthentication", "own", TEAM, spec={"mtls": {"mode": "DISABLE"}}), None], ids=["own", "mesh"]
+)
+def test_the_mode_of_the_namespace_goes_before_that_of_the_mesh(mode: dict[str, Any] | None) -> None:
+    cluster = Cluster()
+    cluster.objects += [mode] if mode else []
+    (found,) = of(cluster, "mesh")
+    assert ("DISABLE" if mode else "STRICT") in found.what
+
+
+def test_an_address_in_a_secret_is_shown_without_what_stands_before_its_host() -> None:
+    cluster = Cluster()
+    cluster.drop("Secret")
+    cluster.objects.append(secret(AWS_ENDPOINT_URL="http://user:hunter2@10.0.0.1:8333"))
+    said = render_report(Report("here", tuple(findings(cluster.facts()))))
+    assert "http://10.0.0.1:8333/" in said
+    assert "hunter2" not in said
+
+
+@pytest.mark.parametrize("plural", sorted({question.kind.plural for check in CHECKS for question in check.questions}))
+def test_what_may_not_be_listed_is_unknown_and_says_why(plural: str) -> None:
+    cluster = Cluster(silent={plural})
+    found = findings(cluster.facts())
+    assert any(item.level == "unknown" and "you may not list" in item.what for item in found)
+    assert not [item for item in found if item.level == "fail"], "what is not known is not broken"
+
+
+def test_an_object_of_another_form_is_unknown_and_the_other_checks_go_on() -> None:
+    cluster = Cluster()
+    cluster.get("CustomResourceDefinition").update(spec=[])
+    found = findings(cluster.facts())
+    assert [item.level for item in found if item.check == "definition"] == ["unknown"]
+    assert {item.level for item in found if item.check != "definition"} == {"ok"}
+
+
+def test_nothing_at_all_ends_no_check() -> None:
+    found = findings(Facts())
+    assert {item.check for item in found} == {check.name for check in CHECKS}
+
+
+def test_on_one_machine_what_does_not_apply_is_said_once_with_its_reason() -> None:
+    cluster = Cluster(version="v1.32.0+slipway", is_one_machine=True)
+    found = findings(cluster.facts())
+    assert [item.level for item in found if item.check == "kubernetes"] == ["ok"]
+    assert [item.what for item in found if item.check == "controller"] == ["a process: `slipway status` shows it"]
+    assert all(item.what for item in found)
+    assert not [item for item in found if item.level in ("fail", "unknown")]
+
+
+def test_the_report_counts_and_shows_a_repair_below_its_finding() -> None:
+    report = Report(
+        "https://x", (Finding("ok", "a", "", "fine"), Finding("fail", "bb", "n/x", "b\x1bad" * 900, "do\nit"))
+    )
+    text = render_report(report)
+    assert text.splitlines()[0] == "https://x"
+    assert "  ok       a   fine" in text
+    assert "→ do it" in text
+    assert "\x1b" not in text
+    assert text.endswith("1 in order, 1 to be fixed")
+    assert max(map(len, text.splitlines())) < MAX_SHOWN_CHARS + 40
+    assert report.as_json()["counts"] == {"ok": 1, "n/a": 0, "unknown": 0, "warn": 0, "fail": 1}
+
+
+def test_a_check_keeps_what_it_said_before_it_did_not_know() -> None:
+    def decide(facts: Facts) -> Any:
+        yield "ok", "x", "seen"
+        facts.objects(CHECKS[1].questions[0])
+
+    found = dataclasses.replace(Check("one", decide)).findings(Facts())
+    assert [item.level for item in found] == ["ok", "unknown"]
+
+
+def test_gateway_pods_elsewhere_count_as_istio_selects_in_all_namespaces() -> None:
+    cluster = Cluster()
+    cluster.drop("Pod", "ingress-1")
+    cluster.objects.append(pod("ingress-3", "gateways", {"istio": "ingressgateway", "app": "x"}))
+    assert [item.level for item in of(cluster, "gateway")] == ["ok", "ok"]
