@@ -106,7 +106,7 @@ OURS: tuple[Annotation, ...] = (
         RATE,
         "100/s, 600/m, 5000/h: what is above it is answered 429 RATE_LIMITED before its body is read; each of the two "
         "Envoys gives out half",
-        "refused: it would take an EnvoyFilter",
+        "refused: it takes an EnvoyFilter (istio/components/rate-limit)",
     ),
     Annotation(
         ROLLBACK,

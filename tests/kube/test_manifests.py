@@ -47,3 +47,10 @@ def test_a_folder_is_read_sorted_and_without_other_files(tmp_path: Path) -> None
     assert [obj["metadata"]["name"] for obj in load_manifests(tmp_path)] == ["a.yml", "b.yaml"]
     with pytest.raises(ManifestError, match="nowhere"):
         load_manifests(tmp_path / "nowhere.yaml")
+
+
+def test_kustomizations_own_files_are_no_objects() -> None:
+    head = "apiVersion: kustomize.config.k8s.io/v1alpha1\nkind: Component\n"
+    assert parse_manifests(head, origin="a") == parse_manifests("kind: Kustomization\n", origin="a") == []
+    with pytest.raises(ManifestError, match="metadata.name"):
+        parse_manifests("apiVersion: core.oam.dev/v1\nkind: Component\n", origin="a")

@@ -24,13 +24,21 @@ _OF_ROUTE = {
     "metadata_key": {"key": NAMESPACE, "path": [{"key": _KEY}]},
     "source": "ROUTE_ENTRY",
 }
+GRPC_TYPES = "application/grpc.*"
 _WHOLE = {"default_value": {"numerator": 100, "denominator": "HUNDRED"}}
 
 
 def render_filters(jwt_rules: tuple[JwtRule, ...]) -> list[dict[str, Any]]:
     """In their order: what refuses comes before a body is read."""
     guards = guard_filters(jwt_rules)
-    return [_strip(), *guards, _rate_limit_default(), _fault_default(), _buffer(), router_filter()]
+    return [
+        strip_filter("x-slipway-", "x-envoy-"),
+        *guards,
+        _rate_limit_default(),
+        _fault_default(),
+        buffer_filter(),
+        router_filter(),
+    ]
 
 
 def router_filter() -> dict[str, Any]:
@@ -94,9 +102,9 @@ def owner_of(route: Route) -> str:
     return "/".join(route.name.split("/")[:2])
 
 
-def _strip() -> dict[str, Any]:
-    """Clients may speak neither for the platform nor to Envoy: their ``x-slipway-*`` and ``x-envoy-*`` end here."""
-    mutations = [{"remove_on_match": {"key_matcher": {"prefix": prefix}}} for prefix in ("x-slipway-", "x-envoy-")]
+def strip_filter(*prefixes: str) -> dict[str, Any]:
+    """Clients may speak neither for the platform nor to Envoy: headers of theirs that begin so end here."""
+    mutations = [{"remove_on_match": {"key_matcher": {"prefix": prefix}}} for prefix in prefixes]
     return {
         "name": "envoy.filters.http.header_mutation",
         "typed_config": {
@@ -106,32 +114,38 @@ def _strip() -> dict[str, Any]:
     }
 
 
-def _buffer() -> dict[str, Any]:
+def buffer_filter(*, but_grpc: bool = False) -> dict[str, Any]:
     """Receives a whole body before anybody sees its request, and answers 413 where it is too long.
 
     Not the body that announces a length within the limit: its request goes on at once, so that an executor that has no
     place for it refuses it before the body is read. The router keeps what has passed, for retries and mirrors.
+    ``but_grpc``: nor that of a gRPC call, where no route of its own says so.
     """
     buffer = {"@type": f"{_FILTERS}.buffer.v3.Buffer", "max_request_bytes": MAX_BODY_BYTES}
-    length = {
-        "name": "content-length",
-        "typed_config": {
-            "@type": "type.googleapis.com/envoy.type.matcher.v3.HttpRequestHeaderMatchInput",
-            "header_name": "content-length",
-        },
-    }
-    streams = {"input": length, "value_match": {"safe_regex": {"google_re2": {}, "regex": limits.STREAMED_LENGTHS}}}
     skip = {"@type": f"{_TYPES}.filters.common.matcher.action.v3.SkipFilter"}
-    matcher = {
-        "predicate": {"single_predicate": streams},
-        "on_match": {"action": {"name": "skip", "typed_config": skip}},
-    }
+    regexes = {"content-length": limits.STREAMED_LENGTHS, **({"content-type": GRPC_TYPES} if but_grpc else {})}
+    matchers = [
+        {"predicate": _header(name, regex), "on_match": {"action": {"name": "skip", "typed_config": skip}}}
+        for name, regex in regexes.items()
+    ]
     config = {
         "@type": f"{_TYPES}.common.matching.v3.ExtensionWithMatcher",
         "extension_config": {"name": BUFFER, "typed_config": buffer},
-        "xds_matcher": {"matcher_list": {"matchers": [matcher]}},
+        "xds_matcher": {"matcher_list": {"matchers": matchers}},
     }
     return {"name": BUFFER, "typed_config": config}
+
+
+def _header(name: str, regex: str) -> dict[str, Any]:
+    """Matches a request whose header is wholly what the expression says."""
+    kind = "type.googleapis.com/envoy.type.matcher.v3.HttpRequestHeaderMatchInput"
+    header = {"name": name, "typed_config": {"@type": kind, "header_name": name}}
+    return {
+        "single_predicate": {
+            "input": header,
+            "value_match": {"safe_regex": {"google_re2": {}, "regex": regex}},
+        }
+    }
 
 
 def _rate_limit_default() -> dict[str, Any]:
