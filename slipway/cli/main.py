@@ -24,6 +24,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "describe": ("objects", "Show one object with its conditions and events."),
     "logs": ("objects", "Print a Pod's logs."),
     "delete": ("objects", "Delete objects."),
+    "crd": ("crd", "Print or install the definition of SeldonDeployments."),
     "split": ("split", "Show what share of the requests each predictor got."),
     "access": ("access", "Show what came through the gateway: who answered, how, how fast."),
     "top": ("top", "Show requests, latency, processor and memory of every predictor and Pod."),

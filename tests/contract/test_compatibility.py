@@ -9,17 +9,16 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-import yaml
 from google.protobuf.internal import api_implementation
 
 from slipway.contract.admission import review
 from slipway.contract.annotations import SELDON
 from slipway.contract.without_effect import without_effect
+from slipway.crd.schema import schema
 from tests.contract.manifests import Manifest, component, node, predictor, sdep
 from tests.data import REPOSITORY
 
 PAGE = (REPOSITORY / "docs" / "compatibility.md").read_text()
-SCHEMA = REPOSITORY / "slipway" / "onebox" / "api" / "crds" / "seldondeployments.yaml"
 STATES = {"same", "better", "internal", "not yet"}
 PLACES = {"works here", "cluster only", "refused"}
 TEST = re.compile(r"`(\w+/test_\w+\.py)(?:::(test_\w+))?`")
@@ -130,8 +129,7 @@ def test_page_names_whole_tests_only():
 
 
 def test_fields_of_the_page_are_those_of_the_schema():
-    schema = yaml.safe_load(SCHEMA.read_text())["schema"]["properties"]["spec"]
-    assert [field for field, _ in field_rows()] == list(_paths(schema, "spec"))
+    assert [field for field, _ in field_rows()] == list(_paths(schema()["properties"]["spec"], "spec"))
 
 
 def test_every_field_has_a_place():
@@ -173,7 +171,7 @@ def _paths(schema: dict[str, Any], at: str) -> Iterator[str]:
     for name, part in schema.get("properties", {}).items():
         path = f"{at}.{name}"
         yield path
-        if "x-slipway-nested" not in part:
+        if name != "children":
             yield from _paths(part, path)
             yield from _paths(part.get("items", {}), f"{path}[]")
 

@@ -6,9 +6,9 @@ import copy
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from slipway.crd.structural import quote
 from slipway.onebox.api.columns import get
 from slipway.onebox.api.errors import Cause
-from slipway.onebox.api.schema import quote
 from slipway.onebox.runner.quantity import parse_quantity
 
 Object = dict[str, Any]

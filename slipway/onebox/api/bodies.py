@@ -12,9 +12,10 @@ from typing import Any
 
 import yaml
 
+from slipway.crd.structural import json_type, prune
 from slipway.onebox.api.errors import Refused, bad_request
 from slipway.onebox.api.protobuf import can_read, decode_message, parse_envelope
-from slipway.onebox.api.schema import MAX_DEPTH, Schema, decode, depth, json_type, prune
+from slipway.onebox.api.schema import MAX_DEPTH, Schema, decode, depth
 from slipway.onebox.api.target import Options, Target
 from slipway.onebox.api.types import load_types
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
+from slipway.crd.structural import validate
 from slipway.onebox.api.columns import get
 from slipway.onebox.api.errors import Cause, invalid
 from slipway.onebox.api.meta_rules import check_finalizers, check_meta, check_name
-from slipway.onebox.api.schema import validate
 from slipway.onebox.api.target import Object, Target
 
 Review = Callable[[Object], Sequence[Cause]]
@@ -35,7 +35,8 @@ def check_object(target: Target, new: Object, old: Object | None, *, review: Rev
 
 def _check_custom(target: Target, new: Object, *, created: bool) -> list[Cause]:
     body = {key: value for key, value in new.items() if key not in ("apiVersion", "kind", "metadata")}
-    causes = list(validate(target.version.schema, body, path=""))
+    found = validate(target.version.schema, body, path="")
+    causes = [Cause(violation.field, violation.message, violation.reason) for violation in found]
     if target.resource.scale:
         causes += _check_replicas(new, target.resource.scale.spec)
     if causes and created and target.resource.rules:

@@ -6,8 +6,8 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from slipway.crd.structural import quote
 from slipway.onebox.api.errors import Cause
-from slipway.onebox.api.schema import quote
 from slipway.onebox.runner.quantity import parse_quantity
 
 Object = Mapping[str, Any]

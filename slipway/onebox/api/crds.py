@@ -1,41 +1,38 @@
-"""CustomResourceDefinitions: checked, and turned into rows of the table of kinds. The project's own are files here."""
+"""CustomResourceDefinitions: checked, and turned into rows of the table of kinds. Those of others are files here."""
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import yaml
 
+from slipway.crd.definition import definition as seldon_deployments
+from slipway.crd.structural import quote
 from slipway.onebox.api.columns import custom_columns, get
 from slipway.onebox.api.errors import Cause
 from slipway.onebox.api.meta_rules import LABEL
 from slipway.onebox.api.resources import Resource, Scale, Version, version_order
-from slipway.onebox.api.schema import quote
 from slipway.onebox.api.structural import check_schema
 
 Object = dict[str, Any]
 FOLDER = Path(__file__).parent / "crds"
-GRAPH_DEPTH = 10
-"""Nesting of `graph.children` that the schema spells out (Seldon's own CRD does the same); deeper is kept unchecked."""
 CRD_API_VERSION = "apiextensions.k8s.io/v1"
 
 
 def builtin_crds() -> list[Object]:
     """The CustomResourceDefinitions that exist from the first start."""
-    return [_crd(yaml.safe_load(path.read_text())) for path in sorted(FOLDER.glob("*.yaml"))]
+    return [seldon_deployments(), *(_crd(yaml.safe_load(path.read_text())) for path in sorted(FOLDER.glob("*.yaml")))]
 
 
 def _crd(source: Mapping[str, Any]) -> Object:
-    schema = _nested(source["schema"])
     versions = [
         {
             "name": name,
             "served": True,
             "storage": index == 0,
-            "schema": {"openAPIV3Schema": schema},
+            "schema": {"openAPIV3Schema": source["schema"]},
             "subresources": source["subresources"],
             "additionalPrinterColumns": source["columns"],
         }
@@ -47,25 +44,6 @@ def _crd(source: Mapping[str, Any]) -> Object:
         "metadata": {"name": f"{source['names']['plural']}.{source['group']}"},
         "spec": {"group": source["group"], "scope": source["scope"], "names": source["names"], "versions": versions},
     }
-
-
-def _nested(schema: Any) -> Any:
-    """Spell out a field whose items have the schema of its own parent (``x-slipway-nested``)."""
-    if isinstance(schema, list):
-        return [_nested(item) for item in schema]
-    if not isinstance(schema, dict):
-        return schema
-    result = {key: _nested(value) for key, value in schema.items()}
-    for name, child in (result.get("properties") or {}).items():
-        nested = isinstance(child, dict) and (child.get("properties") or {}).get("children", {})
-        if nested and nested.get("x-slipway-nested") == name:
-            deepest: Object = {"type": "object", "x-kubernetes-preserve-unknown-fields": True}
-            for _ in range(GRAPH_DEPTH):
-                level = copy.deepcopy(child)
-                level["properties"]["children"] = {"type": "array", "items": deepest}
-                deepest = level
-            result["properties"][name] = deepest
-    return result
 
 
 def check_crd(new: Object, old: Object | None, *, taken: Collection[str] = ()) -> Sequence[Cause]:

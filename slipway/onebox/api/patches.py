@@ -7,8 +7,8 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from slipway.crd.structural import json_type
 from slipway.onebox.api.errors import Refused, bad_request
-from slipway.onebox.api.schema import json_type
 
 Schema = Mapping[str, Any]
 MAX_OPERATIONS = 10_000

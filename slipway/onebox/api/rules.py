@@ -8,12 +8,12 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from slipway.crd.structural import quote
 from slipway.kube.selectors import selector_matches
 from slipway.onebox.api.columns import get
 from slipway.onebox.api.container_rules import check_ports, check_resources
 from slipway.onebox.api.errors import Cause
 from slipway.onebox.api.meta_rules import LABEL, MAX_LABEL, MAX_NAME, QUALIFIED_TEXT
-from slipway.onebox.api.schema import quote
 
 Object = dict[str, Any]
 CONFIG_KEY = re.compile(r"[-._a-zA-Z0-9]+")

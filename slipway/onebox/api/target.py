@@ -7,9 +7,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from slipway.crd.structural import quote
 from slipway.onebox.api.errors import Cause, Refused, bad_request, invalid
 from slipway.onebox.api.resources import Resource, Version
-from slipway.onebox.api.schema import quote
 
 MAX_MANAGER_CHARS = 128
 MAX_VERSION_CHARS = 19

@@ -6,13 +6,14 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
+from slipway.crd.structural import json_type, quote
 from slipway.onebox.api.bodies import Parsed, parse_body, parse_patch, typed_object
 from slipway.onebox.api.errors import Cause, Refused, bad_request, invalid, not_allowed, qualified
 from slipway.onebox.api.objects import Objects, Outcome
 from slipway.onebox.api.patches import json_patch, merge_patch, strategic_merge
 from slipway.onebox.api.preconditions import check_version
 from slipway.onebox.api.scale import blank_scale, render_scale, write_scale
-from slipway.onebox.api.schema import MAX_DEPTH, depth, json_type, quote
+from slipway.onebox.api.schema import MAX_DEPTH, depth
 from slipway.onebox.api.target import Object, Options, Target, options_refused, parse_options
 
 MERGE = "application/merge-patch+json"

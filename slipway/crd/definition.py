@@ -1,0 +1,87 @@
+"""The CustomResourceDefinition that ``slipway crd`` prints, ``kubernetes/crd`` holds and the API of one machine serves."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from typing import Any
+
+import yaml
+
+from slipway.contract.sdep import GROUP, KIND, VERSIONS
+from slipway.crd.schema import schema
+
+Object = dict[str, Any]
+PLURAL = "seldondeployments"
+NAME = f"{PLURAL}.{GROUP}"
+MANAGED_BY, MANAGER = "app.kubernetes.io/managed-by", "slipway"
+DIGEST = "slipway.dev/crd-sha256"
+"""Annotation: of which definition of ours this is, whatever the API adds to it."""
+NAMES: Object = {
+    "plural": PLURAL,
+    "singular": "seldondeployment",
+    "kind": KIND,
+    "listKind": f"{KIND}List",
+    "shortNames": ["sdep"],
+    "categories": ["all", "seldon"],
+}
+SUBRESOURCES: Object = {
+    "status": {},
+    "scale": {"specReplicasPath": ".spec.replicas", "statusReplicasPath": ".status.replicas"},
+}
+WIDTH = 1000
+"""One rule is one line."""
+HEADER = "# Written by `slipway crd`: change slipway/crd, then `slipway crd > kubernetes/crd/seldondeployments.yaml`.\n"
+
+
+def _column(name: str, json_path: str, description: str, **more: Any) -> Object:
+    return {"name": name, "type": "string", "jsonPath": json_path, "description": description, **more}
+
+
+COLUMNS: list[Object] = [
+    _column("State", ".status.state", "Available once every live predictor is"),
+    _column("Replicas", ".status.replicas", "Replicas that exist", type="integer"),
+    _column("Predictors", ".spec.predictors[*].name", "Predictors in order"),
+    _column("Traffic", ".spec.predictors[*].traffic", "Declared percentages in the same order"),
+    _column("Address", ".status.address.url", "Where requests go", priority=1),
+    {"name": "Age", "type": "date", "jsonPath": ".metadata.creationTimestamp"},
+]
+
+
+def definition() -> Object:
+    """The whole object; a new one at each call."""
+    spec = {
+        "group": GROUP,
+        "scope": "Namespaced",
+        "names": dict(NAMES),
+        "versions": [_version(name, stored=index == 0) for index, name in enumerate(VERSIONS)],
+    }
+    return {
+        "apiVersion": "apiextensions.k8s.io/v1",
+        "kind": "CustomResourceDefinition",
+        "metadata": {"name": NAME, "labels": {MANAGED_BY: MANAGER}, "annotations": {DIGEST: digest(spec)}},
+        "spec": spec,
+    }
+
+
+def digest(spec: Mapping[str, Any]) -> str:
+    """SHA-256 of a definition's ``spec`` as JSON with sorted keys."""
+    return hashlib.sha256(json.dumps(spec, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
+
+
+def render(crd: Mapping[str, Any]) -> str:
+    """As YAML: innermost mappings and lists in one line, no anchors (kustomize and kubectl read them differently)."""
+    apart = json.loads(json.dumps(crd))  # what is one value in two places becomes two: anchors are for those
+    return HEADER + str(yaml.safe_dump(apart, sort_keys=False, default_flow_style=None, width=WIDTH))
+
+
+def _version(name: str, *, stored: bool) -> Object:
+    return {
+        "name": name,
+        "served": True,
+        "storage": stored,
+        "schema": {"openAPIV3Schema": schema()},
+        "subresources": SUBRESOURCES,
+        "additionalPrinterColumns": COLUMNS,
+    }

@@ -1,0 +1,148 @@
+"""The CRD: what ``slipway crd`` prints, structural, and the fields of Seldon Core's own."""
+
+from __future__ import annotations
+
+import copy
+import json
+import re
+from pathlib import Path
+
+import pytest
+import yaml
+from click.testing import CliRunner
+
+from slipway.cli.main import main
+from slipway.crd.definition import DIGEST, definition, digest, render
+from slipway.crd.schema import schema
+from slipway.crd.structural import prune, validate
+from slipway.onebox.api.crds import builtin_crds, check_crd
+from tests.contract.manifests import node, predictor, sdep
+from tests.contract.test_validation import RULES
+from tests.crd.seldons import seldons_schema
+from tests.crd.structural_rules import faults
+
+ROOT = Path(__file__).parents[2]
+FILE = ROOT / "kubernetes/crd/seldondeployments.yaml"
+BEYOND_SELDONS = (".hpaSpec.behavior",)
+"""What our manifests say and Seldon Core's definition does not know: it drops it, silently but for a warning."""
+LAST_APPLIED_LIMIT = 262_144
+"""Bytes of all annotations of one object: kubectl apply keeps the whole object in one."""
+
+
+def test_golden_file_is_what_the_command_prints():
+    printed = CliRunner().invoke(main, ["crd"], catch_exceptions=False)
+    assert printed.exit_code == 0
+    assert printed.output == FILE.read_text(), (
+        "`slipway crd > kubernetes/crd/seldondeployments.yaml`, and read the diff"
+    )
+
+
+def test_what_is_printed_reads_as_what_was_made():
+    assert yaml.safe_load(render(definition())) == definition()
+    assert "&id" not in render(definition())
+
+
+def test_api_of_one_machine_serves_the_same_definition():
+    served = next(crd for crd in builtin_crds() if crd["metadata"]["name"] == definition()["metadata"]["name"])
+    assert served == definition()
+    assert check_crd(served, None) == []
+
+
+def test_digest_is_of_the_spec_alone():
+    crd = definition()
+    assert crd["metadata"]["annotations"][DIGEST] == digest(crd["spec"])
+    assert digest(json.loads(json.dumps(crd["spec"]))) == digest(crd["spec"])
+    crd["spec"]["names"]["shortNames"].append("sd")
+    assert crd["metadata"]["annotations"][DIGEST] != digest(crd["spec"])
+
+
+def test_plain_kubectl_apply_can_hold_it():
+    assert len(json.dumps(definition())) < LAST_APPLIED_LIMIT / 2
+
+
+def test_three_versions_have_one_schema_and_v1_is_stored():
+    versions = definition()["spec"]["versions"]
+    assert [version["name"] for version in versions if version["served"]] == ["v1", "v1alpha2", "v1alpha3"]
+    assert [version["name"] for version in versions if version["storage"]] == ["v1"]
+    assert all(version["schema"] == versions[0]["schema"] for version in versions)
+
+
+def test_schema_is_structural():
+    assert list(faults(schema())) == []
+
+
+@pytest.mark.parametrize(
+    ("change", "fault"),
+    [
+        ({"properties": {"a": {}}}, "without a type"),
+        ({"properties": {"a": {"type": "array"}}}, "without items"),
+        ({"properties": {"a": {"type": "object", "additionalProperties": False}}}, "additionalProperties"),
+        ({"properties": {"a": {"$ref": "#/x"}}}, r"\$ref may not stand here"),
+        ({"properties": {"metadata": {"type": "object"}}}, "own"),
+        ({"required": ["b"]}, "no property"),
+        ({"x-kubernetes-validations": [{"rule": "true", "message": "two\nlines"}]}, "one line"),
+        ({"properties": {"a": {"type": "string", "x-kubernetes-int-or-string": True}}}, "with a type"),
+    ],
+)
+def test_checker_finds_what_is_not_structural(change, fault):
+    broken = {**schema(), **change}
+    assert any(re.search(fault, found) for found in faults(broken))
+
+
+def fields(part, path=""):
+    """The paths of all fields down to where unknown ones are kept."""
+    for name, child in (part.get("properties") or {}).items():
+        yield f"{path}.{name}"
+        if not child.get("x-kubernetes-preserve-unknown-fields"):
+            yield from fields(child, f"{path}.{name}")
+    if "items" in part and not part["items"].get("x-kubernetes-preserve-unknown-fields"):
+        yield from fields(part["items"], f"{path}[]")
+
+
+def test_fields_are_those_of_seldon_core():
+    ours, theirs = set(fields(schema())), set(fields(seldons_schema()))
+    assert ours <= theirs
+    assert {path for path in theirs - ours if not is_below_kept(path)} == {".apiVersion", ".kind", ".metadata"}
+
+
+def is_below_kept(path: str) -> bool:
+    """Does our schema keep whatever stands at ``path``?"""
+    part = schema()
+    for name in path.strip(".").replace("[]", ".[]").split("."):
+        if part.get("x-kubernetes-preserve-unknown-fields"):
+            return True
+        part = part["items"] if name == "[]" else (part.get("properties") or {}).get(name, {})
+    return bool(part.get("x-kubernetes-preserve-unknown-fields"))
+
+
+def manifests():
+    for path in sorted((ROOT / "seldon").rglob("*.yaml")):
+        for obj in yaml.safe_load_all(path.read_text()):
+            if obj and obj.get("kind") == "SeldonDeployment":
+                yield pytest.param(obj, id=str(path.relative_to(ROOT)))
+    for name, (manifest, _, _) in RULES.items():
+        yield pytest.param(manifest, id=name)
+    deep = node("n9")
+    for level in range(8, -1, -1):
+        deep = node(f"n{level}", children=[deep])
+    yield pytest.param(sdep(predictor(graph=deep)), id="ten levels")
+
+
+@pytest.mark.parametrize("manifest", [*manifests()])
+def test_what_is_written_for_one_definition_is_kept_whole_by_the_other(manifest):
+    body = {"spec": manifest["spec"]}
+    for name, each in (("ours", schema()), ("Seldon Core's", seldons_schema())):
+        kept = copy.deepcopy(body)
+        dropped = [path for path in prune(each, kept) if not (name != "ours" and path.endswith(BEYOND_SELDONS))]
+        assert (name, dropped, list(validate(each, kept, path=""))) == (name, [], [])
+
+
+def test_a_misspelt_field_is_dropped_by_both():
+    for each in (schema(), seldons_schema()):
+        body = {"spec": {**sdep(predictor(trafic=10))["spec"]}}
+        assert prune(each, body) == ["spec.predictors[0].trafic"]
+
+
+def test_help_has_examples():
+    shown = CliRunner().invoke(main, ["crd", "--help"])
+    assert "Examples:" in shown.output
