@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from functools import partial
 from typing import Any
@@ -31,6 +31,7 @@ from slipway.controller.settings import Settings
 from slipway.controller.status import Observed, failed, status_of
 from slipway.controller.traffic import known_buckets, refused_traffic, traffic
 from slipway.controller.view import View
+from slipway.controller.weights import ready_predictors
 from slipway.kube.client import Kube
 from slipway.kube.errors import ApiError, Conflict, NotFound, Temporary
 from slipway.kube.kinds import (
@@ -127,7 +128,7 @@ class Reconciler:
             return await self._go_on(sdep, obj, old, follow, error)
         follow = follow.advanced(resolved, self.watch)
         await self._announce(follow)
-        begin = Facts(self.settings, resolved.models, buckets=known_buckets(self._owned(sdep), sdep))
+        begin = replace(self._facts(sdep), models=resolved.models)
         facts = follow.facts(begin, self._owned(sdep))
         await self._apply(sdep, facts)
         follow = follow.settled(self._owned(sdep))
@@ -171,11 +172,16 @@ class Reconciler:
         if ("VirtualService", sdep.name) not in owned:
             return
         whole = self.settings.defaulted(sdep)
-        facts = Facts(self.settings, buckets=known_buckets(owned, sdep))
-        existing = [obj for obj in traffic(whole, facts) if key_of(obj) in owned]
+        existing = [obj for obj in traffic(whole, self._facts(sdep)) if key_of(obj) in owned]
         steps, _ = changes(existing, owned, self.accepted.get((sdep.namespace, sdep.name)))
         for step in steps:
             await self._write(sdep, step)
+
+    def _facts(self, sdep: SeldonDeployment) -> Facts:
+        """What is known without asking the registry."""
+        owned = self._owned(sdep)
+        ready = None if self.settings.has_own_mesh else ready_predictors(sdep, owned, self._pods(sdep))
+        return Facts(self.settings, buckets=known_buckets(owned, sdep), ready=ready)
 
     async def _apply(self, sdep: SeldonDeployment, facts: Facts) -> None:
         steps = actions(desired(sdep, facts), self._owned(sdep), self.accepted.get((sdep.namespace, sdep.name)))

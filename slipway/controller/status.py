@@ -20,6 +20,7 @@ from slipway.controller.plan import ObjectKey
 from slipway.controller.readiness import is_ready
 from slipway.controller.revisions import revisions_of
 from slipway.controller.services import entry_ports
+from slipway.controller.traffic import written_weights
 from slipway.kube.pods import trouble_of
 
 AVAILABLE, CREATING, FAILED = "Available", "Creating", "Failed"
@@ -72,7 +73,7 @@ def status_of(
         "serviceStatus": _service_status(whole, observed),
         "models": models,
         "predictors": predictors,
-        "traffic": {"declared": _declared(whole), "effective": effective(_declared(whole), serving)},
+        "traffic": {"declared": _declared(whole), "effective": _effective(whole, facts, serving)},
         "conditions": sorted(
             [
                 *_conditions(observed, predictors, now=now, old=before),
@@ -153,6 +154,15 @@ def _declared(sdep: SeldonDeployment) -> dict[str, int]:
     if len(live) == 1:
         return {live[0].name: 100}
     return {predictor.name: predictor.traffic for predictor in live}
+
+
+def _effective(sdep: SeldonDeployment, facts: Facts, serving: Mapping[str, bool]) -> dict[str, float]:
+    """By the mesh of one machine, or by the weights that are written for Istio."""
+    if facts.ready is None:
+        return effective(_declared(sdep), serving)
+    is_served = any(facts.ready.get(name) and share for name, share in _declared(sdep).items())
+    shares = written_weights(sdep, facts) if len(_declared(sdep)) > 1 else _declared(sdep)
+    return {name: float(share) if is_served else 0.0 for name, share in shares.items()}
 
 
 def effective(declared: Mapping[str, int], serving: Mapping[str, bool]) -> dict[str, float]:

@@ -24,6 +24,7 @@ from slipway.controller.facts import Facts
 from slipway.controller.meta import Object, metadata
 from slipway.controller.services import entry_ports
 from slipway.controller.settings import Settings
+from slipway.controller.weights import weights
 
 API_VERSION = "networking.istio.io/v1"
 GRPC_METHODS = ".*tensorflow.*|.*seldon.protos.*|.*inference.*"
@@ -43,7 +44,10 @@ Route = dict[str, Any]
 
 
 def traffic(sdep: SeldonDeployment, facts: Facts) -> list[Object]:
-    """The DestinationRules, then the VirtualService that names their subsets. Weights are the declared ones."""
+    """The DestinationRules, then the VirtualService that names their subsets.
+
+    Weights are the declared ones; where ``facts`` says which predictors are ready, an unready one's is 0.
+    """
     return [*(_destination_rule(predictor, sdep) for predictor in sdep.predictors), _virtual_service(sdep, facts)]
 
 
@@ -51,7 +55,7 @@ def _virtual_service(sdep: SeldonDeployment, facts: Facts) -> Object:
     spec = {
         "hosts": [sdep.annotation(HOST) or "*"],
         "gateways": [sdep.annotation(GATEWAY) or facts.settings.istio_gateway],
-        "http": [{**route, **_retries(sdep), **_timeout(sdep)} for route in (*_grouped(sdep), *_split(sdep))],
+        "http": [{**route, **_retries(sdep), **_timeout(sdep)} for route in (*_grouped(sdep), *_split(sdep, facts))],
     }
     meta = metadata(sdep.name, sdep, annotations=_annotations(sdep, facts))
     return {"apiVersion": API_VERSION, "kind": "VirtualService", "metadata": meta, "spec": spec}
@@ -81,15 +85,25 @@ def refused_traffic(sdep: SeldonDeployment, settings: Settings) -> Iterator[Caus
                 yield Cause(f"{place}.annotations[{name}]", f"{reason}: it works on one machine only")
 
 
-def _split(sdep: SeldonDeployment) -> tuple[Route, Route]:
+def written_weights(sdep: SeldonDeployment, facts: Facts) -> dict[str, int]:
+    """Of each live predictor; ``sdep`` is defaulted."""
+    declared = {predictor.name: predictor.traffic for predictor in sdep.predictors if not predictor.shadow}
+    return declared if facts.ready is None or len(declared) == 1 else weights(declared, facts.ready)
+
+
+def _split(sdep: SeldonDeployment, facts: Facts | None = None) -> tuple[Route, Route]:
     """REST, then gRPC, by the percentages."""
+    shares = written_weights(sdep, facts or Facts())
     callers = {"seldon": {"exact": sdep.name}, "namespace": {"exact": sdep.namespace}}
     rest = {
         "match": [{"uri": {"prefix": f"/seldon/{sdep.namespace}/{sdep.name}/"}}],
         "rewrite": {"uri": "/"},
-        **_destinations(sdep, is_grpc=False),
+        **_destinations(sdep, shares, is_grpc=False),
     }
-    return rest, {"match": [{"uri": {"regex": GRPC_METHODS}, "headers": callers}], **_destinations(sdep, is_grpc=True)}
+    return rest, {
+        "match": [{"uri": {"regex": GRPC_METHODS}, "headers": callers}],
+        **_destinations(sdep, shares, is_grpc=True),
+    }
 
 
 def _grouped(sdep: SeldonDeployment) -> Iterator[Route]:
@@ -110,11 +124,11 @@ def _timeout(sdep: SeldonDeployment) -> dict[str, str]:
     return {"timeout": given} if given else {}
 
 
-def _destinations(sdep: SeldonDeployment, *, is_grpc: bool) -> dict[str, Any]:
+def _destinations(sdep: SeldonDeployment, shares: Mapping[str, int], *, is_grpc: bool) -> dict[str, Any]:
     """Live predictors in the manifest's order, and the shadow as a mirror."""
     found: dict[str, Any] = {
         "route": [
-            {"destination": _destination(predictor, sdep, is_grpc=is_grpc), "weight": predictor.traffic}
+            {"destination": _destination(predictor, sdep, is_grpc=is_grpc), "weight": shares[predictor.name]}
             for predictor in sdep.predictors
             if not predictor.shadow
         ]

@@ -24,6 +24,7 @@ _CODES: tuple[tuple[type[Exception], int], ...] = (
     (kube.Invalid, codes.INVALID_PARAMETER_VALUE),
     (kube.BadRequest, codes.INVALID_PARAMETER_VALUE),
     (kube.ConfigError, codes.INVALID_PARAMETER_VALUE),
+    (kube.ServerError, codes.INTERNAL_ERROR),
     (kube.Temporary, codes.TEMPORARILY_UNAVAILABLE),
     (registry.ModelNotFound, codes.RESOURCE_DOES_NOT_EXIST),
     (registry.InvalidModelUri, codes.INVALID_PARAMETER_VALUE),

@@ -14,7 +14,7 @@ from aiohttp.test_utils import TestServer
 
 from slipway.controller.keep import keep
 from slipway.kube.client import Kube
-from slipway.kube.kinds import DEPLOYMENT, EVENT, SELDON_DEPLOYMENT
+from slipway.kube.kinds import DEPLOYMENT, EVENT, POD, SELDON_DEPLOYMENT
 from slipway.kube.kubeconfig import Access
 from slipway.onebox.api.__main__ import make_parts
 from slipway.onebox.api.server import make_app
@@ -122,6 +122,17 @@ class Platform:
         status = {"observedGeneration": deployment["metadata"]["generation"], **ready}
         await self.kube.patch(
             DEPLOYMENT, name, {"status": status}, type="merge", namespace=NAMESPACE, subresource="status"
+        )
+
+    async def make_pod(self, name: str, *, ready: bool) -> None:
+        """Plays the runner: a Pod of the Deployment ``name``."""
+        template = (await self.kube.get(DEPLOYMENT, name, namespace=NAMESPACE))["spec"]["template"]
+        meta = {"name": f"{name}-0", "namespace": NAMESPACE, "labels": template["metadata"]["labels"]}
+        pod = {"apiVersion": "v1", "kind": "Pod", "metadata": meta, "spec": template["spec"]}
+        await self.kube.apply(pod, field_manager="runner")
+        status = {"conditions": [{"type": "Ready", "status": str(ready)}]}
+        await self.kube.patch(
+            POD, meta["name"], {"status": status}, type="merge", namespace=NAMESPACE, subresource="status"
         )
 
 

@@ -326,3 +326,18 @@ async def test_misspelt_field_of_a_container_is_failed_with_its_name(platform):
     await platform.apply(sdep(predictor(componentSpecs=[spec])))
     status = await platform.until(lambda status: status["state"] == "Failed", what="Failed")
     assert "imagePullPolice" in status["description"]
+
+
+async def test_unready_predictors_share_is_the_others_on_istio_and_its_own_again_when_it_is_ready(platform):
+    a, b = "iris-a-0-clf", "iris-b-0-clf"
+    await platform.apply(sdep(predictor("a", traffic=90), predictor("b", traffic=10)))
+    await available(platform, a, b)
+    for made, wanted in (((a, True), [100, 0]), ((b, True), [90, 10]), ((a, False), [0, 100]), ((b, False), [90, 10])):
+        await platform.make_pod(made[0], ready=made[1])
+        await eventually(lambda wanted=wanted: _is_split(platform, wanted), what=f"{wanted} after {made}")
+    status = await platform.until(lambda status: not any(status["traffic"]["effective"].values()), what="none ready")
+    assert status["traffic"]["declared"] == {"a": 90, "b": 10}
+
+
+async def _is_split(platform: Platform, wanted: list[int]) -> bool:
+    return await split(platform) == wanted

@@ -20,7 +20,10 @@ async def test_two_controllers_agree_and_come_to_rest(platform: Platform) -> Non
     for traffic in (90, 50, 0):
         await platform.apply(sdep(predictor("a", traffic=traffic), predictor("b", traffic=100 - traffic)))
         await available(platform, A, B)
+        for name in (A, B):
+            await platform.make_pod(name, ready=True)
     assert await split(platform) == [0, 100]
+    await platform.until(lambda status: any(status["traffic"]["effective"].values()), what="Pods in the status")
     stop.set()
     await second
     await platform.stop()
