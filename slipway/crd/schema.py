@@ -1,7 +1,8 @@
-"""The structural schema of a SeldonDeployment: every field of the contract (1.1 to 1.4), and nothing that is not there.
+"""The structural schema of a SeldonDeployment: every field of the contract (1.1 to 1.4), and one more.
 
 Parts of Pods are kept whole and unread, as the API keeps them in a Deployment until it makes one; so are parts that only
-another controller acts on (autoscalers' metrics, triggers). Strings have no enums: the contract has none.
+another controller acts on (autoscalers' metrics, triggers). Strings have no enums: the contract has none. One field is not
+Seldon's: ``hpaSpec.behavior``.
 """
 
 from __future__ import annotations
@@ -83,7 +84,8 @@ def _component() -> Schema:
             "replicas": _whole(),
             "metadata": _kept(),
             "spec": pod,
-            "hpaSpec": _kept(_fields(_whole, "minReplicas maxReplicas")) | {"required": ["maxReplicas"]},
+            "hpaSpec": _kept(_fields(_whole, "minReplicas maxReplicas") | {"behavior": _kept()})
+            | {"required": ["maxReplicas"]},
             "kedaSpec": _kept({"triggers": _list(_kept())}) | {"required": ["triggers"]},
             "pdbSpec": _object(_fields(lambda: {"x-kubernetes-int-or-string": True}, "minAvailable maxUnavailable")),
         }

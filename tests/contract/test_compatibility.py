@@ -52,7 +52,7 @@ TAKEN: Manifest = sdep(
                 "spec": {**component("clf", "below")["spec"], "initContainers": [], "volumes": []},
                 "metadata": {"name": "pods"},
                 "replicas": 1,
-                "hpaSpec": {"minReplicas": 1, "maxReplicas": 2},
+                "hpaSpec": {"minReplicas": 1, "maxReplicas": 2, "behavior": {"scaleDown": {"policies": []}}},
                 "kedaSpec": {"triggers": [{"type": "cpu", "metadata": {"value": "80"}}]},
                 "pdbSpec": {"minAvailable": 1, "maxUnavailable": 1},
             }
