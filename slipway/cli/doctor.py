@@ -9,6 +9,7 @@ import sys
 import click
 
 from slipway.cli.objects import FIELD_MANAGER, Failure, NotReady, kubeconfig, namespace_option
+from slipway.doctor.checks.definition import ADOPTION
 from slipway.doctor.facts import Facts
 from slipway.doctor.finding import Report, render_report
 from slipway.doctor.findings import findings
@@ -21,9 +22,10 @@ FAILED = 1
 
 @click.command("doctor")
 @click.option("--context", metavar="NAME", help="Context of the kubeconfig (default: its current one).")
+@click.option("--adopt-crd", is_flag=True, help="Also list what Slipway's CRD would change in another's place.")
 @click.option("--json", "as_json", is_flag=True, help="Print everything as JSON.")
 @namespace_option
-def doctor_command(context: str | None, namespace: str | None, *, as_json: bool) -> None:
+def doctor_command(context: str | None, namespace: str | None, *, adopt_crd: bool, as_json: bool) -> None:
     """Look at a cluster, or at this machine's platform, and say what to fix.
 
     Versions, nodes, DNS, permissions, the definition of SeldonDeployments, controller and its Lease, webhook, the storage of
@@ -38,10 +40,12 @@ def doctor_command(context: str | None, namespace: str | None, *, as_json: bool)
     Examples:
       slipway doctor
       slipway doctor --context kind-slipway -n team-a
+      slipway doctor --adopt-crd
       slipway doctor --json | jq -r '.findings[] | select(.level == "fail") | .repair'
     """  # noqa: D301  - click reads the backspace character
     server, facts = _looked(context, namespace)
-    report = Report(server, tuple(findings(facts)))
+    asked = ADOPTION.findings(facts) if adopt_crd else []
+    report = Report(server, (*findings(facts), *asked))
     click.echo(json.dumps(report.as_json(), indent=2) if as_json else render_report(report))
     if report.count("fail"):
         sys.exit(FAILED)

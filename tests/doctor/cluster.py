@@ -17,10 +17,12 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
 from slipway import __version__
+from slipway.crd.definition import definition
 from slipway.doctor.checks.storage import probes
 from slipway.doctor.facts import Facts, Unanswered
 from slipway.doctor.order import CHECKS
 from slipway.doctor.question import Question
+from tests.contract.manifests import sdep
 from tests.data import REPOSITORY
 
 Object = dict[str, Any]
@@ -102,7 +104,6 @@ def objects() -> list[Object]:
         "rules": [{"resources": ["seldondeployments"]}],
         "failurePolicy": "Fail",
     }
-    served = [{"name": "v1", "served": True}, {"name": "v1alpha2", "served": True}]
     ingress = {"istio": "ingressgateway"}
     return [
         deployment("istiod", "istio-system", "docker.io/istio/pilot:1.30.3", labels={"app": "istiod"}),
@@ -116,13 +117,7 @@ def objects() -> list[Object]:
         make("Service", "kube-dns", "kube-system", labels={"k8s-app": "kube-dns"}),
         pod("coredns-1", "kube-system", {"k8s-app": "kube-dns"}),
         pod("coredns-2", "kube-system", {"k8s-app": "kube-dns"}),
-        make(
-            "CustomResourceDefinition",
-            "seldondeployments.machinelearning.seldon.io",
-            metadata={"annotations": {"slipway.dev/schema": "sha256:0"}},
-            spec={"versions": served},
-            status={"conditions": [{"type": "Established", "status": "True"}]},
-        ),
+        {**definition(), "status": {"conditions": [{"type": "Established", "status": "True"}]}},
         make(
             "Lease",
             "slipway-controller",
@@ -172,7 +167,7 @@ def objects() -> list[Object]:
             TEAM,
             spec={"metrics": [{"type": "Resource"}, {"type": "External"}]},
         ),
-        make("SeldonDeployment", "yolo", TEAM, status={"state": "Available"}),
+        {**sdep(name="yolo", metadata={"namespace": TEAM}), "status": {"state": "Available"}},
     ]
 
 

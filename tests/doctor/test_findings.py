@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 from datetime import timedelta
 from typing import Any
 
 import pytest
+import yaml
 
 from slipway.contract.limits import MAX_BODY_BYTES
 from slipway.doctor.check import Check
+from slipway.doctor.checks.definition import ADOPTION
 from slipway.doctor.facts import Facts
 from slipway.doctor.finding import MAX_SHOWN_CHARS, Finding, Report, render_report
 from slipway.doctor.findings import findings
 from slipway.doctor.order import CHECKS
 from slipway.onebox.mesh.limits import RETRY_BUFFER_BYTES
+from tests.data import SCHEMAS
 from tests.doctor.cluster import NOW, TEAM, Break, Cluster, bundle, deployment, make, node, pod, secret
 
 
@@ -109,6 +113,13 @@ def _all(*breaks: Break) -> Break:
     return change
 
 
+def _replace_definition(cluster: Cluster) -> None:
+    """By Seldon's."""
+    text = (SCHEMAS / "seldon-core" / "seldondeployments.v1-small.yaml").read_text()
+    established = {"conditions": [{"type": "Established", "status": "True"}]}
+    _replace({**yaml.load(text, Loader=yaml.CSafeLoader), "status": established})(cluster)
+
+
 CASES: dict[str, tuple[str, str, str, Break]] = {
     # name: (check, level, what is said, what is broken)
     "old kubernetes": ("kubernetes", "fail", "v1.24.1", lambda c: setattr(c, "version", "v1.24.1")),
@@ -136,7 +147,9 @@ CASES: dict[str, tuple[str, str, str, Break]] = {
     "no definition": ("definition", "fail", "not defined", lambda c: c.drop("CustomResourceDefinition")),
     "definition without v1": ("definition", "fail", "only v1alpha2", _versions("v1alpha2")),
     "not established": ("definition", "fail", "names conflict", lambda c: c.get("CustomResourceDefinition").update(status={"conditions": [{"type": "Established", "status": "False", "message": "names conflict"}]})),
-    "definition of others": ("definition", "warn", "somebody else's", lambda c: c.get("CustomResourceDefinition")["metadata"].update(annotations={})),
+    "definition of others": ("definition", "warn", "somebody else's", _replace_definition),
+    "definition of Helm": ("definition", "warn", "that of the Helm release seldon-system/seldon", lambda c: c.get("CustomResourceDefinition")["metadata"].update(labels={}, annotations={"meta.helm.sh/release-namespace": "seldon-system", "meta.helm.sh/release-name": "seldon"})),
+    "definition of before": ("definition", "warn", "of another version or changed by hand", lambda c: c.get("CustomResourceDefinition")["spec"]["versions"][0].pop("additionalPrinterColumns")),
     "no controller": ("controller", "fail", "no Deployment slipway-controller", lambda c: c.drop("Deployment", "slipway-controller")),
     "controller down": ("controller", "fail", "none of 2", lambda c: c.get("Deployment", "slipway-controller").update(status={})),
     "one controller down": ("controller", "warn", "1 of 2", lambda c: c.get("Deployment", "slipway-controller").update(status={"readyReplicas": 1})),
@@ -291,6 +304,25 @@ def test_a_check_keeps_what_it_said_before_it_did_not_know() -> None:
 
     found = dataclasses.replace(Check("one", decide)).findings(Facts())
     assert [item.level for item in found] == ["ok", "unknown"]
+
+
+def test_adoption_lists_every_object_that_would_change_and_only_those() -> None:
+    cluster = Cluster()
+    _replace_definition(cluster)
+    changed = copy.deepcopy(cluster.get("SeldonDeployment"))
+    changed["metadata"]["name"] = "changed"
+    changed["spec"]["unknown"] = 1
+    cluster.objects.append(changed)
+    said = {item.where: item for item in ADOPTION.findings(cluster.facts())}
+    assert said["team-a/changed"].level == "warn"
+    assert "loses spec.unknown" in said["team-a/changed"].what
+    assert "team-a/yolo" not in said
+    assert said["seldondeployments.machinelearning.seldon.io"].what == "1 of 2 SeldonDeployments stay as they are"
+
+
+def test_adoption_of_what_is_ours_already_changes_nothing() -> None:
+    (found,) = ADOPTION.findings(Cluster().facts())
+    assert found.level == "ok"
 
 
 def test_gateway_pods_elsewhere_count_as_istio_selects_in_all_namespaces() -> None:
