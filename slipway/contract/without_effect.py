@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from slipway.contract.controller_id import LABEL
 from slipway.contract.fields import FieldError
 from slipway.contract.sdep import GROUP, KIND, SeldonDeployment
 
-CONTROLLER_ID = "seldon.io/controller-id"
 SPEC = {
     "name": "the object is called what metadata.name says",
     "oauth_key": "Seldon's own gateway read it, which is no more; let the mesh ask who is calling",
@@ -16,23 +16,26 @@ SPEC = {
 }
 """Field of ``spec`` → what is right instead."""
 ENGINE_RESOURCES = "say svcOrchSpec.resources instead"
-ONE_CONTROLLER = "one controller looks after every SeldonDeployment"
+ONE_CONTROLLER = "one machine has one controller, which looks after every SeldonDeployment"
 
 
-def without_effect(obj: Mapping[str, Any]) -> list[str]:
-    """One sentence for each such field of a SeldonDeployment; other kinds have none, and what cannot be read neither."""
+def without_effect(obj: Mapping[str, Any], *, is_one_machine: bool = True) -> list[str]:
+    """One sentence for each such field of a SeldonDeployment; other kinds have none, and what cannot be read neither.
+
+    On a cluster the label of a controller has its effect.
+    """
     if obj.get("kind") != KIND or not str(obj.get("apiVersion", "")).startswith(f"{GROUP}/"):
         return []
     try:
         SeldonDeployment.from_json(obj)
     except (FieldError, RecursionError):  # admission says what is wrong, or the status where there is none before it
         return []
-    return [f"{path} has no effect: {instead}" for path, instead in _found(obj)]
+    return [f"{path} has no effect: {instead}" for path, instead in _found(obj, is_one_machine=is_one_machine)]
 
 
-def _found(obj: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
-    if CONTROLLER_ID in (obj["metadata"].get("labels") or {}):
-        yield f"metadata.labels[{CONTROLLER_ID}]", ONE_CONTROLLER
+def _found(obj: Mapping[str, Any], *, is_one_machine: bool) -> Iterator[tuple[str, str]]:
+    if is_one_machine and LABEL in (obj["metadata"].get("labels") or {}):
+        yield f"metadata.labels[{LABEL}]", ONE_CONTROLLER
     spec = obj.get("spec") or {}
     for name, instead in SPEC.items():
         if spec.get(name):

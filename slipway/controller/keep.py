@@ -29,7 +29,7 @@ from slipway.controller.view import View
 from slipway.kube.client import Kube
 from slipway.kube.errors import Conflict, KubeError
 from slipway.kube.health import serve_health
-from slipway.kube.kinds import POD, SECRET, SELDON_DEPLOYMENT
+from slipway.kube.kinds import NAMESPACE, POD, SECRET, SELDON_DEPLOYMENT
 from slipway.kube.reflector import Change, Reflector
 from slipway.registry import Pointer, RegistryAddress, RegistryUnavailable, ResolvedModel, read_aliases, resolve
 
@@ -57,16 +57,19 @@ class Known:
     deployments: Reflector
     dependents: Reflector
     secrets: Reflector
+    namespaces: Reflector
+
+    @property
+    def every(self) -> tuple[Reflector, ...]:
+        return self.deployments, self.dependents, self.secrets, self.namespaces
 
     @property
     def synced(self) -> bool:
-        return all(reflector.synced for reflector in (self.deployments, self.dependents, self.secrets))
+        return all(reflector.synced for reflector in self.every)
 
     async def wait_synced(self) -> None:
         """Nothing is looked at before all is known: everything would seem to be missing."""
-        await asyncio.gather(
-            *(reflector.wait_synced() for reflector in (self.deployments, self.dependents, self.secrets))
-        )
+        await asyncio.gather(*(reflector.wait_synced() for reflector in self.every))
 
 
 def follow_api(kube: Kube, settings: Settings, metrics: Metrics) -> Known:
@@ -77,6 +80,7 @@ def follow_api(kube: Kube, settings: Settings, metrics: Metrics) -> Known:
         follow([SELDON_DEPLOYMENT], settings.namespace),
         follow([*owned_kinds(settings), POD], settings.namespace, label_selector=SELECTOR),
         follow([SECRET], where, field_selector=f"metadata.name={secret}"),
+        follow([NAMESPACE], field_selector=f"metadata.name={settings.namespace}" if settings.namespace else None),
     )
 
 
@@ -91,7 +95,7 @@ async def keep(
     hosting = hosting or Hosting()
     known = follow_api(kube, settings, hosting.metrics)
     async with AsyncExitStack() as stack:
-        for reflector in (known.deployments, known.dependents, known.secrets):
+        for reflector in known.every:
             await stack.enter_async_context(reflector)
         session = await stack.enter_async_context(aiohttp.ClientSession())
         await stack.enter_async_context(serve_health(hosting.health_socket, lambda: known.synced))
@@ -118,8 +122,8 @@ async def _work(kube: Kube, settings: Settings, known: Known, read: ReadAliases,
     watch = AliasWatch(read, lambda: known.deployments.objects(SELDON_DEPLOYMENT), settings.follow_interval_s)
     resolver, view = PatientResolver(ask), View(known.deployments)
     secret = ModelSecret(kube, known.secrets, *settings.default_model_secret)
-    reports, dependents = Reports(kube, view), View(known.dependents)
-    reconciler = Reconciler(kube, view, dependents, secret, settings, watch, resolver, reports)
+    reports, dependents = Reports(kube, view, is_one_machine=settings.has_own_mesh), View(known.dependents)
+    reconciler = Reconciler(kube, view, dependents, known.namespaces, secret, settings, watch, resolver, reports)
     queue = WorkQueue(metrics.timed(reconciler), _report_error)
     metrics.follow_queue(queue)
     for key in known.deployments.objects(SELDON_DEPLOYMENT):
@@ -182,6 +186,7 @@ async def _follow_all(known: Known, queue: WorkQueue) -> None:
         _follow(known.deployments, queue, _changed),
         _follow(known.dependents, queue, lambda changes: _touched(changes, known)),
         _follow(known.secrets, queue, lambda _: set(known.deployments.objects(SELDON_DEPLOYMENT))),
+        _follow(known.namespaces, queue, lambda changes: _within(changes, known)),
     )
 
 
@@ -193,6 +198,12 @@ async def _follow(reflector: Reflector, queue: WorkQueue, touched: Callable[[fro
 
 def _changed(changes: frozenset[Change]) -> set[Key]:
     return {(change.namespace, change.name) for change in changes}
+
+
+def _within(changes: frozenset[Change], known: Known) -> set[Key]:
+    """Whose namespaces changed: a label of theirs says which controller looks after them."""
+    names = {change.name for change in changes}
+    return {key for key in known.deployments.objects(SELDON_DEPLOYMENT) if key[0] in names}
 
 
 def _touched(changes: frozenset[Change], known: Known) -> set[Key]:

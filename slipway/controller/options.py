@@ -85,6 +85,7 @@ def settings_of(parser: argparse.ArgumentParser, arguments: argparse.Namespace) 
         prefixes_names=arguments.deployment_name_as_prefix,
         ports=ports_of(arguments),
         namespace=arguments.namespace,
+        controller_id=arguments.controller_id,
     )
 
 

@@ -11,6 +11,7 @@ from typing import Any
 
 from slipway.contract.admission import review
 from slipway.contract.causes import Cause
+from slipway.contract.controller_id import is_looked_after
 from slipway.contract.sdep import SeldonDeployment
 from slipway.controller.alias_watch import AliasWatch
 from slipway.controller.autoscaling import refused_autoscaling
@@ -39,6 +40,7 @@ from slipway.kube.kinds import (
     DEPLOYMENT,
     DESTINATION_RULE,
     HORIZONTAL_POD_AUTOSCALER,
+    NAMESPACE,
     POD,
     POD_DISRUPTION_BUDGET,
     SCALED_OBJECT,
@@ -48,6 +50,7 @@ from slipway.kube.kinds import (
     Kind,
     kind_of,
 )
+from slipway.kube.reflector import Reflector
 from slipway.registry import RegistryError, ResolvedModel
 
 log = logging.getLogger(__name__)
@@ -77,6 +80,7 @@ class Reconciler:
     kube: Kube
     deployments: View
     dependents: View
+    namespaces: Reflector
     secret: ModelSecret
     settings: Settings
     watch: AliasWatch
@@ -89,11 +93,11 @@ class Reconciler:
         """None when there is nothing left to do until something changes; else seconds to wait."""
         namespace, name = key
         obj = self.deployments.objects(SELDON_DEPLOYMENT, namespace).get(name)
-        if obj is None or "deletionTimestamp" in obj["metadata"]:
+        if obj is None or "deletionTimestamp" in obj["metadata"] or not self._is_ours(obj):
             self.accepted.pop(key, None)
             self.reports.forget(key)
             self.secret.forget(key)
-            return None  # what it owned is collected by the API
+            return None  # what it owned is collected by the API, or looked after by another controller
         old = obj.get("status") or {}
         if causes := self._review(obj):
             description = "; ".join(f"{cause.field}: {cause.message}" for cause in causes)
@@ -112,6 +116,14 @@ class Reconciler:
                 obj, failed(sdep, f"the API refuses: {exc}", now=now(), old=old), reason="InternalError"
             )
             return LOOK_AGAIN_S
+
+    def _is_ours(self, obj: Object) -> bool:
+        """One machine has one controller, whatever a label says that is meant for a cluster."""
+        meta = obj["metadata"]
+        namespace = self.namespaces.objects(NAMESPACE).get(("", meta["namespace"])) or {"metadata": {}}
+        labels = namespace["metadata"].get("labels") or {}
+        own_id = self.settings.controller_id
+        return self.settings.has_own_mesh or is_looked_after(own_id, meta.get("labels") or {}, labels)
 
     def _review(self, obj: Object) -> list[Cause]:
         causes = review(obj, predictor_servers=self.settings.predictor_servers)

@@ -32,6 +32,8 @@ class Reports:
     written: dict[Key, str] = field(default_factory=dict)
     """Digest of uid and status as this process last wrote it, by SeldonDeployment."""
 
+    is_one_machine: bool = True
+
     def forget(self, key: Key) -> None:
         self.written.pop(key, None)
 
@@ -75,7 +77,7 @@ class Reports:
         sdep = light(obj)
         if message := _change(old, status):
             await self._tell(sdep, reason, message, kind="Warning" if status["state"] == FAILED else "Normal")
-        for text in without_effect(obj):
+        for text in without_effect(obj, is_one_machine=self.is_one_machine):
             await self._tell(sdep, "NoEffect", text, kind="Warning")
 
     async def _tell(self, sdep: SeldonDeployment, reason: str, message: str, *, kind: str) -> None:

@@ -6,6 +6,7 @@ import argparse
 import re
 from collections.abc import Mapping
 
+from slipway.contract.controller_id import LABEL, NO_ID, VARIABLE, check_id
 from slipway.contract.defaulting import PortPlan
 from slipway.contract.loggers import check_log_url
 from slipway.controller.settings import DEFAULT_LOG_URL
@@ -38,6 +39,14 @@ def add_seldons(parser: argparse.ArgumentParser, environment: Mapping[str, str])
         help="a Deployment's name above 63 characters is NAME-HASH, not seldon-HASH (also: "
         f"{NAME_AS_PREFIX}=true); changing it makes such Deployments anew",
     )
+    parser.add_argument(
+        "--controller-id",
+        type=_controller_id,
+        default=environment.get(VARIABLE, NO_ID),
+        metavar="ID",
+        help=f"look after what is labelled {LABEL}=ID, or lies in a namespace so labelled, and nothing else; without an id "
+        f"after what is not labelled (also: {VARIABLE})",
+    )
     plan = PortPlan()
     parser.add_argument(
         "--first-ports",
@@ -54,6 +63,13 @@ def add_seldons(parser: argparse.ArgumentParser, environment: Mapping[str, str])
         metavar="NAME",
         help=f"of the port of a node container that Prometheus scrapes (default {plan.metrics_name}; also: {METRICS_NAME})",
     )
+
+
+def _controller_id(text: str) -> str:
+    try:
+        return check_id(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
 
 
 def _ports(text: str) -> tuple[int, int, int]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from slipway import __version__
+from slipway.contract.controller_id import NO_ID
 from slipway.contract.defaulting import PortPlan, default
 from slipway.contract.predictor_servers import SHIPPED, Servers
 from slipway.contract.sdep import SeldonDeployment
@@ -22,7 +23,8 @@ class Settings:
     more than Istio. ``follow_interval_s``: pause between two looks at where
     the followed aliases point. ``log_url``: where payload loggers without a URL send their events. ``prefixes_names``: a
     Deployment's name that is too long keeps the SeldonDeployment's before its hash. ``ports``: of node containers.
-    ``namespace``: the only one that is looked after, None for all.
+    ``namespace``: the only one that is looked after, None for all. ``controller_id``: of several controllers of a cluster,
+    which one this is.
     """
 
     executor_image: str = f"slipway/executor:{__version__}"
@@ -37,6 +39,7 @@ class Settings:
     prefixes_names: bool = False
     ports: PortPlan = field(default_factory=PortPlan)
     namespace: str | None = None
+    controller_id: str = NO_ID
 
     def defaulted(self, sdep: SeldonDeployment) -> SeldonDeployment:
         """``sdep`` with everything that it leaves unsaid."""

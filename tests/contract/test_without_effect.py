@@ -42,3 +42,7 @@ def test_what_has_an_effect_is_not_named() -> None:
 def test_what_cannot_be_read_has_no_such_fields(spec: object) -> None:
     """A cluster without our admission has any shape; the status says what is wrong with it."""
     assert without_effect({**sdep(), "spec": spec}) == []
+
+
+def test_label_of_a_controller_has_its_effect_on_a_cluster() -> None:
+    assert without_effect(LABELLED, is_one_machine=False) == []

@@ -20,6 +20,9 @@ from slipway.kube.kinds import (
     SERVICE,
     VIRTUAL_SERVICE,
 )
+from slipway.kube.kinds import (
+    NAMESPACE as NAMESPACES,
+)
 from tests.contract.manifests import component, node, predictor, sdep
 from tests.controller.conftest import NAMESPACE, Platform
 from tests.waiting import eventually
@@ -341,3 +344,23 @@ async def test_unready_predictors_share_is_the_others_on_istio_and_its_own_again
 
 async def _is_split(platform: Platform, wanted: list[int]) -> bool:
     return await split(platform) == wanted
+
+
+async def test_object_labelled_for_another_controller_is_left_alone_until_the_label_goes(platform):
+    meta = {"name": "iris", "namespace": NAMESPACE}
+    body = {**sdep(), "metadata": {**meta, "labels": {"seldon.io/controller-id": "other"}}}
+    await platform.kube.apply(body, field_manager="person")
+    await platform.apply({**sdep(), "metadata": {"name": "ours"}})
+    await eventually(lambda: present(platform, "ours-main-0-clf"), what="the object without a label")
+    assert not await present(platform, IRIS)
+    assert "status" not in await platform.kube.get(SELDON_DEPLOYMENT, "iris", namespace=NAMESPACE)
+    await platform.kube.patch(NAMESPACES, NAMESPACE, OTHERS, type="merge")
+    unlabelled = {"metadata": {"labels": {"seldon.io/controller-id": None}}}
+    await platform.kube.patch(SELDON_DEPLOYMENT, "iris", unlabelled, type="merge", namespace=NAMESPACE)
+    await platform.kube.delete(DEPLOYMENT, "ours-main-0-clf", namespace=NAMESPACE)
+    await platform.kube.patch(NAMESPACES, NAMESPACE, {"metadata": {"labels": None}}, type="merge")
+    for name in (IRIS, "ours-main-0-clf"):
+        await eventually(lambda name=name: present(platform, name), what=name)
+
+
+OTHERS = {"metadata": {"labels": {"seldon.io/controller-id": "other"}}}
