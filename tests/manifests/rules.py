@@ -39,7 +39,9 @@ def traffic(obj: Object) -> Iterator[str]:
 
 
 def images(obj: Object) -> Iterator[str]:
-    """Each container's image has a tag that is not ``latest``, or a digest."""
+    """Each container's image has a tag that is not ``latest``, or a digest. A definition only says what containers are."""
+    if obj["kind"] == "CustomResourceDefinition":
+        return
     for path, container in containers(obj):
         image = container.get("image", "")
         if not TAG.search(image):
@@ -97,7 +99,9 @@ def _bounds(resources: Mapping[str, Any]) -> Iterator[str]:
 
 
 def containers(value: Any, path: str = "") -> Iterator[tuple[str, Object]]:
-    """Every container below ``value``, wherever its kind keeps them."""
+    """Every container below ``value``, wherever its kind keeps them; a definition only speaks of such."""
+    if isinstance(value, dict) and value.get("kind") == "CustomResourceDefinition":
+        return
     if isinstance(value, list):
         for index, item in enumerate(value):
             yield from containers(item, f"{path}[{index}]")
