@@ -15,6 +15,8 @@ SPEC = {
     "oauth_secret": "Seldon's own gateway read it, which is no more; let the mesh ask who is calling",
 }
 """Field of ``spec`` → what is right instead."""
+COUNTED = ("replicas", "hpaSpec", "kedaSpec")
+"""Fields of a componentSpec that leave nothing to ``spec.replicas``."""
 ENGINE_RESOURCES = "say svcOrchSpec.resources instead"
 ONE_CONTROLLER = "one machine has one controller, which looks after every SeldonDeployment"
 
@@ -40,6 +42,16 @@ def _found(obj: Mapping[str, Any], *, is_one_machine: bool) -> Iterator[tuple[st
     for name, instead in SPEC.items():
         if spec.get(name):
             yield f"spec.{name}", instead
+    if spec.get("replicas") is not None and all(map(_says_replicas, spec.get("predictors") or ())):
+        yield "spec.replicas", "every predictor has its own replicas, or an autoscaler"
     for place, predictor in enumerate(spec.get("predictors") or ()):
         if predictor.get("engineResources"):
             yield f"spec.predictors[{place}].engineResources", ENGINE_RESOURCES
+
+
+def _says_replicas(predictor: Mapping[str, Any]) -> bool:
+    """For every Deployment of it (contract §1.4: component, predictor, resource, in this order)."""
+    components = predictor.get("componentSpecs") or ()
+    return predictor.get("replicas") is not None or (
+        bool(components) and all(any(component.get(name) is not None for name in COUNTED) for component in components)
+    )

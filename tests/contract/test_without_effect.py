@@ -20,6 +20,7 @@ NAMED["spec"]["name"] = "iris"
         (sdep(oauth_key="k"), "spec.oauth_key"),
         (sdep(oauth_secret="s"), "spec.oauth_secret"),
         (sdep(predictor(engineResources={"requests": {}})), "spec.predictors[0].engineResources"),
+        (sdep(predictor(replicas=1), replicas=3), "spec.replicas"),
         (LABELLED, "metadata.labels[seldon.io/controller-id]"),
     ],
     ids=lambda value: value if isinstance(value, str) else "",
@@ -33,6 +34,7 @@ def test_field_without_effect_is_taken_and_named(manifest: Manifest, path: str) 
 def test_what_has_an_effect_is_not_named() -> None:
     assert without_effect(sdep()) == []
     assert without_effect(sdep(predictor(engineResources={}), oauth_key="", metadata={"labels": {"team": "a"}})) == []
+    assert without_effect(sdep(predictor(), replicas=3)) == without_effect(sdep(predictor(replicas=2))) == []
     assert without_effect({**NAMED, "kind": "Deployment"}) == without_effect({**NAMED, "apiVersion": "other/v1"}) == []
 
 

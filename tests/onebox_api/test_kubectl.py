@@ -159,3 +159,17 @@ def test_everything_is_there_after_kill_9(api: ApiProcess) -> None:
     version = json.loads(before)["items"][0]["metadata"]["resourceVersion"]
     path = f"/apis/apps/v1/deployments?watch=true&timeoutSeconds=1&resourceVersion={int(version) - 3}"
     assert '"code":410' in api.kubectl("get", "--raw", path)
+
+
+def test_scale_of_what_counts_its_own_replicas_is_told_to_change_nothing(api: ApiProcess) -> None:
+    counted = SDEP.replace("    graph:", "    replicas: 1\n    graph:")
+    api.kubectl("apply", "-f", "-", stdin=counted.replace("spec:\n  predictors", "spec:\n  replicas: 2\n  predictors"))
+    said = api.kubectl("scale", "sdep", "yolo", "--replicas", "3")
+    assert "Warning: spec.replicas has no effect: every predictor has its own replicas" in said
+
+
+def test_kind_that_there_is_not_is_named(api: ApiProcess) -> None:
+    foo = "apiVersion: example.com/v1\nkind: Foo\nmetadata: {name: x}\n"
+    assert 'no matches for kind "Foo" in version "example.com/v1"' in api.kubectl(
+        "apply", "-f", "-", stdin=foo, check=False
+    )

@@ -9,6 +9,13 @@ from slipway.onebox.api.types import load_types
 
 Object = dict[str, Any]
 INTERNAL = "x-slipway-"
+V2_PROTOBUF = "application/com.github.proto-openapi.spec.v2.v1.0+protobuf"
+NO_KINDS = b"\x0a\x032.0" + b"\x12\x12\x0a\x0aKubernetes\x12\x041.32" + b"\x42\x00"
+"""Swagger 2.0 of no kinds in gnostic's protobuf (OpenAPIv2.proto: 1 swagger, 2 info, 8 paths).
+
+kubectl asks for that document, and in protobuf only, where that of version 3 has not what it looks for: the second has no
+more, and where this one cannot be read, a kind that there is not is told as a broken document.
+"""
 
 
 def definition_name(group: str, version: str, kind: str) -> str:

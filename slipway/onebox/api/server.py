@@ -219,6 +219,8 @@ class Api:
 
     def _openapi(self, request: web.Request, parts: list[str]) -> web.Response:
         headers = {"Cache-Control": "no-cache, private", "Content-Type": "application/json", "Vary": "Accept"}
+        if parts[1:] == ["v2"] and "spec.v2" in request.headers.get("Accept", ""):
+            return web.Response(body=openapi.NO_KINDS, headers={**headers, "Content-Type": openapi.V2_PROTOBUF})
         if parts[1:] == ["v2"]:
             body, tag = self._document("v2", lambda: openapi.v2_document(self._catalog))
             return web.Response(body=body, headers={**headers, "Etag": f'"{tag}"'})
@@ -351,8 +353,8 @@ class Api:
             if target.subresource != "scale"
             else writes.answer(target, outcome)
         )
-        warnings = outcome.warnings if target.subresource else (*outcome.warnings, *admission.warnings(outcome.obj))
-        return respond(shown, status=201 if outcome.created else 200, form=form, warnings=warnings)
+        told = () if target.subresource == "status" else admission.warnings(outcome.obj)
+        return respond(shown, status=201 if outcome.created else 200, form=form, warnings=(*outcome.warnings, *told))
 
     def _follow_definitions(self, target: Target, obj: Object, *, is_gone: bool) -> None:
         if target.resource.storage != CRD_STORAGE or (
