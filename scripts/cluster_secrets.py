@@ -25,6 +25,12 @@ from slipway.onebox.services.swift import BUCKET, TRAINING_BUCKET
 BACKUP_BUCKET = "slipway-backups"
 S3_ADDRESS = "http://seaweedfs-s3.seaweedfs:8333"
 MLFLOW_ADDRESS = "http://mlflow.slipway-system:5000"
+FORWARDED = {
+    "AWS_ENDPOINT_URL": "http://127.0.0.1:8333",
+    "MLFLOW_S3_ENDPOINT_URL": "http://127.0.0.1:8333",
+    "MLFLOW_TRACKING_URI": "http://127.0.0.1:5000",
+}
+"""Where somebody outside the cluster meets both, by `kubectl port-forward`."""
 KEY_BYTES = 32
 SCIENTIST = "scientist.env"
 READ, WRITE = ("Read", "List"), ("Read", "List", "Write", "Tagging")
@@ -54,7 +60,7 @@ def platform_files(draw: Draw) -> Files:
         "mlflow-backup-storage.env": _env(_s3(*keys["backup"])),
         "grafana-admin.env": _env({"admin-user": "admin", "admin-password": draw()}),
         SCIENTIST: _env(_s3(*keys["scientist"])),
-        "registrar.env": _env({**_s3(*keys["registrar"]), **mlflow, **admin}),
+        "registrar.env": _env({**_s3(*keys["registrar"]), **admin, **FORWARDED}),
         "mlflow.netrc": f"machine 127.0.0.1 login {MLFLOW_ADMIN} password {admin_password}\n",
     }
 

@@ -85,6 +85,16 @@ def test_addresses_are_those_of_the_manifests() -> None:
     assert {key: hub[key] for key in same} == {key: drawn[key] for key in same}
 
 
+def test_registrar_comes_from_outside_by_forwarded_ports() -> None:
+    drawn = _variables(_files()["registrar.env"])
+    assert {value for key, value in drawn.items() if key.endswith(("_URI", "_URL"))} == {
+        "http://127.0.0.1:5000",
+        "http://127.0.0.1:8333",
+    }
+    assert drawn["MLFLOW_TRACKING_USERNAME"] == "admin"
+    assert drawn["MLFLOW_TRACKING_PASSWORD"] == _variables(_files()["mlflow-admin.env"])["password"]
+
+
 def test_store_lets_each_role_do_what_it_is_for() -> None:
     identities = {item["name"]: item for item in json.loads(_files()["seaweedfs-s3.json"])["identities"]}
     buckets = {item["name"] for item in load(FOLDER / "seaweedfs.yaml")["s3"]["createBuckets"]}
