@@ -56,7 +56,7 @@ def make_parser(environment: Mapping[str, str]) -> argparse.ArgumentParser:
     )
     parser.add_argument(
         "--predictor-servers",
-        type=_servers,
+        type=read_servers,
         default=defaults.predictor_servers,
         metavar="FILE",
         help=f"YAML with the images of prepackaged servers besides or instead of {', '.join(SHIPPED)}: "
@@ -101,7 +101,8 @@ def _seconds(text: str) -> float:
     return value
 
 
-def _servers(path: str) -> Servers:
+def read_servers(path: str) -> Servers:
+    """What ``--predictor-servers`` names, beside those that come along."""
     try:
         return {**SHIPPED, **parse_servers(yaml.safe_load(Path(path).read_text()))}
     except (OSError, yaml.YAMLError, ValueError) as error:

@@ -41,7 +41,7 @@ def add_seldons(parser: argparse.ArgumentParser, environment: Mapping[str, str])
     )
     parser.add_argument(
         "--controller-id",
-        type=_controller_id,
+        type=read_controller_id,
         default=environment.get(VARIABLE, NO_ID),
         metavar="ID",
         help=f"look after what is labelled {LABEL}=ID, or lies in a namespace so labelled, and nothing else; without an id "
@@ -65,7 +65,8 @@ def add_seldons(parser: argparse.ArgumentParser, environment: Mapping[str, str])
     )
 
 
-def _controller_id(text: str) -> str:
+def read_controller_id(text: str) -> str:
+    """The value of ``--controller-id``."""
     try:
         return check_id(text)
     except ValueError as error:

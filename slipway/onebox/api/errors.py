@@ -6,6 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from slipway.kube.invalid import invalid as invalid_of
+
 
 @dataclass(frozen=True)
 class Cause:
@@ -108,11 +110,8 @@ def not_allowed() -> Refused:
 
 def invalid(kind: str, group: str, name: str, causes: Sequence[Cause]) -> Refused:
     """422: every cause at once, in the message and in ``details.causes``."""
-    texts = list(dict.fromkeys(f"{cause.field}: {cause.message}" for cause in causes))
-    joined = texts[0] if len(texts) == 1 else f"[{', '.join(texts)}]"
-    details = describe(name, group, kind)
-    details["causes"] = [{"reason": c.reason, "message": c.message, "field": c.field} for c in causes]
-    return Refused(422, f'{qualified(kind, group)} "{name}" is invalid: {joined}', reason="Invalid", details=details)
+    said = invalid_of(kind, group, name, causes)
+    return Refused(422, said.message, reason="Invalid", details=said.details)
 
 
 def expired(message: str, *, token: str = "") -> Refused:
