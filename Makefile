@@ -4,10 +4,10 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 UV := $(BIN)/uv --system-certs
-QUICK := not e2e and not conformance and not browser and not gpu
+QUICK := not e2e and not conformance and not browser and not gpu and not containers
 SPREAD := --numprocesses=auto --maxprocesses=4 --dist=loadfile
 
-.PHONY: help setup demo drill drill-long test check golden bench conformance training images protos
+.PHONY: help setup demo drill drill-long test check golden bench conformance training containers images protos
 
 help:  ## Show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 18
@@ -49,6 +49,9 @@ training: setup  ## Types and tests of training, in an environment with PyTorch 
 	tests/training/environment
 	$(BIN)/mypy --python-executable .venv-training/bin/python model_wrappers/darknet/training/*.py models/shapes/*.py
 	.venv-training/bin/pytest tests/training --durations=5
+
+containers: setup  ## seldon/base in real containers, in a Docker daemon of its own: as root, with docker.io and debootstrap
+	$(BIN)/pytest -m containers --timeout=900 --durations=5
 
 images: setup  ## Container images by Docker or Podman: IMAGES="executor mlflow" ENGINE= BASE_IMAGE= BUILD_IMAGE= PLATFORM= REGISTRY= BUILD="--network host"
 	@$(BIN)/python -m scripts.images $(IMAGES) --engine="$(ENGINE)" --base-image="$(BASE_IMAGE)" --build-image="$(BUILD_IMAGE)" \
