@@ -20,6 +20,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "apply": ("objects", "Apply manifests: files, folders or kustomizations."),
     "plan": ("plan", "Say what an apply would change, and which Pods restart."),
     "check": ("check", "Check manifests offline, before anything is applied."),
+    "render": ("render", "Print what the controller makes of a SeldonDeployment, or a form that needs none."),
     "get": ("objects", "List objects of a kind, or show one."),
     "describe": ("objects", "Show one object with its conditions and events."),
     "logs": ("objects", "Print a Pod's logs."),

@@ -91,19 +91,25 @@ def apply_command(files: tuple[str, ...], kustomization: str | None, namespace: 
     """  # noqa: D301  - click reads the backspace character
     if not files and not kustomization:
         raise click.UsageError("say what to apply: -f FILE, -f DIR or -k DIR")
-    objects: list[Object] = []
-    try:
-        for name in files:
-            objects += parse_manifests(sys.stdin.read(), origin="stdin") if name == "-" else load_manifests(Path(name))
-        if kustomization:
-            objects += parse_manifests(asyncio.run(kustomize(kustomization)), origin=kustomization)
-    except KubeError as exc:
-        raise Failure(str(exc)) from exc
+    objects = read_manifests(files, kustomization)
     if not objects:
         raise Failure(
             f"nothing to apply in {', '.join(files) or kustomization}: a folder with a kustomization goes with -k"
         )
     run(lambda kube: _apply(kube, in_order(objects), namespace=namespace, dry_run=dry_run))
+
+
+def read_manifests(files: Sequence[str], kustomization: str | None) -> list[Object]:
+    """The objects of ``-f`` (a file, a folder, ``-``) and ``-k``, as they come. Raises Failure."""
+    found: list[Object] = []
+    try:
+        for name in files:
+            found += parse_manifests(sys.stdin.read(), origin="stdin") if name == "-" else load_manifests(Path(name))
+        if kustomization:
+            found += parse_manifests(asyncio.run(kustomize(kustomization)), origin=kustomization)
+    except KubeError as exc:
+        raise Failure(str(exc)) from exc
+    return found
 
 
 async def kustomize(folder: str) -> str:

@@ -2,25 +2,22 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import sys
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import aiohttp
 import click
 
-from slipway.cli.objects import Failure, kustomize, namespace_option, run
+from slipway.cli.objects import Failure, namespace_option, read_manifests, run
 from slipway.cli.plan_effects import ObjectPlan, render_plan
 from slipway.cli.plan_look import Planner
 from slipway.cli.registry import registry_address
 from slipway.controller.settings import ONE_MACHINE, Settings
 from slipway.kube.client import Kube
 from slipway.kube.discovery import is_one_machine
-from slipway.kube.errors import KubeError
-from slipway.kube.manifests import in_order, load_manifests, parse_manifests
+from slipway.kube.manifests import in_order
 
 CHANGES = 4
 Object = dict[str, Any]
@@ -52,7 +49,7 @@ def plan_command(
     """  # noqa: D301  - click reads the backspace character
     if not files and not kustomization:
         raise click.UsageError("say what to plan: -f FILE, -f DIR or -k DIR")
-    objects = in_order(_manifests(files, kustomization))
+    objects = in_order(read_manifests(files, kustomization))
     if not objects:
         raise Failure(
             f"nothing to plan in {', '.join(files) or kustomization}: a folder with a kustomization goes with -k"
@@ -61,18 +58,6 @@ def plan_command(
     click.echo(json.dumps([plan.as_json() for plan in plans], indent=2) if output == "json" else render_plan(plans))
     if exit_code and not all(plan.is_empty for plan in plans):
         sys.exit(CHANGES)
-
-
-def _manifests(files: Sequence[str], kustomization: str | None) -> list[Object]:
-    found: list[Object] = []
-    try:
-        for name in files:
-            found += parse_manifests(sys.stdin.read(), origin="stdin") if name == "-" else load_manifests(Path(name))
-        if kustomization:
-            found += parse_manifests(asyncio.run(kustomize(kustomization)), origin=kustomization)
-    except KubeError as exc:
-        raise Failure(str(exc)) from exc
-    return found
 
 
 async def _plan(kube: Kube, objects: Sequence[Object], namespace: str | None) -> list[ObjectPlan]:

@@ -25,6 +25,7 @@ from tests.manifests.uniqueness import identity
 Object = dict[str, Any]
 FOLDERS = kustomizations("Kustomization")
 NOT_HARDENED = {
+    "Deployment default/yolo-stable-0-image-transformer-yolo-detector": "as the controller makes it: seldon/plain",
     "Job train-shapes": "one machine's: its user, whose home the Job writes to; kubernetes/training is the cluster's",
 }
 RULES = (rules.traffic, rules.images, rules.names, rules.pods)
