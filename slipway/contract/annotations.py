@@ -1,11 +1,13 @@
 """The one table of annotations: our own ``slipway.dev/*``, and Seldon's that have an effect (contract 1.6).
 
 An unknown ``slipway.dev/*`` annotation is an error. One of either table in a place where nothing reads it, or with a
-value that could not be honoured, is an error too. Other annotations are left alone.
+value that could not be honoured, is an error too. Another of Seldon's is taken, and whoever writes it is told that nothing
+reads it. All others are left alone.
 """
 
 from __future__ import annotations
 
+import difflib
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -17,6 +19,9 @@ from slipway.contract.following import DURATION
 from slipway.contract.sdep import PredictorSpec, SeldonDeployment
 
 PREFIX = "slipway.dev/"
+SELDONS = "seldon.io/"
+ENGINE_VARIABLE = f"{SELDONS}engine-"
+"""In ``spec``: an environment variable of the orchestrator."""
 FOLLOW_ALIAS = f"{PREFIX}follow-alias"
 KEEP_PREVIOUS = f"{PREFIX}keep-previous"
 MATCH = f"{PREFIX}match"
@@ -145,7 +150,7 @@ SPEC: tuple[Place, ...] = ("spec",)
 PREDICTOR: tuple[Place, ...] = ("predictor",)
 
 SELDON: tuple[Annotation, ...] = tuple(
-    Annotation(f"seldon.io/{name}", places, values, effect, effect)
+    Annotation(f"{SELDONS}{name}", places, values, effect, effect)
     for name, places, values, effect in (
         ("rest-timeout", POD, NUMBER, "milliseconds of one REST call of a node"),
         ("grpc-timeout", POD, NUMBER, "milliseconds of one gRPC call of a node"),
@@ -179,6 +184,16 @@ def check_annotations(sdep: SeldonDeployment) -> Iterator[Cause]:
         for name, value in given.items():
             if message := _problem(name, value, place):
                 yield Cause(f"{path}[{name}]", message)
+
+
+def unread(sdep: SeldonDeployment) -> Iterator[tuple[str, str]]:
+    """Seldon's annotations that are in neither table: where each is, and what may have been meant."""
+    for place, path, given in _given(sdep):
+        for name in given:
+            is_engines = place == "spec" and name.startswith(ENGINE_VARIABLE)
+            if name.startswith(SELDONS) and name not in BY_NAME and not is_engines:
+                alike = difflib.get_close_matches(name, BY_NAME, n=1)
+                yield f"{path}[{name}]", f"nothing reads it; {alike[0]} is read" if alike else "nothing reads it"
 
 
 def is_true(value: str | None) -> bool:

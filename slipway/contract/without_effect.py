@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from slipway.contract.annotations import unread
 from slipway.contract.controller_id import LABEL
 from slipway.contract.fields import FieldError
 from slipway.contract.sdep import GROUP, KIND, SeldonDeployment
@@ -29,10 +30,11 @@ def without_effect(obj: Mapping[str, Any], *, is_one_machine: bool = True) -> li
     if obj.get("kind") != KIND or not str(obj.get("apiVersion", "")).startswith(f"{GROUP}/"):
         return []
     try:
-        SeldonDeployment.from_json(obj)
+        sdep = SeldonDeployment.from_json(obj)
     except (FieldError, RecursionError):  # admission says what is wrong, or the status where there is none before it
         return []
-    return [f"{path} has no effect: {instead}" for path, instead in _found(obj, is_one_machine=is_one_machine)]
+    found = [*_found(obj, is_one_machine=is_one_machine), *unread(sdep)]
+    return [f"{path} has no effect: {instead}" for path, instead in found]
 
 
 def _found(obj: Mapping[str, Any], *, is_one_machine: bool) -> Iterator[tuple[str, str]]:

@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from typing import Any
 from urllib.parse import urlsplit
 
+from slipway.contract.annotations import ENGINE_VARIABLE
 from slipway.contract.defaulting import is_prepackaged, port_of
 from slipway.contract.model_digests import digest_of
 from slipway.contract.names import ORCHESTRATOR, claim_volume_name, initializer_name, model_volume_name
@@ -38,7 +39,6 @@ PODINFO = {
         "items": [{"path": "annotations", "fieldRef": {"apiVersion": "v1", "fieldPath": "metadata.annotations"}}]
     },
 }
-ENGINE_PREFIX = "seldon.io/engine-"
 ANNOTATIONS_FILE = "/etc/podinfo/annotations"
 IDENTITY = frozenset(
     {
@@ -280,8 +280,8 @@ def _orchestrator_args(predictor: PredictorSpec, sdep: SeldonDeployment) -> list
 def _orchestrator_env(predictor: PredictorSpec, sdep: SeldonDeployment, settings: Settings) -> list[Object]:
     env = {"REQUEST_LOGGER_DEFAULT_ENDPOINT": {"value": settings.log_url}}
     for name, value in sdep.annotations.items():
-        if name.startswith(ENGINE_PREFIX) and name != "seldon.io/engine-separate-pod":
-            env[name.removeprefix(ENGINE_PREFIX).upper().replace("-", "_")] = {"value": value}
+        if name.startswith(ENGINE_VARIABLE) and name != "seldon.io/engine-separate-pod":
+            env[name.removeprefix(ENGINE_VARIABLE).upper().replace("-", "_")] = {"value": value}
     for item in predictor.svc_orch_spec.get("env") or ():
         env[item["name"]] = {key: value for key, value in item.items() if key != "name"}
     return [{"name": name, **value} for name, value in env.items()]

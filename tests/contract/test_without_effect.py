@@ -21,6 +21,11 @@ NAMED["spec"]["name"] = "iris"
         (sdep(oauth_secret="s"), "spec.oauth_secret"),
         (sdep(predictor(engineResources={"requests": {}})), "spec.predictors[0].engineResources"),
         (sdep(predictor(replicas=1), replicas=3), "spec.replicas"),
+        (sdep(annotations={"seldon.io/rest-timeouts": "5"}), "spec.annotations[seldon.io/rest-timeouts]"),
+        (
+            sdep(predictor(annotations={"seldon.io/engine-log-level": "x"})),
+            "spec.predictors[0].annotations[seldon.io/engine-log-level]",
+        ),
         (LABELLED, "metadata.labels[seldon.io/controller-id]"),
     ],
     ids=lambda value: value if isinstance(value, str) else "",
@@ -48,3 +53,10 @@ def test_what_cannot_be_read_has_no_such_fields(spec: object) -> None:
 
 def test_label_of_a_controller_has_its_effect_on_a_cluster() -> None:
     assert without_effect(LABELLED, is_one_machine=False) == []
+
+
+def test_annotation_of_seldon_that_nothing_reads_is_told_with_the_one_that_was_meant() -> None:
+    (told,) = without_effect(sdep(annotations={"seldon.io/rest-timeouts": "5", "seldon.io/engine-log-level": "DEBUG"}))
+    assert told.endswith("nothing reads it; seldon.io/rest-timeout is read")
+    (told,) = without_effect(sdep(annotations={"seldon.io/ambassador-config": "x", "team": "a"}))
+    assert told.endswith("nothing reads it")
