@@ -1,132 +1,83 @@
-"""What the files of an image import is in the image: our modules among its files, others in its lock."""
+"""Every program that an image starts with, or that a manifest starts in it, has its modules and packages there."""
 
 from __future__ import annotations
 
-import ast
-import re
-import sys
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
-from pathlib import Path
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import Any
 
 import pytest
+import yaml
 
 from scripts.images import chosen
 from slipway.onebox.images.build import PLATFORM_ROOT
-from slipway.onebox.images.snapshot import Snapshot, take_snapshot
+from slipway.onebox.images.reference import parse_reference
+from slipway.onebox.images.snapshot import take_snapshot
 from slipway.onebox.images.spec import ImageSpec, load_image_spec
 from tests.data import REPOSITORY
+from tests.images.imports import is_ours, missing, place_of, reachable
 
-OURS = {"benchmarks", "model_wrappers", "models", "scripts", "slipway", "tests"}
 SPECS = [load_image_spec(path.parent) for path in sorted((REPOSITORY / "images").glob("*/image.yaml"))]
-WITH_OUR_PROGRAM = [
-    spec for spec in chosen(SPECS, []) if spec.entrypoint[2:] and spec.entrypoint[2].split(".")[0] in OURS
-]
-
-DISTRIBUTIONS = {
-    "cv2": "opencv-python-headless",
-    "google": "protobuf",
-    "grpc": "grpcio",
-    "grpc_health": "grpcio-health-checking",
-    "grpc_reflection": "grpcio-reflection",
-    "nativeauthenticator": "jupyterhub-nativeauthenticator",
-    "opentelemetry": "opentelemetry-api",
-    "psycopg2": "psycopg2-binary",
-    "sklearn": "scikit-learn",
-    "xgboost": "xgboost-cpu",
-    "yaml": "pyyaml",
-}
-OTHER_LOCK = {"onnxruntime": "onnxruntime-gpu"}
-"""Where one module comes from either of two packages."""
+BY_NAME = {spec.name: spec for spec in SPECS}
+FOLDERS = ("kubernetes", "mlflow", "monitoring", "seldon", "training")
+"""Where manifests are; a Compose file is one more."""
 
 
-@dataclass(frozen=True)
-class Import:
-    """``at_once``: the file cannot be imported without it. ``may_be_name``: ``from a import b``, where b may be no module."""
-
-    module: str
-    at_once: bool
-    may_be_name: bool = False
-
-
-def imports(path: Path) -> Iterator[Import]:
-    tree = ast.parse(path.read_text())
-    at_once = {id(node) for node in _at_import(tree)}
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Import):
-            yield from (Import(alias.name, id(node) in at_once) for alias in node.names)
-        elif isinstance(node, ast.ImportFrom) and node.level == 0 and node.module:
-            yield Import(node.module, id(node) in at_once)
-            yield from (Import(f"{node.module}.{alias.name}", False, may_be_name=True) for alias in node.names)
+def started() -> Iterator[tuple[str, str]]:
+    """(image name, `python -m` module) of every container of ours in a manifest; '' where the image's own program starts."""
+    paths = [path for folder in FOLDERS for path in sorted((REPOSITORY / folder).rglob("*.y*ml"))]
+    for path in (*paths, *REPOSITORY.glob("compose.yaml")):
+        for document in yaml.safe_load_all(path.read_text()):
+            for item in _with_image(document):
+                name = parse_reference(item["image"]).name
+                if name.startswith("slipway/"):
+                    yield name, _module([*(item.get("command") or ()), *(item.get("entrypoint") or ())])
 
 
-def _at_import(node: ast.AST) -> Iterator[ast.AST]:
-    """The statements that run when the module is imported; what stands in a function or after a try may never run."""
-    for child in ast.iter_child_nodes(node):
-        if not isinstance(child, (ast.FunctionDef, ast.AsyncFunctionDef, ast.Try, ast.If)):
-            yield child
-            yield from _at_import(child)
+def _with_image(value: Any) -> Iterator[dict[str, Any]]:
+    if isinstance(value, dict):
+        if isinstance(value.get("image"), str):
+            yield value
+        for inner in value.values():
+            yield from _with_image(inner)
+    elif isinstance(value, list):
+        for inner in value:
+            yield from _with_image(inner)
 
 
-def reachable(snapshot: Snapshot) -> dict[str, list[Import]]:
-    """Each of our modules that can be imported once the entry point runs → what it imports."""
+def _module(words: list[str]) -> str:
+    return words[words.index("-m") + 1] if "-m" in words and "python" in words else ""
+
+
+STARTED = sorted(set(started()))
+PROGRAMS = sorted(
+    {(spec.name, spec.entrypoint[2]) for spec in chosen(SPECS, []) if spec.entrypoint[1:2] == ("-m",)}
+    | {(name, module) for name, module in STARTED if module and name in BY_NAME}
+)
+OURS = [(name, module) for name, module in PROGRAMS if is_ours(module)]
+
+
+def test_every_image_of_ours_that_a_manifest_names_can_be_built() -> None:
+    assert {name for name, _ in STARTED} - BY_NAME.keys() == set()
+    assert ("slipway/yolo-detector", "") in STARTED
+
+
+@pytest.mark.parametrize(("name", "module"), OURS)
+def test_an_image_has_what_a_program_in_it_imports(name: str, module: str) -> None:
+    snapshot = take_snapshot(BY_NAME[name], roots=(REPOSITORY, PLATFORM_ROOT))
     files = {file.target: file.source for file in snapshot.files}
-    spec = snapshot.spec
-    waiting = [f"{spec.entrypoint[2]}.__main__", spec.entrypoint[2]]
-    waiting += [spec.class_name.rpartition(".")[0]] if spec.class_name else []
-    found: dict[str, list[Import]] = {}
-    while waiting:
-        module = waiting.pop()
-        target = place_of(module, files)
-        if is_ours(module) and module not in found and target is not None:
-            found[module] = list(imports(files[target]))
-            waiting += [item.module for item in found[module]] + [module.rpartition(".")[0]]
-    return found
-
-
-def missing(snapshot: Snapshot) -> set[str]:
-    """``module imports module``: ours that are not in the image, others' that are needed at once and not in its lock."""
-    files = {file.target: file.source for file in snapshot.files}
-    locked = set(re.findall(r"^([a-z0-9._-]+)==", snapshot.lock, re.MULTILINE))
-    locked |= {pin.split("==")[0] for pin in snapshot.spec.unhashed}
-    return {
-        f"{importer} imports {item.module}"
-        for importer, imported in reachable(snapshot).items()
-        for item in imported
-        if not item.may_be_name
-        and not (place_of(item.module, files) if is_ours(item.module) else is_there(item, locked))
-    }
-
-
-def is_ours(module: str) -> bool:
-    return module.split(".", maxsplit=1)[0] in OURS
-
-
-def place_of(module: str, files: Mapping[str, Path]) -> str | None:
-    place = module.replace(".", "/")
-    return next((name for name in (f"{place}.py", f"{place}/__init__.py") if name in files), None)
-
-
-def is_there(item: Import, locked: set[str]) -> bool:
-    top = item.module.split(".", maxsplit=1)[0]
-    names = {DISTRIBUTIONS.get(top, top.replace("_", "-")), OTHER_LOCK.get(top, top)}
-    return not item.at_once or top in sys.stdlib_module_names or bool(names & locked)
-
-
-@pytest.mark.parametrize("spec", WITH_OUR_PROGRAM, ids=lambda spec: spec.folder.name)
-def test_an_image_has_what_its_program_imports(spec: ImageSpec) -> None:
-    snapshot = take_snapshot(spec, roots=(REPOSITORY, PLATFORM_ROOT))
-    assert len(reachable(snapshot)) > 1
-    assert missing(snapshot) == set()
+    assert place_of(module, files) or place_of(f"{module}.__main__", files)
+    assert len(reachable(snapshot, module)) > 1
+    assert missing(snapshot, module) == set()
 
 
 def test_a_module_or_package_that_an_image_lacks_is_found() -> None:
-    spec = load_image_spec(REPOSITORY / "images" / "controller")
-    poor = replace(
+    spec = BY_NAME["slipway/controller"]
+    poor: ImageSpec = replace(
         spec,
         packages=tuple(name for name in spec.packages if name != "slipway.registry"),
         requirements=REPOSITORY / "requirements" / "bill.txt",
     )
-    found = missing(take_snapshot(poor, roots=(REPOSITORY, PLATFORM_ROOT)))
+    found = missing(take_snapshot(poor, roots=(REPOSITORY, PLATFORM_ROOT)), "slipway.controller")
     assert any(line.endswith("imports slipway.registry") for line in found)
     assert any(line.endswith("imports aiohttp") for line in found)
