@@ -1,4 +1,4 @@
-"""What MLflow's Pods run besides the server: `python -m slipway.tracking migrate|await-schema|backup|restore`."""
+"""What MLflow's Pods run besides the server: `python -m slipway.tracking migrate|await-schema|store|fetch`."""
 
 from __future__ import annotations
 
@@ -6,14 +6,16 @@ import argparse
 import os
 import sys
 import warnings
+from pathlib import Path
 
 from slipway.tracking import settings
 from slipway.tracking.errors import TrackingError
 from slipway.tracking.manifest import LATEST
 
+WANTED = "SLIPWAY_RESTORE"
 EXAMPLES = """examples:
   python -m slipway.tracking migrate
-  python -m slipway.tracking restore --backup 20261122T031500Z
+  python -m slipway.tracking fetch --folder /dumps --backup 20261122T031500Z
 
 Every setting comes from the environment: mlflow/base/settings.env and the Secrets that mlflow/README.md names."""
 
@@ -35,24 +37,28 @@ def _step(given: argparse.Namespace) -> None:
     from slipway.tracking import backup
 
     place = settings.place(os.environ)
-    if given.step == "backup":
-        backup.make(found, place, say=_say)
+    if given.step == "store":
+        backup.store(found, place, given.folder, say=_say)
     else:
-        backup.restore(found, place, given.backup, say=_say)
+        backup.fetch(found, place, given.backup, given.folder, say=_say)
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Bring MLflow's databases to this release's schema, wait for that, copy them to S3, or bring a copy back."""
+    """Bring MLflow's databases to this release's schema, wait for that, take dumps of them to S3, or bring such dumps back."""
     parser = argparse.ArgumentParser(
         prog="python -m slipway.tracking",
         description=main.__doc__,
         epilog=EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("step", choices=("migrate", "await-schema", "backup", "restore"))
+    parser.add_argument("step", choices=("migrate", "await-schema", "store", "fetch"))
     parser.add_argument(
-        "--backup", default=LATEST, metavar="STAMP", help="which backup to restore (default: the latest)"
+        "--backup",
+        default=os.environ.get(WANTED, LATEST),
+        metavar="STAMP",
+        help=f"which backup to fetch (default: what {WANTED} in the environment says, or the latest)",
     )
+    parser.add_argument("--folder", type=Path, default=Path("/dumps"), help="of the dumps (default: %(default)s)")
     given = parser.parse_args(arguments)
     warnings.filterwarnings("ignore", module="alembic")  # of MLflow's steps, for their authors
     try:

@@ -1,27 +1,26 @@
-"""MLflow's databases to S3, and back: a folder of its own for each backup, with the digests of what must be in S3.
+"""Dumps of MLflow's databases to S3, and back: a folder of its own for each backup, with the digests of what must be in S3.
 
-Model files are not copied: they are in S3 already, where no version is ever written over. What a backup says of them is
-where each is and its digest, so that a registry that came back can be held against the bucket.
+The dumps are made and loaded by PostgreSQL's own programs, in containers of its image beside this one (mlflow/base). Model
+files are not copied: they are in S3 already, where no version is ever written over. What a backup says of them is where
+each is and its digest, so that a registry that came back can be held against the bucket.
 """
 
 from __future__ import annotations
 
+import gzip
 import hashlib
+import shutil
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
-from tempfile import TemporaryDirectory
-
-import psycopg2
 
 from slipway.tracking.bucket import Bucket
-from slipway.tracking.databases import address, dump, load, name_of, refuse_users
+from slipway.tracking.databases import name_of, refuse_unfinished, refuse_users, registered_models
 from slipway.tracking.errors import BackupError
 from slipway.tracking.manifest import (
     NAME,
     DumpFile,
     Manifest,
-    ModelVersion,
     by_stamp,
     chosen,
     parse_manifest,
@@ -32,38 +31,27 @@ from slipway.tracking.schema import refuse_unknown, revision_of
 from slipway.tracking.settings import Databases, Place
 
 READ_BYTES = 1024 * 1024
-DIGEST_TAG = "slipway.digest"
-VERSIONS = """
-select v.name, v.version, coalesce(v.source, ''), t.value from model_versions v
-join model_version_tags t on t.name = v.name and t.version = v.version and t.key = %s order by v.name, v.version
-"""
 Say = Callable[[str], None]
 
 
-def make(databases: Databases, place: Place, *, say: Say) -> str:
-    """A new backup, then an end of those that are too old; its stamp.
-
-    Accounts and permissions are dumped before what they are given on: each that is kept is one on something that is.
+def store(databases: Databases, place: Place, folder: Path, *, say: Say) -> str:
+    """Make a backup of the dumps in ``folder``, then an end of backups that are too old; its stamp.
 
     Raises:
         BackupError: it is not whole; those from before are untouched.
     """
-    stamp = stamp_of(datetime.now(UTC))
-    bucket = Bucket(place.bucket)
-    with TemporaryDirectory(prefix="slipway-backup-") as folder:
-        bucket.ensure()
-        files = []
-        for uri in (databases.auth, databases.tracking):
-            file = Path(folder) / f"{name_of(uri)}.dump"
-            dump(uri, file)
-            bucket.put(file, _key(place, stamp, file.name))
-            files.append(_described(file))
-            say(f"{file.name}: {file.stat().st_size} bytes")
-        manifest = Manifest(stamp, revision_of(databases.tracking) or "", tuple(files), _models(databases.tracking))
-        last = Path(folder) / NAME
-        last.write_text(manifest.render())
-        bucket.put(last, _key(place, stamp, NAME))
-    say(f"{place.uri}/{stamp}: whole, {len(manifest.models)} model versions")
+    stamp, bucket = stamp_of(datetime.now(UTC)), Bucket(place.bucket)
+    bucket.ensure()
+    files = [_pack(_dump(folder, uri)) for uri in _both(databases)]
+    for file in files:
+        bucket.put(file, _key(place, stamp, file.name))
+        say(f"{file.name}: {file.stat().st_size} bytes")
+    models = registered_models(databases.tracking)
+    manifest = Manifest(stamp, revision_of(databases.tracking) or "", tuple(map(_described, files)), models)
+    last = folder / NAME
+    last.write_text(manifest.render())
+    bucket.put(last, _key(place, stamp, NAME))
+    say(f"{place.uri}/{stamp}: whole, {len(models)} model versions")
     for key in superfluous(_backups(bucket, place), keep=place.keep):
         bucket.remove(key)
         say(f"{key}: removed, {place.keep} newer ones are kept")
@@ -71,8 +59,8 @@ def make(databases: Databases, place: Place, *, say: Say) -> str:
     return stamp
 
 
-def restore(databases: Databases, place: Place, wanted: str, *, say: Say) -> Manifest:
-    """Both databases become what a backup says. Nothing is touched before all of it is here and is what was written.
+def fetch(databases: Databases, place: Place, wanted: str, folder: Path, *, say: Say) -> Manifest:
+    """Leave the dumps of a backup in ``folder`` for psql to load: all of them, as they were written, and nobody connected.
 
     Raises:
         BackupError: it is not there or not whole.
@@ -84,19 +72,39 @@ def restore(databases: Databases, place: Place, wanted: str, *, say: Say) -> Man
     key = _key(place, stamp, NAME)
     manifest = parse_manifest(bucket.text(key), where=f"s3://{place.bucket}/{key}")
     refuse_unknown(manifest.revision)
-    with TemporaryDirectory(prefix="slipway-restore-") as folder:
-        files = {}
-        for uri in (databases.auth, databases.tracking):
-            files[uri] = Path(folder) / f"{name_of(uri)}.dump"
-            bucket.get(_key(place, stamp, files[uri].name), files[uri])
-            _refuse_other(files[uri], manifest)
-        bucket.close()
-        for uri in files:
-            refuse_users(uri)
-        for uri, file in files.items():
-            load(uri, file)
-            say(f"{name_of(uri)}: as it was at {stamp}")
+    for uri in _both(databases):
+        target = _dump(folder, uri)
+        packed = target.with_name(f"{target.name}.gz")
+        bucket.get(_key(place, stamp, packed.name), packed)
+        _refuse_other(packed, manifest)
+        _unpack(packed, target)
+    bucket.close()
+    for uri in _both(databases):
+        refuse_users(uri)
+    say(f"{place.uri}/{stamp}: whole and here")
     return manifest
+
+
+def _both(databases: Databases) -> tuple[str, str]:
+    return databases.auth, databases.tracking
+
+
+def _dump(folder: Path, uri: str) -> Path:
+    return folder / f"{name_of(uri)}.sql"
+
+
+def _pack(file: Path) -> Path:
+    refuse_unfinished(file)
+    target = file.with_name(f"{file.name}.gz")
+    with file.open("rb") as source, gzip.GzipFile(target, "wb", mtime=0) as packed:
+        shutil.copyfileobj(source, packed, READ_BYTES)
+    return target
+
+
+def _unpack(packed: Path, target: Path) -> None:
+    with gzip.open(packed) as source, target.open("wb") as file:
+        shutil.copyfileobj(source, file, READ_BYTES)
+    packed.unlink()
 
 
 def _described(file: Path) -> DumpFile:
@@ -116,17 +124,6 @@ def _refuse_other(file: Path, manifest: Manifest) -> None:
             f"backup {manifest.stamp}: {file.name} has {found.size_bytes} bytes, SHA-256 {found.sha256}; "
             f"written were {known[file.name].size_bytes}, {known[file.name].sha256}"
         )
-
-
-def _models(uri: str) -> tuple[ModelVersion, ...]:
-    """Every version that has a digest."""
-    connection = psycopg2.connect(address(uri))
-    try:
-        with connection.cursor() as cursor:
-            cursor.execute(VERSIONS, (DIGEST_TAG,))
-            return tuple(ModelVersion(name, str(version), source, digest) for name, version, source, digest in cursor)
-    finally:
-        connection.close()
 
 
 def _backups(bucket: Bucket, place: Place) -> Mapping[str, list[str]]:

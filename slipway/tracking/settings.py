@@ -17,6 +17,8 @@ from slipway.tracking.errors import SettingsError
 TRACKING, AUTH = "MLFLOW_BACKEND_STORE_URI", "MLFLOW_AUTH_CONFIG_PATH"
 PLACE, KEEP = "SLIPWAY_BACKUP_TO", "SLIPWAY_BACKUP_KEEP"
 DEFAULT_KEEP = 14
+PLACEHOLDER = "CHANGE-ME"  # of mlflow/components/placeholder-secrets
+SHORTEST_PASSWORD = 12  # MLflow refuses less
 DRIVER = "postgresql+psycopg2"
 
 
@@ -78,11 +80,14 @@ def _refuse_address(where: str, uri: str) -> None:
 
 def accounts(environ: Mapping[str, str]) -> tuple[Account, ...]:
     """The admin, and the reader that Pods and the controller use. Raises SettingsError."""
-    admin, reader = "MLFLOW_AUTH_ADMIN", "SLIPWAY_READER"
-    return (
-        Account(_required(environ, f"{admin}_USERNAME"), _required(environ, f"{admin}_PASSWORD"), is_admin=True),
-        Account(_required(environ, f"{reader}_USERNAME"), _required(environ, f"{reader}_PASSWORD")),
-    )
+    return (_account(environ, "MLFLOW_AUTH_ADMIN", is_admin=True), _account(environ, "SLIPWAY_READER", is_admin=False))
+
+
+def _account(environ: Mapping[str, str], prefix: str, *, is_admin: bool) -> Account:
+    name, password = _required(environ, f"{prefix}_USERNAME"), _required(environ, f"{prefix}_PASSWORD")
+    if len(password) < SHORTEST_PASSWORD:
+        raise SettingsError(f"{prefix}_PASSWORD is shorter than {SHORTEST_PASSWORD} characters, which MLflow refuses")
+    return Account(name, password, is_admin=is_admin)
 
 
 def place(environ: Mapping[str, str]) -> Place:
@@ -102,4 +107,6 @@ def _required(environ: Mapping[str, str], name: str) -> str:
         raise SettingsError(
             f"{name} is not set: mlflow/base/settings.env and the Secrets of mlflow/README.md have all of them"
         )
+    if PLACEHOLDER in environ[name]:
+        raise SettingsError(f"{name} still says {PLACEHOLDER}: put a value of your own into its Secret")
     return environ[name]

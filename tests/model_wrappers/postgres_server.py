@@ -10,8 +10,7 @@ from pathlib import Path
 
 import psycopg2
 
-from slipway.onebox.services.postgres import NOBODY, USER, run_as_argv
-from slipway.tracking.programs import binary
+from slipway.onebox.services.postgres import NOBODY, USER, binary, run_as_argv
 from tests.waiting import wait_until
 
 START_TIMEOUT_S = 30.0

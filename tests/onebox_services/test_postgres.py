@@ -7,13 +7,12 @@ import pytest
 
 from slipway.onebox.services import postgres
 from slipway.onebox.services.postgres_setup import ClusterError, ensure_cluster
-from slipway.tracking import programs
 
 
 def test_programs_are_there() -> None:
     for name in ("initdb", "postgres"):
-        version = subprocess.check_output([programs.binary(name), "--version"], text=True)
-        assert f"(PostgreSQL) {programs.MAJOR}." in version
+        version = subprocess.check_output([postgres.binary(name), "--version"], text=True)
+        assert f"(PostgreSQL) {postgres.MAJOR}." in version
 
 
 def test_ordinary_user_runs_postgres_as_is() -> None:

@@ -10,8 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from slipway.tracking.errors import NewerSchemaError
-from slipway.tracking.schema import _steps, ensure_schema
+from slipway.tracking.errors import NewerSchemaError, SchemaNotReady
+from slipway.tracking.migrate import await_schema
+from slipway.tracking.schema import _steps, current_revision, ensure_schema
+from slipway.tracking.settings import Databases
 
 pytestmark = [
     pytest.mark.timeout(180),  # MLflow is imported and makes fifty tables: minutes on a busy machine
@@ -73,3 +75,17 @@ def test_database_of_a_newer_release_is_refused_and_unchanged(old: Path) -> None
     with pytest.raises(NewerSchemaError, match=re.escape("schema fffffff00001, which MLflow")):
         ensure_schema(f"sqlite:///{old}")
     assert revision_of(old) == "fffffff00001"
+
+
+def test_server_waits_until_somebody_has_migrated(old: Path, tmp_path: Path) -> None:
+    def wait(file: Path) -> None:
+        await_schema(Databases(f"sqlite:///{file}", ""), within_s=0)
+
+    with pytest.raises(SchemaNotReady, match=r"the database has the schema \(none\), .* run the Job mlflow-migrate"):
+        wait(tmp_path / "new.db")
+    with pytest.raises(
+        SchemaNotReady, match=f"has the schema {revision_of(old)}, this MLflow serves {current_revision()}"
+    ):
+        wait(old)
+    ensure_schema(f"sqlite:///{old}")
+    wait(old)

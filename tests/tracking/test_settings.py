@@ -62,6 +62,10 @@ def test_accounts_are_the_admin_and_a_reader_who_show_no_password() -> None:
     for name in environ:
         with pytest.raises(SettingsError, match=f"{name} is not set"):
             settings.accounts({**environ, name: ""})
+        with pytest.raises(SettingsError, match=f"{name} still says CHANGE-ME"):
+            settings.accounts({**environ, name: "CHANGE-ME"})
+    with pytest.raises(SettingsError, match="SLIPWAY_READER_PASSWORD is shorter than 12"):
+        settings.accounts({**environ, "SLIPWAY_READER_PASSWORD": "only-eleven"})
 
 
 def test_place_of_backups() -> None:
@@ -82,7 +86,7 @@ def test_command_says_in_one_line_what_is_missing(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.delenv("MLFLOW_AUTH_CONFIG_PATH", raising=False)
-    assert main(["backup"]) == 1
+    assert main(["store"]) == 1
     assert capsys.readouterr().err.startswith("MLFLOW_AUTH_CONFIG_PATH is not set")
 
 

