@@ -28,7 +28,7 @@ CONFIGURATION = Kind(
 )
 MANAGER = "slipway-webhook"
 FIELDS = {"authorities": "ca.crt", "authority_key": "ca.key", "certificate": "tls.crt", "key": "tls.key"}
-"""Of Certificates → keys of the Secret: those of kubernetes.io/tls, and the authority's."""
+"""Of Certificates → keys of the Secret: the names of kubernetes.io/tls, and the authority's key."""
 Object = dict[str, Any]
 
 
@@ -71,7 +71,7 @@ class Trust:
         found = certificates_of(live)
         made = renewed(found, self.names, self.now())
         if made is not found:
-            body = {**live, **_secret(self.secret, made), "metadata": live["metadata"]}
+            body = {**live, "data": _data(made)}
             await self.kube.replace(body, kind=SECRET, namespace=namespace, field_manager=MANAGER)
             log.info("Secret %s/%s: renewed", namespace, name)
         return made
@@ -98,6 +98,9 @@ def certificates_of(secret: Object) -> Certificates | None:
 
 
 def _secret(place: tuple[str, str], made: Certificates) -> Object:
-    data = {key: base64.b64encode(getattr(made, field)).decode() for field, key in FIELDS.items()}
     metadata = {"namespace": place[0], "name": place[1]}
-    return {"apiVersion": "v1", "kind": "Secret", "metadata": metadata, "type": "kubernetes.io/tls", "data": data}
+    return {"apiVersion": "v1", "kind": "Secret", "metadata": metadata, "type": "Opaque", "data": _data(made)}
+
+
+def _data(made: Certificates) -> dict[str, str]:
+    return {key: base64.b64encode(getattr(made, field)).decode() for field, key in FIELDS.items()}

@@ -26,7 +26,8 @@ def built(folder: str) -> list[Object]:
 
 
 def one(kind: str, folder: str = "kubernetes/controller") -> Object:
-    (found,) = (obj for obj in built(folder) if obj["kind"] == kind)
+    named = "slipway-controller"  # overlays bring the webhook besides
+    (found,) = (obj for obj in built(folder) if obj["kind"] == kind and obj["metadata"]["name"] == named)
     return found
 
 

@@ -86,7 +86,17 @@ async def test_first_turn_makes_the_secret_and_tells_every_hook(api):
     made = await trust(api).turn()
     assert certificates_of(await api.get(SECRET, PLACE[1])) == made
     assert api.bundle == [made.authorities] * 2
-    assert api.objects[SECRET.plural, PLACE[1]]["type"] == "kubernetes.io/tls"
+
+
+async def test_the_empty_secret_of_the_manifests_is_filled_and_stays_what_it_is(api):
+    api.objects[SECRET.plural, PLACE[1]] = {
+        "metadata": {"name": PLACE[1], "resourceVersion": "0", "labels": {"a": "b"}},
+        "type": "Opaque",
+    }
+    made = await trust(api).turn()
+    kept = await api.get(SECRET, PLACE[1])
+    assert certificates_of(kept) == made
+    assert (kept["type"], kept["metadata"]["labels"]) == ("Opaque", {"a": "b"})
 
 
 async def test_a_turn_with_nothing_due_writes_nothing(api):
