@@ -170,3 +170,15 @@ async def test_command_refuses_an_id_that_no_label_can_hold(command):
     said = await command("--controller-id", "a b")
     assert said.exit_code == 2
     assert "at most 63" in said.output
+
+
+async def test_server_side_apply_of_the_file_does_not_replace_anothers(kube):
+    """What `kubectl apply --server-side -k kubernetes` does where Seldon Core is: a conflict, and nothing changed."""
+    live = await kube.get(CRD, NAME)
+    await kube.delete(CRD, NAME)
+    theirs = {**live, "metadata": {"name": NAME}, "spec": {**live["spec"], "versions": live["spec"]["versions"][:1]}}
+    await kube.create(theirs, kind=CRD, field_manager="helm")
+    before = await kube.get(CRD, NAME)
+    with pytest.raises(Conflict, match="helm"):
+        await kube.apply(definition(), field_manager="kubectl", force=False)
+    assert await kube.get(CRD, NAME) == before
