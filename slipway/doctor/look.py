@@ -130,6 +130,7 @@ async def _may(kube: Kube, permission: Permission) -> bool:
         "resource": resource,
         "subresource": subresource,
         "namespace": permission.namespace,
+        "name": permission.name,
     }
     kind = "SubjectAccessReview" if permission.user else "SelfSubjectAccessReview"
     spec: dict[str, Any] = {"resourceAttributes": {key: value for key, value in attributes.items() if value}}

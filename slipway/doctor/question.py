@@ -30,7 +30,7 @@ class Question:
 
 @dataclass(frozen=True)
 class Permission:
-    """One verb on one resource, ``pods/log`` included; ``namespace`` empty is the whole cluster.
+    """One verb on one resource, ``pods/log`` included; ``namespace`` empty is the whole cluster, ``name`` empty any object.
 
     ``user`` empty is whoever asks; a ServiceAccount is ``system:serviceaccount:<namespace>:<name>``.
     """
@@ -40,9 +40,11 @@ class Permission:
     resource: str
     namespace: str = ""
     user: str = ""
+    name: str = ""
 
     def __str__(self) -> str:
-        return f"{self.verb} {self.resource}" + (f".{self.group}" if self.group else "")
+        what = f"{self.verb} {self.resource}" + (f".{self.group}" if self.group else "")
+        return f"{what}/{self.name}" if self.name else what
 
 
 @dataclass(frozen=True)

@@ -11,10 +11,6 @@ from functools import cache
 from typing import Any
 
 import yaml
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import NameOID
 
 from slipway import __version__
 from slipway.crd.definition import definition
@@ -22,6 +18,7 @@ from slipway.doctor.checks.storage import probes
 from slipway.doctor.facts import Facts, Unanswered
 from slipway.doctor.order import CHECKS
 from slipway.doctor.question import Question
+from slipway.webhook.certificates import CERTIFICATE_DAYS, Certificates, renewed
 from tests.contract.manifests import sdep
 from tests.data import REPOSITORY
 
@@ -59,6 +56,12 @@ def deployment(name: str, namespace: str, image: str, *, replicas: int = 1, **mo
     return make("Deployment", name, namespace, spec={"replicas": replicas, "template": template}, status=status, **more)
 
 
+def _controller(*arguments: str) -> Object:
+    made = deployment("slipway-controller", "slipway-system", f"slipway/controller:{__version__}", replicas=2)
+    made["spec"]["template"]["spec"]["containers"][0]["args"] = list(arguments)
+    return made
+
+
 def pod(name: str, namespace: str, labels: Mapping[str, str], *, ready: bool = True) -> Object:
     conditions = [{"type": "Ready", "status": str(ready)}]
     return make("Pod", name, namespace, labels=dict(labels), status={"conditions": conditions})
@@ -74,13 +77,16 @@ def node(name: str, *, ready: bool = True, architecture: str = "amd64", **alloca
 
 
 @cache
-def bundle(*, ends: datetime = NOW + timedelta(days=300)) -> str:
-    """The ``caBundle`` of an authority of our own."""
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "slipway")])
-    builder = x509.CertificateBuilder(name, name, key.public_key(), x509.random_serial_number())
-    certificate = builder.not_valid_before(ends - timedelta(days=365)).not_valid_after(ends).sign(key, hashes.SHA256())
-    return base64.b64encode(certificate.public_bytes(serialization.Encoding.PEM)).decode()
+def certificates(ends: datetime) -> Certificates:
+    """As the webhook makes them, an authority and a certificate, for as long as they are good until ``ends``."""
+    return renewed(None, ["slipway-webhook.slipway-system.svc"], ends - timedelta(days=CERTIFICATE_DAYS))
+
+
+GOOD = NOW + timedelta(days=60, hours=1)
+
+
+def encoded(data: bytes) -> str:
+    return base64.b64encode(data).decode()
 
 
 def secret(**values: str) -> Object:
@@ -99,7 +105,7 @@ def objects() -> list[Object]:
     hook = {
         "clientConfig": {
             "service": {"namespace": "slipway-system", "name": "slipway-webhook"},
-            "caBundle": bundle(),
+            "caBundle": encoded(certificates(GOOD).authorities),
         },
         "rules": [{"resources": ["seldondeployments"]}],
         "failurePolicy": "Fail",
@@ -111,7 +117,7 @@ def objects() -> list[Object]:
         deployment(
             "operator", "monitoring", "prometheus-operator:v0.93.0", labels={"app": "kube-prometheus-stack-operator"}
         ),
-        deployment("slipway-controller", "slipway-system", f"slipway/controller:{__version__}", replicas=2),
+        _controller("--keda"),
         node("one", nvidia_com="0"),
         node("two", **{"nvidia.com_gpu": "2"}),
         make("Service", "kube-dns", "kube-system", labels={"k8s-app": "kube-dns"}),
@@ -125,6 +131,12 @@ def objects() -> list[Object]:
             spec={"holderIdentity": "slipway-controller-x", "renewTime": _time(NOW), "leaseDurationSeconds": 15},
         ),
         make("ValidatingWebhookConfiguration", "slipway", webhooks=[hook]),
+        make(
+            "Secret",
+            "slipway-webhook-certificate",
+            "slipway-system",
+            data={"tls.crt": encoded(certificates(GOOD).certificate)},
+        ),
         make(
             "EndpointSlice",
             "slipway-webhook-1",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import dataclasses
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
@@ -19,7 +19,7 @@ from slipway.doctor.findings import findings
 from slipway.doctor.order import CHECKS
 from slipway.onebox.mesh.limits import RETRY_BUFFER_BYTES
 from tests.data import SCHEMAS
-from tests.doctor.cluster import NOW, TEAM, Break, Cluster, bundle, deployment, make, node, pod, secret
+from tests.doctor.cluster import NOW, TEAM, Break, Cluster, certificates, deployment, encoded, make, node, pod, secret
 
 
 def of(cluster: Cluster, check: str) -> list[Finding]:
@@ -96,7 +96,7 @@ def _replace(new: dict[str, Any]) -> Break:
 def _without_keys(*keys: str) -> Break:
     def change(cluster: Cluster) -> None:
         for key in keys:
-            del cluster.get("Secret")["data"][key]
+            del cluster.get("Secret", "slipway-model-storage")["data"][key]
 
     return change
 
@@ -111,6 +111,12 @@ def _all(*breaks: Break) -> Break:
             one(cluster)
 
     return change
+
+
+def _shown(ends: datetime) -> Break:
+    """A certificate of another authority, which ends then."""
+    pair = encoded(certificates(ends).certificate)
+    return lambda cluster: cluster.get("Secret", "slipway-webhook-certificate").update(data={"tls.crt": pair})
 
 
 def _replace_definition(cluster: Cluster) -> None:
@@ -128,7 +134,9 @@ CASES: dict[str, tuple[str, str, str, Break]] = {
     "no istio": ("istio", "fail", "not installed", lambda c: c.served.difference_update({*c.served} - {"v1"})),
     "old istio": ("istio", "fail", "networking.istio.io/v1 is not served", lambda c: c.served.discard("networking.istio.io/v1")),
     "no istiod": ("istio", "warn", "no Deployment with app=istiod", lambda c: c.drop("Deployment", "istiod")),
-    "no keda": ("keda", "n/a", "not installed", lambda c: c.served.discard("keda.sh/v1alpha1")),
+    "no keda": ("keda", "n/a", "not installed", lambda c: (c.served.discard("keda.sh/v1alpha1"), c.drop("Deployment", "slipway-controller"))),
+    "keda left": ("keda", "fail", "KEDA is not installed", _all(lambda c: c.served.discard("keda.sh/v1alpha1"))),
+    "keda unused": ("keda", "warn", "no --keda", lambda c: c.get("Deployment", "slipway-controller")["spec"]["template"]["spec"]["containers"][0].update(args=[])),
     "keda kinds only": ("keda", "warn", "no Deployment", lambda c: c.drop("Deployment", "keda-operator")),
     "no prometheus": ("prometheus", "n/a", "no Prometheus operator", lambda c: c.served.discard("monitoring.coreos.com/v1")),
     "no operator": ("prometheus", "warn", "no Deployment", lambda c: c.drop("Deployment", "operator")),
@@ -143,6 +151,8 @@ CASES: dict[str, tuple[str, str, str, Break]] = {
     "dns down": ("dns", "fail", "none of 2", _all(_unready("Pod", "coredns-1"), _unready("Pod", "coredns-2"))),
     "may not create": ("permissions", "fail", "create seldondeployments.machinelearning.seldon.io", lambda c: c.denied.add("create seldondeployments.machinelearning.seldon.io")),
     "may not read logs": ("permissions", "fail", "get pods/log", lambda c: c.denied.add("get pods/log")),
+    "controller may not": ("permissions", "fail", "the controller may not: patch seldondeployments/status.machine", lambda c: c.denied.add("patch seldondeployments/status.machinelearning.seldon.io")),
+    "controller may not copy": ("permissions", "fail", "create secrets/slipway-model-storage", lambda c: c.denied.add("create secrets/slipway-model-storage")),
     "may not install": ("permissions", "n/a", "create clusterroles.rbac", lambda c: c.denied.add("create clusterroles.rbac.authorization.k8s.io")),
     "no definition": ("definition", "fail", "not defined", lambda c: c.drop("CustomResourceDefinition")),
     "definition without v1": ("definition", "fail", "only v1alpha2", _versions("v1alpha2")),
@@ -161,16 +171,18 @@ CASES: dict[str, tuple[str, str, str, Break]] = {
     "webhook of Seldon": ("webhook", "warn", "no validating webhook", lambda c: _hook(c)["clientConfig"]["service"].update(namespace="seldon-system")),
     "webhook by address": ("webhook", "warn", "no validating webhook", lambda c: _hook(c).update(clientConfig={"url": "https://x"})),
     "nobody answers": ("webhook", "fail", "every change of a SeldonDeployment is refused", lambda c: c.drop("EndpointSlice")),
-    "nobody answers, ignored": ("webhook", "fail", "nothing is checked", lambda c: (c.drop("EndpointSlice"), _hook(c).update(failurePolicy="Ignore"))),
-    "no bundle": ("webhook", "fail", "caBundle is empty", lambda c: _hook(c)["clientConfig"].update(caBundle="")),
-    "garbage bundle": ("webhook", "fail", "no PEM", lambda c: _hook(c)["clientConfig"].update(caBundle="bm90IGEgY2VydA==")),
-    "ends soon": ("webhook", "warn", "ends in 2 days", lambda c: _hook(c)["clientConfig"].update(caBundle=bundle(ends=NOW + timedelta(days=2, hours=1)))),
-    "ended": ("webhook", "fail", "ended 2 days ago", lambda c: _hook(c)["clientConfig"].update(caBundle=bundle(ends=NOW - timedelta(days=1, hours=1)))),
+    "nobody answers, ignored": ("webhook", "warn", "only the definition's own rules", lambda c: (c.drop("EndpointSlice"), _hook(c).update(failurePolicy="Ignore"))),
+    "no bundle": ("webhook", "fail", "slipway: caBundle: has no certificate", lambda c: _hook(c)["clientConfig"].update(caBundle="")),
+    "garbage bundle": ("webhook", "fail", "slipway: caBundle: has no certificate", lambda c: _hook(c)["clientConfig"].update(caBundle="bm90IGEgY2VydA==")),
+    "no pair": ("webhook", "fail", "slipway-system/slipway-webhook-certificate: has no certificate", lambda c: c.drop("Secret", "slipway-webhook-certificate")),
+    "ends soon": ("webhook", "warn", "ends in 2 days", _shown(NOW + timedelta(days=2, hours=1))),
+    "ended": ("webhook", "fail", "ended 2 days ago", _shown(NOW - timedelta(days=1, hours=1))),
+    "another authority": ("webhook", "fail", "is signed by none", _shown(NOW + timedelta(days=70))),
     "no storage class": ("storage", "warn", "no StorageClass", lambda c: c.drop("StorageClass")),
     "no default class": ("storage", "warn", "none of them is the default", lambda c: c.get("StorageClass")["metadata"].pop("annotations")),
-    "no secret": ("models", "fail", "not there", lambda c: c.drop("Secret")),
+    "no secret": ("models", "fail", "not there", lambda c: c.drop("Secret", "slipway-model-storage")),
     "keys missing": ("models", "fail", "has no MLFLOW_TRACKING_USERNAME, AWS_SECRET_ACCESS_KEY", _without_keys("MLFLOW_TRACKING_USERNAME", "AWS_SECRET_ACCESS_KEY")),
-    "garbage in a secret": ("models", "fail", "has no AWS_DEFAULT_REGION", lambda c: c.get("Secret")["data"].update(AWS_DEFAULT_REGION="/w==")),
+    "garbage in a secret": ("models", "fail", "has no AWS_DEFAULT_REGION", lambda c: c.get("Secret", "slipway-model-storage")["data"].update(AWS_DEFAULT_REGION="/w==")),
     "mlflow down": ("models", "fail", "MLflow at http://mlflow.slipway-system.svc:5000/health answers 503 (through the API's proxy)", lambda c: c.statuses.update(MLflow=503)),
     "s3 away": ("models", "unknown", "S3 at https://s3.example.com/: refused (from this machine)", lambda c: c.statuses.pop("S3")),
     "no gateway": ("gateway", "fail", "every VirtualService names it", lambda c: c.drop("Gateway")),
@@ -246,7 +258,7 @@ def test_the_mode_of_the_namespace_goes_before_that_of_the_mesh(mode: dict[str, 
 
 def test_an_address_in_a_secret_is_shown_without_what_stands_before_its_host() -> None:
     cluster = Cluster()
-    cluster.drop("Secret")
+    cluster.drop("Secret", "slipway-model-storage")
     cluster.objects.append(secret(AWS_ENDPOINT_URL="http://user:hunter2@10.0.0.1:8333"))
     said = render_report(Report("here", tuple(findings(cluster.facts()))))
     assert "http://10.0.0.1:8333/" in said

@@ -64,7 +64,7 @@ async def test_one_machine_is_known_by_its_version_and_asked_only_what_applies(s
     async with client(server) as kube:
         facts = await look(kube)
     assert facts.is_one_machine
-    assert levels(facts, "permissions") == ["ok", "n/a"]
+    assert levels(facts, "permissions") == ["ok", "n/a", "n/a"]
     assert levels(facts, "controller") == ["n/a"]
     assert FILTERS not in facts.answers
     assert not [item for item in findings(facts) if item.level == "unknown"]

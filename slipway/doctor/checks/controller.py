@@ -15,7 +15,7 @@ from slipway.kube.kinds import DEPLOYMENT, LEASE
 NAME = "slipway-controller"
 THE_DEPLOYMENT = Question(DEPLOYMENT, SYSTEM, NAME)
 THE_LEASE = Question(LEASE, SYSTEM, NAME)
-APPLY = "kubectl apply -k kubernetes"
+APPLY = "kubectl apply --server-side -k kubernetes"
 WATCH = f"kubectl -n {SYSTEM} logs deployment/{NAME}"
 CLOCKS = timedelta(seconds=30)
 """How far apart this machine's clock and that of the leader may be, on top of the Lease's own time."""

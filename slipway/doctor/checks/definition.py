@@ -13,7 +13,7 @@ from slipway.kube.kinds import CUSTOM_RESOURCE_DEFINITION, SELDON_DEPLOYMENT
 NAME = str(SELDON_DEPLOYMENT)
 DEFINITION = Question(CUSTOM_RESOURCE_DEFINITION, name=NAME)
 DEPLOYMENTS = Question(SELDON_DEPLOYMENT)
-INSTALL = "kubectl apply -k kubernetes/crd"
+INSTALL = "slipway crd install"
 MAX_SHOWN = 8
 """Fields; the others are counted."""
 ADOPT = "slipway doctor --adopt-crd lists what would change; Slipway works with this one, too"

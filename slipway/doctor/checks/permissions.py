@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from slipway.doctor.check import Check, Said
+from slipway.doctor.checks.controller import THE_DEPLOYMENT
 from slipway.doctor.facts import Facts
 from slipway.doctor.question import SYSTEM, Permission
 
@@ -18,6 +19,26 @@ INSTALLED = (
     ("apps", "deployments", SYSTEM),
 )
 """(group, resource, namespace) of what installing Slipway creates."""
+CONTROLLER = f"system:serviceaccount:{SYSTEM}:slipway-controller"
+MADE = ("get", "list", "watch", "create", "patch", "delete")
+OF_CONTROLLER = (
+    (SELDON, "seldondeployments", ("list", "watch")),
+    (SELDON, "seldondeployments/status", ("patch",)),
+    (SELDON, "seldondeployments/finalizers", ("update",)),
+    ("", "configmaps", MADE),
+    ("", "services", MADE),
+    ("apps", "deployments", MADE),
+    ("autoscaling", "horizontalpodautoscalers", MADE),
+    ("policy", "poddisruptionbudgets", MADE),
+    ("networking.istio.io", "destinationrules", MADE),
+    ("networking.istio.io", "virtualservices", MADE),
+    ("", "pods", ("list", "watch", "patch")),
+    ("", "namespaces", ("list", "watch")),
+    ("", "events", ("get", "create", "patch")),
+)
+"""(group, resource, verbs) in the whole cluster: the rules of kubernetes/controller/clusterrole.yaml, as a test compares."""
+COPIED = "slipway-model-storage"
+"""The only Secret that the controller may write."""
 
 
 def _of_user(namespace: str) -> Sequence[Permission]:
@@ -52,11 +73,32 @@ def installer(facts: Facts) -> Iterable[Said]:
         yield "ok", "", "you may install Slipway"
 
 
+def _of_controller(_: str) -> Sequence[Permission]:
+    everywhere = (
+        Permission(verb, group, resource, user=CONTROLLER) for group, resource, verbs in OF_CONTROLLER for verb in verbs
+    )
+    copies = (Permission(verb, "", "secrets", user=CONTROLLER, name=COPIED) for verb in ("create", "patch"))
+    return (*everywhere, *copies)
+
+
+def controller(facts: Facts) -> Iterable[Said]:
+    if facts.one(THE_DEPLOYMENT) is None:
+        return
+    wanted = _of_controller(facts.namespace)
+    missing = _missing(facts, wanted)
+    if missing:
+        text = f"the controller may not: {', '.join(missing)}"
+        yield "fail", CONTROLLER, text, "kubectl apply --server-side -k kubernetes"
+    else:
+        yield "ok", CONTROLLER, f"the controller may do what it needs ({len(wanted)} permissions)"
+
+
 def _missing(facts: Facts, wanted: Sequence[Permission]) -> list[str]:
     return [str(permission) for permission in wanted if not facts.allowed(permission)]
 
 
 CHECKS = (
     Check("permissions", user, permissions=_of_user),
+    Check("permissions", controller, (THE_DEPLOYMENT,), _of_controller, instead="the controller is an administrator"),
     Check("permissions", installer, permissions=_of_installer, instead="`slipway up` brings everything"),
 )

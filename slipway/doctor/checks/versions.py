@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from slipway.doctor.check import Check, Said
-from slipway.doctor.checks.workloads import parsed, version_of
+from slipway.doctor.checks.controller import THE_DEPLOYMENT
+from slipway.doctor.checks.workloads import arguments_of, parsed, version_of
 from slipway.doctor.facts import Facts
 from slipway.doctor.question import ISTIO_SYSTEM, Question
 from slipway.kube.kinds import DEPLOYMENT
@@ -18,6 +19,7 @@ ISTIOD = Question(DEPLOYMENT, ISTIO_SYSTEM, selector="app=istiod")
 KEDA = Question(DEPLOYMENT, selector="app.kubernetes.io/name=keda-operator")
 PROMETHEUS = Question(DEPLOYMENT, selector="app.kubernetes.io/component=prometheus-operator")
 CHART_PROMETHEUS = Question(DEPLOYMENT, selector="app=kube-prometheus-stack-operator")
+INSTALL_KEDA = "install KEDA: docs/kubernetes.md"
 ISTIO_API = ("networking.istio.io/v1", "security.istio.io/v1")
 
 
@@ -57,14 +59,27 @@ def istio(facts: Facts) -> Iterable[Said]:
 
 
 def keda(facts: Facts) -> Iterable[Said]:
+    controller = facts.one(THE_DEPLOYMENT)
+    uses = controller is not None and "--keda" in arguments_of(controller)
     if not facts.serves("keda.sh/v1alpha1"):
-        yield "n/a", "", "not installed: kedaSpec is refused by a controller without --keda, hpaSpec works"
+        if uses:
+            yield (
+                "fail",
+                "",
+                "the controller has --keda, and KEDA is not installed: no kedaSpec is brought about",
+                INSTALL_KEDA,
+            )
+        else:
+            yield "n/a", "", "not installed: kedaSpec is refused by a controller without --keda, hpaSpec works"
         return
     deployments = facts.objects(KEDA)
-    if deployments:
-        yield "ok", deployments[0]["metadata"]["namespace"], f"KEDA {version_of(deployments)}"
+    if not deployments:
+        yield "warn", "", "its kinds are there, but no Deployment of its operator", INSTALL_KEDA
+    elif controller is not None and not uses:
+        text = "installed, but the controller has no --keda: it refuses kedaSpec"
+        yield "warn", "", text, "kubectl apply --server-side -k kubernetes/overlays/keda"
     else:
-        yield "warn", "", "its kinds are there, but no Deployment of its operator", "install KEDA: docs/kubernetes.md"
+        yield "ok", deployments[0]["metadata"]["namespace"], f"KEDA {version_of(deployments)}"
 
 
 def prometheus(facts: Facts) -> Iterable[Said]:
@@ -89,7 +104,7 @@ def _text(version: tuple[int, int]) -> str:
 CHECKS = (
     Check("kubernetes", kubernetes),
     Check("istio", istio, (ISTIOD,), instead="the mesh is Slipway's own"),
-    Check("keda", keda, (KEDA,), instead="Slipway's runner and activator do what KEDA does"),
+    Check("keda", keda, (KEDA, THE_DEPLOYMENT), instead="Slipway's runner and activator do what KEDA does"),
     Check(
         "prometheus", prometheus, (PROMETHEUS, CHART_PROMETHEUS), instead="monitoring/prometheus.yml is for one machine"
     ),

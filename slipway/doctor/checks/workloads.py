@@ -26,6 +26,12 @@ def images_of(deployment: Object) -> list[str]:
     return [str(container.get("image", "")) for container in deployment["spec"]["template"]["spec"]["containers"]]
 
 
+def arguments_of(deployment: Object) -> list[str]:
+    """Of all its containers."""
+    containers = deployment["spec"]["template"]["spec"]["containers"]
+    return [str(word) for container in containers for word in container.get("args") or ()]
+
+
 def tag_of(image: str) -> str:
     """What follows the name's colon, without a digest; empty where there is none."""
     return image.partition("@")[0].rpartition("/")[2].partition(":")[2]
