@@ -1,0 +1,269 @@
+"""docs/kubernetes.md: each command fits its program, each file is there, each number is the sum that it says."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from slipway.controller.settings import Settings
+from tests.data import REPOSITORY
+from tests.docs import helm, kubectl, programs, requests, workspace, world
+from tests.docs.commands import Command, blocks, commands, option, options
+from tests.helm_values import keys
+from tests.helm_values.charts import (
+    DEFAULTS,
+    Values,
+    charts,
+    defaults,
+    load,
+    merge,
+    not_validated,
+    repositories,
+    tables,
+)
+from tests.manifests.not_validated import NOT_VALIDATED
+
+PAGE = REPOSITORY / "docs" / "kubernetes.md"
+TEXT = PAGE.read_text()
+COMMANDS = commands(TEXT)
+BUILTINS = {"set", "."}
+OF_THE_READER = {"build/images.tar"}
+SECRETS_OF_OTHERS = {"mlflow-db-app"}
+"""CloudNativePG makes it."""
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    made = tmp_path_factory.mktemp("workspace")
+    return workspace.prepare(made, COMMANDS, blocks(TEXT, "yaml"), repository=REPOSITORY)
+
+
+@pytest.fixture(scope="module")
+def made(folder: Path) -> world.World:
+    return world.made(COMMANDS, charts().values(), repository=folder, folder=folder)
+
+
+def _of(program: str) -> list[Command]:
+    found = [command for command in COMMANDS if command.program == program]
+    assert found, f"the page has no {program} any more: take its check out"
+    return found
+
+
+def test_every_command_is_of_a_program_that_is_checked() -> None:
+    known = {"kubectl", "helm", "slipway", "make", "python", *BUILTINS, *programs.EXTERNAL}
+    assert {command.program for command in COMMANDS} <= known
+    assert len(COMMANDS) > 80
+
+
+def test_kubectl_has_every_subcommand_and_flag() -> None:
+    assert not [said for command in _of("kubectl") for said in kubectl.complain_of_flags(command)]
+
+
+def test_files_and_folders_of_kubectl_and_slipway_exist(folder: Path) -> None:
+    both = [*_of("kubectl"), *_of("slipway")]
+    assert not [said for command in both for said in kubectl.complain_of_files(command, folder)]
+
+
+def test_kubectl_would_create_everything(folder: Path) -> None:
+    creates = [command for command in _of("kubectl") if world.is_tried(command)]
+    assert len(creates) > 10
+    assert not [said for command in creates for said in kubectl.complain_of_create(command, folder)]
+
+
+def test_whatever_a_command_names_is_made_by_another(made: world.World) -> None:
+    assert not [said for command in _of("kubectl") for said in world.complain_of_targets(command, made)]
+
+
+def test_charts_are_those_of_the_table() -> None:
+    known = charts(), repositories()
+    assert not [said for command in _of("helm") for said in helm.complain(command, *known, repository=REPOSITORY)]
+
+
+@pytest.mark.data
+def test_keys_that_are_set_by_hand_are_the_charts() -> None:
+    checked = 0
+    for command in _of("helm"):
+        chart = command.words[4].partition("/")[2] if "--install" in command.words else ""
+        for key, _, value in (item.partition("=") for item in options(command.words, "--set")):
+            if chart in DEFAULTS:
+                checked += 1
+                assert not keys.complaints(_nested(key, value == "true"), defaults(chart)), command
+    assert checked
+
+
+def _nested(key: str, value: object) -> Values:
+    first, _, rest = key.partition(".")
+    return {first: _nested(rest, value) if rest else value}
+
+
+def test_every_chart_of_the_table_is_installed_from_an_added_repository() -> None:
+    installed = {command.words[4].partition("/")[2] for command in _of("helm") if "--install" in command.words}
+    assert installed == set(charts())
+    added = [command.words[3] for command in _of("helm") if command.words[1:3] == ("repo", "add")]
+    assert sorted(added) == sorted(repositories())
+
+
+def test_slipway_takes_every_command(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(folder)
+    assert not [said for command in _of("slipway") for said in programs.complain_of_slipway(command)]
+
+
+def test_make_has_every_target_and_variable() -> None:
+    assert not [said for command in _of("make") for said in programs.complain_of_make(command, REPOSITORY / "Makefile")]
+
+
+def test_modules_and_programs_of_others_are_known() -> None:
+    assert not [said for command in _of("python") for said in programs.complain_of_module(command, REPOSITORY)]
+    external = [command for command in COMMANDS if command.program in programs.EXTERNAL]
+    assert not [said for command in external for said in programs.complain_of_external(command)]
+
+
+def test_files_that_curl_and_the_shell_read_are_there(folder: Path) -> None:
+    for command in COMMANDS:
+        if command.program == ".":
+            assert (folder / command.words[1]).is_file(), command
+        if command.program == "curl" and (netrc := option(command.words, "--netrc-file")):
+            assert (folder / netrc).is_file(), command
+            assert (folder / option(command.words, "--data").removeprefix("@")).is_file(), command
+
+
+def test_every_secret_that_manifests_and_charts_read_is_made(made: world.World) -> None:
+    exist = {(namespace, name) for namespace, kind, name in made.objects if kind == "secret"}
+    wanted = {
+        (item["metadata"].get("namespace", ""), name)
+        for item in made.whole
+        for name in _secrets_read(item)
+        if name not in SECRETS_OF_OTHERS
+    }
+    of_charts = {
+        ("seaweedfs", load(REPOSITORY / "helm-values" / "seaweedfs.yaml")["s3"]["existingConfigSecret"]),
+        (
+            "monitoring",
+            load(REPOSITORY / "helm-values" / "kube-prometheus-stack.yaml")["grafana"]["admin"]["existingSecret"],
+        ),
+        ("jupyterhub", "hub-google"),
+        ("istio-system", "gateway-tls"),
+    }
+    name = Settings().default_model_secret[1]
+    copied = {(namespace, name) for namespace in made.namespaces - {"slipway-system"}}  # by the controller
+    assert not (wanted | of_charts) - exist - copied
+    (rows,) = [table for table in tables(TEXT) if "Secret" in table[0]]
+    told = {(row["namespace"], row["Secret"].strip("`").replace("NAME", "ada")) for row in rows}
+    assert told == exist | {("slipway-system", "mlflow-db-app")}
+
+
+def _secrets_read(value: object) -> Iterator[str]:
+    if isinstance(value, list):
+        for item in value:
+            yield from _secrets_read(item)
+    if isinstance(value, dict):
+        ref = value.get("secretKeyRef", value.get("secretRef"))
+        if isinstance(ref, dict) and not ref.get("optional"):
+            yield ref["name"]
+        for item in value.values():
+            yield from _secrets_read(item)
+
+
+def test_every_image_is_built_and_saved(made: world.World) -> None:
+    on_small = [item for item in made.whole if "user" not in item["metadata"].get("name", "")]
+    used = set(re.findall(r"slipway/[a-z-]+:[0-9.]+", repr(on_small))) - _servers()
+    saved = next(command for command in _of("docker") if command.words[1] == "save")
+    built = {name for command in _of("make") for name in _images_made(command)}
+    gpu = {image for image in used if "gpu" in image}
+    assert used - gpu <= set(saved.words)
+    assert {image.removeprefix("slipway/").partition(":")[0] for image in used} <= built
+    assert built <= {path.parent.name for path in REPOSITORY.glob("images/*/image.yaml")}
+
+
+def _servers() -> set[str]:
+    """Of prepackaged servers: built when they are used."""
+    servers = (REPOSITORY / "kubernetes" / "controller" / "predictor-servers.json").read_text()
+    return set(re.findall(r"slipway/[a-z-]+:[0-9.]+", servers))
+
+
+def _images_made(command: Command) -> list[str]:
+    return next((word.partition("=")[2].split() for word in command.words if word.startswith("IMAGES=")), [])
+
+
+def test_registry_of_your_own_reaches_every_container(folder: Path) -> None:
+    rendered = kubectl.build(folder / "my-cluster")
+    images = re.findall(r"[a-z0-9./-]*slipway/[a-z-]+:[0-9.]+", repr(rendered), re.IGNORECASE)
+    plain = {image for image in images if not image.startswith("europe-west4")} - _servers()
+    assert images
+    assert not {image for image in plain if image.startswith("slipway/")}
+
+
+def test_controller_serves_the_address_that_curl_asks(made: world.World) -> None:
+    services = [item for item in made.whole if item["kind"] == "VirtualService"]
+    matches = [match for item in services for route in item["spec"]["http"] for match in route.get("match", [])]
+    prefixes = [match["uri"]["prefix"] for match in matches if "prefix" in match.get("uri", {})]
+    asked = next(command for command in _of("curl") if "8080" in command.words[-1]).words[-1]
+    path = "/" + asked.split("/", 3)[3]
+    assert any(path.startswith(prefix) for prefix in prefixes)
+
+
+def _values(name: str, *, small: bool) -> Values:
+    chart = charts()[name]
+    values: Values = defaults(name) if name in ("istiod", "gateway", "seaweedfs") else {}
+    for path in (*chart.files, *(chart.small if small else ())):
+        values = merge(values, load(path))
+    return values
+
+
+def _parts(*, small: bool) -> dict[str, requests.Sum]:
+    return {
+        "Istio: control plane and gateway": requests.of_istio(
+            _values("istiod", small=small), _values("gateway", small=small)
+        ),
+        "SeaweedFS": requests.of_store(_values("seaweedfs", small=small)),
+        "MLflow with PostgreSQL": requests.of_objects(kubectl.build(REPOSITORY / "mlflow" / "overlays" / "cnpg")),
+        "Slipway: controller and webhook": requests.of_objects(kubectl.build(REPOSITORY / "kubernetes")),
+        "Prometheus, Alertmanager, Grafana": requests.of_metrics(_values("kube-prometheus-stack", small=small)),
+        "JupyterHub without users": requests.of_hub(_values("jupyterhub", small=small)),
+    }
+
+
+@pytest.mark.data
+def test_table_of_costs_adds_up() -> None:
+    (rows,) = [table for table in tables(TEXT) if "part" in table[0]]
+    told = {row["part"]: row for row in rows}
+    sums = {size: _parts(small=size == "small") for size in ("whole", "small")}
+    for size, parts in sums.items():
+        parts["together"] = requests.total(list(parts.values()))
+        for part, asked in parts.items():
+            row = told[part]
+            assert tuple(row[f"{size}: {what}"] for what in ("CPU", "memory", "disk")) == asked.row(), (size, part)
+    assert set(told) == set(sums["whole"])
+
+
+def test_what_is_not_validated_is_told() -> None:
+    (rows,) = [table for table in tables(TEXT) if "what" in table[0] and "how" in table[0]]
+    admitted = " ".join(row["what"] for row in rows if row["how"].startswith(("not validated", "not seen")))
+    assert all(chart in admitted for chart in not_validated())
+    assert all(kind in admitted for _, kind in NOT_VALIDATED)
+    assert "Helm" in admitted
+
+
+def test_links_lead_somewhere() -> None:
+    for target in re.findall(r"\]\(([^)\s]+)\)", TEXT):
+        name, _, anchor = target.partition("#")
+        path = PAGE.parent / name if name else PAGE
+        assert path.is_file(), target
+        assert not anchor or anchor in _anchors(path.read_text()), target
+
+
+def _anchors(text: str) -> set[str]:
+    """As GitHub makes them of headings."""
+    headings = re.findall(r"^#+ (.+)$", text, re.MULTILINE)
+    return {re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+def test_paths_in_the_text_exist(folder: Path) -> None:
+    tops = {entry.name for entry in REPOSITORY.iterdir() if entry.is_dir()} - {"build"}
+    prose = re.sub(r"```.*?```", "", TEXT, flags=re.DOTALL)
+    paths = [word for word in re.findall(r"`([\w./-]+)`", prose) if word.partition("/")[0] in tops and "/" in word]
+    assert paths
+    assert not [path for path in paths if not (folder / path).exists()]
