@@ -12,6 +12,7 @@ import uuid
 from collections.abc import Sequence
 from contextlib import AsyncExitStack
 
+from slipway.controller.define import define
 from slipway.controller.keep import Hosting, keep
 from slipway.controller.leading import Election
 from slipway.controller.meta import MANAGER
@@ -21,13 +22,17 @@ from slipway.controller.probes import ProbesNotServed
 from slipway.controller.settings import Settings
 from slipway.kube.client import Kube
 from slipway.kube.conduct import Conduct
-from slipway.kube.errors import ConfigError
+from slipway.kube.errors import ConfigError, KubeError
 from slipway.kube.kubeconfig import load_access
 from slipway.kube.rate import Rate
 from slipway.registry import RegistryAddress
 
 REQUESTS_PER_S, REQUESTS_AT_ONCE = 50.0, 100
 """Of the work; what renews the lease has a connection of its own, which waits for nobody."""
+
+
+class NotDefined(Exception):
+    """The API server refuses the definition, or is not there."""
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -37,7 +42,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
     try:
         asyncio.run(run(arguments, settings, RegistryAddress.from_env()))
-    except (ConfigError, ProbesNotServed) as error:
+    except (ConfigError, NotDefined, ProbesNotServed) as error:
         parser.error(str(error))
 
 
@@ -46,6 +51,7 @@ async def run(arguments: argparse.Namespace, settings: Settings, registry: Regis
 
     Raises:
         ConfigError: the kubeconfig cannot be used.
+        NotDefined: the definition was to be made, and cannot be.
         ProbesNotServed: the health port is taken.
     """
     stop = asyncio.Event()
@@ -53,6 +59,11 @@ async def run(arguments: argparse.Namespace, settings: Settings, registry: Regis
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
     access, metrics = load_access(arguments.kubeconfig), Metrics()
+    if arguments.install_crd:
+        try:
+            await define(access, controller_id=settings.controller_id, adopt=arguments.adopt_crd)
+        except KubeError as exc:
+            raise NotDefined(f"--install-crd: {exc}") from exc
     async with AsyncExitStack() as stack:
         election = None
         if arguments.leader_elect:

@@ -32,6 +32,16 @@ def add_process_options(parser: argparse.ArgumentParser) -> None:
         help="how long a silent leader is waited for, how long it goes on without a renewal, the pause between two tries "
         f"(default {LEASE_S:g},{RENEW_S:g},{RETRY_S:g})",
     )
+    parser.add_argument(
+        "--install-crd",
+        action="store_true",
+        help="at the start, make the definition of SeldonDeployments, or bring ours up to date; another's is left alone",
+    )
+    parser.add_argument(
+        "--adopt-crd",
+        action="store_true",
+        help="with --install-crd: replace another's, too; what changes is logged first",
+    )
 
 
 def _port(text: str) -> int:

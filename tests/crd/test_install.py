@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import copy
+import subprocess
+import sys
 
 import pytest
+import yaml
 from aiohttp.test_utils import TestServer
 from click.testing import CliRunner
 
 from slipway.cli.main import main
+from slipway.controller.define import define
 from slipway.crd.adoption import is_ours
 from slipway.crd.definition import DIGEST, NAME, definition
 from slipway.crd.install import Look, install, look
@@ -182,3 +186,40 @@ async def test_server_side_apply_of_the_file_does_not_replace_anothers(kube):
     with pytest.raises(Conflict, match="helm"):
         await kube.apply(definition(), field_manager="kubectl", force=False)
     assert await kube.get(CRD, NAME) == before
+
+
+async def test_a_controller_brings_the_definition_and_leaves_anothers_alone(kube, caplog):
+    caplog.set_level("INFO")
+    await kube.delete(CRD, NAME)
+    await define(kube.access, controller_id="", adopt=False)
+    assert is_ours(await kube.get(CRD, NAME))
+    await put_anothers(kube)
+    await put_objects(kube)
+    await define(kube.access, controller_id="", adopt=False)
+    assert not is_ours(await kube.get(CRD, NAME))
+    assert "it stays as it is" in caplog.text
+    caplog.clear()
+    await define(kube.access, controller_id="", adopt=True)
+    assert is_ours(await kube.get(CRD, NAME))
+    said = [record.getMessage() for record in caplog.records if record.name == "slipway.controller.define"]
+    assert said[-2:] == ["ours would change team/more: loses spec.predictors[0].canaryPercent", f"{NAME} adopted"]
+
+
+def test_a_controller_that_may_not_define_says_so(tmp_path):
+    config = tmp_path / "kubeconfig"
+    cluster = {"server": "http://127.0.0.1:1"}
+    config.write_text(
+        yaml.safe_dump(
+            {
+                "apiVersion": "v1",
+                "kind": "Config",
+                "current-context": "a",
+                "contexts": [{"name": "a", "context": {"cluster": "a"}}],
+                "clusters": [{"name": "a", "cluster": cluster}],
+            }
+        )
+    )
+    argv = [sys.executable, "-m", "slipway.controller", "--kubeconfig", str(config), "--install-crd"]
+    said = subprocess.run(argv, capture_output=True, text=True, check=False)
+    assert said.returncode == 2
+    assert "error: --install-crd: GET http://127.0.0.1:1" in said.stderr
