@@ -59,7 +59,7 @@ def platform_files(draw: Draw) -> Files:
         "mlflow-admin.env": _env({"password": admin_password, "flask-secret-key": draw()}),
         "mlflow-backup-storage.env": _env(_s3(*keys["backup"])),
         "grafana-admin.env": _env({"admin-user": "admin", "admin-password": draw()}),
-        SCIENTIST: _env(_s3(*keys["scientist"])),
+        SCIENTIST: _env({**_s3(*keys["scientist"]), "MLFLOW_S3_ENDPOINT_URL": S3_ADDRESS, **mlflow}),
         "registrar.env": _env({**_s3(*keys["registrar"]), **admin, **FORWARDED}),
         "mlflow.netrc": f"machine 127.0.0.1 login {MLFLOW_ADMIN} password {admin_password}\n",
     }

@@ -151,7 +151,7 @@ def test_every_secret_that_manifests_and_charts_read_is_made(made: world.World) 
     copied = {(namespace, name) for namespace in made.namespaces - {"slipway-system"}}  # by the controller
     assert not (wanted | of_charts) - exist - copied
     (rows,) = [table for table in tables(TEXT) if "Secret" in table[0]]
-    told = {(row["namespace"], row["Secret"].strip("`").replace("NAME", "ada")) for row in rows}
+    told = {(row["namespace"].replace("NAME", "ada"), row["Secret"].strip("`").replace("NAME", "ada")) for row in rows}
     assert told == exist | {("slipway-system", "mlflow-db-app")}
 
 

@@ -14,7 +14,9 @@ import pytest
 import yaml
 
 from scripts import cluster_secrets
-from slipway.onebox.services.credentials import MLFLOW_READER
+from slipway.onebox.services.credentials import MLFLOW_READER, reader, render_credentials
+from slipway.onebox.services.secrets import ensure_secrets
+from slipway.onebox.settings import Settings
 from tests.data import REPOSITORY
 from tests.helm_values.charts import FOLDER, load
 
@@ -64,6 +66,13 @@ def test_hub_finds_every_key_of_its_user() -> None:
     keys = {key for _, key in _refs(load(FOLDER / "jupyterhub.yaml")["singleuser"])}
     assert keys <= set(_variables(files["user-ada.env"]))
     assert json.loads(files["user-ada.json"]) == {"username": "user-ada", "password": "drawn"}
+
+
+def test_training_of_a_user_finds_the_keys_of_one_machine(tmp_path: Path) -> None:
+    """The Secret `slipway-training` has them there (slipway/onebox/services/hub/accounts.py)."""
+    files = cluster_secrets.user_files("ada", _files()["scientist.env"], lambda: "drawn")
+    on_one_machine = render_credentials(Settings(), reader(ensure_secrets(tmp_path / "secrets")))
+    assert set(_variables(files["user-ada.env"])) == set(on_one_machine)
 
 
 def test_grafana_and_the_store_find_theirs() -> None:
