@@ -21,6 +21,13 @@ pytestmark = pytest.mark.data
 IMAGE_ROOT, ENVIRONMENT = Path("/opt/slipway/app"), Path("/opt/slipway/venv")
 """Where images/Dockerfile puts an image's files and its Python environment."""
 GIB = 1 << 30
+HTTPS, EVERYTHING = "jupyterhub-https.yaml", "everything-on.yaml"
+UNSET = {
+    *(f"imagePullSecret.{key}" for key in ("registry", "username", "password", "email")),  # no secrets in values
+    *("hub.cookieSecret", "proxy.secretToken", "hub.existingSecret"),  # the chart draws and keeps them
+    "ingress.pathSuffix",  # only for ingresses that want `*` behind a path
+}
+"""Switches that no file sets, and why."""
 OF_OTHERS = ("hub.config", "hub.containerSecurityContext", "singleuser.cmd")
 """Checked by the real classes (test_hub_classes.py) and by Kubernetes' schema; a list where the default is a string."""
 
@@ -39,9 +46,20 @@ def hub(*more: str) -> Values:
     return values
 
 
-@pytest.mark.parametrize("more", [(), ("jupyterhub-https.yaml",)], ids=["inside", "https"])
+@pytest.mark.parametrize("more", [(), (HTTPS,), (HTTPS, EVERYTHING)], ids=["inside", "https", "everything"])
 def test_hub_keeps_to_the_schema(more: tuple[str, ...]) -> None:
     assert not complaints(hub(*more))
+
+
+def test_every_switch_is_set_once_and_no_other() -> None:
+    values = hub(HTTPS, EVERYTHING)
+    known = defaults("jupyterhub")
+    switches = {key for key, value in known.items() if not isinstance(value, dict) or not value}
+    switches |= {f"{part}.{key}" for part in set(known) - switches for key in known[part]}
+    given = {key for key in values if key in switches}
+    given |= {f"{part}.{key}" for part, value in values.items() if isinstance(value, dict) for key in value}
+    assert switches - given == UNSET
+    assert not given & UNSET
 
 
 @pytest.mark.parametrize(
