@@ -35,6 +35,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "backup": ("backup", "Write everything that this platform keeps to one file."),
     "restore": ("backup", "Make a platform of a backup, in an empty SLIPWAY_HOME."),
     "hub": ("hub", "Remove a user of the hub."),
+    "tenant": ("tenant", "Add, list and remove teams."),
     "image": ("images", "Build and list local images."),
     "model": ("models", "Register, list and pull model versions."),
 }

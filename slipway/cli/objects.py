@@ -137,14 +137,18 @@ async def _apply(kube: Kube, objects: Sequence[Object], *, namespace: str | None
     for obj in objects:
         kind = kind_of_manifest(served, obj)
         place = (obj["metadata"].get("namespace") or namespace or kube.access.namespace) if kind.namespaced else None
-        name = obj["metadata"]["name"]
-        try:
-            before: Object | None = await kube.get(kind, name, namespace=place)
-        except NotFound:
-            before = None
-        after = await kube.apply(obj, kind=kind, namespace=place, field_manager=FIELD_MANAGER, dry_run=dry_run)
-        suffix = " (dry run)" if dry_run else ""
-        click.echo(f"{kind.kind.lower()}/{name} {_outcome(before, after)}{suffix}")
+        click.echo(await apply_object(kube, obj, kind, namespace=place, dry_run=dry_run))
+
+
+async def apply_object(kube: Kube, obj: Object, kind: Kind, *, namespace: str | None, dry_run: bool) -> str:
+    """Apply one object; the line that says what became of it."""
+    name = obj["metadata"]["name"]
+    try:
+        before: Object | None = await kube.get(kind, name, namespace=namespace)
+    except NotFound:
+        before = None
+    after = await kube.apply(obj, kind=kind, namespace=namespace, field_manager=FIELD_MANAGER, dry_run=dry_run)
+    return f"{kind.kind.lower()}/{name} {_outcome(before, after)}{' (dry run)' if dry_run else ''}"
 
 
 def _outcome(before: Object | None, after: Object) -> str:

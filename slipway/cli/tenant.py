@@ -1,0 +1,161 @@
+"""``slipway tenant``: teams, each with a namespace of its own."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+
+import click
+import yaml
+
+from slipway.cli.columns import render_columns
+from slipway.cli.objects import Failure, Object, apply_object, kustomize, run
+from slipway.cli.tenant_objects import LABEL, Team, TeamError, objects_of, parse_quota, refuse_foreign, why_left_out
+from slipway.kube.client import Kube
+from slipway.kube.discovery import UnknownKind, discover, is_one_machine, kind_of_manifest
+from slipway.kube.errors import NotFound
+from slipway.kube.kinds import NAMESPACE, SELDON_DEPLOYMENT, Kind
+from slipway.kube.manifests import in_order, parse_manifests
+from slipway.onebox.images.build import PLATFORM_ROOT
+from slipway.onebox.services.hub.names import namespace_of
+
+FOLDER = PLATFORM_ROOT / "seldon" / "team"
+OF_HUB = namespace_of("")
+"""How the namespaces of the hub's users begin."""
+
+
+@click.group("tenant")
+def tenant_command() -> None:
+    """Teams: a namespace, what they may do in it, their share of the machines, and nobody else near their Pods.
+
+    \b
+    Examples:
+      slipway tenant add blue --group blue-team@example.org
+      slipway tenant list
+    """  # noqa: D301  - click reads the backspace character
+
+
+@tenant_command.command("add")
+@click.argument("name", metavar="TEAM")
+@click.option("--quota", "quotas", multiple=True, metavar="NAME=AMOUNT", help="Instead of the default, or in addition.")
+@click.option("--user", "users", multiple=True, metavar="NAME", help="Somebody who may work in the namespace.")
+@click.option("--group", "groups", multiple=True, metavar="NAME", help="A group of people who may.")
+@click.option("--dry-run", is_flag=True, help="Ask the API, store nothing.")
+@click.option("-o", "output", type=click.Choice(["yaml"]), help="Print the objects; ask and apply nothing.")
+def add_command(
+    name: str,
+    quotas: Sequence[str],
+    users: Sequence[str],
+    groups: Sequence[str],
+    output: str | None,
+    *,
+    dry_run: bool,
+) -> None:
+    """Add a team, or bring one up to date; again without harm.
+
+    People are named as the API's log-in names them. The same command with other numbers or people changes them.
+
+    \b
+    Examples:
+      slipway tenant add blue --group blue-team@example.org
+      slipway tenant add blue --quota requests.cpu=32 --quota requests.nvidia.com/gpu=2
+      slipway tenant add blue --dry-run
+      slipway tenant add blue -o yaml > teams/blue.yaml
+    """  # noqa: D301  - click reads the backspace character
+    try:
+        team = Team(name, parse_quota(quotas), users, groups)
+        rendered = parse_manifests(asyncio.run(kustomize(str(FOLDER))), origin=str(FOLDER))
+        objects = in_order(objects_of(team, rendered))
+    except TeamError as error:
+        raise Failure(str(error)) from error
+    if output:
+        click.echo(yaml.safe_dump_all(objects, sort_keys=False), nl=False)
+        return
+    run(lambda kube: _add(kube, name, objects, dry_run=dry_run))
+
+
+async def _add(kube: Kube, name: str, objects: Sequence[Object], *, dry_run: bool) -> None:
+    there = await _namespace(kube, name)
+    served, here = await discover(kube), await is_one_machine(kube)
+    for item in objects:
+        label = f"{item['kind'].lower()}/{item['metadata']['name']}"
+        try:
+            kind: Kind | None = kind_of_manifest(served, item)
+        except UnknownKind:
+            kind = None
+        if why := why_left_out(item, is_served=kind is not None, is_one_machine=here):
+            click.echo(f"{label} left out: {why}")
+        elif dry_run and there is None and item["kind"] != NAMESPACE.kind:
+            click.echo(f"{label} would be created (dry run)")  # nothing can be tried in a namespace that is not there
+        elif kind is not None:
+            place = item["metadata"].get("namespace")
+            click.echo(await apply_object(kube, item, kind, namespace=place, dry_run=dry_run))
+
+
+async def _namespace(kube: Kube, name: str) -> Object | None:
+    """The team's, where there is one. Raises Failure for somebody else's."""
+    try:
+        found: Object | None = await kube.get(NAMESPACE, name)
+    except NotFound:
+        found = None
+    try:
+        refuse_foreign(found, name)
+    except TeamError as error:
+        raise Failure(str(error)) from error
+    return found
+
+
+@tenant_command.command("list")
+def list_command() -> None:
+    """List the teams, each with the number of its SeldonDeployments.
+
+    \b
+    Example:
+      slipway tenant list
+    """  # noqa: D301  - click reads the backspace character
+    run(_list)
+
+
+async def _list(kube: Kube) -> None:
+    found = await kube.list(NAMESPACE, label_selector=f"{LABEL}=true")
+    rows = []
+    for item in found.items:
+        name = item["metadata"]["name"]
+        theirs = await kube.list(SELDON_DEPLOYMENT, namespace=name)
+        rows.append((name, (item.get("status") or {}).get("phase", ""), str(len(theirs.items))))
+    if not rows:
+        click.echo("no tenants: `slipway tenant add TEAM` adds one", err=True)
+        return
+    click.echo(render_columns([("TEAM", "STATUS", "SELDONDEPLOYMENTS"), *rows]))
+
+
+@tenant_command.command("remove")
+@click.argument("name", metavar="TEAM")
+@click.option("--yes", is_flag=True, help="Do not ask.")
+def remove_command(name: str, *, yes: bool) -> None:
+    """Delete a team's namespace with all that runs in it. Models and runs stay in MLflow and S3.
+
+    \b
+    Examples:
+      slipway tenant remove blue
+      slipway tenant remove blue --yes
+    """  # noqa: D301  - click reads the backspace character
+    run(lambda kube: _remove(kube, name, asks=not yes))
+
+
+async def _remove(kube: Kube, name: str, *, asks: bool) -> None:
+    if await _namespace(kube, name) is None:
+        raise Failure(f"{name}: there is no such tenant; `slipway tenant list` shows them")
+    if name.startswith(OF_HUB) and await is_one_machine(kube):
+        raise Failure(
+            f"{name}: a user of the hub, who has keys and files too: `slipway hub remove {name[len(OF_HUB) :]}`"
+        )
+    theirs = [item["metadata"]["name"] for item in (await kube.list(SELDON_DEPLOYMENT, namespace=name)).items]
+    if asks:
+        click.confirm(f"Delete the namespace {name} with {_said(theirs)} and all else that is in it?", abort=True)
+    await kube.delete(NAMESPACE, name)
+    click.echo(f"namespace/{name} deleted")
+
+
+def _said(names: Sequence[str]) -> str:
+    return f"the SeldonDeployments {', '.join(names)}" if names else "no SeldonDeployment"
