@@ -33,3 +33,13 @@ def test_manifest_is_accepted_and_has_objects(folder):
     for document in seldon_deployments(folder):
         assert review(document, predictor_servers=SHIPPED) == []
         assert desired(SeldonDeployment.from_json(document), Facts())
+
+
+def test_the_pod_for_a_gpu_asks_for_one_and_tolerates_its_node():
+    (document,) = seldon_deployments(SELDON / "overlays" / "gpu")
+    made = desired(SeldonDeployment.from_json(document), Facts())
+    (pod,) = (obj["spec"]["template"]["spec"] for obj in made if obj["kind"] == "Deployment")
+    (detector,) = (item for item in pod["containers"] if item["name"] == "yolo-detector")
+    assert detector["image"].startswith("slipway/yolo-detector-gpu:")
+    assert detector["resources"]["limits"]["nvidia.com/gpu"] == "1"
+    assert {"key": "nvidia.com/gpu", "operator": "Exists", "effect": "NoSchedule"} in pod["tolerations"]

@@ -72,6 +72,13 @@ def test_strict_load_finds_what_is_wrong(tmp_path, text, complaint):
         raise AssertionError(list(strictly(path)))
 
 
+def test_a_file_of_json_patches_is_no_object_and_its_keys_are_read_strictly(tmp_path):
+    operation = "- op: add\n  path: /spec/a\n  value: {b: 1}\n"
+    right, twice_told = write(tmp_path, right=operation, wrong=operation + "- op: add\n  op: test\n  path: /a\n")
+    assert list(strictly(right)) == []
+    assert len(list(strictly(twice_told))) == 1
+
+
 def test_each_pattern_of_what_is_no_manifest_names_something():
     named = {pattern: [path for path in yaml_files() if Path(shown(path)).match(pattern)] for pattern in NOT_MANIFESTS}
     assert all(why for why in NOT_MANIFESTS.values())
