@@ -223,3 +223,17 @@ def test_a_controller_that_may_not_define_says_so(tmp_path):
     said = subprocess.run(argv, capture_output=True, text=True, check=False)
     assert said.returncode == 2
     assert "error: --install-crd: GET http://127.0.0.1:1" in said.stderr
+
+
+async def test_the_file_can_be_applied_after_an_install_and_before_the_next(kube):
+    """In the order of docs/kubernetes.md: `slipway crd install`, then `kubectl apply --server-side`; and so at each upgrade."""
+    await kube.delete(CRD, NAME)
+    await install(kube, await look(kube))
+    await kube.apply(definition(), field_manager="kubectl", force=False)
+    older = await kube.get(CRD, NAME)
+    older["metadata"]["annotations"][DIGEST] = "0" * 64
+    older["spec"]["versions"][0]["additionalPrinterColumns"].pop()
+    await kube.replace(older, kind=CRD, field_manager="kubectl")
+    assert (await install(kube, await look(kube))).verdict == "updated"
+    await kube.apply(definition(), field_manager="kubectl", force=False)
+    assert (await look(kube)).verdict == "unchanged"
