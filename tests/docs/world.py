@@ -6,6 +6,10 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+import yaml
+from click.testing import CliRunner
+
+from slipway.cli.main import main
 from slipway.contract.sdep import SeldonDeployment
 from slipway.controller.desired import desired
 from slipway.controller.facts import Facts
@@ -50,6 +54,7 @@ def made(commands: Iterable[Command], charts: Iterable[Chart], *, repository: Pa
     known = list(commands)
     kept = [item for name in dict.fromkeys(applied(known)) for item in kubectl.build(repository / name)]
     kept += [kubectl.created(command, folder) for command in known if is_tried(command)]
+    kept += [item for command in known for item in _of_tenants(command)]
     kept += [item for sdep in kept if sdep["kind"] == SDEP for item in of_the_controller(sdep)]
     objects = {_key(item) for item in kept} | set(OF_CHARTS) | set(_jobs(known))
     namespaces = {name for _, kind, name in objects if kind == "namespace"} | OF_CLUSTERS
@@ -77,6 +82,15 @@ def complain_of_targets(command: Command, world: World) -> Iterator[str]:
     for target in kubectl.targets(command):
         if target not in world.objects:
             yield f"{command}: nothing makes {target[1]}/{target[2]} in {target[0] or 'no namespace'}"
+
+
+def _of_tenants(command: Command) -> list[kubectl.Object]:
+    """What `slipway tenant add` would apply, printed by itself."""
+    if command.words[:3] != ("slipway", "tenant", "add"):
+        return []
+    run = CliRunner().invoke(main, [*command.words[1:], "-o", "yaml"])
+    assert run.exit_code == 0, f"{command}: {run.output}"
+    return list(yaml.safe_load_all(run.output))
 
 
 def is_tried(command: Command) -> bool:
