@@ -129,7 +129,7 @@ async def _work(kube: Kube, settings: Settings, known: Known, read: ReadAliases,
     for key in known.deployments.objects(SELDON_DEPLOYMENT):
         queue.add(key)
     try:
-        await _first_of(_follow_all(known, queue), _follow_aliases(watch, queue))
+        await _first_of(_follow_all(known, queue, view, dependents), _follow_aliases(watch, queue))
     finally:
         await queue.close()
         await resolver.close()
@@ -181,18 +181,23 @@ async def _follow_aliases(watch: AliasWatch, queue: WorkQueue) -> None:
         await asyncio.sleep(watch.interval_s)
 
 
-async def _follow_all(known: Known, queue: WorkQueue) -> None:
+async def _follow_all(known: Known, queue: WorkQueue, view: View, dependents: View) -> None:
     await asyncio.gather(
-        _follow(known.deployments, queue, _changed),
-        _follow(known.dependents, queue, lambda changes: _touched(changes, known)),
+        _follow(known.deployments, queue, _changed, view),
+        _follow(known.dependents, queue, lambda changes: _touched(changes, known), dependents),
         _follow(known.secrets, queue, lambda _: set(known.deployments.objects(SELDON_DEPLOYMENT))),
         _follow(known.namespaces, queue, lambda changes: _within(changes, known)),
     )
 
 
-async def _follow(reflector: Reflector, queue: WorkQueue, touched: Callable[[frozenset[Change]], set[Key]]) -> None:
+async def _follow(
+    reflector: Reflector, queue: WorkQueue, touched: Callable[[frozenset[Change]], set[Key]], view: View | None = None
+) -> None:
     while True:
-        for key in touched(await reflector.changed()):
+        changes = await reflector.changed()
+        if view is not None:
+            view.heard(changes)
+        for key in touched(changes):
             queue.add(key)
 
 

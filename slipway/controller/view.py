@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
 from slipway.controller.meta import Object
 from slipway.kube.kinds import Kind
-from slipway.kube.reflector import Reflector
+from slipway.kube.reflector import Change, Reflector
 
 Place = tuple[Kind, str, str]
 """(kind, namespace, name)."""
@@ -25,6 +26,14 @@ class View:
         before = self._version(self.reflector.objects(kind).get((namespace, name)))
         if result is None or self._version(result) != before:
             self._writes[kind, namespace, name] = (before, result)
+
+    def heard(self, changes: Iterable[Change]) -> None:
+        """The reflector has changed there: what was written is known, or was changed again.
+
+        Its object alone does not always say so. One that was made and then removed is as little there as before.
+        """
+        for change in changes:
+            self._writes.pop((change.kind, change.namespace, change.name), None)
 
     def objects(self, kind: Kind, namespace: str) -> dict[str, Object]:
         """By name."""
