@@ -44,14 +44,19 @@ def load_access(path: str | Path | None = None, *, context: str | None = None) -
 
 
 def in_cluster(folder: Path = SERVICE_ACCOUNT_FOLDER) -> Access:
-    """The access of a Pod through its mounted service account."""
+    """The access of a Pod through its mounted service account.
+
+    ``POD_NAMESPACE`` comes before the account's own namespace, as in client-go (inClusterClientConfig.Namespace): a hub
+    user's notebook works in the user's namespace.
+    """
     host = os.environ["KUBERNETES_SERVICE_HOST"]
     port = os.environ.get("KUBERNETES_SERVICE_PORT", "443")
     namespace, authority = folder / "namespace", folder / "ca.crt"
     try:
+        own = namespace.read_text().strip() if namespace.exists() else "default"
         return Access(
             server=f"https://{f'[{host}]' if ':' in host else host}:{port}",
-            namespace=namespace.read_text().strip() if namespace.exists() else "default",
+            namespace=os.environ.get("POD_NAMESPACE") or own,
             token_file=TokenFile(folder / "token"),
             certificate_authority=authority.read_text(),
         )

@@ -94,6 +94,8 @@ def test_pod_is_known_by_its_mounted_account(tmp_path: Path, monkeypatch: pytest
     monkeypatch.setenv("KUBERNETES_SERVICE_PORT", "6443")
     access = in_cluster(tmp_path)
     assert (access.server, access.namespace, access.bearer()) == ("https://[fd00::1]:6443", "slipway-system", "t")
+    monkeypatch.setenv("POD_NAMESPACE", "user-ada")
+    assert in_cluster(tmp_path).namespace == "user-ada"
     (tmp_path / "ca.crt").unlink()
     with pytest.raises(ConfigError, match="ca.crt: No such file or directory: a Pod's service account"):
         in_cluster(tmp_path)
