@@ -51,7 +51,7 @@ training: setup  ## Types and tests of training, in an environment with PyTorch 
 	.venv-training/bin/pytest tests/training --durations=5
 
 containers: setup  ## seldon/base in real containers, in a Docker daemon of its own: as root, with docker.io and debootstrap
-	$(BIN)/pytest -m containers --timeout=900 --durations=5
+	$(BIN)/pytest tests/containers -m containers --timeout=900 --durations=5
 
 images: setup  ## Container images by Docker or Podman: IMAGES="executor mlflow" ENGINE= BASE_IMAGE= BUILD_IMAGE= PLATFORM= REGISTRY= BUILD="--network host"
 	@$(BIN)/python -m scripts.images $(IMAGES) --engine="$(ENGINE)" --base-image="$(BASE_IMAGE)" --build-image="$(BUILD_IMAGE)" \
