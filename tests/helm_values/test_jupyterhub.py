@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ import pytest
 from slipway.onebox.images.spec import load_image_spec
 from slipway.onebox.services.hub import limits
 from slipway.onebox.services.hub.names import USER_PATTERN, namespace_of
+from slipway.onebox.services.hub.prepare import COMMANDS
 from slipway.onebox.services.hub.profiles import DEFAULT, PROFILES
 from tests.data import REPOSITORY, SCHEMAS
 from tests.helm_values import keys
@@ -140,6 +142,14 @@ def test_user_gets_what_a_notebook_of_one_machine_gets() -> None:
     assert environment["SLIPWAY_NAMESPACE"] == environment["POD_NAMESPACE"] == namespace
     secret = {item["valueFrom"]["secretKeyRef"]["name"] for item in environment.values() if isinstance(item, dict)}
     assert secret == {namespace}
+
+
+def test_user_finds_the_slipway_command() -> None:
+    dockerfile = (REPOSITORY / "images" / "Dockerfile").read_text()
+    (of_the_image,) = re.findall(r"ENV PATH=(\S+)", dockerfile)
+    path = hub()["singleuser"]["extraEnv"]["PATH"]
+    assert path == f"{IMAGE_ROOT / COMMANDS}:{of_the_image}"
+    assert (REPOSITORY / COMMANDS / "slipway").is_file()
 
 
 def test_only_listed_people_get_in() -> None:
