@@ -5,22 +5,26 @@ from __future__ import annotations
 from collections.abc import Iterator
 from functools import cache
 from typing import Any
+from urllib.parse import urlsplit
 
 import celpy
 from celpy import celtypes
 from celpy.adapter import json_to_cel
 
 ENVIRONMENT = celpy.Environment()
+OLD = "oldSelf"
 
 
 def violations(schema: dict[str, Any], value: Any, path: str = "") -> Iterator[tuple[str, str]]:
-    """``(path, message)`` of each rule that does not hold."""
+    """``(path, message)`` of each rule that does not hold. Rules that compare with what was before are passed over."""
     for check in schema.get("x-kubernetes-validations") or ():
-        if not program(check["rule"]).evaluate({"self": json_to_cel(value)}):
-            yield path, check["message"]
+        if OLD not in check["rule"] and not program(check["rule"]).evaluate({"self": json_to_cel(value)}):
+            yield path, check.get("message") or check["rule"]
     if isinstance(value, dict):
+        rest = schema.get("additionalProperties")
         for key, item in value.items():
-            yield from violations((schema.get("properties") or {}).get(key, {}), item, f"{path}.{key}".lstrip("."))
+            below = (schema.get("properties") or {}).get(key, rest if isinstance(rest, dict) else {})
+            yield from violations(below, item, f"{path}.{key}".lstrip("."))
     if isinstance(value, list):
         for index, item in enumerate(value):
             yield from violations(schema.get("items") or {}, item, f"{path}[{index}]")
@@ -28,9 +32,23 @@ def violations(schema: dict[str, Any], value: Any, path: str = "") -> Iterator[t
 
 @cache
 def program(rule: str) -> celpy.Runner:
-    return ENVIRONMENT.program(ENVIRONMENT.compile(rule), functions={"sum": total})
+    return ENVIRONMENT.program(ENVIRONMENT.compile(rule), functions=FUNCTIONS)
 
 
 def total(values: celtypes.ListType) -> celtypes.IntType:
     """Of Kubernetes' list library for CEL; the language itself has no sum."""
     return celtypes.IntType(sum(int(value) for value in values))
+
+
+def url(text: celtypes.StringType) -> celtypes.StringType:
+    """Of Kubernetes' URL library, as ``scheme`` is the one part of a URL that rules here ask for."""
+    if not urlsplit(str(text)).scheme:
+        raise celpy.CELEvalError(f"{text!r} is no URL")
+    return text
+
+
+def scheme(text: celtypes.StringType) -> celtypes.StringType:
+    return celtypes.StringType(urlsplit(str(text)).scheme)
+
+
+FUNCTIONS = {"sum": total, "url": url, "getScheme": scheme}

@@ -12,8 +12,9 @@ from typing import Any
 import kubernetes_validate
 import yaml
 
+from tests.crd.cel import violations
 from tests.data import SCHEMAS
-from tests.manifests.structural import complaints, rules_not_checked
+from tests.manifests.structural import complaints
 
 KUBERNETES = ("1.29", "1.32", "1.37")
 """Versions whose schemas objects keep to: the oldest that clouds still run, one between, the newest."""
@@ -82,9 +83,9 @@ def has_definition(obj: Object) -> bool:
     return True
 
 
-def cel_rules(obj: Object) -> int:
-    """How many rules of its definition nobody checks."""
-    return rules_not_checked(definition(obj["apiVersion"], obj["kind"]))
+def broken_rules(obj: Object) -> list[str]:
+    """What the definition's rules in CEL have against ``obj``."""
+    return [f"{path}: {said}" for path, said in violations(definition(obj["apiVersion"], obj["kind"]), obj)]
 
 
 @cache

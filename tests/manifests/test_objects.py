@@ -14,7 +14,7 @@ from tests.manifests.not_validated import NOT_VALIDATED
 from tests.manifests.schemas import (
     KUBERNETES,
     NoSchemaError,
-    cel_rules,
+    broken_rules,
     complain_of_definition,
     complain_of_kubernetes,
     has_definition,
@@ -100,9 +100,35 @@ def test_a_misspelt_key_of_any_object_is_found(folder):
 
 
 @pytest.mark.data
-def test_istios_objects_have_rules_that_are_not_checked():
-    assert cel_rules({"apiVersion": "networking.istio.io/v1", "kind": "VirtualService"}) > 0
-    assert cel_rules({"apiVersion": "monitoring.coreos.com/v1", "kind": "PodMonitor"}) == 0
+@pytest.mark.parametrize("folder", FOLDERS, ids=shown)
+def test_rules_in_cel_of_the_definitions_hold(folder):
+    found = {identity(obj): broken_rules(obj) for obj in built(folder) if has_definition(obj)}
+    assert {name: said for name, said in found.items() if said} == {}
+
+
+@pytest.mark.data
+@pytest.mark.parametrize(
+    ("api_version", "kind", "spec"),
+    [
+        ("security.istio.io/v1", "PeerAuthentication", {"portLevelMtls": {"8000": {"mode": "STRICT"}}}),
+        (
+            "security.istio.io/v1",
+            "PeerAuthentication",
+            {"selector": {"matchLabels": {"a": "b"}}, "portLevelMtls": {"80000": {"mode": "STRICT"}}},
+        ),
+        ("security.istio.io/v1", "RequestAuthentication", {"jwtRules": [{"issuer": "a", "jwksUri": "ftp://a/b"}]}),
+        (
+            "security.istio.io/v1",
+            "AuthorizationPolicy",
+            {"rules": [{"from": [{"source": {"serviceAccounts": ["a"], "namespaces": ["b"]}}]}]},
+        ),
+        ("networking.istio.io/v1", "VirtualService", {"http": [{"timeout": "0.1ms"}]}),
+    ],
+)
+def test_what_breaks_a_rule_in_cel_is_found(api_version, kind, spec):
+    obj = {"apiVersion": api_version, "kind": kind, "metadata": {"name": "a"}, "spec": spec}
+    assert complain_of_definition(obj) == []
+    assert len(broken_rules(obj)) == 1
 
 
 @pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.__name__)

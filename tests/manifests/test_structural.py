@@ -8,7 +8,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from tests.manifests.structural import complaints, rules_not_checked
+from tests.manifests.structural import complaints
 
 Pair = tuple[dict[str, Any], Any]
 KEYS = st.sampled_from(["a", "b", "c", "apiVersion", "metadata"])
@@ -160,9 +160,3 @@ def test_an_embedded_object_has_an_identity_and_known_metadata():
     assert complaints(schema, {**whole, "metadata": {"labels": {"b": 1}}})
     assert complaints(schema, {"spec": "x"})
     assert complaints({"type": "object", "properties": {"spec": TEXT}}, whole, is_object=True) == []
-
-
-def test_rules_are_counted_wherever_they_are():
-    rule = {"x-kubernetes-validations": [{"rule": "self > 0"}]}
-    schema = {"properties": {"a": rule, "b": {"items": rule, **rule}, "c": {"additionalProperties": rule}}, **rule}
-    assert rules_not_checked(schema) == 5
