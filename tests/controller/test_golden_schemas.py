@@ -11,6 +11,7 @@ import yaml
 
 from tests.manifests.schemas import (
     KUBERNETES,
+    broken_rules,
     complain_of_definition,
     complain_of_kubernetes,
     is_of_kubernetes,
@@ -38,6 +39,7 @@ def test_objects_of_istio_and_keda_keep_to_their_definitions(path):
     found = [obj for obj in documents(path) if not is_of_kubernetes(obj)]
     assert {"VirtualService", "DestinationRule"} <= {obj["kind"] for obj in found}
     assert {obj["metadata"]["name"]: said for obj in found if (said := complain_of_definition(obj))} == {}
+    assert {obj["metadata"]["name"]: said for obj in found if (said := broken_rules(obj))} == {}
 
 
 @pytest.mark.data

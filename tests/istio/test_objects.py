@@ -32,6 +32,13 @@ def test_every_object_about_the_gateway_selects_it():
     assert {"Telemetry", "RequestAuthentication", "AuthorizationPolicy"} <= set(selectors)
 
 
+def test_the_access_log_is_a_provider_of_the_control_planes_values():
+    (telemetry,) = (item for item in built(ISTIO / "overlays" / "cluster") if item["kind"] == "Telemetry")
+    named = {item["name"] for log in telemetry["spec"]["accessLogging"] for item in log["providers"]}
+    values = yaml.safe_load((REPOSITORY / "helm-values" / "istiod.yaml").read_text())
+    assert named == {item["name"] for item in values["meshConfig"]["extensionProviders"]}
+
+
 def test_public_gateway_says_nothing_in_the_clear():
     (gateway,) = (item for item in built(ISTIO / "overlays" / "public") if item["kind"] == "Gateway")
     clear, secure = gateway["spec"]["servers"]
