@@ -91,6 +91,14 @@ async def test_a_rule_may_name_single_objects_and_sub_resources(client: Client) 
     assert await ask(client, "GET", f"{CORE}/pods/p/log") == 404
 
 
+async def test_a_list_by_a_name_needs_the_right_to_that_object_only(client: Client) -> None:
+    await grant(client, {"apiGroups": [""], "resources": ["secrets"], "resourceNames": ["mine"], "verbs": ["list"]})
+    assert await ask(client, "GET", f"{CORE}/secrets?fieldSelector=metadata.name%3Dmine") == 200
+    assert await ask(client, "GET", f"{CORE}/secrets?fieldSelector=metadata.name%3D%3Dmine,type%3DOpaque") == 200
+    for selector in ("", "metadata.name%3Dother", "metadata.name!%3Dmine", "type%3Dmine"):
+        assert await ask(client, "GET", f"{CORE}/secrets?fieldSelector={selector}") == 403
+
+
 async def test_a_token_ends_with_its_account_and_with_its_secret(client: Client) -> None:
     await grant(client, READ)
     assert await ask(client, "DELETE", f"{CORE}/serviceaccounts/robot", token=ADMIN) == 200

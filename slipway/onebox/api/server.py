@@ -256,7 +256,7 @@ class Api:
     async def _resource(self, request: web.Request, user: User, path: ResourcePath) -> web.StreamResponse:
         query = request.query
         is_watch = path.is_watch or (query.get("watch") in ("true", "1") and not path.name)
-        access = access_of(path, request.method, is_watch=is_watch)
+        access = access_of(path, request.method, is_watch=is_watch, selector=query.get("fieldSelector", ""))
         self._parts.authorizer.check(user, access)
         if path.group not in self._catalog.groups():
             return text("404 page not found\n", status=404)
