@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import json
+import re
 from copy import deepcopy
 from typing import Any
 
 import pytest
 
+from slipway import __version__
+from tests.data import REPOSITORY
 from tests.manifests import rules
 from tests.manifests.files import kustomizations, shown
 from tests.manifests.kustomizations import built
@@ -28,6 +32,7 @@ NOT_HARDENED = {
     "Deployment default/yolo-stable-0-image-transformer-yolo-detector": "as the controller makes it: seldon/plain",
     "Job train-shapes": "one machine's: its user, whose home the Job writes to; kubernetes/training is the cluster's",
 }
+OURS = re.compile(r"\bslipway/[a-z0-9-]+:([\w.-]+)")
 RULES = (rules.traffic, rules.images, rules.names, rules.pods)
 
 
@@ -76,6 +81,11 @@ def test_published_definitions_take_the_other_kinds(folder):
 def test_kinds_without_a_schema_are_those_of_the_list():
     objects = [obj for folder in FOLDERS for obj in built(folder) if not is_of_kubernetes(obj)]
     assert {(obj["apiVersion"], obj["kind"]) for obj in objects if not has_definition(obj)} == set(NOT_VALIDATED)
+
+
+def test_page_names_what_is_not_validated():
+    page = (REPOSITORY / "docs" / "kubernetes.md").read_text()
+    assert [kind for (_, kind) in NOT_VALIDATED if not re.search(rf"`{kind}`.*not validated", page)] == []
 
 
 @pytest.mark.data
@@ -137,6 +147,17 @@ def test_objects_keep_to_the_rule(folder, rule):
     found = {identity(obj): list(rule(obj)) for obj in built(folder)}
     excused = NOT_HARDENED if rule is rules.pods else {}
     assert {name: said for name, said in found.items() if said and name not in excused} == {}
+
+
+@pytest.mark.parametrize("folder", FOLDERS, ids=shown)
+def test_every_image_of_ours_is_of_this_release_wherever_it_is_named(folder):
+    """In variables, arguments and ConfigMaps, too."""
+    assert set(OURS.findall(json.dumps(built(folder)))) <= {__version__}
+
+
+def test_an_image_of_another_release_is_found_in_a_variable():
+    obj = pod(env=[{"name": "EXECUTOR_IMAGE", "value": "host:5000/a/slipway/executor:0.0.9"}])
+    assert set(OURS.findall(json.dumps(obj))) == {"0.0.9", "0.1.0"}
 
 
 @pytest.mark.parametrize(
