@@ -49,7 +49,7 @@ def complain_of_files(command: Command, repository: Path) -> Iterator[str]:
     for folder in folders:
         if not (repository / folder / "kustomization.yaml").is_file():
             yield f"{command}: {folder} has no kustomization.yaml"
-    for name in options(words, "-f", "--filename"):
+    for name in _files(command):
         if name != "-" and "://" not in name and not (repository / name).exists():
             yield f"{command}: {name} does not exist"
 
@@ -102,13 +102,18 @@ def created(command: Command, folder: Path) -> Object:
 def targets(command: Command) -> Iterator[tuple[str, str, str]]:
     """(namespace, kind, name) of each ``kind/name`` that a command names."""
     namespace = option(command.words, *NAMESPACE)
-    files = options(command.words, "-k", "--kustomize", "-f", "--filename")
+    files = [*options(command.words, "-k", "--kustomize"), *_files(command)]
     for word in command.words[1:]:
         if word in files:
             continue
         value = word.partition("=")[2] if word.startswith("--from=") else word
         if found := re.fullmatch(r"([a-z]+)/([a-z0-9.-]+)", value):
             yield namespace, found[1], found[2]
+
+
+def _files(command: Command) -> list[str]:
+    """To `logs`, `-f` means to follow."""
+    return [] if "logs" in command.words else options(command.words, "-f", "--filename")
 
 
 def _is_flag(word: str, known: set[str]) -> bool:

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.data import REPOSITORY
-from tests.docs import helm, kubectl, programs, requests, world
+from tests.docs import helm, kubectl, programs, requests, wanted, world
 from tests.docs.commands import Command, commands, option, options
 from tests.helm_values.charts import charts, repositories
 
@@ -178,3 +178,29 @@ def test_requests_are_summed_by_replicas() -> None:
     deployment = {"kind": "Deployment", "spec": {"replicas": 2, "template": {"spec": {"containers": [container]}}}}
     assert requests.of_objects([deployment, {"kind": "Service"}]).row() == ("0.50", "1.00 GiB", "none")
     assert requests.asked(container["resources"], disk="10Gi").times(3).row() == ("0.75", "1.50 GiB", "30 GiB")
+
+
+def test_secret_that_nothing_makes_is_found() -> None:
+    env = [{"name": "A", "valueFrom": {"secretKeyRef": {"name": name, "key": "b"}}} for name in ("there", "missing")]
+    volumes = [
+        {"name": "a", "secret": {"secretName": "mounted"}},
+        {"name": "b", "secret": {"secretName": "not-needed", "optional": True}},
+    ]
+    pod = {"kind": "Pod", "metadata": {"namespace": "a"}, "spec": {"containers": [{"env": env}], "volumes": volumes}}
+    there = world.World(frozenset({("a", "secret", "there"), ("b", "secret", "missing")}), frozenset(), (pod,))
+    assert wanted.secrets_missing(there) == {("a", "missing"), ("a", "mounted")}
+
+
+def test_secret_of_models_is_copied_but_must_be_at_home() -> None:
+    def pod(namespace: str) -> kubectl.Object:
+        env = [{"secretRef": {"name": "slipway-model-storage"}}]
+        return {"kind": "Pod", "metadata": {"namespace": namespace}, "spec": {"containers": [{"envFrom": env}]}}
+
+    there = world.World(frozenset(), frozenset(), (pod("team-a"), pod("slipway-system")))
+    assert wanted.secrets_missing(there) == {("slipway-system", "slipway-model-storage")}
+
+
+def test_images_are_those_without_a_registry() -> None:
+    objects = [{"image": "slipway/executor:0.1.0"}, {"image": "registry.example/slipway/mlflow:0.1.0"}]
+    assert wanted.images_used([*objects, {"args": ["--a=slipway/b:1"]}]) == {"executor", "b"}
+    assert wanted.images_used(objects, but=["slipway/executor:0.2.0"]) == set()

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from slipway.controller.settings import Settings
+from slipway import __version__
 from tests.data import REPOSITORY
-from tests.docs import helm, kubectl, programs, requests, workspace, world
+from tests.docs import helm, kubectl, programs, requests, wanted, workspace, world
 from tests.docs.commands import Command, blocks, commands, option, options
 from tests.helm_values import keys
 from tests.helm_values.charts import (
@@ -30,9 +29,10 @@ PAGE = REPOSITORY / "docs" / "kubernetes.md"
 TEXT = PAGE.read_text()
 COMMANDS = commands(TEXT)
 BUILTINS = {"set", "."}
-OF_THE_READER = {"build/images.tar"}
-SECRETS_OF_OTHERS = {"mlflow-db-app"}
+SECRETS_OF_OTHERS = {("slipway-system", "mlflow-db-app")}
 """CloudNativePG makes it."""
+SERVERS = REPOSITORY / "kubernetes" / "controller" / "predictor-servers.json"
+"""Images of prepackaged servers, which are built when they are used."""
 
 
 @pytest.fixture(scope="module")
@@ -132,56 +132,27 @@ def test_files_that_curl_and_the_shell_read_are_there(folder: Path) -> None:
 
 def test_every_secret_that_manifests_and_charts_read_is_made(made: world.World) -> None:
     exist = {(namespace, name) for namespace, kind, name in made.objects if kind == "secret"}
-    wanted = {
-        (item["metadata"].get("namespace", ""), name)
-        for item in made.whole
-        for name in _secrets_read(item)
-        if name not in SECRETS_OF_OTHERS
-    }
+    grafana = load(REPOSITORY / "helm-values" / "kube-prometheus-stack.yaml")["grafana"]["admin"]["existingSecret"]
     of_charts = {
         ("seaweedfs", load(REPOSITORY / "helm-values" / "seaweedfs.yaml")["s3"]["existingConfigSecret"]),
-        (
-            "monitoring",
-            load(REPOSITORY / "helm-values" / "kube-prometheus-stack.yaml")["grafana"]["admin"]["existingSecret"],
-        ),
+        ("monitoring", grafana),
         ("jupyterhub", "hub-google"),
         ("istio-system", "gateway-tls"),
     }
-    name = Settings().default_model_secret[1]
-    copied = {(namespace, name) for namespace in made.namespaces - {"slipway-system"}}  # by the controller
-    assert not (wanted | of_charts) - exist - copied
+    assert wanted.secrets_missing(made) == SECRETS_OF_OTHERS
+    assert of_charts <= exist
     (rows,) = [table for table in tables(TEXT) if "Secret" in table[0]]
     told = {(row["namespace"].replace("NAME", "ada"), row["Secret"].strip("`").replace("NAME", "ada")) for row in rows}
-    assert told == exist | {("slipway-system", "mlflow-db-app")}
+    assert told == exist | SECRETS_OF_OTHERS
 
 
-def _secrets_read(value: object) -> Iterator[str]:
-    if isinstance(value, list):
-        for item in value:
-            yield from _secrets_read(item)
-    if isinstance(value, dict):
-        ref = value.get("secretKeyRef", value.get("secretRef"))
-        if isinstance(ref, dict) and not ref.get("optional"):
-            yield ref["name"]
-        for item in value.values():
-            yield from _secrets_read(item)
-
-
-def test_every_image_is_built_and_saved(made: world.World) -> None:
-    on_small = [item for item in made.whole if "user" not in item["metadata"].get("name", "")]
-    used = set(re.findall(r"slipway/[a-z-]+:[0-9.]+", repr(on_small))) - _servers()
+def test_every_image_is_built_and_those_of_the_start_are_saved(made: world.World) -> None:
     saved = next(command for command in _of("docker") if command.words[1] == "save")
-    built = {name for command in _of("make") for name in _images_made(command)}
-    gpu = {image for image in used if "gpu" in image}
-    assert used - gpu <= set(saved.words)
-    assert {image.removeprefix("slipway/").partition(":")[0] for image in used} <= built
+    first, *later = (set(_images_made(command)) for command in _of("make"))
+    built = first.union(*later)
+    assert {word for word in saved.words if ":" in word} == {f"slipway/{name}:{__version__}" for name in first}
+    assert wanted.images_used(made.whole, but=[SERVERS.read_text()]) <= built
     assert built <= {path.parent.name for path in REPOSITORY.glob("images/*/image.yaml")}
-
-
-def _servers() -> set[str]:
-    """Of prepackaged servers: built when they are used."""
-    servers = (REPOSITORY / "kubernetes" / "controller" / "predictor-servers.json").read_text()
-    return set(re.findall(r"slipway/[a-z-]+:[0-9.]+", servers))
 
 
 def _images_made(command: Command) -> list[str]:
@@ -189,11 +160,9 @@ def _images_made(command: Command) -> list[str]:
 
 
 def test_registry_of_your_own_reaches_every_container(folder: Path) -> None:
-    rendered = kubectl.build(folder / "my-cluster")
-    images = re.findall(r"[a-z0-9./-]*slipway/[a-z-]+:[0-9.]+", repr(rendered), re.IGNORECASE)
-    plain = {image for image in images if not image.startswith("europe-west4")} - _servers()
-    assert images
-    assert not {image for image in plain if image.startswith("slipway/")}
+    servers = [SERVERS.read_text()]
+    assert wanted.images_used(kubectl.build(REPOSITORY / "kubernetes"), but=servers)
+    assert not wanted.images_used(kubectl.build(folder / "my-cluster"), but=servers)
 
 
 def test_controller_serves_the_address_that_curl_asks(made: world.World) -> None:

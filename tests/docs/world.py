@@ -39,20 +39,10 @@ class World:
     whole: tuple[kubectl.Object, ...]
 
 
-def applied(commands: Iterable[Command]) -> list[str]:
-    """The folders that the page applies."""
-    return [
-        folder
-        for command in commands
-        if command.words[1:2] == ("apply",)
-        for folder in options(command.words, "-k", "--kustomize")
-    ]
-
-
 def made(commands: Iterable[Command], charts: Iterable[Chart], *, repository: Path, folder: Path) -> World:
     """``folder`` is where `create` finds the files that it reads."""
     known = list(commands)
-    kept = [item for name in dict.fromkeys(applied(known)) for item in kubectl.build(repository / name)]
+    kept = [item for command in known for item in _of_folders(command, repository)]
     kept += [kubectl.created(command, folder) for command in known if is_tried(command)]
     kept += [item for command in known for item in _of_tenants(command)]
     kept += [item for sdep in kept if sdep["kind"] == SDEP for item in of_the_controller(sdep)]
@@ -82,6 +72,16 @@ def complain_of_targets(command: Command, world: World) -> Iterator[str]:
     for target in kubectl.targets(command):
         if target not in world.objects:
             yield f"{command}: nothing makes {target[1]}/{target[2]} in {target[0] or 'no namespace'}"
+
+
+def _of_folders(command: Command, repository: Path) -> Iterator[kubectl.Object]:
+    """What an `apply -k` applies, in the namespace that the command names."""
+    if "apply" not in command.words[1:4]:
+        return
+    namespace = option(command.words, *kubectl.NAMESPACE)
+    for folder in options(command.words, "-k", "--kustomize"):
+        for item in kubectl.build(repository / folder):
+            yield {**item, "metadata": {"namespace": namespace, **item["metadata"]}} if namespace else item
 
 
 def _of_tenants(command: Command) -> list[kubectl.Object]:
