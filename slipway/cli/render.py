@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,6 +27,7 @@ MADE = "# Made by slipway render: edit the SeldonDeployment instead.\n"
 KUSTOMIZATION = "kustomization.yaml"
 INGRESS, HTTP_ROUTE = "ingress", "httproute"
 INGRESS_CLASS = "nginx"
+FILE = re.compile(r"[\w.:-]+")
 Object = dict[str, Any]
 
 
@@ -86,7 +88,8 @@ def render_command(
         raise click.UsageError("--route, --of and --host go with --plain")
     if route == HTTP_ROUTE and not owner:
         raise click.UsageError("--route httproute: say of which Gateway, --of NAMESPACE/NAME")
-    entrance = Entrance(route or INGRESS, owner or INGRESS_CLASS, host) if is_plain else None  # type: ignore[arg-type]
+    kind: Any = route or INGRESS  # one of the choices
+    entrance = Entrance(kind, owner or INGRESS_CLASS, host) if is_plain else None
     found = in_order(render(read_manifests(files, kustomization), Form(entrance, namespace)))
     if not found:
         raise Failure("nothing to render: a folder with a kustomization goes with -k")
@@ -126,7 +129,14 @@ def dump(obj: Object) -> str:
 
 def write(objects: Sequence[Object], folder: Path) -> list[str]:
     """A file for each object and a kustomization of them; what an earlier call made there goes. Raises Failure."""
-    files = {f"{obj['kind'].lower()}-{obj['metadata']['name']}.yaml": dump(obj) for obj in objects}
+    files: dict[str, str] = {}
+    for obj in objects:
+        name = f"{obj['kind'].lower()}-{obj['metadata']['name']}.yaml"
+        if name in files or not FILE.fullmatch(name):
+            raise Failure(
+                f"{obj['kind']} {obj['metadata']['name']}: there is a second one, or no file can have that name"
+            )
+        files[name] = dump(obj)
     listed = {"apiVersion": "kustomize.config.k8s.io/v1beta1", "kind": "Kustomization", "resources": list(files)}
     files[KUSTOMIZATION] = dump(listed)
     folder.mkdir(parents=True, exist_ok=True)

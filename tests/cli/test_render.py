@@ -156,6 +156,18 @@ def test_an_earlier_folder_is_replaced_and_a_foreign_one_is_not(tmp_path):
     assert {path.name for path in folder.iterdir()} == {*names, "own.yaml"}
 
 
+@pytest.mark.parametrize("names", [("a", "a"), ("../a", "b")])
+def test_objects_that_would_be_one_file_or_one_elsewhere_are_refused(tmp_path, names):
+    head = "apiVersion: v1\nkind: ConfigMap\nmetadata: {{name: {}, namespace: {}}}\n"
+    (tmp_path / "own.yaml").write_text(
+        "---\n".join(head.format(name, space) for name, space in zip(names, "xy", strict=True))
+    )
+    result = run("-f", tmp_path / "own.yaml", "--to", tmp_path / "made")
+    assert result.exit_code == 1
+    assert "ConfigMap" in result.output
+    assert not (tmp_path / "made").exists()
+
+
 @pytest.mark.parametrize(
     ("words", "said"),
     [
