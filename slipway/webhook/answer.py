@@ -6,7 +6,8 @@ The form is admission.k8s.io/v1 (Kubernetes' reference, "kube-apiserver Admissio
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import islice
 from typing import Any
 
 from slipway.contract.admission import review
@@ -17,12 +18,18 @@ from slipway.controller.autoscaling import refused_autoscaling
 from slipway.controller.settings import Settings
 from slipway.controller.traffic import refused_traffic
 from slipway.crd.definition import PLURAL
-from slipway.crd.structural import Violation
+from slipway.crd.schema import schema
+from slipway.crd.structural import Violation, validate
 from slipway.kube.invalid import invalid
 
 Object = Mapping[str, Any]
 API_VERSION, REVIEW = "admission.k8s.io/v1", "AdmissionReview"
 REVIEWED = frozenset({"CREATE", "UPDATE"})
+SCHEMA = schema()
+MAX_CAUSES = 50
+MAX_TEXT = 1000
+"""Characters of a cause, a path, a name or a warning."""
+MAX_WARNINGS = 50
 SUFFIX_CHARS = 5
 """That an API server adds to ``generateName``."""
 
@@ -73,10 +80,9 @@ def answer(body: Any, settings: Settings) -> dict[str, Any]:
     response: dict[str, Any] = {"uid": request.uid, "allowed": True}
     if is_reviewed(request, settings.controller_id):
         obj = _named(request)
-        if causes := review(obj, predictor_servers=settings.predictor_servers):
-            violations = [Violation(cause.field, cause.message) for cause in causes]
-            response |= {"allowed": False, "status": _status(str(obj["metadata"]["name"]), violations)}
-        elif told := [*_warnings(obj, settings)]:
+        if violations := _violations(obj, settings):
+            response |= {"allowed": False, "status": _status(_cut(str(obj["metadata"]["name"])), _bounded(violations))}
+        elif told := [_cut(text) for text in islice(_warnings(obj, settings), MAX_WARNINGS)]:
             response["warnings"] = told
     return {"apiVersion": API_VERSION, "kind": REVIEW, "response": response}
 
@@ -99,6 +105,23 @@ def is_reviewed(request: Request, controller_id: str) -> bool:
 def _reviewed(obj: Object) -> tuple[Any, Any]:
     """What rules are about."""
     return obj.get("spec"), _mapping(obj, "metadata").get("annotations") or {}
+
+
+def _violations(obj: Object, settings: Settings) -> list[Violation]:
+    """The schema's first: where another's definition serves, nobody has asked it yet, and it bounds what rules go through."""
+    found = list(islice(validate(SCHEMA, {"spec": obj.get("spec")}, path=""), MAX_CAUSES + 1))
+    causes = [] if found else review(obj, predictor_servers=settings.predictor_servers)
+    return found or [Violation(cause.field, cause.message) for cause in causes]
+
+
+def _bounded(violations: list[Violation]) -> list[Violation]:
+    """What a person can read, and an API server passes on, of as many as an object of some MiB may have."""
+    kept = [replace(each, field=_cut(each.field), message=_cut(each.message)) for each in violations[:MAX_CAUSES]]
+    return kept if len(violations) <= MAX_CAUSES else [*kept, Violation("spec", f"and more than {MAX_CAUSES} in all")]
+
+
+def _cut(text: str) -> str:
+    return text if len(text) <= MAX_TEXT else f"{text[:MAX_TEXT]}…"
 
 
 def _named(request: Request) -> dict[str, Any]:

@@ -74,7 +74,11 @@ def application(settings: Settings) -> web.Application:
         if places.locked():
             raise web.HTTPServiceUnavailable(text=f"{MAX_REVIEWS} reviews are under way: come again\n")
         async with places:
-            return web.json_response(_reviewed(await _body(request), settings))
+            body = await _body(request)
+            said = await asyncio.to_thread(
+                _reviewed, body, settings
+            )  # an object of 3 MiB takes a while: others are answered
+            return web.json_response(said)
 
     async def ready(_: web.Request) -> web.Response:
         return web.Response(text="ready\n")

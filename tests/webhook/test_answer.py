@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import json
 
 import pytest
 from hypothesis import given
@@ -10,8 +11,8 @@ from hypothesis import strategies as st
 
 from slipway.contract.admission import review
 from slipway.controller.settings import Settings
-from slipway.webhook.answer import NoReview, answer
-from tests.contract.manifests import component, predictor, sdep
+from slipway.webhook.answer import MAX_CAUSES, MAX_TEXT, NoReview, answer
+from tests.contract.manifests import component, node, predictor, sdep
 from tests.contract.test_validation import OWN, RULES
 from tests.webhook.reviews import UID, review_of
 
@@ -112,6 +113,44 @@ def test_generated_names_are_judged_as_they_will_be():
     assert response(review_of(manifest, namespace="team"))["allowed"] is True
     manifest["metadata"] = {"generateName": "i" * 60}
     assert response(review_of(manifest, namespace="team"))["allowed"] is False
+
+
+@pytest.mark.parametrize(
+    "manifest",
+    [
+        sdep(*[predictor("p") for _ in range(2000)]),
+        sdep(predictor(graph=node(children=[node(f"n{i}", children=[node(f"m{i}")]) for i in range(60)]))),
+        sdep(predictor(), annotations={f"slipway.dev/{'a' * 40}{i}": "x" for i in range(2000)}),
+        sdep(name="a-" * 100_000),
+        sdep(metadata={"annotations": {"slipway.dev/rate-limit": "1" * 1_000_000}}),
+        sdep(
+            predictor(componentSpecs=[component("clf", hpaSpec={"maxReplicas": 2, "metrics": [{"type": "x"}] * 2000})])
+        ),
+    ],
+    ids=["predictors", "nodes", "annotations", "name", "value", "metrics"],
+)
+def test_an_answer_is_short_whatever_is_wrong(manifest):
+    said = response(review_of(manifest))
+    assert said["allowed"] is False
+    assert len(json.dumps(said)) < 2 * MAX_CAUSES * 2 * MAX_TEXT
+
+
+def test_more_causes_than_are_told_are_said_to_be_there():
+    manifest = sdep(predictor(), annotations={f"slipway.dev/a{i}": "x" for i in range(MAX_CAUSES + 1)})
+    causes = response(review_of(manifest))["status"]["details"]["causes"]
+    assert len(causes) == MAX_CAUSES + 1
+    assert causes[-1]["message"] == f"and more than {MAX_CAUSES} in all"
+
+
+def test_the_schema_is_asked_too_where_anothers_definition_serves():
+    said = response(review_of(sdep(*[predictor(f"p{i}") for i in range(65)])))
+    assert said["status"]["details"]["causes"] == [
+        {
+            "reason": "FieldValueTooMany",
+            "message": "Too many: 65: must have at most 64 items",
+            "field": "spec.predictors",
+        }
+    ]
 
 
 def test_nothing_that_is_asked_is_changed():
