@@ -49,8 +49,8 @@ PIECES: Mapping[str, Callable[[Any], Object]] = {
     "volumeClaimTemplate": _claim,
 }
 """Key in a values file → the object that has its value where Kubernetes has it."""
-BY_COMPONENT = ("operator", "metricServer", "webhooks")
-"""KEDA's chart has `resources` once more below each of these."""
+OF_CHARTS = {"operator", "metricServer", "webhooks", "overrides"}
+"""What stands below a `resources` that is no container's: KEDA's of each component, a rule's of prometheus-adapter."""
 
 
 def complaints(values: Any, path: str = "") -> Iterator[str]:
@@ -77,5 +77,5 @@ def _judge(obj: Object, path: str) -> Iterator[str]:
 def _is_of_the_chart(key: str, value: Any) -> bool:
     """Names that a chart uses for something else."""
     if key == "resources":
-        return bool(set(value) & set(BY_COMPONENT)) or any(str(name).startswith("cpu") for name in value)
+        return bool(set(value) & OF_CHARTS) or any(str(name).startswith("cpu") for name in value)
     return key == "ingress" and isinstance(value, dict)

@@ -122,6 +122,16 @@ def test_repository_readme_leads_here() -> None:
     assert "`helm-values/`" in (REPOSITORY / "README.md").read_text()
 
 
+def test_adapter_has_the_rules_of_the_page() -> None:
+    page = (REPOSITORY / "docs" / "scaling.md").read_text()
+    (text,) = re.findall(r"```yaml\n(rules:\n.*?)```", page, re.DOTALL)
+    values = load(FOLDER / "prometheus-adapter.yaml")
+    assert values["rules"]["custom"] == yaml.safe_load(text)["rules"]
+    keda = load(REPOSITORY / "seldon" / "components" / "autoscaling-keda" / "kustomization.yaml")["patches"][0]["patch"]
+    prometheus = f"{values['prometheus']['url']}:{values['prometheus']['port']}"
+    assert f"serverAddress: {prometheus}\n" in keda
+
+
 def test_images_of_ours_have_this_version() -> None:
     tags = re.findall(r"slipway/[a-z-]+(?::|, tag: )([0-9.]+)", (FOLDER / "jupyterhub.yaml").read_text())
     assert set(tags) == {slipway.__version__}
