@@ -118,6 +118,21 @@ def costs(part, cardinality=1):
         yield from (cardinality * each for each in below)
 
 
+def loops(tree):
+    """The loops of an expression, each with the loops that it goes over."""
+    for found in tree.iter_subtrees():
+        if found.data == "member_dot_arg" and str(found.children[1]) in LOOPS:
+            over = [each for each in found.children[0].iter_subtrees() if each.data == "member_dot_arg"]
+            yield found, [str(each.children[1]) for each in over]
+
+
+def test_no_loop_goes_over_what_a_loop_made():
+    rules = [ENVIRONMENT.compile(rule.expression) for rule in (*SPEC_RULES, *PREDICTOR_RULES, *NODE_RULES)]
+    found = [over for rule in rules for _, over in loops(rule)]
+    assert len(found) >= 5
+    assert found == [[]] * len(found)
+
+
 def test_cost_of_the_rules_is_within_what_an_api_server_allows():
     found = list(costs(schema()))
     assert len(found) == len(SPEC_RULES) + len(PREDICTOR_RULES) + 2 * len(NODE_RULES)
