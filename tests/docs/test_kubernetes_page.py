@@ -6,8 +6,10 @@ import re
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 
 from slipway import __version__
+from slipway.cli.main import main
 from tests.data import REPOSITORY
 from tests.docs import helm, kubectl, programs, requests, wanted, workspace, world
 from tests.docs.commands import Command, blocks, commands, option, options
@@ -109,6 +111,14 @@ def test_every_chart_of_the_table_is_installed_from_an_added_repository() -> Non
 def test_slipway_takes_every_command(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(folder)
     assert not [said for command in _of("slipway") for said in programs.complain_of_slipway(command)]
+
+
+def test_slipway_s_own_check_finds_nothing(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(folder)
+    for command in _of("slipway"):
+        if command.words[1] == "check":
+            run = CliRunner().invoke(main, list(command.words[1:]))
+            assert run.exit_code == 0, run.output
 
 
 def test_make_has_every_target_and_variable() -> None:
