@@ -24,8 +24,8 @@ from tests.e2e.platform import Platform
 
 IMAGES = ("executor", "image-transformer", "yolo-detector", "storage-initializer", "controller")
 BUILD_TIMEOUT_S = 900
-DEFAULT_PORTS = (8080, 8001, 5000, 8333)
-"""Free: the network is new."""
+PORTS = (8090, 8001, 5000, 8333)
+"""Free: the network is new. A controller in a container shows its health on 8080."""
 
 
 @pytest.fixture(scope="session")
@@ -88,7 +88,7 @@ def network(docker: Docker, bills: Path, home: Path) -> Iterator[str]:
 def platform(network: str, home: Path) -> Iterator[Platform]:
     """PostgreSQL, MLflow and S3 of one machine, in the network of the Pods."""
     assert network
-    platform = Platform(home, DEFAULT_PORTS)
+    platform = Platform(home, PORTS)
     try:
         platform.up()
         yield platform

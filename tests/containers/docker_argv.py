@@ -32,6 +32,9 @@ NODE |= {"terminationMessagePolicy"}
 """Probes are asked by the node; ports need no word, because the containers of a Pod share its network."""
 
 POD = {"containers", "initContainers", "volumes", "securityContext", "terminationGracePeriodSeconds", "restartPolicy"}
+POD |= {"affinity", "serviceAccountName"}
+"""Of one node affinity asks nothing; the account's folder is mounted by the node."""
+
 SECURITY = {"runAsUser", "runAsGroup", "runAsNonRoot", "readOnlyRootFilesystem", "allowPrivilegeEscalation"}
 SECURITY |= {"capabilities", "seccompProfile"}
 

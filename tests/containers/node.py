@@ -12,6 +12,7 @@ from typing import Any
 
 import aiohttp
 
+from slipway.kube.kubeconfig import SERVICE_ACCOUNT_FOLDER
 from slipway.onebox.runner.environ import container_env
 from slipway.onebox.runner.probes import Result, run_check
 from slipway.onebox.runner.references import Sources
@@ -28,12 +29,17 @@ LOG_LINES = 40
 
 @dataclass(frozen=True)
 class Node:
-    """``network``: the container whose network every Pod here shares; ``folder``: where volumes are."""
+    """``network``: the container whose network every Pod here shares; ``folder``: where volumes are.
+
+    ``account``: the folder of a service account, and ``api_port`` where the API is; for Pods that name an account.
+    """
 
     docker: Docker
     network: str
     folder: Path
     sources: Sources
+    account: Path | None = None
+    api_port: int = 0
 
     @contextmanager
     def running(self, template: Object, *, namespace: str, name: str) -> Iterator[Pod]:
@@ -65,6 +71,9 @@ class Node:
     def _create(self, container: Container, pod: Pod, spec: Object, places: Mapping[str, Path]) -> None:
         env = container_env(container, pod, sources=self.sources, ip=LOOPBACK, image_env={})
         argv = create_argv(pod, spec, container, network=self.network, places=places, env=env)
+        if "serviceAccountName" in spec and self.account is not None:
+            argv[1:1] = ["--volume", f"{self.account}:{SERVICE_ACCOUNT_FOLDER}:ro"]
+            env |= {"KUBERNETES_SERVICE_HOST": LOOPBACK, "KUBERNETES_SERVICE_PORT": str(self.api_port)}
         self.docker.run(*argv, stdin=env_file(env))
 
     async def _ready(self, pod: Pod) -> None:
