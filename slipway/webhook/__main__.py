@@ -43,20 +43,22 @@ async def run(options: Options) -> None:
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    host = Host(options.host, options.port, options.drain_s)
     if options.certificate_folder is not None:
-        await keep(Host(options.host, options.port), options.settings, from_files(options.certificate_folder), stop)
+        await keep(host, options.settings, from_files(options.certificate_folder), stop)
         return
     async with Kube.from_kubeconfig(options.kubeconfig, user_agent=MANAGER) as kube:
         trust = Trust(kube, options.secret, options.configuration, options.names)
-        await keep(Host(options.host, options.port), options.settings, from_secret(trust), stop)
+        await keep(host, options.settings, from_secret(trust), stop)
 
 
 @dataclass
 class Host:
-    """Where to listen; ``port`` becomes the one that was taken where 0 was asked for."""
+    """Where to listen, and how long on after the end was asked for; ``port`` becomes the one taken where 0 was said."""
 
     address: str
     port: int
+    drain_s: float = 0.0
 
 
 def from_secret(trust: Trust) -> Look:
@@ -87,6 +89,8 @@ async def keep(host: Host, settings: Settings, look: Look, stop: asyncio.Event) 
                 host.port = port
                 log.info("listening on %s:%d", host.address, port)
                 await asyncio.wait([stopped, looks], return_when=asyncio.FIRST_COMPLETED)
+                if stop.is_set():
+                    await asyncio.sleep(host.drain_s)
         if looks.done():
             looks.result()  # it ends only by an error: let whoever started this see it
     finally:

@@ -25,6 +25,8 @@ PORT = 9443
 SERVICE = "slipway-system/slipway-webhook"
 SECRET = "slipway-system/slipway-webhook-certificate"  # noqa: S105  - a name
 CONFIGURATION = "slipway-webhook"
+DRAIN_S, MAX_DRAIN_S = 5.0, 60.0
+"""Nodes learn within seconds that a Pod ends; what they still send it is answered."""
 
 
 @dataclass(frozen=True)
@@ -38,6 +40,7 @@ class Options:
     configuration: str
     names: tuple[str, ...]
     certificate_folder: Path | None
+    drain_s: float
     settings: Settings
 
 
@@ -68,6 +71,13 @@ def make_parser() -> argparse.ArgumentParser:
         help="tls.crt and tls.key that somebody else renews; then no Secret and no caBundle is written",
     )
     parser.add_argument(
+        "--drain",
+        type=_seconds,
+        default=DRAIN_S,
+        metavar="SECONDS",
+        help=f"how long reviews are answered after SIGTERM (default {DRAIN_S:g})",
+    )
+    parser.add_argument(
         "--controller-id",
         type=read_controller_id,
         default=os.environ.get(VARIABLE, NO_ID),
@@ -92,6 +102,7 @@ def options_of(parser: argparse.ArgumentParser, arguments: argparse.Namespace) -
         configuration=arguments.configuration,
         names=tuple(f"{name}.{namespace}.{end}" for end in ("svc", "svc.cluster.local")),
         certificate_folder=arguments.certificate_folder,
+        drain_s=arguments.drain,
         settings=Settings(
             predictor_servers=arguments.predictor_servers,
             has_keda=arguments.keda,
@@ -105,3 +116,13 @@ def _place(parser: argparse.ArgumentParser, flag: str, text: str) -> tuple[str, 
     if not (namespace and separator and name):
         parser.error(f"{flag} {text!r}: write NAMESPACE/NAME")
     return namespace, name
+
+
+def _seconds(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = -1.0
+    if not 0 <= value <= MAX_DRAIN_S:
+        raise argparse.ArgumentTypeError(f"{text!r}: from 0 to {MAX_DRAIN_S:g} seconds")
+    return value

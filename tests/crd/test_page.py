@@ -7,7 +7,7 @@ import re
 import pytest
 
 from slipway.crd.schema import MAX_CHILDREN, MAX_NAME, MAX_PREDICTORS
-from slipway.webhook import certificates, server
+from slipway.webhook import answer, certificates, options, server
 from slipway.webhook.__main__ import LOOK_EVERY_S
 from tests.crd.test_rules import WEBHOOK_ONLY
 from tests.data import REPOSITORY
@@ -30,6 +30,7 @@ def test_table_of_rules_is_the_definitions():
         f"| certificate | {certificates.CERTIFICATE_DAYS} days | when {certificates.CERTIFICATE_LEFT_DAYS} are left |",
         f"| authority | {certificates.AUTHORITY_DAYS // 365} years | when {certificates.AUTHORITY_LEFT_DAYS} days are left;",
         f"A body of {server.MAX_BODY_BYTES // 2**20} MiB, {server.MAX_REVIEWS} reviews at once",
+        f"names {answer.MAX_CAUSES} causes at most. After SIGTERM reviews are answered for {options.DRAIN_S:g} s more",
         f"{server.BODY_WITHIN_S:g} s for a body and for a handshake, {server.MAX_CONNECTIONS} connections",
     ],
 )

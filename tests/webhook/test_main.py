@@ -83,6 +83,19 @@ async def test_an_api_that_is_away_or_another_replica_that_was_faster_are_tried_
     await running
 
 
+async def test_reviews_are_answered_while_it_drains(tmp_path, quick):
+    host, stop, certificates = Host("127.0.0.1", 0, drain_s=30), asyncio.Event(), fresh()
+    write(tmp_path, certificates)
+    running = asyncio.create_task(keep(host, Settings(), from_files(tmp_path), stop))
+    await eventually(lambda: is_served(host, certificates))
+    stop.set()
+    for _ in range(3):
+        assert await status(host.port, certificates) == 200
+    assert not running.done()
+    running.cancel()
+    await asyncio.gather(running, return_exceptions=True)
+
+
 async def test_it_ends_also_while_it_waits_for_a_certificate(tmp_path, quick):
     stop = asyncio.Event()
     running = asyncio.create_task(keep(Host("127.0.0.1", 0), Settings(), from_files(tmp_path), stop))
@@ -111,7 +124,7 @@ def test_names_are_those_of_the_service():
 
 
 @pytest.mark.parametrize(
-    "words", [("--service", "hook"), ("--secret", "a/"), ("--controller-id", "a b"), ("--port", "x")]
+    "words", [("--service", "hook"), ("--secret", "a/"), ("--controller-id", "a b"), ("--port", "x"), ("--drain", "61")]
 )
 def test_flags_that_make_no_sense_are_usage_errors(words, capsys):
     with pytest.raises(SystemExit) as ended:

@@ -13,7 +13,7 @@ from slipway.contract.sdep import GROUP, VERSIONS
 from slipway.controller.options import make_parser as controller_parser
 from slipway.crd.definition import PLURAL
 from slipway.webhook.options import PORT, make_parser, options_of
-from slipway.webhook.server import BODY_WITHIN_S, MAX_BODY_BYTES, MAX_REVIEWS, PATH
+from slipway.webhook.server import BODY_WITHIN_S, MAX_BODY_BYTES, MAX_REVIEWS, PATH, SHUTDOWN_S
 from slipway.webhook.trust import FIELDS
 from tests.data import REPOSITORY
 from tests.manifests.kustomizations import built
@@ -105,6 +105,11 @@ def test_names_of_the_program_are_those_that_its_rights_name(tmp_path):
     assert "data" not in one(PLAIN, "Secret", said.secret[1]), "an apply would take away what the webhook wrote"
     assert one(PLAIN, "ValidatingWebhookConfiguration")["metadata"]["name"] == said.configuration
     assert "caBundle" not in str(one(PLAIN, "ValidatingWebhookConfiguration"))
+
+
+def test_a_pod_is_given_the_time_to_drain(tmp_path):
+    grace = one(PLAIN, "Deployment")["spec"]["template"]["spec"]["terminationGracePeriodSeconds"]
+    assert grace > options(PLAIN, tmp_path).drain_s + SHUTDOWN_S
 
 
 def test_memory_is_enough_for_every_review_at_once():

@@ -77,7 +77,18 @@ def place(api: ApiProcess) -> Path:
 
 @asynccontextmanager
 async def replica(kubeconfig: Path, port: int) -> AsyncIterator[None]:
-    words = ["-m", "slipway.webhook", "--kubeconfig", str(kubeconfig), "--host", "127.0.0.1", "--port", str(port)]
+    words = [
+        "-m",
+        "slipway.webhook",
+        "--kubeconfig",
+        str(kubeconfig),
+        "--host",
+        "127.0.0.1",
+        "--port",
+        str(port),
+        "--drain",
+        "0",
+    ]
     process = await asyncio.create_subprocess_exec(
         sys.executable, *words, stdout=asyncio.subprocess.DEVNULL, stderr=asyncio.subprocess.PIPE
     )
