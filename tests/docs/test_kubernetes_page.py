@@ -184,6 +184,14 @@ def test_controller_serves_the_address_that_curl_asks(made: world.World) -> None
     assert any(path.startswith(prefix) for prefix in prefixes)
 
 
+def test_grafana_finds_the_dashboards(made: world.World) -> None:
+    sidecar = load(REPOSITORY / "helm-values" / "kube-prometheus-stack.yaml")["grafana"]["sidecar"]["dashboards"]
+    labels = [item["metadata"].get("labels", {}) for item in made.whole if item["kind"] == "ConfigMap"]
+    assert [found for found in labels if found.get(sidecar["label"]) == sidecar["labelValue"]]
+    assert not [found for found in labels if found.get(sidecar["label"], "1") != sidecar["labelValue"]]
+    assert sidecar["searchNamespace"] == "ALL"
+
+
 def _values(name: str, *, small: bool) -> Values:
     chart = charts()[name]
     values: Values = defaults(name) if name in ("istiod", "gateway", "seaweedfs") else {}
