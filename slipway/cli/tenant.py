@@ -4,22 +4,37 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from dataclasses import replace
 
 import click
 import yaml
 
 from slipway.cli.columns import render_columns
 from slipway.cli.objects import Failure, Object, apply_object, kustomize, run
-from slipway.cli.tenant_objects import LABEL, Team, TeamError, objects_of, parse_quota, refuse_foreign, why_left_out
+from slipway.cli.tenant_objects import (
+    BASELINE,
+    LABEL,
+    PRIVILEGED,
+    Team,
+    TeamError,
+    objects_of,
+    parse_quota,
+    pod_security,
+    refuse_foreign,
+    why_left_out,
+)
 from slipway.kube.client import Kube
 from slipway.kube.discovery import UnknownKind, discover, is_one_machine, kind_of_manifest
 from slipway.kube.errors import NotFound
-from slipway.kube.kinds import NAMESPACE, SELDON_DEPLOYMENT, Kind
+from slipway.kube.kinds import NAMESPACE, SELDON_DEPLOYMENT, VIRTUAL_SERVICE, Kind
 from slipway.kube.manifests import in_order, parse_manifests
 from slipway.onebox.images.build import PLATFORM_ROOT
 from slipway.onebox.services.hub.names import namespace_of
 
 FOLDER = PLATFORM_ROOT / "seldon" / "team"
+DAEMON_SET = Kind("apps", "v1", "daemonsets", "DaemonSet")
+CNI = "k8s-app=istio-cni-node"
+"""Label of the Pods and the DaemonSet of Istio's chart ``cni``."""
 OF_HUB = namespace_of("")
 """How the namespaces of the hub's users begin."""
 
@@ -40,6 +55,12 @@ def tenant_command() -> None:
 @click.option("--quota", "quotas", multiple=True, metavar="NAME=AMOUNT", help="Instead of the default, or in addition.")
 @click.option("--user", "users", multiple=True, metavar="NAME", help="Somebody who may work in the namespace.")
 @click.option("--group", "groups", multiple=True, metavar="NAME", help="A group of people who may.")
+@click.option(
+    "--pod-security",
+    "level",
+    type=click.Choice([BASELINE, PRIVILEGED]),
+    help="What the namespace enforces (default: baseline, where Istio's sidecars allow it).",
+)
 @click.option("--dry-run", is_flag=True, help="Ask the API, store nothing.")
 @click.option("-o", "output", type=click.Choice(["yaml"]), help="Print the objects; ask and apply nothing.")
 def add_command(
@@ -47,6 +68,7 @@ def add_command(
     quotas: Sequence[str],
     users: Sequence[str],
     groups: Sequence[str],
+    level: str | None,
     output: str | None,
     *,
     dry_run: bool,
@@ -60,10 +82,10 @@ def add_command(
       slipway tenant add blue --group blue-team@example.org
       slipway tenant add blue --quota requests.cpu=32 --quota requests.nvidia.com/gpu=2
       slipway tenant add blue --dry-run
-      slipway tenant add blue -o yaml > teams/blue.yaml
+      slipway tenant add blue --pod-security baseline -o yaml > teams/blue.yaml
     """  # noqa: D301  - click reads the backspace character
     try:
-        team = Team(name, parse_quota(quotas), users, groups)
+        team = Team(name, parse_quota(quotas), users, groups, level or PRIVILEGED)
         rendered = parse_manifests(asyncio.run(kustomize(str(FOLDER))), origin=str(FOLDER))
         objects = in_order(objects_of(team, rendered))
     except TeamError as error:
@@ -71,12 +93,15 @@ def add_command(
     if output:
         click.echo(yaml.safe_dump_all(objects, sort_keys=False), nl=False)
         return
-    run(lambda kube: _add(kube, name, objects, dry_run=dry_run))
+    run(lambda kube: _add(kube, team, rendered, level, dry_run=dry_run))
 
 
-async def _add(kube: Kube, name: str, objects: Sequence[Object], *, dry_run: bool) -> None:
-    there = await _namespace(kube, name)
+async def _add(kube: Kube, team: Team, rendered: Sequence[Object], asked: str | None, *, dry_run: bool) -> None:
+    there = await _namespace(kube, team.name)
     served, here = await discover(kube), await is_one_machine(kube)
+    has_istio = any(entry.kind.group == VIRTUAL_SERVICE.group for entry in served) and not here
+    level, why_not = pod_security(asked, has_istio=has_istio, has_cni=has_istio and await _has_cni(kube))
+    objects = in_order(objects_of(replace(team, pod_security=level), rendered))
     for item in objects:
         label = f"{item['kind'].lower()}/{item['metadata']['name']}"
         try:
@@ -90,6 +115,12 @@ async def _add(kube: Kube, name: str, objects: Sequence[Object], *, dry_run: boo
         elif kind is not None:
             place = item["metadata"].get("namespace")
             click.echo(await apply_object(kube, item, kind, namespace=place, dry_run=dry_run))
+    if why_not:
+        click.echo(f"pod security {why_not}")
+
+
+async def _has_cni(kube: Kube) -> bool:
+    return bool((await kube.list(DAEMON_SET, label_selector=CNI)).items)
 
 
 async def _namespace(kube: Kube, name: str) -> Object | None:

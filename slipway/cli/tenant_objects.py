@@ -15,6 +15,9 @@ RENDERED = "tenant"
 LABEL = "slipway.dev/tenant"
 TAKEN = ("default", "istio-system", "monitoring", "seaweedfs", "jupyterhub")
 TAKEN_PREFIXES = ("kube-", "slipway-", "istio-", "cnpg-", "keda", "seldon-system")
+ENFORCE = "pod-security.kubernetes.io/enforce"
+BASELINE, PRIVILEGED = "baseline", "privileged"
+"""Levels of https://kubernetes.io/docs/concepts/security/pod-security-standards/."""
 NAME = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
 RBAC = "rbac.authorization.k8s.io"
 OF_PODS = {
@@ -38,6 +41,21 @@ class Team:
     quota: Mapping[str, str] = field(default_factory=dict)
     users: Sequence[str] = ()
     groups: Sequence[str] = ()
+    pod_security: str = PRIVILEGED
+
+
+def pod_security(asked: str | None, *, has_istio: bool, has_cni: bool) -> tuple[str, str]:
+    """The level that the namespace enforces, and why it is not ``baseline``, for people.
+
+    Who may start a Pod may otherwise mount the node's disk. Istio's init container needs NET_ADMIN, which ``baseline``
+    refuses; with Istio's CNI plug-in there is no such container.
+    """
+    if asked or not has_istio or has_cni:
+        return asked or BASELINE, ""
+    return PRIVILEGED, (
+        "not enforced, because sidecars need NET_ADMIN here: a Pod of this team may mount its node's disk. "
+        "Install Istio's CNI plug-in and say this again"
+    )
 
 
 def parse_quota(words: Iterable[str]) -> dict[str, str]:
@@ -89,7 +107,10 @@ def objects_of(team: Team, rendered: Iterable[Object]) -> list[Object]:
 def _of_team(item: Object, team: Team) -> Object:
     meta = item["metadata"]
     if item["kind"] == "Namespace":
-        return {**item, "metadata": {**meta, "name": team.name}}
+        return {
+            **item,
+            "metadata": {**meta, "name": team.name, "labels": {**meta["labels"], ENFORCE: team.pod_security}},
+        }
     item["metadata"] = {**meta, "namespace": team.name}
     if item["kind"] == "ResourceQuota":
         item["spec"]["hard"] |= team.quota

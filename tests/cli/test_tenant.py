@@ -11,14 +11,17 @@ import pytest
 import yaml
 from click.testing import CliRunner, Result
 
+from slipway.cli import tenant
 from slipway.cli.main import main
 from slipway.cli.tenant import FOLDER
 from slipway.cli.tenant_objects import (
+    ENFORCE,
     OF_PODS,
     Team,
     TeamError,
     objects_of,
     parse_quota,
+    pod_security,
     refuse_foreign,
     refuse_name,
     why_left_out,
@@ -79,6 +82,7 @@ def test_team_is_what_kustomize_makes_with_the_namespace(rendered: list[Object],
     (tmp_path / "kustomization.yaml").write_text("resources: [base]\nnamespace: blue\n")
     built = subprocess.run(["kubectl", "kustomize", str(tmp_path)], check=True, capture_output=True, text=True).stdout
     by_name = {(item["kind"], item["metadata"]["name"]): item for item in yaml.safe_load_all(built)}
+    by_name["Namespace", "blue"]["metadata"]["labels"][ENFORCE] = "privileged"
     assert by_name == {(item["kind"], item["metadata"]["name"]): item for item in objects_of(Team("blue"), rendered)}
 
 
@@ -112,6 +116,59 @@ def test_cluster_gets_all_kinds_that_it_serves(rendered: list[Object]) -> None:
         assert why_left_out(item, is_served=True, is_one_machine=False) == ""
         assert item["apiVersion"] in why_left_out(item, is_served=False, is_one_machine=False)
         assert bool(why_left_out(item, is_served=True, is_one_machine=True)) == (item["kind"] in OF_PODS)
+
+
+@pytest.mark.parametrize(
+    ("asked", "has_istio", "has_cni", "level"),
+    [
+        (None, False, False, "baseline"),
+        (None, True, True, "baseline"),
+        (None, True, False, "privileged"),
+        ("baseline", True, False, "baseline"),
+        ("privileged", False, False, "privileged"),
+    ],
+)
+def test_level_is_the_strictest_that_sidecars_allow(
+    asked: str | None, has_istio: bool, has_cni: bool, level: str
+) -> None:
+    found, why_not = pod_security(asked, has_istio=has_istio, has_cni=has_cni)
+    assert found == level
+    assert bool(why_not) == (asked is None and level == "privileged")
+
+
+def test_team_s_namespace_enforces_the_level(rendered: list[Object]) -> None:
+    made = objects_of(Team("blue", pod_security="baseline"), rendered)
+    (namespace,) = [item for item in made if item["kind"] == "Namespace"]
+    assert namespace["metadata"]["labels"][ENFORCE] == "baseline"
+    assert namespace["metadata"]["labels"]["slipway.dev/tenant"] == "true"
+
+
+def test_one_machine_has_no_sidecars_that_forbid_it(slipway: Slipway) -> None:
+    """One machine has Istio's kinds, but no sidecars: the level is enforced, and nothing is said."""
+    done = slipway("tenant", "add", "green")
+    assert "pod security" not in done.output
+    labels = yaml.safe_load(slipway("get", "namespace", "green", "-o", "yaml").output)["metadata"]["labels"]
+    assert labels[ENFORCE] == "baseline"
+
+
+@pytest.mark.parametrize("has_cni", [True, False])
+def test_cluster_with_sidecars_says_what_it_does_not_enforce(
+    slipway: Slipway, monkeypatch: pytest.MonkeyPatch, *, has_cni: bool
+) -> None:
+    """The API of one machine, taken for a cluster's: it serves Istio's kinds."""
+
+    async def no(_: object) -> bool:
+        return False
+
+    async def cni(_: object) -> bool:
+        return has_cni
+
+    monkeypatch.setattr(tenant, "is_one_machine", no)
+    monkeypatch.setattr(tenant, "_has_cni", cni)
+    done = slipway("tenant", "add", f"mesh-{has_cni}".lower())
+    assert done.exit_code == 0, done.output
+    assert "authorizationpolicy/tenant created" in done.output
+    assert ("a Pod of this team may mount its node's disk" in done.output) == (not has_cni)
 
 
 def test_one_machine_takes_what_it_knows_and_says_what_it_leaves_out(slipway: Slipway) -> None:
