@@ -54,6 +54,7 @@ def test_every_service_is_pinned_bounded_and_without_rights(name: str) -> None:
     assert service["security_opt"] == ["no-new-privileges:true"]
     assert service["pids_limit"] > 0
     assert set(service["deploy"]["resources"]["limits"]) == {"cpus", "memory"}
+    assert all(",size=" in text for text in service["tmpfs"]), "in memory, and without bound"
     assert service["logging"]["options"]["max-size"], "a log grows without bound"
     assert not {"privileged", "pid", "ipc", "devices", "extra_hosts"} & service.keys()
     assert service["restart"] == ("no" if name in ONCE else "unless-stopped")

@@ -17,6 +17,7 @@ from aiohttp.test_utils import TestServer
 from scripts.compose import GATEWAY_PORT, HOME, POD_ADDRESS, SOCKET, gateway_arguments
 from slipway.contract.limits import MAX_BODY_BYTES, MAX_PHOTO_BYTES
 from slipway.onebox.mesh.bootstrap import envoy_binary
+from tests.compose.files import services, words
 from tests.data import REPOSITORY
 from tests.onebox_mesh.envoys import free_port
 from tests.waiting import eventually
@@ -82,6 +83,20 @@ async def _answers(url: str) -> None:
             return False
 
     await eventually(page, what="the page of the gateway")
+
+
+async def test_its_health_is_asked_as_compose_asks(gateway: str) -> None:
+    port = gateway.rpartition(":")[2]
+    kind, *asked = words(services()["gateway"]["healthcheck"], "test")
+    assert kind == "CMD"
+
+    async def ask(port: str) -> int | None:
+        at_port = [word.replace(f"/{GATEWAY_PORT} ", f"/{port} ") for word in asked]
+        process = await asyncio.create_subprocess_exec(*at_port, stderr=asyncio.subprocess.DEVNULL)
+        return await process.wait()
+
+    assert await ask(port) == 0
+    assert await ask(str(free_port())) != 0
 
 
 async def test_a_photo_goes_to_the_pod_and_a_larger_one_is_refused(gateway: str) -> None:
