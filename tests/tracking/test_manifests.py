@@ -1,0 +1,86 @@
+"""mlflow/ says what one machine's MLflow is given, and its Pods may run where the strictest level is enforced."""
+
+from __future__ import annotations
+
+from configparser import ConfigParser
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from slipway.doctor.checks.pod_security import refused
+from slipway.onebox.paths import Paths
+from slipway.onebox.services import mlflow
+from slipway.onebox.services.mlflow_server import write_auth_config
+from slipway.onebox.services.secrets import ensure_secrets
+from slipway.onebox.settings import Settings
+from tests.data import REPOSITORY
+from tests.manifests.kustomizations import built
+
+BASE = REPOSITORY / "mlflow" / "base"
+OVERLAYS = sorted((REPOSITORY / "mlflow" / "overlays").iterdir())
+OTHER_BY_NATURE = {"MLFLOW_BACKEND_STORE_URI"}
+
+
+def settings() -> dict[str, str]:
+    lines = (line for line in (BASE / "settings.env").read_text().splitlines() if line and not line.startswith("#"))
+    return dict(line.split("=", 1) for line in lines)
+
+
+def workloads(folder: Path) -> dict[str, dict[str, Any]]:
+    """Name → Pod."""
+    found = {}
+    for item in built(folder):
+        spec = item.get("spec") or {}
+        template = (spec.get("jobTemplate", {}).get("spec") or spec).get("template")
+        if template:
+            found[item["metadata"]["name"]] = template["spec"]
+    return found
+
+
+def test_server_has_the_settings_of_one_machine(tmp_path: Path) -> None:
+    server, _ = mlflow.specs(Paths(tmp_path), Settings(), ensure_secrets(tmp_path / "secrets"), env={})
+    shared = server.env.keys() & settings().keys() - OTHER_BY_NATURE
+    assert {"MLFLOW_DEFAULT_ARTIFACT_ROOT", "MLFLOW_AUTH_ADMIN_USERNAME", "MLFLOW_DISABLE_TELEMETRY"} <= shared
+    assert {name: server.env[name] for name in shared} == {name: settings()[name] for name in shared}
+
+
+def test_login_is_that_of_one_machine(tmp_path: Path) -> None:
+    def read(path: Path) -> dict[str, str]:
+        config = ConfigParser(interpolation=None)
+        config.read_string(path.read_text())
+        return {**config["mlflow"], "database_uri": ""}
+
+    write_auth_config(tmp_path / "auth.ini", database_uri="x")
+    assert read(BASE / "basic_auth.ini") == read(tmp_path / "auth.ini")
+
+
+@pytest.mark.parametrize("folder", OVERLAYS, ids=lambda path: path.name)
+def test_pods_are_let_in_where_restricted_is_enforced(folder: Path) -> None:
+    (namespace,) = [
+        item
+        for item in yaml.safe_load_all((REPOSITORY / "kubernetes/controller/namespace.yaml").read_text())
+        if item["kind"] == "Namespace"
+    ]
+    assert namespace["metadata"]["labels"]["pod-security.kubernetes.io/enforce"] == "restricted"
+    found = workloads(folder)
+    assert set(found) == {"mlflow", "mlflow-migrate", "mlflow-backup", "mlflow-restore"}
+    assert not {name: refused(pod) for name, pod in found.items() if refused(pod)}
+    for pod in found.values():
+        assert pod["enableServiceLinks"] is False  # else the Service mlflow sets MLFLOW_PORT to an address
+
+
+def test_no_secret_is_in_a_setting_and_every_password_comes_from_one() -> None:
+    assert not [name for name in settings() if any(word in name for word in ("PASSWORD", "SECRET", "KEY"))]
+    for pod in workloads(OVERLAYS[0]).values():
+        for container in pod.get("initContainers", []) + pod["containers"]:
+            assert all("secretKeyRef" in item["valueFrom"] for item in container["env"]), container["name"]
+
+
+def test_page_names_every_secret_that_is_read() -> None:
+    page = (REPOSITORY / "mlflow" / "README.md").read_text()
+    for pod in workloads(OVERLAYS[0]).values():
+        for container in pod.get("initContainers", []) + pod["containers"]:
+            for item in container["env"]:
+                assert f"| `{item['valueFrom']['secretKeyRef']['name']}` |" in page
