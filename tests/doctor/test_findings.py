@@ -7,9 +7,11 @@ import dataclasses
 from datetime import datetime, timedelta
 from typing import Any
 
+import click
 import pytest
 import yaml
 
+from slipway.cli.main import main
 from slipway.contract.limits import MAX_BODY_BYTES
 from slipway.doctor.check import Check
 from slipway.doctor.checks.definition import ADOPTION
@@ -18,7 +20,7 @@ from slipway.doctor.finding import MAX_SHOWN_CHARS, Finding, Report, render_repo
 from slipway.doctor.findings import findings
 from slipway.doctor.order import CHECKS
 from slipway.onebox.mesh.limits import RETRY_BUFFER_BYTES
-from tests.data import SCHEMAS
+from tests.data import REPOSITORY, SCHEMAS
 from tests.doctor.cluster import NOW, TEAM, Break, Cluster, certificates, deployment, encoded, make, node, pod, secret
 
 
@@ -182,6 +184,7 @@ CASES: dict[str, tuple[str, str, str, Break]] = {
     "no default class": ("storage", "warn", "none of them is the default", lambda c: c.get("StorageClass")["metadata"].pop("annotations")),
     "no secret": ("models", "fail", "not there", lambda c: c.drop("Secret", "slipway-model-storage")),
     "keys missing": ("models", "fail", "has no MLFLOW_TRACKING_USERNAME, AWS_SECRET_ACCESS_KEY", _without_keys("MLFLOW_TRACKING_USERNAME", "AWS_SECRET_ACCESS_KEY")),
+    "placeholders": ("models", "fail", "AWS_SECRET_ACCESS_KEY, MLFLOW_TRACKING_PASSWORD still says CHANGE-ME", lambda c: c.get("Secret", "slipway-model-storage")["data"].update(dict.fromkeys(("AWS_SECRET_ACCESS_KEY", "MLFLOW_TRACKING_PASSWORD"), encoded(b"CHANGE-ME")))),
     "garbage in a secret": ("models", "fail", "has no AWS_DEFAULT_REGION", lambda c: c.get("Secret", "slipway-model-storage")["data"].update(AWS_DEFAULT_REGION="/w==")),
     "mlflow down": ("models", "fail", "MLflow at http://mlflow.slipway-system.svc:5000/health answers 503 (through the API's proxy)", lambda c: c.statuses.update(MLflow=503)),
     "s3 away": ("models", "unknown", "S3 at https://s3.example.com/: refused (from this machine)", lambda c: c.statuses.pop("S3")),
@@ -225,6 +228,32 @@ def test_what_is_broken_is_said(case: str) -> None:
     assert any(text in f"{item.where}: {item.what}" for item in found), of(cluster, check)
     if level == "fail":
         assert all(item.repair for item in found)
+
+
+def repairs() -> set[str]:
+    found = set()
+    for _, _, _, break_it in CASES.values():
+        cluster = Cluster()
+        break_it(cluster)
+        found |= {item.repair for item in findings(cluster.facts()) if item.repair}
+    return found
+
+
+def test_commands_and_folders_that_repair_exist() -> None:
+    said = repairs()
+    ours = {tuple(text.split()[1:3]) for text in said if text.startswith("slipway ")}
+    for first, second in ours:
+        command = main.get_command(click.Context(main), first)
+        assert command is not None, first
+        if isinstance(command, click.Group):
+            assert second in command.commands, f"slipway {first} {second}"
+    folders = {text.partition(" -k ")[2].partition(",")[0] for text in said if " -k " in text}
+    assert len(ours) > 3
+    assert len(folders) > 2
+    for folder in folders:
+        assert (REPOSITORY / folder / "kustomization.yaml").exists(), folder
+    for page in {word.strip("`,") for text in said for word in text.split() if word.startswith("docs/")}:
+        assert (REPOSITORY / page).exists(), page
 
 
 def test_every_check_is_broken_by_some_case() -> None:

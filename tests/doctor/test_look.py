@@ -16,6 +16,7 @@ from aiohttp.test_utils import TestServer, unused_port
 
 import slipway.doctor.look as looking
 from slipway.doctor.checks.gateway import ENVOY_FILTER, FILTERS
+from slipway.doctor.checks.mesh import NAMESPACES
 from slipway.doctor.checks.metrics import NODES
 from slipway.doctor.checks.permissions import SELDON
 from slipway.doctor.checks.storage import THE_SECRET, probes
@@ -370,7 +371,8 @@ async def test_nothing_but_reads_and_reviews_is_sent() -> None:
 def test_addresses_of_services_and_of_others_are_told_apart() -> None:
     def probe(address: str) -> str:
         data = {"AWS_ENDPOINT_URL": base64.b64encode(address.encode()).decode()}
-        facts = Facts(answers={THE_SECRET: ({"metadata": {"name": "x"}, "data": data},)})
+        namespaces = tuple({"metadata": {"name": name}} for name in ("s3", "slipway-system"))
+        facts = Facts(answers={THE_SECRET: ({"metadata": {"name": "x"}, "data": data},), NAMESPACES: namespaces})
         return probes(facts)[0].path
 
     proxied = "/api/v1/namespaces/s3/services/weed:8333/proxy/"
@@ -378,6 +380,8 @@ def test_addresses_of_services_and_of_others_are_told_apart() -> None:
     assert probe("http://weed.s3.svc.cluster.local:8333/") == proxied
     assert probe("https://weed.s3.svc") == "/api/v1/namespaces/s3/services/https:weed:443/proxy/"
     assert probe("http://weed.slipway-system:8333").startswith("/api/v1/namespaces/slipway-system/")
+    assert probe("http://weed.s3:8333") == proxied
+    assert probe("http://example.com:8333") == ""
     assert probe("http://127.0.0.1:8333") == probe("https://s3.example.com") == probe("http://localhost:1") == ""
 
 

@@ -26,7 +26,7 @@ def injection(facts: Facts) -> Iterable[Said]:
             "warn",
             name,
             "there is no such namespace yet",
-            f"slipway tenant {name}, or kubectl create namespace {name}",
+            f"slipway tenant add {name}",
         )
         return
     mode = _mode(facts)

@@ -59,7 +59,7 @@ def user(facts: Facts) -> Iterable[Said]:
     wanted = _of_user(facts.namespace)
     missing = _missing(facts, wanted)
     if missing:
-        repair = f"kubectl -n {facts.namespace} create rolebinding … --role=tenant: seldon/tenant has the Role"
+        repair = f"slipway tenant add {facts.namespace} --group YOURS, by an administrator of the cluster"
         yield "fail", facts.namespace, f"you may not: {', '.join(missing)}", repair
     else:
         yield "ok", facts.namespace, f"you may do everything with SeldonDeployments ({len(wanted)} permissions)"

@@ -8,9 +8,11 @@ from collections.abc import Iterable, Mapping
 from urllib.parse import urlsplit
 
 from slipway.doctor.check import Check, Said
-from slipway.doctor.facts import Facts, Object, Unanswered
+from slipway.doctor.checks.mesh import NAMESPACES
+from slipway.doctor.facts import Facts, NotKnown, Object, Unanswered
 from slipway.doctor.question import SYSTEM, Probe, Question
 from slipway.kube.kinds import SECRET, Kind
+from slipway.tracking.settings import PLACEHOLDER
 
 STORAGE_CLASS = Kind("storage.k8s.io", "v1", "storageclasses", "StorageClass", namespaced=False)
 CLASSES = Question(STORAGE_CLASS)
@@ -19,6 +21,8 @@ NAME = "slipway-model-storage"
 THE_SECRET = Question(SECRET, SYSTEM, NAME)
 REGISTRY_KEYS = ("MLFLOW_TRACKING_URI", "MLFLOW_TRACKING_USERNAME", "MLFLOW_TRACKING_PASSWORD")
 S3_KEYS = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_DEFAULT_REGION")
+SHORT = 2
+"""Labels of ``service.namespace``, which Pods resolve as well."""
 ADDRESSES = (("MLflow", "MLFLOW_TRACKING_URI", "/health"), ("S3", "AWS_ENDPOINT_URL", "/"))
 
 
@@ -61,9 +65,17 @@ def secret(facts: Facts) -> Iterable[Said]:
         return
     values = _values(found)
     missing = [key for key in (*REGISTRY_KEYS, *S3_KEYS) if not values.get(key)]
+    open_ones = sorted(key for key, value in values.items() if PLACEHOLDER in value)
+    if open_ones:
+        yield (
+            "fail",
+            where,
+            f"{', '.join(open_ones)} still says {PLACEHOLDER}",
+            f"kubectl -n {SYSTEM} edit secret {NAME}",
+        )
     if missing:
         yield "fail", where, f"has no {', '.join(missing)}", f"kubectl -n {SYSTEM} edit secret {NAME}"
-    else:
+    elif not open_ones:
         yield "ok", where, f"has its {len(REGISTRY_KEYS) + len(S3_KEYS)} keys"
 
 
@@ -87,15 +99,25 @@ def probes(facts: Facts) -> tuple[Probe, ...]:
     """What the Secret names. Raises NotKnown."""
     found = facts.one(THE_SECRET)
     values = _values(found) if found else {}
-    return tuple(_probe(name, values[key], path) for name, key, path in ADDRESSES if values.get(key))
+    known = _namespaces(facts)
+    return tuple(_probe(name, values[key], path, known) for name, key, path in ADDRESSES if values.get(key))
 
 
-def _probe(name: str, address: str, path: str) -> Probe:
-    """``http://mlflow.slipway-system.svc:5000`` and ``mlflow.slipway-system`` are a Service: only the cluster can ask it."""
+def _namespaces(facts: Facts) -> frozenset[str]:
+    """Whoever may not list them knows ours."""
+    try:
+        return frozenset(obj["metadata"]["name"] for obj in facts.objects(NAMESPACES))
+    except NotKnown:
+        return frozenset({SYSTEM})
+
+
+def _probe(name: str, address: str, path: str, namespaces: frozenset[str]) -> Probe:
+    """``http://mlflow.slipway-system.svc:5000`` and ``seaweedfs-s3.seaweedfs`` are Services: only the cluster can ask them."""
     parts = urlsplit(address)
     url = f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path.rstrip('/')}{path}"
     labels = (parts.hostname or "").split(".")
-    if labels[2:3] != ["svc"] and labels[1:] != [SYSTEM]:
+    is_short = len(labels) == SHORT and labels[1] in namespaces
+    if labels[2:3] != ["svc"] and not is_short:
         return Probe(name, url)
     port = parts.port or (443 if parts.scheme == "https" else 80)
     service = f"{'https:' if parts.scheme == 'https' else ''}{labels[0]}:{port}"
@@ -116,5 +138,5 @@ def _decoded(value: str) -> str:
 CHECKS = (
     Check("storage", classes, (CLASSES,), instead="volumes are folders of SLIPWAY_HOME"),
     Check("models", secret, (THE_SECRET,)),
-    Check("models", answers, (THE_SECRET,)),
+    Check("models", answers, (THE_SECRET, NAMESPACES)),
 )
