@@ -208,7 +208,7 @@ def _service_status(sdep: SeldonDeployment, observed: Observed) -> Object:
     statuses = {}
     for service in observed.of_kind("Service"):
         name, namespace = service["metadata"]["name"], service["metadata"]["namespace"]
-        ports = {port["name"]: port["port"] for port in service["spec"].get("ports") or ()}
+        ports = {port.get("name", ""): port["port"] for port in service["spec"].get("ports") or ()}
         entry = {"svcName": name}
         for key, port in (("httpEndpoint", "http"), ("grpcEndpoint", "grpc")):
             if port in ports:
