@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import base64
-import copy
+import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -187,13 +187,18 @@ def _time(at: datetime) -> str:
     return at.strftime("%Y-%m-%dT%H:%M:%S.%fZ")
 
 
+@cache
+def _whole() -> str:
+    return json.dumps(objects())
+
+
 @dataclass
 class Cluster:
     """What tests change. ``silent``: plurals that nobody may list; ``denied``: permissions as they print."""
 
     version: str = "v1.32.4"
     served: set[str] = field(default_factory=lambda: set(SERVED))
-    objects: list[Object] = field(default_factory=lambda: copy.deepcopy(objects()))
+    objects: list[Object] = field(default_factory=lambda: json.loads(_whole()))
     silent: set[str] = field(default_factory=set)
     denied: set[str] = field(default_factory=set)
     statuses: dict[str, int] = field(default_factory=lambda: {"MLflow": 200, "S3": 403})
