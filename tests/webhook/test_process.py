@@ -16,7 +16,7 @@ import aiohttp
 import yaml
 
 from slipway.webhook.server import PATH
-from slipway.webhook.trust import CONFIGURATION
+from slipway.webhook.trust import CONFIGURATION, FIELDS
 from tests.contract.manifests import predictor, sdep
 from tests.data import REPOSITORY
 from tests.manifests.kustomizations import built
@@ -63,16 +63,27 @@ TOKEN = {
 def place(api: ApiProcess) -> Path:
     """The manifests, and a kubeconfig of the ServiceAccount."""
     api.kubectl("apply", "-f", "-", stdin=json.dumps(KIND))
-    objects = built(REPOSITORY / "kubernetes/webhook")
-    for kinds in (PLACED, (CONFIGURATION.kind,)):
-        items = [obj for obj in objects if obj["kind"] in kinds]
-        api.kubectl("apply", "-f", "-", stdin=json.dumps({"apiVersion": "v1", "kind": "List", "items": items}))
+    apply(api, *PLACED)
+    apply(api, CONFIGURATION.kind)
     api.kubectl("apply", "-f", "-", stdin=json.dumps(TOKEN))
     config = yaml.safe_load(api.paths.kubeconfig.read_text())
     config["users"][0]["user"] = {"token": ACCOUNTS_TOKEN}
     path = api.paths.home / "webhook.kubeconfig"
     path.write_text(yaml.safe_dump(config))
     return path
+
+
+def apply(api: ApiProcess, *kinds: str) -> None:
+    items = [obj for obj in built(REPOSITORY / "kubernetes/webhook") if obj["kind"] in kinds]
+    api.kubectl("apply", "-f", "-", stdin=json.dumps({"apiVersion": "v1", "kind": "List", "items": items}))
+
+
+def kept(api: ApiProcess) -> dict[str, str]:
+    """What the Secret holds."""
+    found = json.loads(
+        api.kubectl("get", "secret", "slipway-webhook-certificate", "-n", "slipway-system", "-o", "json")
+    )
+    return found.get("data") or {}
 
 
 @asynccontextmanager
@@ -132,3 +143,7 @@ async def test_replicas_share_a_certificate_that_the_api_server_trusts(tmp_path)
                 await eventually(lambda port=port: allowed(port, trusted, sdep()), timeout_s=30)
                 assert await allowed(port, trusted, sdep(predictor(traffic=20))) is False
             assert await asyncio.to_thread(bundle, api) == trusted, "the second one took what the first one made"
+        before = kept(api)
+        assert before.keys() == set(FIELDS.values())
+        apply(api, *PLACED)
+        assert kept(api) == before, "an apply of the empty Secret takes nothing away"
