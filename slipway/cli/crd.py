@@ -57,5 +57,7 @@ async def _install(kube: Kube, controller_id: str, *, adopt: bool, sure: bool) -
         for line in compared(seen):
             click.echo(line)
         if seen.objects and not sure and not click.confirm("Replace it all the same?"):
-            raise Failure(f"left as it is; SeldonDeployments that would change: {len(seen.objects)}; --yes does not ask")
+            raise Failure(
+                f"left as it is; SeldonDeployments that would change: {len(seen.objects)}; --yes does not ask"
+            )
     return await install(kube, seen, adopt=adopt)
