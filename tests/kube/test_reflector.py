@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 import pytest
@@ -36,12 +36,15 @@ class FaultyApi:
         self.refuse_lists = 0
         self.always: list[dict[str, Any] | bytes] | None = None
         self.queries: list[dict[str, str]] = []
+        self.page: Callable[[dict[str, str]], web.Response] | None = None
 
     async def handle(self, request: web.Request) -> web.StreamResponse:
         self.queries.append(dict(request.query))
         if "watch" in request.query:
             return await self._watch(request)
         self.lists += 1
+        if self.page is not None:
+            return self.page(dict(request.query))
         if self.refuse_lists:
             self.refuse_lists -= 1
             return web.Response(status=503, text="not now")
@@ -181,3 +184,23 @@ def test_backoff_grows_to_its_ceiling_and_is_jittered() -> None:
     assert longest == sorted(longest)
     assert longest[-1] == BACKOFF_MAX_S
     assert backoff_s(3, draw=lambda: 0.0) == longest[2] / 2
+
+
+async def test_list_is_read_in_pages_and_begun_anew_where_one_is_too_old(api: FaultyApi, kube: Kube) -> None:
+    pages: list[str] = []
+
+    def page(query: dict[str, str]) -> web.Response:
+        pages.append(query.get("continue", ""))
+        if pages == ["", "second"]:
+            gone = {"kind": "Status", "code": 410, "reason": "Expired", "message": "the continue parameter is too old"}
+            return web.json_response(gone, status=410)
+        is_last = query.get("continue") == "second"
+        meta = {"resourceVersion": "7", **({} if is_last else {"continue": "second"})}
+        return web.json_response({"metadata": meta, "items": [config_map("b" if is_last else "a", 1)]})
+
+    api.page = page
+    async with Reflector(kube, [CONFIG_MAP]) as reflector:
+        await reflector.wait_synced()
+        assert names(reflector) == ["a", "b"]
+        assert pages == ["", "second", "", "second"]
+        assert {query.get("limit") for query in api.queries if "watch" not in query} == {"500"}
