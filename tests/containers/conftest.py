@@ -39,7 +39,7 @@ def docker() -> Iterator[Docker]:
             docker.import_base(work)
             yield docker
     finally:
-        remove_tree(work)
+        shutil.rmtree(work)  # root needs no modes: some hundred thousand files are not looked at twice
 
 
 @pytest.fixture(scope="session")

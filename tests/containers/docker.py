@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
+import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -92,7 +93,7 @@ class Docker:
 
 def pip_settings() -> str:
     """This machine's settings of pip that hold elsewhere, as a pip.conf. Variables win, as they do for pip."""
-    done = _make(["python3", "-m", "pip", "config", "list"], what="pip config")
+    done = _make([sys.executable, "-m", "pip", "config", "list"], what="pip config")
     return render_pip_settings(done.splitlines())
 
 
@@ -128,6 +129,7 @@ def daemon(work: Path) -> Iterator[Docker]:
     argv = ["dockerd", "--host", f"unix://{docker.socket}", "--pidfile", str(work / "dockerd.pid")]
     argv += ["--data-root", str(folders["data"]), "--exec-root", str(folders["exec"])]
     argv += ["--bridge=none", "--iptables=false", "--ip6tables=false"]
+    argv += ["--containerd-namespace", work.name, "--containerd-plugins-namespace", f"{work.name}-plugins"]
     with log.open("w") as stream:
         process = subprocess.Popen(argv, stdout=stream, stderr=subprocess.STDOUT, start_new_session=True)
 
