@@ -15,6 +15,8 @@ from slipway.cli.main import main
 from slipway.contract.limits import MAX_BODY_BYTES
 from slipway.doctor.check import Check
 from slipway.doctor.checks.definition import ADOPTION
+from slipway.doctor.checks.pod_security import refused
+from slipway.doctor.checks.sample import sample_pod
 from slipway.doctor.facts import Facts
 from slipway.doctor.finding import MAX_SHOWN_CHARS, Finding, Report, render_report
 from slipway.doctor.findings import findings
@@ -261,12 +263,52 @@ def test_every_check_is_broken_by_some_case() -> None:
     assert {case[0] for case in CASES.values()} >= {check.name for check in CHECKS} - {"pod security"}
 
 
-def test_pod_security_restricted_names_the_rules_that_are_broken_or_lets_the_pods_in() -> None:
+def test_pod_security_restricted_names_the_rules_that_a_predictors_pods_break() -> None:
     cluster = Cluster()
     _labels({"pod-security.kubernetes.io/enforce": "restricted"})(cluster)
     (found,) = of(cluster, "pod security")
-    assert found.level in ("ok", "fail")
-    assert "restricted" in found.what
+    broken = refused(sample_pod())
+    assert found.level == ("fail" if broken else "ok")
+    assert all(rule in found.what for rule in broken)
+
+
+def test_a_pod_that_keeps_every_rule_is_let_in_and_each_rule_is_looked_at() -> None:
+    profile = {"type": "RuntimeDefault"}
+    container = {"allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}}
+    pod: dict[str, Any] = {
+        "securityContext": {"runAsNonRoot": True, "runAsUser": 8888, "seccompProfile": profile},
+        "containers": [{"name": "c", "securityContext": container}],
+        "volumes": [{"name": "v", "emptyDir": {}}],
+    }
+    assert refused(pod) == []
+    for key, value, said in (
+        ("securityContext", {**pod["securityContext"], "runAsNonRoot": False}, "runAsNonRoot"),
+        ("securityContext", {**pod["securityContext"], "runAsUser": 0}, "runAsUser is 0"),
+        ("securityContext", {**pod["securityContext"], "seccompProfile": {"type": "Unconfined"}}, "seccompProfile"),
+        ("containers", [{"name": "c", "securityContext": {"capabilities": {"drop": ["ALL"]}}}], "allowPrivilege"),
+        ("containers", [{"name": "c", "securityContext": {"allowPrivilegeEscalation": False}}], "capabilities"),
+        ("volumes", [{"name": "v", "hostPath": {"path": "/"}}], "volume is not allowed (v)"),
+    ):
+        (rule,) = refused({**pod, key: value})
+        assert said in rule
+
+
+@pytest.mark.parametrize(("has_cni", "level"), [(False, "fail"), (True, "ok")])
+def test_sidecars_in_a_namespace_that_enforces_baseline_need_istios_cni(has_cni: bool, level: str) -> None:
+    cluster = Cluster()
+    _labels({"istio-injection": "enabled", "pod-security.kubernetes.io/enforce": "baseline"})(cluster)
+    cluster.objects += [pod("cni-1", "istio-system", {"k8s-app": "istio-cni-node"})] if has_cni else []
+    (found,) = of(cluster, "pod security")
+    assert found.level == level
+    assert ("NET_ADMIN" in found.what) is not has_cni
+
+
+def test_the_quota_and_the_limits_of_a_team_let_predictors_in() -> None:
+    cluster = Cluster()
+    for name in ("limitrange", "resourcequota"):
+        manifest = yaml.safe_load((REPOSITORY / "seldon" / "team" / f"{name}.yaml").read_text())
+        cluster.objects.append({**manifest, "metadata": {"name": "tenant", "namespace": TEAM}})
+    assert [item.level for item in (*of(cluster, "quota"), *of(cluster, "limits"))] == ["ok", "ok"]
 
 
 def test_a_limit_range_with_defaults_fills_in_what_a_quota_wants() -> None:

@@ -22,18 +22,13 @@ def injection(facts: Facts) -> Iterable[Said]:
     name = facts.namespace
     labels = labels_of(facts)
     if labels is None:
-        yield (
-            "warn",
-            name,
-            "there is no such namespace yet",
-            f"slipway tenant add {name}",
-        )
+        yield "warn", name, "there is no such namespace yet", f"slipway tenant add {name}"
         return
     mode = _mode(facts)
     if labels.get(AMBIENT) == "ambient":
         text = "ambient: there is no sidecar, so EnvoyFilters and per-route policies of Slipway were never tried there"
         yield "warn", name, text, f"kubectl label namespace {name} {AMBIENT}- {INJECTION}=enabled"
-    elif labels.get(INJECTION) == "enabled" or (labels.get(REVISION) and labels.get(INJECTION) != "disabled"):
+    elif gets_sidecar(labels):
         revision = labels.get(REVISION)
         yield "ok", name, f"Pods get a sidecar{f' of {revision}' if revision else ''}; mutual TLS is {mode}"
     else:
@@ -43,6 +38,12 @@ def injection(facts: Facts) -> Iterable[Said]:
             yield "fail", name, f"{text}, and mutual TLS is said to be STRICT", repair
         else:
             yield "warn", name, text, repair
+
+
+def gets_sidecar(labels: Object) -> bool:
+    """Of the Pods of a namespace with these labels."""
+    asked = labels.get(INJECTION)
+    return asked == "enabled" or (asked != "disabled" and bool(labels.get(REVISION)))
 
 
 def labels_of(facts: Facts) -> Object | None:

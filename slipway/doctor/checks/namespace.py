@@ -7,20 +7,23 @@ from decimal import Decimal
 from typing import Any
 
 from slipway.doctor.check import Check, Said
-from slipway.doctor.checks.mesh import NAMESPACES, labels_of
+from slipway.doctor.checks.mesh import NAMESPACES, gets_sidecar, labels_of
 from slipway.doctor.checks.pod_security import refused
 from slipway.doctor.checks.sample import containers_of, sample_pod
 from slipway.doctor.checks.workloads import place_of
 from slipway.doctor.facts import Facts, Object
 from slipway.doctor.question import OWN, Question
-from slipway.kube.kinds import Kind
+from slipway.kube.kinds import POD, Kind
 from slipway.onebox.runner.quantity import parse_quantity
 
 RESOURCE_QUOTA = Kind("", "v1", "resourcequotas", "ResourceQuota")
 LIMIT_RANGE = Kind("", "v1", "limitranges", "LimitRange")
 QUOTAS = Question(RESOURCE_QUOTA, OWN)
 RANGES = Question(LIMIT_RANGE, OWN)
-ENFORCE = "pod-security.kubernetes.io/enforce"
+CNI = Question(POD, selector="k8s-app=istio-cni-node")
+"""Of Istio's chart `cni`; without it each Pod with a sidecar has an init container with NET_ADMIN
+(https://istio.io/latest/docs/setup/additional-setup/pod-security-admission/)."""
+ENFORCE, OPEN = "pod-security.kubernetes.io/enforce", "privileged"
 COMPUTE = {
     "cpu": ("requests", "cpu"),
     "memory": ("requests", "memory"),
@@ -121,25 +124,24 @@ def _refusals(obj: Object) -> Iterator[str]:
 
 
 def security(facts: Facts) -> Iterable[Said]:
-    level = (labels_of(facts) or {}).get(ENFORCE, "privileged")
-    if level != "restricted":
-        yield "ok", facts.namespace, f"Pod security is {level}, which lets Slipway's Pods in"
-        return
-    broken = refused(sample_pod())
+    labels = labels_of(facts) or {}
+    level, where = labels.get(ENFORCE, OPEN), facts.namespace
+    broken = refused(sample_pod()) if level == "restricted" else []
+    is_fine = True
+    if level != OPEN and gets_sidecar(labels) and not facts.objects(CNI):
+        is_fine = False
+        text = f"Pod security is {level}, which refuses the NET_ADMIN that sidecars need without Istio's CNI plug-in"
+        yield "fail", where, text, f"install Istio's chart cni, or kubectl label namespace {where} {ENFORCE}-"
     if broken:
-        repair = f"kubectl label --overwrite namespace {facts.namespace} {ENFORCE}=baseline"
-        yield (
-            "fail",
-            facts.namespace,
-            f"Pod security is restricted, and refuses a predictor's Pods: {'; '.join(broken)}",
-            repair,
-        )
-    else:
-        yield "ok", facts.namespace, "Pod security is restricted, which lets executors and initializers in"
+        is_fine = False
+        text = f"Pod security is restricted, and refuses a predictor's Pods: {'; '.join(broken)}"
+        yield "fail", where, text, f"kubectl label --overwrite namespace {where} {ENFORCE}=baseline"
+    if is_fine:
+        yield "ok", where, f"Pod security is {level}, which lets a predictor's Pods in"
 
 
 CHECKS = (
     Check("quota", quotas, (QUOTAS, RANGES), instead="the runner has no quotas"),
     Check("limits", limits, (RANGES,), instead="the runner knows no LimitRange"),
-    Check("pod security", security, (NAMESPACES,), instead="Pods are processes of whoever started the platform"),
+    Check("pod security", security, (NAMESPACES, CNI), instead="Pods are processes of whoever started the platform"),
 )
