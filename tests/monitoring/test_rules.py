@@ -18,7 +18,8 @@ RULES = sorted((MONITORING / "rules").glob("*.yml"))
 OBJECTS = ("pods.yaml", "gateway.yaml", "controller.yaml", "database.yaml", "rules.yaml")
 DASHBOARDS = "../grafana"
 TESTS = sorted((MONITORING / "tests").glob("*.yml"))
-
+LOOKS_BACK_MIN = 5
+"""Prometheus' --query.lookback-delta, where nobody sets it."""
 
 BURNS = [
     ("SlipwayErrorBudgetBurnsFast", 1 / 24, 0.02),
@@ -44,6 +45,18 @@ def test_prometheus_takes_the_configuration():
 
 def test_rules_do_what_their_tests_say():
     assert promtool("test", "rules", *TESTS).count("SUCCESS") == len(TESTS) > 1
+
+
+@pytest.mark.parametrize("path", TESTS, ids=lambda path: path.name)
+def test_groups_have_an_order_where_one_evaluation_is_all_that_they_see(path):
+    """promtool asks groups in any order without one, and finds nothing older than `LOOKS_BACK_MIN`."""
+    test = yaml.safe_load(path.read_text())
+    files = [yaml.safe_load((path.parent / name).read_text()) for name in test["rule_files"]]
+    groups = [group["name"] for file in files for group in file["groups"]]
+    if int(test["evaluation_interval"].removesuffix("m")) >= LOOKS_BACK_MIN and len(groups) > 1:
+        assert test["group_eval_order"] == groups
+    else:
+        assert set(test.get("group_eval_order", groups)) == set(groups)
 
 
 def test_tool_finds_a_rule_that_does_not_do_what_its_test_says(tmp_path):
