@@ -118,12 +118,18 @@ class Reconciler:
             return LOOK_AGAIN_S
 
     def _is_ours(self, obj: Object) -> bool:
-        """One machine has one controller, whatever a label says that is meant for a cluster."""
+        """One machine has one controller, whatever a label says that is meant for a cluster.
+
+        A namespace that has not been heard of yet may be another's; when it is, its objects are looked at again.
+        """
+        if self.settings.has_own_mesh:
+            return True
         meta = obj["metadata"]
-        namespace = self.namespaces.objects(NAMESPACE).get(("", meta["namespace"])) or {"metadata": {}}
+        namespace = self.namespaces.objects(NAMESPACE).get(("", meta["namespace"]))
+        if namespace is None:
+            return False
         labels = namespace["metadata"].get("labels") or {}
-        own_id = self.settings.controller_id
-        return self.settings.has_own_mesh or is_looked_after(own_id, meta.get("labels") or {}, labels)
+        return is_looked_after(self.settings.controller_id, meta.get("labels") or {}, labels)
 
     def _review(self, obj: Object) -> list[Cause]:
         causes = review(obj, predictor_servers=self.settings.predictor_servers)
@@ -197,13 +203,14 @@ class Reconciler:
 
     async def _apply(self, sdep: SeldonDeployment, facts: Facts) -> None:
         steps = actions(desired(sdep, facts), self._owned(sdep), self.accepted.get((sdep.namespace, sdep.name)))
-        await self._check_names(sdep, steps)
+        adopted = await self._check_names(sdep, steps)
         await self.secret.ensure(sdep)
         for step in steps:
-            await self._write(sdep, step)
+            await self._write(sdep, step, may_exist=step.verb == "Update" or key_of(step.object) in adopted)
 
-    async def _check_names(self, sdep: SeldonDeployment, steps: Sequence[Step]) -> None:
-        """Before anything is made: nothing of others is changed. Raises NameTaken."""
+    async def _check_names(self, sdep: SeldonDeployment, steps: Sequence[Step]) -> set[ObjectKey]:
+        """Before anything is made: nothing of others is changed. What is there and is taken over; raises NameTaken."""
+        adopted = set()
         for step in steps:
             if step.verb == "Create":
                 kind, name = kind_of(step.object), step.object["metadata"]["name"]
@@ -212,8 +219,11 @@ class Reconciler:
                 except NotFound:
                     continue
                 check_free(found, kind.kind, sdep)
+                adopted.add(key_of(step.object))
+        return adopted
 
-    async def _write(self, sdep: SeldonDeployment, step: Step) -> None:
+    async def _write(self, sdep: SeldonDeployment, step: Step, *, may_exist: bool = True) -> None:
+        """Conflict where something stands there that others wrote since it was looked for, or another object of that name."""
         log.info("%s/%s: %s", sdep.namespace, sdep.name, step)
         kind, name = kind_of(step.object), step.object["metadata"]["name"]
         result: Object | None = None
@@ -224,12 +234,18 @@ class Reconciler:
             except NotFound:
                 return  # gone already: what was wanted
         else:
-            result = await self.kube.apply(step.object, field_manager=MANAGER)
+            result = await self.kube.apply(self._same(sdep, step), field_manager=MANAGER, force=may_exist)
             self._accept(sdep, step.object, result)
         self.dependents.wrote(kind, sdep.namespace, name, result)
         if kind.kind not in NO_EVENT:
             message = f"{step.verb}d {kind.kind} {name}" + ("" if step.verb == "Create" else f": {step.reason}")
             await record(self.kube, sdep, f"{step.verb}{kind.kind}", message, now=now())
+
+    def _same(self, sdep: SeldonDeployment, step: Step) -> Object:
+        """What is applied; of what is to be changed only the object that was seen, by its uid."""
+        seen = self._owned(sdep).get(key_of(step.object))
+        uid = seen["metadata"].get("uid") if seen else None
+        return {**step.object, "metadata": {**step.object["metadata"], "uid": uid}} if uid else step.object
 
     def _accept(self, sdep: SeldonDeployment, applied: Object, result: Object) -> None:
         """Remember an answer that differs from what was applied, or every look would apply it again."""

@@ -6,8 +6,10 @@ from dataclasses import dataclass, field
 
 from slipway.contract.sdep import SeldonDeployment
 from slipway.controller.meta import MANAGED_BY, MANAGER
+from slipway.controller.owners import NameTaken
 from slipway.controller.queue import Key
 from slipway.kube.client import Kube
+from slipway.kube.errors import Conflict
 from slipway.kube.kinds import SECRET
 from slipway.kube.reflector import Reflector
 
@@ -26,7 +28,8 @@ class ModelSecret:
     async def ensure(self, sdep: SeldonDeployment) -> None:
         """Copy it into the SeldonDeployment's namespace if it has models that name no other secret, and keep it current.
 
-        Without a source there is nothing to copy: the initializer's reference to it is optional.
+        Without a source there is nothing to copy: the initializer's reference to it is optional. Raises NameTaken where
+        others made, or changed, a Secret of that name.
         """
         source = self.source.objects(SECRET).get((self.namespace, self.name))
         if source is None or sdep.namespace == self.namespace or not _is_needed(sdep):
@@ -41,7 +44,13 @@ class ModelSecret:
             "type": source.get("type", "Opaque"),
             "data": source.get("data") or {},
         }
-        await self.kube.apply(copy, field_manager=MANAGER)
+        try:
+            await self.kube.apply(copy, field_manager=MANAGER, force=False)
+        except Conflict as exc:
+            raise NameTaken(
+                f"Secret {self.name} of namespace {sdep.namespace} is kept otherwise by somebody else ({exc}): "
+                "delete it, or name it as the nodes' envSecretRefName"
+            ) from exc
         self.copied[key] = seen
 
     def forget(self, key: Key) -> None:
