@@ -1,7 +1,8 @@
 """A certificate for the webhook, signed by an authority of its own; both are made anew before they end.
 
 An API server trusts every authority in ``caBundle``. A new one is put there while the certificate is still the old one's,
-and signs when that one is due, so that at no moment a replica shows what an API server does not trust yet.
+and signs when that one is due, so that at no moment a replica shows what an API server does not trust yet. Nothing lives
+longer than who signed it: an API server looks at the dates of both (RFC 5280, 6.1.3).
 """
 
 from __future__ import annotations
@@ -23,6 +24,8 @@ CERTIFICATE_DAYS = 90
 CERTIFICATE_LEFT_DAYS = 30
 SKEW = timedelta(hours=1)
 """Clocks of an API server and of ours."""
+TOLD = timedelta(minutes=10)
+"""An authority signs when API servers have known it for so long; what has less left counts as ended. Some looks of a replica."""
 MAX_AUTHORITIES = 3
 """In the bundle: the newest, the one before it, and one more where rotations were forced."""
 NAME = "slipway-webhook"
@@ -44,18 +47,24 @@ class Certificates:
 def renewed(found: Certificates | None, names: Sequence[str], now: datetime) -> Certificates:
     """``found`` itself where nothing is due; else with what was due made anew. ``names``: DNS names, the first is shown.
 
-    What cannot be read, does not fit together or has ended is made anew as a whole.
+    What cannot be read, does not fit together, has ended or has not begun is made anew as a whole. After an absence an
+    authority near its end signs once more, until that end, and a new one stands beside it that signs when it is known.
     """
     parsed = None if found is None else _parse(found)
-    if found is None or parsed is None or _left(parsed.authorities[0], now) < timedelta():
-        return _fresh(names, now)
-    if not _is_good(parsed, names, now):
-        return _signed(found, parsed, names, now)
-    if _left(parsed.authorities[0], now) < timedelta(days=AUTHORITY_LEFT_DAYS):
-        key, authority = _make_authority(now)
-        kept = [old for old in parsed.authorities if _left(old, now) > timedelta()][: MAX_AUTHORITIES - 1]
-        return replace(found, authorities=b"".join(map(_pem, (authority, *kept))), authority_key=_pem_of_key(key))
-    return found
+    if found is None or parsed is None:
+        return _fresh((), names, now)
+    newest = parsed.authorities[0]
+    if not _is_valid(newest, now, 2 * TOLD):
+        return _fresh(parsed.authorities, names, now)
+    is_known = now - (newest.not_valid_before_utc + SKEW) >= TOLD
+    is_due = not _holds(parsed, names, now, timedelta(days=CERTIFICATE_LEFT_DAYS))
+    made = found
+    if is_due and (is_known or not _holds(parsed, names, now, TOLD)):
+        made = _signed(found, parsed, names, now)
+    if _is_valid(newest, now, timedelta(days=AUTHORITY_LEFT_DAYS)):
+        return made
+    key, authority = _make_authority(now)
+    return replace(made, authorities=_bundle(authority, parsed.authorities, now), authority_key=_pem_of_key(key))
 
 
 @dataclass(frozen=True)
@@ -80,17 +89,23 @@ def _parse(found: Certificates) -> _Parsed | None:
     return _Parsed(authorities, authority_key, certificate) if fits else None
 
 
-def _is_good(parsed: _Parsed, names: Sequence[str], now: datetime) -> bool:
+def _holds(parsed: _Parsed, names: Sequence[str], now: datetime, left: timedelta) -> bool:
+    """Does an API server take the certificate now, and for ``left`` more?"""
     certificate = parsed.certificate
     try:
         has = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
     except x509.ExtensionNotFound:
         return False
     return (
-        _left(certificate, now) >= timedelta(days=CERTIFICATE_LEFT_DAYS)
+        _is_valid(certificate, now, left)
         and has.get_values_for_type(x509.DNSName) == list(names)
-        and any(_is_signed_by(certificate, authority) for authority in parsed.authorities)
+        and any(_is_valid(each, now, left) and _is_signed_by(certificate, each) for each in parsed.authorities)
     )
+
+
+def _is_valid(certificate: x509.Certificate, now: datetime, left: timedelta) -> bool:
+    """Has it begun, and is ``left`` left? One from a clock far ahead has not begun."""
+    return certificate.not_valid_before_utc <= now and certificate.not_valid_after_utc - now >= left
 
 
 def _is_signed_by(certificate: x509.Certificate, authority: x509.Certificate) -> bool:
@@ -101,10 +116,17 @@ def _is_signed_by(certificate: x509.Certificate, authority: x509.Certificate) ->
     return True
 
 
-def _fresh(names: Sequence[str], now: datetime) -> Certificates:
+def _fresh(before: Sequence[x509.Certificate], names: Sequence[str], now: datetime) -> Certificates:
+    """``before``: authorities that go on being trusted as long as they are valid."""
     authority_key, authority = _make_authority(now)
     key, certificate = _make_certificate(names, authority, authority_key, now)
-    return Certificates(_pem(authority), _pem_of_key(authority_key), _pem(certificate), _pem_of_key(key))
+    bundle = _bundle(authority, before, now)
+    return Certificates(bundle, _pem_of_key(authority_key), _pem(certificate), _pem_of_key(key))
+
+
+def _bundle(newest: x509.Certificate, before: Sequence[x509.Certificate], now: datetime) -> bytes:
+    kept = [each for each in before if _is_valid(each, now, timedelta())][: MAX_AUTHORITIES - 1]
+    return b"".join(map(_pem, (newest, *kept)))
 
 
 def _signed(found: Certificates, parsed: _Parsed, names: Sequence[str], now: datetime) -> Certificates:
@@ -126,7 +148,7 @@ def _make_authority(now: datetime) -> tuple[ec.EllipticCurvePrivateKey, x509.Cer
         encipher_only=False,
         decipher_only=False,
     )
-    builder = _builder(name, key, now, AUTHORITY_DAYS).issuer_name(name)
+    builder = _builder(name, key, now, now + timedelta(days=AUTHORITY_DAYS)).issuer_name(name)
     return key, (
         builder.add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
         .add_extension(usage, critical=True)
@@ -142,7 +164,8 @@ def _make_certificate(
     subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, NAME)])
     alternatives = x509.SubjectAlternativeName([x509.DNSName(name) for name in names])
     signer = x509.AuthorityKeyIdentifier.from_issuer_public_key(authority_key.public_key())
-    builder = _builder(subject, key, now, CERTIFICATE_DAYS).issuer_name(authority.subject)
+    end = min(now + timedelta(days=CERTIFICATE_DAYS), authority.not_valid_after_utc)
+    builder = _builder(subject, key, now, end).issuer_name(authority.subject)
     return key, (
         builder.add_extension(alternatives, critical=False)
         .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
@@ -152,19 +175,17 @@ def _make_certificate(
     )
 
 
-def _builder(subject: x509.Name, key: ec.EllipticCurvePrivateKey, now: datetime, days: int) -> x509.CertificateBuilder:
+def _builder(
+    subject: x509.Name, key: ec.EllipticCurvePrivateKey, now: datetime, end: datetime
+) -> x509.CertificateBuilder:
     return (
         x509.CertificateBuilder()
         .subject_name(subject)
         .public_key(key.public_key())
         .serial_number(x509.random_serial_number())
         .not_valid_before(now - SKEW)
-        .not_valid_after(now + timedelta(days=days))
+        .not_valid_after(end)
     )
-
-
-def _left(certificate: x509.Certificate, now: datetime) -> timedelta:
-    return certificate.not_valid_after_utc - now
 
 
 def _pem(certificate: x509.Certificate) -> bytes:

@@ -29,6 +29,7 @@ def test_table_of_rules_is_the_definitions():
         f"{MAX_PREDICTORS} predictors, {MAX_CHILDREN} children of the root, {MAX_NAME} characters",
         f"| certificate | {certificates.CERTIFICATE_DAYS} days | when {certificates.CERTIFICATE_LEFT_DAYS} are left |",
         f"| authority | {certificates.AUTHORITY_DAYS // 365} years | when {certificates.AUTHORITY_LEFT_DAYS} days are left;",
+        f"signs after {certificates.TOLD.total_seconds() / 60:g} minutes. What a clock more than an hour ahead made",
         f"A body of {server.MAX_BODY_BYTES // 2**20} MiB, {server.MAX_REVIEWS} reviews at once",
         f"names {answer.MAX_CAUSES} causes at most. After SIGTERM reviews are answered for {options.DRAIN_S:g} s more",
         f"{server.BODY_WITHIN_S:g} s for a body and for a handshake, {server.MAX_CONNECTIONS} connections",
@@ -40,6 +41,7 @@ def test_numbers_of_the_page_are_the_codes(words):
 
 def test_a_minute_is_a_minute():
     assert LOOK_EVERY_S == 60
+    assert certificates.SKEW.total_seconds() == 3600
     assert "every minute" in PAGE
     assert server.BODY_WITHIN_S == server.HANDSHAKE_WITHIN_S
 

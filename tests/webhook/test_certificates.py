@@ -5,10 +5,13 @@ from __future__ import annotations
 import ssl
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from itertools import accumulate
 
 import pytest
 from cryptography import x509
 from cryptography.x509.verification import PolicyBuilder, Store, VerificationError
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
 
 from slipway.webhook.certificates import (
     AUTHORITY_DAYS,
@@ -16,6 +19,8 @@ from slipway.webhook.certificates import (
     CERTIFICATE_DAYS,
     CERTIFICATE_LEFT_DAYS,
     MAX_AUTHORITIES,
+    SKEW,
+    TOLD,
     Certificates,
     renewed,
 )
@@ -89,6 +94,69 @@ def test_a_new_authority_comes_while_the_old_one_still_signs():
     assert both.certificate == fresh_leaf.certificate
     assert len(authorities(both)) == 2
     assert renewed(both, NAMES, at) is both
+
+
+def has_left(trusted: bytes, at: datetime) -> timedelta:
+    return max(each.not_valid_after_utc for each in x509.load_pem_x509_certificates(trusted)) - at
+
+
+MINUTE = timedelta(minutes=1)
+NEAR_ITS_END = AUTHORITY_DAYS * DAY - 10 * DAY
+AT_ITS_END = AUTHORITY_DAYS * DAY
+GAPS = st.one_of(
+    st.integers(1, 30).map(lambda minutes: minutes * MINUTE),
+    st.integers(1, 200).map(lambda days: days * DAY),
+    st.integers(1, AUTHORITY_DAYS + 100).map(lambda days: days * DAY),
+    st.integers(-60, 60).map(lambda minutes: AT_ITS_END + minutes * MINUTE),
+)
+
+
+@given(st.lists(GAPS, min_size=1, max_size=12))
+@example([NEAR_ITS_END, *[MINUTE] * 12, *[DAY] * 12, *[10 * DAY] * 5])
+@example([AT_ITS_END - 2 * TOLD, *[MINUTE] * 30])
+@example([AT_ITS_END - 2 * TOLD + MINUTE, *[MINUTE] * 30])
+@settings(max_examples=60, deadline=None)
+def test_after_absences_of_any_length_what_is_shown_has_been_trusted_for_a_while(gaps):
+    """Looks with gaps between them; an API server is told at each look, and may lag ``TOLD`` behind."""
+    kept = renewed(None, NAMES, START)
+    told = [(START, kept.authorities)]
+    for at in accumulate(gaps, initial=START):
+        shown = renewed(kept, NAMES, at)
+        told.append((at, shown.authorities))
+        assert is_trusted(shown, shown.authorities, at)
+        assert is_trusted(shown, shown.authorities, at + TOLD - MINUTE), "until some looks later"
+        assert not is_trusted(kept, kept.authorities, at) or is_trusted(kept, shown.authorities, at), (
+            "by a late replica"
+        )
+        early = [bundle for when, bundle in told if when <= at - TOLD]
+        if early and has_left(early[-1], at) >= 2 * TOLD:
+            assert is_trusted(shown, early[-1], at), f"{at - START}: by an API server that is {TOLD} behind"
+        assert renewed(shown, NAMES, at) is shown
+        kept = shown
+
+
+@pytest.mark.parametrize("left", [179, 89, 31, 29, 10, 1])
+def test_no_certificate_outlives_its_authority(left):
+    old = renewed(None, NAMES, START)
+    shown = renewed(old, NAMES, START + (AUTHORITY_DAYS - left) * DAY)
+    end = x509.load_pem_x509_certificate(shown.certificate).not_valid_after_utc
+    assert end == START + (AUTHORITY_DAYS - left + min(left, CERTIFICATE_DAYS)) * DAY
+    assert is_trusted(shown, old.authorities, end)
+    assert len(authorities(shown)) == 2, "the next one is told at once"
+
+
+@pytest.mark.parametrize("ahead", [SKEW + MINUTE, 40 * DAY, 10 * 365 * DAY])
+def test_what_a_clock_far_ahead_made_is_made_anew(first, ahead):
+    """The pair alone, and all of it; clocks within SKEW of one another leave it as it is."""
+    strange = renewed(None, NAMES, START + ahead)
+    made = renewed(strange, NAMES, START)
+    assert is_trusted(made, made.authorities, START)
+    assert len(authorities(made)) == 1, "an authority that has not begun is no more trusted"
+    at = START + 61 * DAY
+    leaf = renewed(first, NAMES, at + ahead) if ahead < 365 * DAY else strange
+    again = renewed(leaf, NAMES, at)
+    assert is_trusted(again, again.authorities, at)
+    assert renewed(first, NAMES, START - SKEW + MINUTE) is first
 
 
 @pytest.mark.parametrize("field", ["authorities", "authority_key", "certificate", "key"])
