@@ -58,11 +58,12 @@ class Rig:
 
     async def kill(self) -> None:
         """At once, whatever it is doing; a crash of it before shows here."""
-        if self._running is not None:
-            self._running.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await self._running
-            self._running = None
+        running, self._running = self._running, None
+        if running is not None:
+            running.cancel()
+            await asyncio.wait({running})  # whose own end may come now hears of it
+            if not running.cancelled():
+                running.result()
 
     @property
     def is_running(self) -> bool:
