@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 from dataclasses import replace
+from pathlib import Path
 
 import click
 import yaml
@@ -32,9 +33,12 @@ from slipway.onebox.images.build import PLATFORM_ROOT
 from slipway.onebox.services.hub.names import namespace_of
 
 FOLDER = PLATFORM_ROOT / "seldon" / "team"
+ADMISSION = PLATFORM_ROOT / "seldon" / "admission"
+"""What Pods of all teams may not be."""
 DAEMON_SET = Kind("apps", "v1", "daemonsets", "DaemonSet")
 CNI = "k8s-app=istio-cni-node"
 """Label of the Pods and the DaemonSet of Istio's chart ``cni``."""
+ADMISSION_POLICY = "ValidatingAdmissionPolicy"
 OF_HUB = namespace_of("")
 """How the namespaces of the hub's users begin."""
 
@@ -86,22 +90,37 @@ def add_command(
     """  # noqa: D301  - click reads the backspace character
     try:
         team = Team(name, parse_quota(quotas), users, groups, level or PRIVILEGED)
-        rendered = parse_manifests(asyncio.run(kustomize(str(FOLDER))), origin=str(FOLDER))
-        objects = in_order(objects_of(team, rendered))
+        rendered, of_all = _rendered(FOLDER), _rendered(ADMISSION)
+        objects = in_order([*of_all, *objects_of(team, rendered)])
     except TeamError as error:
         raise Failure(str(error)) from error
     if output:
         click.echo(yaml.safe_dump_all(objects, sort_keys=False), nl=False)
         return
-    run(lambda kube: _add(kube, team, rendered, level, dry_run=dry_run))
+    run(lambda kube: _add(kube, team, (rendered, of_all), level, dry_run=dry_run))
 
 
-async def _add(kube: Kube, team: Team, rendered: Sequence[Object], asked: str | None, *, dry_run: bool) -> None:
+def _rendered(folder: Path) -> Sequence[Object]:
+    return parse_manifests(asyncio.run(kustomize(str(folder))), origin=str(folder))
+
+
+async def _add(
+    kube: Kube,
+    team: Team,
+    given: tuple[Sequence[Object], Sequence[Object]],
+    asked: str | None,
+    *,
+    dry_run: bool,
+) -> None:
+    """``given``: the objects of a team, and those of all teams together."""
+    rendered, of_all = given
     there = await _namespace(kube, team.name)
     served, here = await discover(kube), await is_one_machine(kube)
     has_istio = any(entry.kind.group == VIRTUAL_SERVICE.group for entry in served) and not here
-    level, why_not = pod_security(asked, has_istio=has_istio, has_cni=has_istio and await _has_cni(kube))
-    objects = in_order(objects_of(replace(team, pod_security=level), rendered))
+    has_cni = has_istio and await _has_cni(kube)
+    has_policies = any(entry.kind.kind == ADMISSION_POLICY for entry in served)
+    level, why_not = pod_security(asked, has_istio=has_istio, has_cni=has_cni, has_policies=has_policies)
+    objects = in_order([*of_all, *objects_of(replace(team, pod_security=level), rendered)])
     for item in objects:
         label = f"{item['kind'].lower()}/{item['metadata']['name']}"
         try:

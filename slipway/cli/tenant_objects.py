@@ -44,17 +44,20 @@ class Team:
     pod_security: str = PRIVILEGED
 
 
-def pod_security(asked: str | None, *, has_istio: bool, has_cni: bool) -> tuple[str, str]:
+def pod_security(asked: str | None, *, has_istio: bool, has_cni: bool, has_policies: bool) -> tuple[str, str]:
     """The level that the namespace enforces, and why it is not ``baseline``, for people.
 
     Who may start a Pod may otherwise mount the node's disk. Istio's init container needs NET_ADMIN, which ``baseline``
-    refuses; with Istio's CNI plug-in there is no such container.
+    refuses; with Istio's CNI plug-in there is no such container. Without it ``seldon/admission`` refuses the rest of what
+    ``baseline`` does, where the API carries out admission policies (``has_policies``).
     """
     if asked or not has_istio or has_cni:
         return asked or BASELINE, ""
+    if has_policies:
+        return PRIVILEGED, ""
     return PRIVILEGED, (
         "not enforced, because sidecars need NET_ADMIN here: a Pod of this team may mount its node's disk. "
-        "Install Istio's CNI plug-in and say this again"
+        "Install Istio's CNI plug-in, or Kubernetes 1.30 or newer, and say this again"
     )
 
 

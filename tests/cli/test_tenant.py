@@ -119,21 +119,22 @@ def test_cluster_gets_all_kinds_that_it_serves(rendered: list[Object]) -> None:
 
 
 @pytest.mark.parametrize(
-    ("asked", "has_istio", "has_cni", "level"),
+    ("asked", "has_istio", "has_cni", "has_policies", "level", "is_open"),
     [
-        (None, False, False, "baseline"),
-        (None, True, True, "baseline"),
-        (None, True, False, "privileged"),
-        ("baseline", True, False, "baseline"),
-        ("privileged", False, False, "privileged"),
+        (None, False, False, False, "baseline", False),
+        (None, True, True, False, "baseline", False),
+        (None, True, False, False, "privileged", True),
+        (None, True, False, True, "privileged", False),
+        ("baseline", True, False, False, "baseline", False),
+        ("privileged", False, False, False, "privileged", False),
     ],
 )
 def test_level_is_the_strictest_that_sidecars_allow(
-    asked: str | None, has_istio: bool, has_cni: bool, level: str
+    asked: str | None, has_istio: bool, has_cni: bool, has_policies: bool, level: str, is_open: bool
 ) -> None:
-    found, why_not = pod_security(asked, has_istio=has_istio, has_cni=has_cni)
+    found, why_not = pod_security(asked, has_istio=has_istio, has_cni=has_cni, has_policies=has_policies)
     assert found == level
-    assert bool(why_not) == (asked is None and level == "privileged")
+    assert bool(why_not) == is_open
 
 
 def test_team_s_namespace_enforces_the_level(rendered: list[Object]) -> None:
@@ -202,7 +203,11 @@ def test_yaml_is_printed_without_an_api(monkeypatch: pytest.MonkeyPatch, tmp_pat
     monkeypatch.setenv("SLIPWAY_HOME", str(tmp_path))
     done = CliRunner().invoke(main, ["tenant", "add", "blue", "-o", "yaml"])
     assert done.exit_code == 0, done.output
-    assert next(item["kind"] for item in yaml.safe_load_all(done.output)) == "Namespace"
+    objects = list(yaml.safe_load_all(done.output))
+    assert objects[0]["kind"] == "Namespace"
+    places = {item["kind"]: item["metadata"].get("namespace") for item in objects[1:]}
+    assert places.pop("ValidatingAdmissionPolicy") is places.pop("ValidatingAdmissionPolicyBinding") is None
+    assert set(places.values()) == {"blue"}
 
 
 def test_teams_are_listed_and_removed(slipway: Slipway) -> None:

@@ -32,6 +32,8 @@ NOT_HARDENED = {
     "Deployment default/yolo-stable-0-image-transformer-yolo-detector": "as the controller makes it: seldon/plain",
     "Job train-shapes": "one machine's: its user, whose home the Job writes to; kubernetes/training is the cluster's",
 }
+NEWER = {("ValidatingAdmissionPolicy", "1.29"), ("ValidatingAdmissionPolicyBinding", "1.29")}
+"""Kinds that are in seldon/admission alone, and a version of Kubernetes that does not have them yet."""
 OURS = re.compile(r"\bslipway/[a-z0-9-]+:([\w.-]+)")
 RULES = (rules.traffic, rules.images, rules.names, rules.pods)
 
@@ -66,7 +68,9 @@ def predictors(*items: Object) -> Object:
 @pytest.mark.parametrize("folder", FOLDERS, ids=shown)
 @pytest.mark.parametrize("version", KUBERNETES)
 def test_kubernetes_takes_its_kinds(folder, version):
-    found = {identity(obj): complain_of_kubernetes(obj, version) for obj in built(folder) if is_of_kubernetes(obj)}
+    """But for those that the version does not have yet: `slipway tenant add` leaves them out there."""
+    there = [obj for obj in built(folder) if is_of_kubernetes(obj) and (obj["kind"], version) not in NEWER]
+    found = {identity(obj): complain_of_kubernetes(obj, version) for obj in there}
     assert {name: said for name, said in found.items() if said} == {}
 
 

@@ -1,0 +1,139 @@
+"""What Pods of a tenant may not be, where Istio's init container forbids a Pod security standard."""
+
+from __future__ import annotations
+
+from copy import deepcopy
+from typing import Any
+
+import pytest
+
+from slipway.contract.sdep import SeldonDeployment
+from slipway.controller.desired import desired
+from slipway.controller.facts import Facts
+from tests.data import REPOSITORY
+from tests.manifests.admission import refused
+from tests.manifests.kustomizations import built
+
+Object = dict[str, Any]
+ADMISSION, TENANTS = "seldon/admission", ("seldon/team", "seldon/tenant", "istio/overlays/tenant")
+ISTIO_INIT = {
+    "name": "istio-init",
+    "image": "proxyv2:1.30.3",
+    "securityContext": {
+        "allowPrivilegeEscalation": False,
+        "capabilities": {"add": ["NET_ADMIN", "NET_RAW"], "drop": ["ALL"]},
+        "privileged": False,
+        "runAsUser": 0,
+    },
+}
+"""As Istio's injector writes it without its CNI plug-in."""
+
+
+def of(place: str, kind: str) -> Object:
+    (found,) = [item for item in built(REPOSITORY / place) if item["kind"] == kind]
+    return found
+
+
+def said(pod: Object, resource: str = "pods", namespace: Object | None = None) -> list[str]:
+    policy, binding = of(ADMISSION, "ValidatingAdmissionPolicy"), of(ADMISSION, "ValidatingAdmissionPolicyBinding")
+    return refused(policy, binding, namespace or of(TENANTS[0], "Namespace"), pod, resource)
+
+
+def pod(container: Object | None = None, group: str = "containers", **spec: Any) -> Object:
+    own = {"name": "web", "image": "web:1"}
+    return {"metadata": {"name": "web"}, "spec": {"containers": [own], **spec}} | (
+        {"metadata": {"name": "web"}, "spec": {"containers": [own], **spec, group: [own | container]}}
+        if container
+        else {}
+    )
+
+
+def secured(group: str = "containers", **security: Any) -> Object:
+    return pod({"securityContext": security}, group)
+
+
+@pytest.mark.parametrize("place", TENANTS)
+def test_every_form_of_a_tenant_is_under_the_policy(place: str) -> None:
+    root = pod(volumes=[{"name": "node", "hostPath": {"path": "/"}}])
+    assert len(said(root, namespace=of(place, "Namespace"))) == 1
+
+
+def test_root_on_the_node_is_refused() -> None:
+    """The Pod of a review: the node's disk, network and processes, and a privileged container."""
+    taken = pod(
+        {"securityContext": {"privileged": True}, "ports": [{"containerPort": 80, "hostPort": 80}]},
+        hostNetwork=True,
+        hostPID=True,
+        volumes=[{"name": "node", "hostPath": {"path": "/"}}],
+    )
+    assert len(said(taken)) == 4
+
+
+@pytest.mark.parametrize(
+    "refusal",
+    [
+        pod(hostIPC=True),
+        pod(volumes=[{"name": "a", "emptyDir": {}}, {"name": "node", "hostPath": {"path": "/dev"}}]),
+        pod({"ports": [{"containerPort": 80, "hostPort": 80}]}, "initContainers"),
+        secured("initContainers", privileged=True),
+        secured("ephemeralContainers", privileged=True),
+        secured(capabilities={"add": ["SYS_ADMIN"]}),
+        secured(capabilities={"add": ["NET_ADMIN"]}),
+        secured(capabilities={"add": ["ALL"]}),
+        secured(seccompProfile={"type": "Unconfined"}),
+        secured(appArmorProfile={"type": "Unconfined"}),
+        secured(procMount="Unmasked"),
+        secured(seLinuxOptions={"type": "spc_t"}),
+        secured(seLinuxOptions={"user": "system_u"}),
+        secured(windowsOptions={"hostProcess": True}),
+        pod(securityContext={"windowsOptions": {"hostProcess": True}}),
+        pod(securityContext={"seccompProfile": {"type": "Unconfined"}}),
+        pod(securityContext={"sysctls": [{"name": "kernel.msgmax", "value": "1"}]}),
+        pod(initContainers=[deepcopy(ISTIO_INIT) | {"securityContext": {"capabilities": {"add": ["SYS_ADMIN"]}}}]),
+        pod() | {"metadata": {"annotations": {"container.apparmor.security.beta.kubernetes.io/web": "unconfined"}}},
+    ],
+    ids=str,
+)  # fmt: skip
+def test_each_control_of_the_standard_refuses_by_itself(refusal: Object) -> None:
+    assert len(said(refusal)) == 1
+
+
+def test_container_for_debugging_is_asked_about() -> None:
+    assert len(said(secured("ephemeralContainers", privileged=True), "pods/ephemeralcontainers")) == 1
+    assert said(pod({"name": "debug"}, "ephemeralContainers"), "pods/ephemeralcontainers") == []
+
+
+@pytest.mark.parametrize("folder", ["seldon/base/yolo", "seldon/overlays/separate-orchestrator", "seldon/overlays/gpu"])
+def test_pods_that_the_controller_makes_are_let_in_with_their_sidecars(folder: str) -> None:
+    (document,) = [item for item in built(REPOSITORY / folder) if item["kind"] == "SeldonDeployment"]
+    made = [item for item in desired(SeldonDeployment.from_json(document), Facts()) if item["kind"] == "Deployment"]
+    assert made
+    for item in made:
+        template = deepcopy(item["spec"]["template"])
+        template["spec"].setdefault("initContainers", []).insert(0, ISTIO_INIT)
+        assert said(template) == []
+
+
+@pytest.mark.parametrize("folder", ["kubernetes/training/cpu", "kubernetes/training/gpu"])
+def test_training_is_let_in(folder: str) -> None:
+    (job,) = [item for item in built(REPOSITORY / folder) if item["kind"] == "Job"]
+    assert said(job["spec"]["template"]) == []
+
+
+@pytest.mark.parametrize(
+    "let_in",
+    [
+        pod(hostNetwork=False, volumes=[{"name": "a", "emptyDir": {}}]),
+        pod({"ports": [{"containerPort": 80, "hostPort": 0}]}),
+        secured(capabilities={"add": ["CHOWN"], "drop": ["ALL"]}, seLinuxOptions={"level": "s0:c1,c2"}),
+        secured(seccompProfile={"type": "RuntimeDefault"}, procMount="Default", windowsOptions={}),
+        pod(securityContext={"sysctls": [{"name": "net.ipv4.ip_local_port_range", "value": "1024 65535"}]}),
+    ],
+    ids=str,
+)
+def test_what_touches_no_node_is_let_in(let_in: Object) -> None:
+    assert said(let_in) == []
+
+
+def test_other_namespaces_are_not_asked() -> None:
+    assert said(pod(hostNetwork=True), namespace={"metadata": {"labels": {}}}) == []
