@@ -46,6 +46,7 @@ PIECES: Mapping[str, Callable[[Any], Object]] = {
     "topologySpreadConstraints": lambda value: _pod({"topologySpreadConstraints": value}),
     "ingress": lambda value: _network_policy("ingress", value),
     "egress": lambda value: _network_policy("egress", value),
+    "extraIngress": lambda value: _network_policy("ingress", value),
     "volumeClaimTemplate": _claim,
 }
 """Key in a values file → the object that has its value where Kubernetes has it."""
