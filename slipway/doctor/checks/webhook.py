@@ -1,11 +1,14 @@
-"""The validating webhook: whether somebody answers for it, and how long its certificate is good."""
+"""The validating webhook: whether somebody answers for it, and how long its certificate is good.
+
+An API server looks at the dates of the certificate and of who signed it (RFC 5280, 6.1.3); so does this.
+"""
 
 from __future__ import annotations
 
 import base64
 import binascii
-from collections.abc import Iterable
-from datetime import timedelta
+from collections.abc import Iterable, Iterator, Sequence
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
 from slipway.doctor.check import Check, Said
@@ -29,6 +32,8 @@ PAIR = Question(SECRET, SYSTEM, "slipway-webhook-certificate")
 """What the webhook shows, made by itself or by cert-manager."""
 SOON = timedelta(days=7)
 """Both are renewed long before."""
+MAX_BETWEEN = 4
+"""Certificates between the one that is shown and an authority of the bundle; cert-manager may show some."""
 RESOURCE = "seldondeployments"
 APPLY = "kubectl apply --server-side -k kubernetes"
 RESTART = f"kubectl -n {SYSTEM} rollout restart deployment/slipway-webhook"
@@ -45,7 +50,7 @@ def webhook(facts: Facts) -> Iterable[Said]:
         if not _ready(facts.objects(SLICES), service["name"]):
             yield _nobody(name, service, hook.get("failurePolicy", "Fail"))
         bundle = _decoded(hook["clientConfig"].get("caBundle") or "")
-        yield _said(_certificates(bundle), facts, f"{name}: caBundle")
+        yield _said([_span([each]) for each in _certificates(bundle)], facts.at, f"{name}: caBundle")
 
 
 def _nobody(name: str, service: Object, policy: str) -> Said:
@@ -57,20 +62,45 @@ def _nobody(name: str, service: Object, policy: str) -> Said:
 
 
 def certificate(facts: Facts) -> Iterable[Said]:
-    """Of the pair that the webhook shows."""
-    if not [hook for obj in facts.objects(ALL) for hook in _ours(obj)]:
+    """Of the pair that the webhook shows, as far as each bundle trusts it."""
+    hooks = [hook for obj in facts.objects(ALL) for hook in _ours(obj)]
+    if not hooks:
         return
     found = facts.one(PAIR)
     shown = _certificates(_decoded(((found or {}).get("data") or {}).get("tls.crt") or ""))
-    yield _said(shown[:1], facts, f"{SYSTEM}/{PAIR.name}")
-    trusted = [
-        each
-        for obj in facts.objects(ALL)
-        for hook in _ours(obj)
-        for each in _certificates(_decoded(hook["clientConfig"].get("caBundle") or ""))
-    ]
-    if shown and trusted and not any(_signed(shown[0], each) for each in trusted):
-        yield "fail", f"{SYSTEM}/{PAIR.name}", "is signed by none that the caBundle trusts: no review succeeds", RESTART
+    bundles = [_certificates(_decoded(hook["clientConfig"].get("caBundle") or "")) for hook in hooks]
+    yield from dict.fromkeys(said for bundle in bundles for said in _pair(shown, bundle, facts.at))
+
+
+def _pair(shown: Sequence[Certificate], trusted: Sequence[Certificate], at: datetime) -> Iterator[Said]:
+    where = f"{SYSTEM}/{PAIR.name}"
+    own = _said([_span([each]) for each in shown[:1]], at, where)
+    if own[0] != "ok" or not trusted:
+        yield own
+    if own[0] == "fail" or not trusted:  # an empty bundle is told of by itself
+        return
+    chains = [_span(chain) for chain in _chains(shown[0], shown[1 : 1 + MAX_BETWEEN], trusted)]
+    if not chains:
+        yield "fail", where, "is signed by none that the caBundle trusts: no review succeeds", RESTART
+        return
+    whole = _said(chains, at, where)
+    if whole[0] == "ok":
+        yield whole
+    elif whole[0] != own[0]:
+        yield whole[0], where, f"the authority that signed it {whole[2]}", RESTART
+
+
+def _chains(
+    certificate: Certificate, between: Sequence[Certificate], trusted: Sequence[Certificate]
+) -> Iterator[list[Certificate]]:
+    """From ``certificate`` to each authority that is trusted, over those ``between`` that are shown with it."""
+    for authority in trusted:
+        if authority == certificate or _signed(certificate, authority):
+            yield [certificate, authority]
+    for link in between:
+        if _signed(certificate, link):
+            rest = [each for each in between if each != link]
+            yield from ([certificate, *chain] for chain in _chains(link, rest, trusted))
 
 
 def _ours(configuration: Object) -> list[Object]:
@@ -111,10 +141,25 @@ def _certificates(pem: bytes) -> list[Certificate]:
         return []
 
 
-def _said(found: list[Certificate], facts: Facts, where: str) -> Said:
+Span = tuple[datetime, datetime]
+"""From when until when something is good."""
+
+
+def _span(chain: Iterable[Certificate]) -> Span:
+    """When all of ``chain`` are good."""
+    found = list(chain)
+    return max(each.not_valid_before_utc for each in found), min(each.not_valid_after_utc for each in found)
+
+
+def _said(found: Sequence[Span], at: datetime, where: str) -> Said:
+    """Of what is good as long as one of ``found`` is."""
     if not found:
         return "fail", where, "has no certificate: the API server cannot ask the webhook", RESTART
-    left = max(one.not_valid_after_utc for one in found) - facts.at
+    begun = [ends for begins, ends in found if begins <= at]
+    if not begun:
+        first = min(begins for begins, _ in found)
+        return "fail", where, f"is good from {first:%Y-%m-%d} on only: whose clock was ahead made it", RESTART
+    left = max(begun) - at
     if left < timedelta():
         return "fail", where, f"ended {-left.days} days ago", RESTART
     if left < SOON:
