@@ -1,7 +1,7 @@
 """Asks the API everything that the checks need, each request bounded, and nothing that changes an object.
 
-A review (SelfSubjectAccessReview, SubjectAccessReview) is a POST that stores nothing. Where a model storage is named by a
-Service of the cluster, it is asked through the API's proxy; any other address is asked from here.
+A review (SelfSubjectAccessReview, SubjectAccessReview) is a POST that stores nothing. Of a model storage that is a Service of
+the cluster the API is asked which Pods are behind it; any other address is asked from here.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 
 import aiohttp
 
-from slipway.doctor.checks.storage import probes
+from slipway.doctor.checks.storage import probes, services
 from slipway.doctor.facts import Facts, NotKnown, Object, Unanswered
 from slipway.doctor.order import CHECKS
 from slipway.doctor.question import Permission, Probe, Question
@@ -24,7 +24,7 @@ from slipway.kube.errors import ApiError, NotFound, Unavailable
 from slipway.kube.malformed import MALFORMED
 
 FIRST_ANSWER_S = 8.0
-"""For the version: whoever does not say it in this time is not there."""
+"""For the version and what is served: whoever does not say that much in this time is not there."""
 ANSWER_S = 8.0
 """For each other request."""
 TOTAL_S = 45.0
@@ -50,7 +50,7 @@ class _Patience:
             async with asyncio.timeout_at(self.until), self.places, asyncio.timeout_at(loop.time() + ANSWER_S):
                 return await work()
         except TimeoutError:
-            return Unanswered(f"no answer within {ANSWER_S:.0f} s")
+            return Unanswered(f"no answer within {ANSWER_S:g} s")
         except (ApiError, Unavailable, aiohttp.ClientError, OSError) as error:
             return Unanswered(str(error) or type(error).__name__)
         except MALFORMED as error:
@@ -66,24 +66,24 @@ async def look(kube: Kube, *, namespace: str | None = None) -> Facts:
         NotAnApi: what answers is something else.
     """
     own = namespace or kube.access.namespace
-    version = await _version(kube)
+    version, served = await _first(kube)
     patience = _Patience(asyncio.get_running_loop().time() + TOTAL_S)
     is_one_machine = version.endswith(ONE_MACHINE)
     checks = [check for check in CHECKS if not (is_one_machine and check.instead)]
     questions = {question for check in checks for question in check.questions}
     permissions = {permission for check in checks for permission in check.permissions(own)}
-    served, answers, may = await asyncio.gather(
-        patience.asked(lambda: _served(kube)),
+    answers, may = await asyncio.gather(
         _each(questions, lambda question: patience.asked(lambda: _objects(kube, question, own))),
         _each(permissions, lambda permission: patience.asked(lambda: _may(kube, permission))),
     )
-    if isinstance(served, Unanswered):
-        raise Unavailable(f"GET /apis: {served.why}")
     facts = Facts(own, version, is_one_machine, datetime.now(UTC), served, answers, may)
+    wanted, slices = _probes(facts)
     async with aiohttp.ClientSession() as session:
-        wanted = _probes(facts)
-        found = await _each(wanted, lambda probe: patience.asked(lambda: _status(kube, session, probe)))
-    return replace(facts, statuses=found)
+        found, more = await asyncio.gather(
+            _each(wanted, lambda probe: patience.asked(lambda: _status(session, probe))),
+            _each(slices, lambda question: patience.asked(lambda: _objects(kube, question, own))),
+        )
+    return replace(facts, statuses=found, answers={**answers, **more})
 
 
 K = TypeVar("K")
@@ -94,21 +94,28 @@ async def _each(keys: Iterable[K], ask: Callable[[K], Awaitable[T]]) -> dict[K, 
     return dict(zip(known, await asyncio.gather(*map(ask, known)), strict=True))
 
 
-async def _version(kube: Kube) -> str:
+async def _first(kube: Kube) -> tuple[str, frozenset[str]]:
+    """The version, and what is served: without them nothing can be decided."""
     try:
         async with asyncio.timeout(FIRST_ANSWER_S):
-            answer = await kube.request("GET", "/version")
+            return await _version(kube), await _served(kube)
     except TimeoutError as exc:
-        raise Unavailable(f"{kube.access.server}: no answer within {FIRST_ANSWER_S:.0f} s") from exc
-    version = answer.get("gitVersion")
+        raise Unavailable(f"{kube.access.server}: no answer within {FIRST_ANSWER_S:g} s") from exc
+
+
+async def _version(kube: Kube) -> str:
+    version = (await kube.request("GET", "/version")).get("gitVersion")
     if not isinstance(version, str) or not version:
         raise NotAnApi(f"{kube.access.server}/version has no gitVersion: this is not a Kubernetes API")
     return version
 
 
 async def _served(kube: Kube) -> frozenset[str]:
-    groups = (await kube.request("GET", "/apis")).get("groups") or ()
-    return frozenset({"v1", *(version["groupVersion"] for group in groups for version in group["versions"])})
+    try:
+        groups = (await kube.request("GET", "/apis")).get("groups") or ()
+        return frozenset({"v1", *(version["groupVersion"] for group in groups for version in group["versions"])})
+    except MALFORMED as error:
+        raise NotAnApi(f"{kube.access.server}/apis has another form: {type(error).__name__}: {error}") from error
 
 
 async def _objects(kube: Kube, question: Question, own: str) -> tuple[Object, ...]:
@@ -142,23 +149,13 @@ async def _may(kube: Kube, permission: Permission) -> bool:
     return bool(answer["status"]["allowed"])
 
 
-def _probes(facts: Facts) -> tuple[Probe, ...]:
+def _probes(facts: Facts) -> tuple[tuple[Probe, ...], tuple[Question, ...]]:
     try:
-        return probes(facts)
+        return probes(facts), services(facts)
     except (NotKnown, *MALFORMED):
-        return ()  # the check of the Secret says why
+        return (), ()  # the check of the Secret says why
 
 
-async def _status(kube: Kube, session: aiohttp.ClientSession, probe: Probe) -> int:
-    """Of the answer to a GET without credentials; through the API's proxy the user's own go to the API, not on."""
-    if probe.path:
-        try:
-            async for _ in kube.download(probe.path, idle_s=ANSWER_S):
-                break
-        except ApiError as error:
-            if "kind" in error.status:  # a Status: the API itself refuses, or finds no Pod behind the Service
-                raise
-            return error.code
-        return 200
+async def _status(session: aiohttp.ClientSession, probe: Probe) -> int:
     async with session.get(probe.url, allow_redirects=False) as response:
         return response.status

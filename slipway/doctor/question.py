@@ -49,12 +49,7 @@ class Permission:
 
 @dataclass(frozen=True)
 class Probe:
-    """A GET without credentials. ``path`` is of the API (its proxy asks a Service), or ``url`` is asked from here."""
+    """A GET without credentials, asked from here."""
 
     name: str
     url: str
-    path: str = ""
-
-    @property
-    def origin(self) -> str:
-        return "through the API's proxy" if self.path else "from this machine"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from functools import cache
 from typing import Any
@@ -14,7 +14,7 @@ import yaml
 
 from slipway import __version__
 from slipway.crd.definition import definition
-from slipway.doctor.checks.storage import probes
+from slipway.doctor.checks.storage import probes, services
 from slipway.doctor.facts import Facts, Unanswered
 from slipway.doctor.order import CHECKS
 from slipway.doctor.question import Question
@@ -145,6 +145,13 @@ def objects() -> list[Object]:
             endpoints=[{"conditions": {"ready": True}}],
         ),
         make(
+            "EndpointSlice",
+            "mlflow-1",
+            "slipway-system",
+            labels={"kubernetes.io/service-name": "mlflow"},
+            endpoints=[{"conditions": {"ready": True}}, {"conditions": {"ready": True}}],
+        ),
+        make(
             "StorageClass",
             "standard",
             metadata={"annotations": {"storageclass.kubernetes.io/is-default-class": "true"}},
@@ -201,7 +208,7 @@ class Cluster:
     objects: list[Object] = field(default_factory=lambda: json.loads(_whole()))
     silent: set[str] = field(default_factory=set)
     denied: set[str] = field(default_factory=set)
-    statuses: dict[str, int] = field(default_factory=lambda: {"MLflow": 200, "S3": 403})
+    statuses: dict[str, int] = field(default_factory=lambda: {"S3": 403})
     is_one_machine: bool = False
 
     def drop(self, kind: str, name: str = "") -> None:
@@ -224,10 +231,11 @@ class Cluster:
             {question: self._answer(question) for question in questions},
             {permission: str(permission) not in self.denied for permission in permissions},
         )
-        asked = () if "secrets" in self.silent else probes(seen)
+        asked, slices = ((), ()) if "secrets" in self.silent else (probes(seen), services(seen))
         known = {probe: self.statuses[probe.name] for probe in asked if probe.name in self.statuses}
         missing = {probe: Unanswered("refused") for probe in asked if probe.name not in self.statuses}
-        return Facts(**{**vars(seen), "statuses": {**known, **missing}})
+        answers = {**seen.answers, **{question: self._answer(question) for question in slices}}
+        return replace(seen, answers=answers, statuses={**known, **missing})
 
     def _answer(self, question: Question) -> tuple[Object, ...] | Unanswered:
         """As the API answers it."""

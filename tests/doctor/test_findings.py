@@ -189,7 +189,8 @@ CASES: dict[str, tuple[str, str, str, Break]] = {
     "keys missing": ("models", "fail", "has no MLFLOW_TRACKING_USERNAME, AWS_SECRET_ACCESS_KEY", _without_keys("MLFLOW_TRACKING_USERNAME", "AWS_SECRET_ACCESS_KEY")),
     "placeholders": ("models", "fail", "AWS_SECRET_ACCESS_KEY, MLFLOW_TRACKING_PASSWORD still says CHANGE-ME", lambda c: c.get("Secret", "slipway-model-storage")["data"].update(dict.fromkeys(("AWS_SECRET_ACCESS_KEY", "MLFLOW_TRACKING_PASSWORD"), encoded(b"CHANGE-ME")))),
     "garbage in a secret": ("models", "fail", "has no AWS_DEFAULT_REGION", lambda c: c.get("Secret", "slipway-model-storage")["data"].update(AWS_DEFAULT_REGION="/w==")),
-    "mlflow down": ("models", "fail", "MLflow at http://mlflow.slipway-system.svc:5000/health answers 503 (through the API's proxy)", lambda c: c.statuses.update(MLflow=503)),
+    "mlflow down": ("models", "fail", "MLflow at http://mlflow.slipway-system.svc:5000/health: no ready Pod behind its Service", lambda c: c.drop("EndpointSlice", "mlflow-1")),
+    "s3 down": ("models", "fail", "S3 at https://s3.example.com/ answers 503 (from this machine)", lambda c: c.statuses.update(S3=503)),
     "s3 away": ("models", "unknown", "S3 at https://s3.example.com/: refused (from this machine)", lambda c: c.statuses.pop("S3")),
     "no gateway": ("gateway", "fail", "every VirtualService names it", lambda c: c.drop("Gateway")),
     "gateway of nobody": ("gateway", "fail", "no Pod has the labels istio=other", lambda c: c.get("Gateway")["spec"].update(selector={"istio": "other"})),
@@ -309,6 +310,19 @@ def test_the_quota_and_the_limits_of_a_team_let_predictors_in() -> None:
         manifest = yaml.safe_load((REPOSITORY / "seldon" / "team" / f"{name}.yaml").read_text())
         cluster.objects.append({**manifest, "metadata": {"name": "tenant", "namespace": TEAM}})
     assert [item.level for item in (*of(cluster, "quota"), *of(cluster, "limits"))] == ["ok", "ok"]
+
+
+@pytest.mark.parametrize(
+    ("kind", "chart"), [("Pods", "prometheus-adapter"), ("Object", "prometheus-adapter"), ("External", "keda")]
+)
+def test_what_serves_a_metric_is_named_with_its_values_and_its_page(kind: str, chart: str) -> None:
+    cluster = Cluster()
+    cluster.served.discard("external.metrics.k8s.io/v1beta1")
+    cluster.get("HorizontalPodAutoscaler")["spec"]["metrics"] = [{"type": kind}]
+    (repair,) = [item.repair for item in of(cluster, "metrics") if item.level == "fail"]
+    assert repair == f"install {chart.replace('keda', 'KEDA')} with helm-values/{chart}.yaml: docs/kubernetes.md"
+    assert (REPOSITORY / "helm-values" / f"{chart}.yaml").is_file()
+    assert f"helm-values/{chart}.yaml" in (REPOSITORY / "docs" / "kubernetes.md").read_text()
 
 
 def test_a_limit_range_with_defaults_fills_in_what_a_quota_wants() -> None:

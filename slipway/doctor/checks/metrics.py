@@ -11,11 +11,18 @@ from slipway.kube.kinds import HORIZONTAL_POD_AUTOSCALER, Kind
 
 API = "metrics.k8s.io/v1beta1"
 CUSTOM = ("custom.metrics.k8s.io/v1beta1", "custom.metrics.k8s.io/v1beta2")
-EXTERNAL = "external.metrics.k8s.io/v1beta1"
+EXTERNAL = ("external.metrics.k8s.io/v1beta1",)
 NODE_METRICS = Kind("metrics.k8s.io", "v1beta1", "nodes", "NodeMetrics", namespaced=False)
 NODES = Question(NODE_METRICS)
 AUTOSCALERS = Question(HORIZONTAL_POD_AUTOSCALER)
 INSTALL = "install metrics-server (minikube: `minikube addons enable metrics-server`): docs/kubernetes.md"
+INSTALL_ADAPTER = "install prometheus-adapter with helm-values/prometheus-adapter.yaml: docs/kubernetes.md"
+INSTALL_KEDA = "install KEDA with helm-values/keda.yaml: docs/kubernetes.md"
+OTHERS = (({"Pods", "Object"}, CUSTOM, INSTALL_ADAPTER), ({"External"}, EXTERNAL, INSTALL_KEDA))
+"""Types of metrics, who serves one of these, and what makes that so: KEDA serves external metrics alone.
+
+https://keda.sh/docs/2.20/operate/metrics-server/
+"""
 
 
 def resources(facts: Facts) -> Iterable[Said]:
@@ -33,7 +40,7 @@ def resources(facts: Facts) -> Iterable[Said]:
 
 
 def others(facts: Facts) -> Iterable[Said]:
-    for kinds, apis in (({"Pods", "Object"}, CUSTOM), ({"External"}, (EXTERNAL,))):
+    for kinds, apis, repair in OTHERS:
         users = _users(facts, kinds)
         if not users:
             continue
@@ -41,7 +48,7 @@ def others(facts: Facts) -> Iterable[Said]:
             yield "ok", ", ".join(users), f"{' or '.join(apis)} is served"
         else:
             text = f"metrics of type {' or '.join(sorted(kinds))} need {' or '.join(apis)}, which nothing serves"
-            yield "fail", ", ".join(users), text, "install KEDA or a Prometheus adapter: docs/kubernetes.md"
+            yield "fail", ", ".join(users), text, repair
 
 
 def _users(facts: Facts, types: set[str]) -> list[str]:

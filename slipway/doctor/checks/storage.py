@@ -9,9 +9,10 @@ from urllib.parse import urlsplit
 
 from slipway.doctor.check import Check, Said
 from slipway.doctor.checks.mesh import NAMESPACES
+from slipway.doctor.checks.workloads import OF_SERVICE, ready_endpoints
 from slipway.doctor.facts import Facts, NotKnown, Object, Unanswered
 from slipway.doctor.question import SYSTEM, Probe, Question
-from slipway.kube.kinds import SECRET, Kind
+from slipway.kube.kinds import ENDPOINT_SLICE, SECRET, Kind
 from slipway.tracking.settings import PLACEHOLDER
 
 STORAGE_CLASS = Kind("storage.k8s.io", "v1", "storageclasses", "StorageClass", namespaced=False)
@@ -21,6 +22,7 @@ NAME = "slipway-model-storage"
 THE_SECRET = Question(SECRET, SYSTEM, NAME)
 REGISTRY_KEYS = ("MLFLOW_TRACKING_URI", "MLFLOW_TRACKING_USERNAME", "MLFLOW_TRACKING_PASSWORD")
 S3_KEYS = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_DEFAULT_REGION")
+SERVER_ERROR = 500
 SHORT = 2
 """Labels of ``service.namespace``, which Pods resolve as well."""
 ADDRESSES = (("MLflow", "MLFLOW_TRACKING_URI", "/health"), ("S3", "AWS_ENDPOINT_URL", "/"))
@@ -80,27 +82,67 @@ def secret(facts: Facts) -> Iterable[Said]:
 
 
 def answers(facts: Facts) -> Iterable[Said]:
-    for probe in probes(facts):
-        status = facts.statuses.get(probe, Unanswered("it was not asked"))
-        said = f"{probe.name} at {probe.url}"
-        if isinstance(status, Unanswered):
-            yield "unknown", "", f"{said}: {status.why} ({probe.origin})"
-        elif status >= 500:
-            yield "fail", "", f"{said} answers {status} ({probe.origin})", _repair(probe)
-        else:
-            yield "ok", "", f"{said} answers {status} without credentials ({probe.origin})"
+    """What the cluster alone reaches is judged by the Pods behind it; anything else was asked."""
+    for name, url in _addresses(facts):
+        slices = _slices(url, facts)
+        yield _behind(facts, slices, f"{name} at {url}") if slices else _answered(facts, Probe(name, url))
 
 
-def _repair(probe: Probe) -> str:
-    return f"kubectl -n {SYSTEM} get pods" if probe.path else "`slipway status`, if it is one of this machine"
+def _behind(facts: Facts, slices: Question, said: str) -> Said:
+    try:
+        count = ready_endpoints(facts.objects(slices))
+    except NotKnown as why:
+        return "unknown", "", f"{said}: {why} (its EndpointSlices)"
+    if count:
+        return "ok", "", f"{said} has {count} ready Pod{'' if count == 1 else 's'} behind its Service; it was not asked"
+    return "fail", "", f"{said}: no ready Pod behind its Service", f"kubectl -n {slices.namespace} get pods"
+
+
+def _answered(facts: Facts, probe: Probe) -> Said:
+    status = facts.statuses.get(probe, Unanswered("it was not asked"))
+    said = f"{probe.name} at {probe.url}"
+    if isinstance(status, Unanswered):
+        return "unknown", "", f"{said}: {status.why} (from this machine)"
+    if status >= SERVER_ERROR:
+        return (
+            "fail",
+            "",
+            f"{said} answers {status} (from this machine)",
+            "`slipway status`, if it is one of this machine",
+        )
+    return "ok", "", f"{said} answers {status} without credentials (from this machine)"
 
 
 def probes(facts: Facts) -> tuple[Probe, ...]:
-    """What the Secret names. Raises NotKnown."""
+    """What the Secret names and this machine may reach. Raises NotKnown."""
+    return tuple(Probe(name, url) for name, url in _addresses(facts) if not _slices(url, facts))
+
+
+def services(facts: Facts) -> tuple[Question, ...]:
+    """EndpointSlices of the Services that the Secret names. Raises NotKnown."""
+    return tuple(slices for _, url in _addresses(facts) if (slices := _slices(url, facts)))
+
+
+def _addresses(facts: Facts) -> Iterable[tuple[str, str]]:
+    """(name, URL without credentials)."""
     found = facts.one(THE_SECRET)
     values = _values(found) if found else {}
-    known = _namespaces(facts)
-    return tuple(_probe(name, values[key], path, known) for name, key, path in ADDRESSES if values.get(key))
+    for name, key, path in ADDRESSES:
+        if address := values.get(key):
+            parts = urlsplit(address)
+            yield name, f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path.rstrip('/')}{path}"
+
+
+def _slices(url: str, facts: Facts) -> Question | None:
+    """Of ``http://mlflow.slipway-system.svc:5000`` and ``seaweedfs-s3.seaweedfs``, which only the cluster resolves.
+
+    A policy may let nobody but its users in, so that even the API's proxy could not ask what is in order.
+    """
+    labels = (urlsplit(url).hostname or "").split(".")
+    is_short = len(labels) == SHORT and labels[1] in _namespaces(facts)
+    if labels[2:3] != ["svc"] and not is_short:
+        return None
+    return Question(ENDPOINT_SLICE, labels[1], selector=f"{OF_SERVICE}={labels[0]}")
 
 
 def _namespaces(facts: Facts) -> frozenset[str]:
@@ -109,19 +151,6 @@ def _namespaces(facts: Facts) -> frozenset[str]:
         return frozenset(obj["metadata"]["name"] for obj in facts.objects(NAMESPACES))
     except NotKnown:
         return frozenset({SYSTEM})
-
-
-def _probe(name: str, address: str, path: str, namespaces: frozenset[str]) -> Probe:
-    """``http://mlflow.slipway-system.svc:5000`` and ``seaweedfs-s3.seaweedfs`` are Services: only the cluster can ask them."""
-    parts = urlsplit(address)
-    url = f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path.rstrip('/')}{path}"
-    labels = (parts.hostname or "").split(".")
-    is_short = len(labels) == SHORT and labels[1] in namespaces
-    if labels[2:3] != ["svc"] and not is_short:
-        return Probe(name, url)
-    port = parts.port or (443 if parts.scheme == "https" else 80)
-    service = f"{'https:' if parts.scheme == 'https' else ''}{labels[0]}:{port}"
-    return Probe(name, url, f"/api/v1/namespaces/{labels[1]}/services/{service}/proxy{parts.path.rstrip('/')}{path}")
 
 
 def _values(obj: Object) -> Mapping[str, str]:

@@ -7,6 +7,8 @@ from collections.abc import Iterable
 
 from slipway.doctor.facts import Object
 
+OF_SERVICE = "kubernetes.io/service-name"
+"""The label of EndpointSlices."""
 VERSION = re.compile(r"v?(\d+)\.(\d+)(?:\.(\d+))?")
 
 
@@ -20,6 +22,15 @@ def ready_of(deployment: Object) -> tuple[int, int]:
     """(Pods that are ready, Pods that should be)."""
     wanted = (deployment.get("spec") or {}).get("replicas", 1)
     return int((deployment.get("status") or {}).get("readyReplicas") or 0), int(wanted)
+
+
+def ready_endpoints(slices: Iterable[Object]) -> int:
+    """How many Pods may be asked. One that says nothing of it is ready.
+
+    https://kubernetes.io/docs/reference/kubernetes-api/service-resources/endpoint-slice-v1/
+    """
+    found = (endpoint for obj in slices for endpoint in obj.get("endpoints") or ())
+    return sum((endpoint.get("conditions") or {}).get("ready", True) is not False for endpoint in found)
 
 
 def images_of(deployment: Object) -> list[str]:
