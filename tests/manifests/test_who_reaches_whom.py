@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from copy import deepcopy
 from typing import Any
 
 import pytest
@@ -10,9 +11,19 @@ from slipway.contract.sdep import SeldonDeployment
 from slipway.controller.desired import desired
 from slipway.controller.facts import Facts
 from tests.data import REPOSITORY
+from tests.manifests.cluster import ends, templates
+from tests.manifests.flows import selects
 from tests.manifests.kustomizations import built
 
 Object = dict[str, Any]
+SELECTORS = {
+    "Service": "selector",
+    "PodDisruptionBudget": "selector",
+    "NetworkPolicy": "podSelector",
+    "ServiceMonitor": "selector",
+    "PodMonitor": "selector",
+}
+"""Kind → where its ``spec`` says which Pods, or Services, it means."""
 
 
 def one(folder: str, kind: str, name: str) -> Object:
@@ -24,6 +35,58 @@ def labels_of_pods(folder: str, kind: str, name: str) -> dict[str, str]:
     spec = one(folder, kind, name)["spec"]
     template = (spec["jobTemplate"]["spec"] if kind == "CronJob" else spec)["template"]
     found: dict[str, str] = template["metadata"]["labels"]
+    return found
+
+
+def test_every_selector_takes_something_that_is_rendered() -> None:
+    """Of Services, PodDisruptionBudgets, NetworkPolicies and monitors; the gateway's and the database's Pods are others'."""
+    assert nothing_selected(rendered(), others()) == []
+
+
+@pytest.mark.parametrize(
+    ("kind", "name", "path"),
+    [
+        ("Service", "mlflow", ("spec", "selector")),
+        ("PodDisruptionBudget", "slipway-webhook", ("spec", "selector", "matchLabels")),
+        ("NetworkPolicy", "mlflow-db", ("spec", "podSelector", "matchLabels")),
+        ("ServiceMonitor", "slipway-controller", ("spec", "selector", "matchLabels")),
+        ("PodMonitor", "slipway-gateway", ("spec", "selector", "matchLabels")),
+    ],
+)
+def test_a_selector_that_takes_nothing_is_found(kind: str, name: str, path: tuple[str, ...]) -> None:
+    objects = deepcopy(rendered())
+    (below,) = [item for item in objects if (item["kind"], item["metadata"]["name"]) == (kind, name)]
+    for key in path:
+        below = below[key]
+    below["misspelt"] = "x"
+    assert nothing_selected(objects, others()) == [f"{kind} {name}"]
+
+
+def rendered() -> list[Object]:
+    """All that the platform applies, and the objects that the controller makes of one SeldonDeployment."""
+    folders = ("kubernetes", "mlflow/overlays/cnpg", "monitoring/kubernetes")
+    (document,) = built(REPOSITORY / "seldon/overlays/separate-orchestrator")
+    made = desired(SeldonDeployment.from_json(document), Facts())
+    return [*(item for folder in folders for item in built(REPOSITORY / folder)), *made]
+
+
+def others() -> list[dict[str, str]]:
+    return [ends()[name].labels for name in ("gateway", "database")]
+
+
+def nothing_selected(objects: list[Object], pods: list[dict[str, str]]) -> list[str]:
+    """``Kind name`` of each object whose selector takes no Pod, or, of a ServiceMonitor, no Service."""
+    made = [*pods, *(template["metadata"]["labels"] for _, template in templates(objects))]
+    services = [item["metadata"].get("labels") or {} for item in objects if item["kind"] == "Service"]
+    found = []
+    for item in objects:
+        where = SELECTORS.get(item["kind"])
+        selector = item["spec"].get(where) if where else None
+        if selector is None:
+            continue
+        wanted = {"matchLabels": selector} if item["kind"] == "Service" else selector
+        if not any(selects(wanted, labels) for labels in (services if item["kind"] == "ServiceMonitor" else made)):
+            found.append(f"{item['kind']} {item['metadata']['name']}")
     return found
 
 
@@ -50,28 +113,6 @@ def test_all_of_mlflow_is_fenced_in_and_may_ask_its_database(kind: str, name: st
     assert takes(policy, labels) == takes(service, labels) == (kind == "Deployment")
 
 
-def test_mlflow_answers_the_controller_and_tenants() -> None:
-    policy = one("mlflow/base", "NetworkPolicy", "mlflow-server")
-    controller = labels_of_pods("kubernetes", "Deployment", "slipway-controller")
-    beside = [item for item in peers(policy) if "namespaceSelector" not in item]
-    assert any(takes(item["podSelector"], controller) for item in beside)
-    tenant = one("seldon/team", "Namespace", "tenant")["metadata"]["labels"]
-    whole = [item for item in peers(policy) if "podSelector" not in item]
-    assert any(takes(item["namespaceSelector"], tenant) for item in whole)
-
-
-def test_team_reaches_mlflow() -> None:
-    rules = one("seldon/team", "NetworkPolicy", "tenant-to")["spec"]["egress"]
-    server = labels_of_pods("mlflow/base", "Deployment", "mlflow")
-    there = {"kubernetes.io/metadata.name": one("mlflow/base", "Deployment", "mlflow")["metadata"]["namespace"]}
-    assert any(
-        takes(item["namespaceSelector"], there) and takes(item["podSelector"], server)
-        for rule in rules
-        for item in rule.get("to", ())
-        if item.keys() == {"namespaceSelector", "podSelector"}
-    )
-
-
 def test_prometheus_finds_the_controller_s_service_and_its_port() -> None:
     monitor = one("monitoring/kubernetes", "ServiceMonitor", "slipway-controller")
     service = one("kubernetes", "Service", "slipway-controller")
@@ -89,7 +130,7 @@ def test_prometheus_finds_the_database_s_pods() -> None:
     assert monitor["metadata"]["namespace"] == cluster["namespace"]
 
 
-def test_prometheus_may_reach_a_team_s_metrics_at_the_ports_that_pods_name() -> None:
+def test_prometheus_asks_for_ports_that_a_team_s_pods_name() -> None:
     (document,) = built(REPOSITORY / "seldon/base/yolo")
     (deployment,) = [
         item for item in desired(SeldonDeployment.from_json(document), Facts()) if item["kind"] == "Deployment"
@@ -101,10 +142,4 @@ def test_prometheus_may_reach_a_team_s_metrics_at_the_ports_that_pods_name() -> 
         item["port"]
         for item in one("monitoring/kubernetes", "PodMonitor", "slipway-pods")["spec"]["podMetricsEndpoints"]
     }
-    (rule,) = [
-        item
-        for item in one("seldon/team", "NetworkPolicy", "tenant-from")["spec"]["ingress"]
-        if any("monitoring" in str(peer) for peer in item["from"])
-    ]
     assert asked <= ports
-    assert asked <= {item["port"] for item in rule["ports"]}
