@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import json
+import shlex
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -88,6 +91,20 @@ def test_a_context_has_the_locks_and_ends_the_common_dockerfile(source: Path, tm
         'LABEL team="vision"',
         'ENTRYPOINT ["python", "-m", "slipway.microservice", "app.App"]',
     ]
+
+
+@pytest.mark.parametrize(("place", "code"), [("app.py", 1), ("app/templates/new.py", 0)])
+def test_what_does_not_compile_is_no_image_unless_it_is_a_template(tmp_path: Path, place: str, code: int) -> None:
+    """The line of the Dockerfile, run here."""
+    (line,) = [line for line in DOCKERFILE.read_text().splitlines() if "compileall" in line]
+    _, _, *words = shlex.split(line.replace("/opt/slipway/app", str(tmp_path)))
+    (tmp_path / place).parent.mkdir(parents=True, exist_ok=True)
+    (tmp_path / place).write_text("def {{ name }}():\n")
+    (tmp_path / "good.py").write_text("A = 1\n")
+    done = subprocess.run([sys.executable, *words], capture_output=True, text=True, check=False)
+    assert done.returncode == code
+    assert ("SyntaxError" in done.stdout) == bool(code)
+    assert list((tmp_path / "__pycache__").glob("good.*.pyc"))
 
 
 def test_the_label_of_the_files_changes_with_a_file_and_its_mode_only(source: Path, tmp_path: Path) -> None:
