@@ -13,9 +13,10 @@ import pytest
 from slipway.controller.election import Timing
 from slipway.controller.keep import Hosting, keep
 from slipway.controller.leading import Election
+from slipway.controller.meta import DEPLOYMENT_ID
 from slipway.controller.settings import Settings
 from slipway.kube.client import Kube
-from slipway.kube.kinds import SELDON_DEPLOYMENT, Kind
+from slipway.kube.kinds import SELDON_DEPLOYMENT, SERVICE, Kind
 from tests.contract.manifests import component, node, predictor, sdep
 from tests.controller.test_deployment import built
 from tests.controller_faults.conftest import Rig, make_rig
@@ -97,12 +98,27 @@ async def use_all(rig: Rig) -> None:
     await rig.world.apply({**sdep(FULL), "metadata": {"name": "full"}})
     await live(rig)
     await rig.world.until({"full": "Available"})
+    await lose_a_service(rig)
     await rig.world.apply({**sdep(PLAIN), "metadata": {"name": "full"}})
     try:
-        await eventually(lambda: _unused(rig) == set(), timeout_s=15, what="every right was used")
+        await eventually(lambda: _unused(rig) == set(), timeout_s=60, what="every right was used")
     except AssertionError:
         assert _unused(rig) == set()
         raise
+
+
+async def lose_a_service(rig: Rig) -> None:
+    """It is made again, and the event of its making is counted up."""
+    kube, namespace = rig.world.kube, rig.world.namespace
+    services = (await kube.list(SERVICE, namespace=namespace)).items
+    found = next(obj for obj in services if obj["metadata"]["labels"].get(DEPLOYMENT_ID) == "full")["metadata"]
+    await kube.delete(SERVICE, found["name"], namespace=namespace)
+
+    async def is_back() -> bool:
+        known = {obj["metadata"]["name"]: obj for obj in (await kube.list(SERVICE, namespace=namespace)).items}
+        return found["name"] in known and known[found["name"]]["metadata"]["uid"] != found["uid"]
+
+    await eventually(is_back, timeout_s=60, what=found["name"])
 
 
 def missing(rig: Rig) -> list[str]:
