@@ -83,6 +83,11 @@ class AlreadyExists(ApiError):
 class Conflict(ApiError):
     """The object changed meanwhile, or another field manager owns a field of an apply."""
 
+    @property
+    def is_about_fields(self) -> bool:
+        """Another manager owns fields: the same apply will not succeed later."""
+        return any(cause.get("reason") == "FieldManagerConflict" for cause in self.causes)
+
 
 class Expired(ApiError):
     """410: the resource version is too old, list again."""
