@@ -130,6 +130,8 @@ def test_adapter_has_the_rules_of_the_page() -> None:
     keda = load(REPOSITORY / "seldon" / "components" / "autoscaling-keda" / "kustomization.yaml")["patches"][0]["patch"]
     prometheus = f"{values['prometheus']['url']}:{values['prometheus']['port']}"
     assert f"serverAddress: {prometheus}\n" in keda
+    page = (REPOSITORY / "docs" / "scaling.md").read_text()
+    assert re.findall(r"serverAddress: (\S+)", page) == [prometheus]
 
 
 def test_images_of_ours_have_this_version() -> None:
