@@ -8,8 +8,10 @@ from typing import Any
 
 import pytest
 
-from tests.manifests.cluster import ends, namespaces, policies
+from tests.data import REPOSITORY
+from tests.manifests.cluster import ends, namespaces, policies, templates
 from tests.manifests.flows import End, Network, passes
+from tests.manifests.kustomizations import built
 
 Object = dict[str, Any]
 JOBS = ("mlflow-migrate", "mlflow-backup", "mlflow-restore")
@@ -100,6 +102,17 @@ def test_everything_asks_for_names(source: str) -> None:
 @pytest.mark.parametrize(("source", "target", "port"), FORBIDDEN)
 def test_what_is_forbidden_does_not_pass(source: str, target: str, port: int) -> None:
     assert through(source, target, port) == [False, False]
+
+
+def test_plain_form_fetches_its_model_where_the_page_puts_the_label() -> None:
+    (_, template), *_ = templates(built(REPOSITORY / "seldon/plain/yolo"))
+    pod = End("10.1.1.1", "default", template["metadata"]["labels"])
+    label = "slipway.dev/tenant"
+    assert f"kubectl label namespace default {label}=true" in (REPOSITORY / "docs" / "without-istio.md").read_text()
+    for given, expected in (({label: "true"}, True), ({}, False)):
+        network = Network(namespaces() | {"default": given}, policies(), blocks_take_pods=False)
+        assert passes(network, pod, ends()["mlflow"], 5000) is expected
+        assert passes(network, pod, ends()["store s3"], 8333)
 
 
 def _broken() -> Iterator[tuple[str, list[Object]]]:
