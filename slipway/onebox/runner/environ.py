@@ -53,6 +53,7 @@ def base_env(*, root: str, python: str, pod: Pod, tmp: str) -> dict[str, str]:
         "PYTHONUNBUFFERED": "1",
         "PYTHONDONTWRITEBYTECODE": "1",
         "PYTHONNOUSERSITE": "1",
+        "ORT_DISABLE_TELEMETRY": "1",  # ONNX Runtime tells Microsoft about models from release 1.29 on, unless asked not to
         "HOME": tmp,
         "TMPDIR": tmp,
         "HOSTNAME": pod.name,
