@@ -148,14 +148,14 @@ class Reconciler:
         await self._announce(follow)
         begin = replace(self._facts(sdep), models=resolved.models)
         facts = follow.facts(begin, self._owned(sdep))
-        await self._apply(sdep, facts)
+        secret_again_s = await self._apply(sdep, facts)
         follow = follow.settled(self._owned(sdep))
         await self._label_pods(sdep)
         observed = Observed(self._owned(sdep), self._pods(sdep))
         followers, models = follow.followers(old, self.watch), follow.models(resolved)
         status = status_of(sdep, facts, observed, models=models, now=now(), old=old, followers=followers)
         await self.reports.write(obj, status, reason="Updated")
-        waits = [resolved.again_s, follow.next_look_s]
+        waits = [resolved.again_s, follow.next_look_s, secret_again_s]
         return min((wait for wait in waits if wait is not None), default=None)
 
     async def _go_on(
@@ -201,12 +201,14 @@ class Reconciler:
         ready = None if self.settings.has_own_mesh else ready_predictors(sdep, owned, self._pods(sdep))
         return Facts(self.settings, buckets=known_buckets(owned, sdep), ready=ready)
 
-    async def _apply(self, sdep: SeldonDeployment, facts: Facts) -> None:
+    async def _apply(self, sdep: SeldonDeployment, facts: Facts) -> float | None:
+        """Seconds until the model secret is to be looked after again, if it is."""
         steps = actions(desired(sdep, facts), self._owned(sdep), self.accepted.get((sdep.namespace, sdep.name)))
         adopted = await self._check_names(sdep, steps)
-        await self.secret.ensure(sdep)
+        again_s = await self.secret.ensure(sdep)
         for step in steps:
             await self._write(sdep, step, may_exist=step.verb == "Update" or key_of(step.object) in adopted)
+        return again_s
 
     async def _check_names(self, sdep: SeldonDeployment, steps: Sequence[Step]) -> set[ObjectKey]:
         """Before anything is made: nothing of others is changed. What is there and is taken over; raises NameTaken."""
