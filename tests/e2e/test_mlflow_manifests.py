@@ -20,13 +20,16 @@ import requests
 
 from slipway.onebox.services.credentials import load_model_credentials
 from slipway.onebox.services.postgres import binary
+from slipway.tracking.databases import address
 from slipway.tracking.manifest import NAME, parse_manifest
+from slipway.tracking.schema import current_revision
 from tests.data import REPOSITORY
 from tests.e2e.platform import Platform
 from tests.e2e.rendered import Rendered
 from tests.e2e.s3 import client as s3_client
 from tests.model_wrappers.postgres_server import PostgresServer
 from tests.ports import free_ports
+from tests.tracking.older_schema import make_older_schema
 from tests.waiting import wait_until
 
 BUCKET, PREFIX = "slipway-backups", "mlflow"
@@ -232,7 +235,8 @@ def test_registry_is_made_served_saved_and_brought_back(pods: Pods, s3: Any) -> 
     server.wait(60)
     done = pods.run("CronJob", "mlflow-restore", SLIPWAY_RESTORE=stamp)
     assert done.returncode == 0, done.stderr
-    assert done.stdout.strip() == f"s3://{BUCKET}/{PREFIX}/{stamp}: whole and here"
+    assert done.stdout.splitlines()[0] == f"s3://{BUCKET}/{PREFIX}/{stamp}: whole and here"
+    assert done.stdout.splitlines()[1].startswith("mlflow: as it was")
     with psycopg2.connect(f"postgresql://mlflow@/mlflow?host={pods.here['PGHOST']}") as connection:
         cursor = connection.cursor()
         cursor.execute("select name, version from model_versions")
@@ -242,6 +246,34 @@ def test_registry_is_made_served_saved_and_brought_back(pods: Pods, s3: Any) -> 
     broken = pods.run("CronJob", "mlflow-restore")
     assert broken.returncode == 1
     assert f"backup {stamp}: mlflow.sql.gz has 4 bytes" in broken.stderr
+
+
+@pytest.mark.filterwarnings("ignore")  # SQLAlchemy's and Alembic's, of MLflow
+def test_backup_of_an_older_release_is_served_with_the_passwords_of_today(pods: Pods, s3: Any) -> None:
+    """After the story above, whose databases are replaced by what an older MLflow would have left."""
+    old = _leave_an_older_schema(pods.here["PGHOST"])
+    assert pods.run("CronJob", "mlflow-backup").returncode == 0
+    assert f"upgraded from {old} to {current_revision()}" in pods.run("Job", "mlflow-migrate").stdout
+
+    pods.secrets["slipway-model-storage"]["MLFLOW_TRACKING_PASSWORD"] = "password-of-today"
+    done = pods.run("CronJob", "mlflow-restore")
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines()[1:] == [
+        f"mlflow: upgraded from {old} to {current_revision()}",
+        "account slipway-reader: has the Secret's password again",
+    ]
+    pods.start_server()
+    assert pods.ask("registered-models/search", ("slipway-reader", "password-of-today")).status_code == 200
+    assert pods.ask("registered-models/search", ("slipway-reader", "reader-password")).status_code == 401
+
+
+def _leave_an_older_schema(host: str) -> str:
+    """The revision that it has then."""
+    uri = f"postgresql+psycopg2://mlflow@/mlflow?host={host}"
+    with psycopg2.connect(address(uri)) as connection:
+        connection.cursor().execute("drop owned by current_user")
+    connection.close()
+    return make_older_schema(uri)
 
 
 def _refuse_secrets_in_arguments(pods: Pods) -> None:

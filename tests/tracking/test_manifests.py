@@ -78,6 +78,20 @@ def test_no_secret_is_in_a_setting_and_every_password_comes_from_one() -> None:
             assert all("secretKeyRef" in item["valueFrom"] for item in container["env"]), container["name"]
 
 
+def test_restore_ends_with_the_migration() -> None:
+    found = workloads(OVERLAYS[0])
+    assert found["mlflow-restore"]["containers"] == found["mlflow-migrate"]["containers"]
+
+
+def test_page_makes_secrets_as_the_page_of_the_cluster_does() -> None:
+    """From files: what stands in an argument is read by every user of that machine."""
+    page, whole = ((REPOSITORY / name).read_text() for name in ("mlflow/README.md", "docs/kubernetes.md"))
+    made = [line for line in page.splitlines() if line.startswith(("python -m", "kubectl")) and "secret" in line]
+    assert len(made) == 4
+    assert all(f"$ {line}\n" in whole for line in made)
+    assert "--from-literal" not in page + whole
+
+
 def test_page_names_every_secret_that_is_read() -> None:
     page = (REPOSITORY / "mlflow" / "README.md").read_text()
     for pod in workloads(OVERLAYS[0]).values():

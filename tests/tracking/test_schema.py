@@ -14,12 +14,12 @@ from slipway.tracking.errors import NewerSchemaError, SchemaNotReady
 from slipway.tracking.migrate import await_schema
 from slipway.tracking.schema import _steps, current_revision, ensure_schema
 from slipway.tracking.settings import Databases
+from tests.tracking.older_schema import make_older_schema
 
 pytestmark = [
     pytest.mark.timeout(180),  # MLflow is imported and makes fifty tables: minutes on a busy machine
     pytest.mark.filterwarnings("ignore"),  # Alembic's own
 ]
-STEPS_BACK = 12
 
 
 @pytest.fixture
@@ -30,19 +30,8 @@ def old(made: Path, tmp_path: Path) -> Path:
 @pytest.fixture(scope="module")
 def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A database as MLflow makes it, stopped a dozen revisions before the present one, with an experiment."""
-    from alembic import command
-    from mlflow.store.db.utils import _get_alembic_config, create_sqlalchemy_engine_with_retry
-    from mlflow.store.tracking.dbmodels.initial_models import Base
-
     file = tmp_path_factory.mktemp("mlflow") / "mlflow.db"
-    uri = f"sqlite:///{file}"
-    engine = create_sqlalchemy_engine_with_retry(uri)
-    Base.metadata.create_all(engine)
-    revision = _steps().get_current_head()
-    for _ in range(STEPS_BACK):
-        revision = _steps().get_revision(revision).down_revision
-    command.upgrade(_get_alembic_config(uri), revision)
-    engine.dispose()
+    make_older_schema(f"sqlite:///{file}")
     with closing(sqlite3.connect(file)) as database:
         database.execute("insert into experiments (experiment_id, name, lifecycle_stage) values (7, 'kept', 'active')")
         database.commit()
