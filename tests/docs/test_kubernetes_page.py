@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import re
+from collections.abc import Iterable
 from pathlib import Path
 
 import pytest
@@ -35,6 +37,7 @@ SECRETS_OF_OTHERS = {("slipway-system", "mlflow-db-app")}
 """CloudNativePG makes it."""
 SERVERS = REPOSITORY / "kubernetes" / "controller" / "predictor-servers.json"
 """Images of prepackaged servers, which are built when they are used."""
+OWN_REGISTRY = "europe-west4-docker.pkg.dev/PROJECT/slipway"
 
 
 @pytest.fixture(scope="module")
@@ -170,9 +173,17 @@ def _images_made(command: Command) -> list[str]:
 
 
 def test_registry_of_your_own_reaches_every_container(folder: Path) -> None:
-    servers = [SERVERS.read_text()]
-    assert wanted.images_used(kubectl.build(REPOSITORY / "kubernetes"), but=servers)
-    assert not wanted.images_used(kubectl.build(folder / "my-cluster"), but=servers)
+    """Those of the prepackaged servers, too, which stand in a file of the controller."""
+    whole, mine = kubectl.build(REPOSITORY / "kubernetes"), kubectl.build(folder / "my-cluster")
+    assert wanted.images_used(whole)
+    assert not wanted.images_used(mine)
+    assert _servers(mine) == {name: f"{OWN_REGISTRY}/{image}" for name, image in _servers(whole).items()}
+
+
+def _servers(objects: Iterable[kubectl.Object]) -> dict[str, str]:
+    (found,) = [item for item in objects if item["metadata"]["name"].startswith("slipway-controller-servers")]
+    servers: dict[str, str] = json.loads(found["data"][SERVERS.name])
+    return servers
 
 
 def test_controller_serves_the_address_that_curl_asks(made: world.World) -> None:

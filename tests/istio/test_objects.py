@@ -27,7 +27,7 @@ def test_every_object_about_the_gateway_selects_it():
         if item["metadata"]["name"] not in ("slipway-sidecars", "default")
     }
     labels = {"istio": "ingressgateway"}
-    ways = {"Gateway": labels, "EnvoyFilter": {"labels": labels}}
+    ways = {"Gateway": labels, "Service": labels, "EnvoyFilter": {"labels": labels}}
     assert {kind: ways.get(kind, {"matchLabels": labels}) for kind in selectors} == selectors
     assert {"Telemetry", "RequestAuthentication", "AuthorizationPolicy"} <= set(selectors)
 
@@ -41,9 +41,39 @@ def test_the_access_log_is_a_provider_of_the_control_planes_values():
 
 def test_public_gateway_says_nothing_in_the_clear():
     (gateway,) = (item for item in built(ISTIO / "overlays" / "public") if item["kind"] == "Gateway")
-    clear, secure = gateway["spec"]["servers"]
+    clear, secure, inside = gateway["spec"]["servers"]
     assert clear["tls"] == {"httpsRedirect": True}
     assert (secure["port"]["protocol"], secure["tls"]["mode"]) == ("HTTPS", "SIMPLE")
+    values = yaml.safe_load((REPOSITORY / "helm-values" / "istio-gateway.yaml").read_text())["service"]
+    assert values["type"] == "LoadBalancer"
+    assert "ports" not in values  # the chart's: 15021, 80, 443
+    assert inside["port"]["number"] not in (15021, 80, 443)
+
+
+def test_callers_of_the_cluster_have_a_way_in_without_a_token():
+    """A port that a Service of the cluster has and a rule lets in; the hub's notebooks may go there."""
+    found = {
+        item["kind"]: item for item in built(ISTIO / "overlays" / "public") if item["kind"] in ("Gateway", "Service")
+    }
+    (port,) = found["Service"]["spec"]["ports"]
+    number = port["port"]
+    assert found["Service"]["spec"]["type"] == "ClusterIP"
+    assert port["targetPort"] == number
+    (server,) = [item for item in found["Gateway"]["spec"]["servers"] if item["port"]["number"] == number]
+    assert "tls" not in server
+    assert server["hosts"] == ["*"]
+    policies = [item for item in built(ISTIO / "overlays" / "public") if item["kind"] == "AuthorizationPolicy"]
+    rules = [rule for item in policies for rule in item["spec"]["rules"]]
+    assert {"to": [{"operation": {"ports": [str(number)]}}]} in rules
+    assert [rule for rule in rules if "from" not in rule] == [{"to": [{"operation": {"ports": [str(number)]}}]}]
+    hub = yaml.safe_load((REPOSITORY / "helm-values" / "jupyterhub.yaml").read_text())
+    egress = hub["singleuser"]["networkPolicy"]["egress"]
+    (way,) = [item for item in egress if "istio-system" in str(item["to"])]
+    assert number in [item["port"] for item in way["ports"]]
+    meta = found["Service"]["metadata"]
+    address = f"http://{meta['name']}.{meta['namespace']}:{number}"
+    for page in ("kubernetes.md", "traffic.md"):
+        assert address in (REPOSITORY / "docs" / page).read_text()
 
 
 def test_metrics_in_the_clear_are_at_the_ports_that_show_them():
