@@ -14,7 +14,7 @@ Object = dict[str, Any]
 
 def refused(policy: Object, binding: Object, namespace: Object, obj: Object, resource: str = "pods") -> list[str]:
     """The messages of the rules that do not hold; none where the policy does not look at the object at all."""
-    verb = "UPDATE" if "/" in resource else "CREATE"
+    verb = "UPDATE" if "/" in resource else "CREATE"  # a subresource changes what is there
     rules = policy["spec"]["matchConstraints"]["resourceRules"]
     wanted = binding["spec"]["matchResources"]["namespaceSelector"]["matchLabels"]
     is_asked = any(resource in rule["resources"] and verb in rule["operations"] for rule in rules)
@@ -23,7 +23,11 @@ def refused(policy: Object, binding: Object, namespace: Object, obj: Object, res
     if not (is_asked and is_bound and is_there and "Deny" in binding["spec"]["validationActions"]):
         return []
     variables = celtypes.MapType()
-    context: dict[str, Any] = {"object": json_to_cel(obj), "variables": variables}
+    context: dict[str, Any] = {
+        "object": json_to_cel(obj),
+        "namespaceObject": json_to_cel(namespace),
+        "variables": variables,
+    }
     for variable in policy["spec"]["variables"]:
         found = program(variable["expression"]).evaluate(context)
         variables[celtypes.StringType(variable["name"])] = found

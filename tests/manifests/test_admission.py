@@ -12,6 +12,7 @@ from slipway.controller.desired import desired
 from slipway.controller.facts import Facts
 from tests.data import REPOSITORY
 from tests.manifests.admission import refused
+from tests.manifests.files import kustomizations, shown
 from tests.manifests.kustomizations import built
 
 Object = dict[str, Any]
@@ -29,14 +30,21 @@ ISTIO_INIT = {
 """As Istio's injector writes it without its CNI plug-in."""
 
 
-def of(place: str, kind: str) -> Object:
-    (found,) = [item for item in built(REPOSITORY / place) if item["kind"] == kind]
+def of(place: str, kind: str, name: str = "") -> Object:
+    found, *_ = [
+        item for item in built(REPOSITORY / place) if item["kind"] == kind and name in ("", item["metadata"]["name"])
+    ]
     return found
 
 
+def asked(name: str, namespace: Object, obj: Object, resource: str) -> list[str]:
+    """One policy of seldon/admission."""
+    policy = of(ADMISSION, "ValidatingAdmissionPolicy", name)
+    return refused(policy, of(ADMISSION, "ValidatingAdmissionPolicyBinding", name), namespace, obj, resource)
+
+
 def said(pod: Object, resource: str = "pods", namespace: Object | None = None) -> list[str]:
-    policy, binding = of(ADMISSION, "ValidatingAdmissionPolicy"), of(ADMISSION, "ValidatingAdmissionPolicyBinding")
-    return refused(policy, binding, namespace or of(TENANTS[0], "Namespace"), pod, resource)
+    return asked("slipway-tenant-pods", namespace or of(TENANTS[0], "Namespace"), pod, resource)
 
 
 def pod(container: Object | None = None, group: str = "containers", **spec: Any) -> Object:
@@ -137,3 +145,44 @@ def test_what_touches_no_node_is_let_in(let_in: Object) -> None:
 
 def test_other_namespaces_are_not_asked() -> None:
     assert said(pod(hostNetwork=True), namespace={"metadata": {"labels": {}}}) == []
+
+
+@pytest.mark.parametrize("place", ["metadata", "spec"])
+@pytest.mark.parametrize(
+    ("annotations", "given", "count"),
+    [
+        ({}, {}, 0),
+        ({"seldon.io/istio-host": "*"}, {}, 0),
+        ({"seldon.io/istio-host": "bank.example.org"}, {}, 1),
+        ({"seldon.io/istio-host": "bank.example.org"}, {"slipway.dev/hosts": "a.example.org,bank.example.org"}, 0),
+        ({"seldon.io/istio-host": "example.org"}, {"slipway.dev/hosts": "a.example.org,bank.example.org"}, 1),
+        ({"seldon.io/istio-host": "a,b"}, {"slipway.dev/hosts": "a,b"}, 1),
+        ({"seldon.io/istio-host": ""}, {}, 0),
+        ({"seldon.io/istio-gateway": "istio-system/other"}, {"slipway.dev/hosts": "istio-system/other"}, 1),
+        ({"seldon.io/istio-gateway": "blue/own"}, {"slipway.dev/gateways": "blue/own"}, 0),
+        ({"seldon.io/istio-gateway": "blue/own", "seldon.io/istio-host": "bank.example.org"}, {}, 2),
+    ],
+)
+def test_host_and_gateway_are_those_that_the_namespace_was_given(
+    place: str, annotations: Object, given: Object, count: int
+) -> None:
+    obj: Object = {"metadata": {"name": "yolo"}, "spec": {"predictors": []}}
+    obj[place]["annotations"] = annotations
+    namespace = deepcopy(of("seldon/team", "Namespace"))
+    namespace["metadata"]["annotations"] = given
+    assert len(asked("slipway-tenant-hosts", namespace, obj, "seldondeployments")) == count
+
+
+def test_tenant_cannot_write_what_its_namespace_was_given() -> None:
+    rules = of("seldon/team", "Role")["rules"]
+    assert not [rule for rule in rules if {"namespaces", "*"} & {*rule["resources"], *rule["apiGroups"]}]
+
+
+@pytest.mark.parametrize(
+    "folder", [path for path in map(shown, kustomizations("Kustomization")) if path.startswith("seldon/")]
+)
+def test_our_own_deployments_take_no_host(folder: str) -> None:
+    namespace = of("seldon/team", "Namespace")
+    for item in built(REPOSITORY / folder):
+        if item["kind"] == "SeldonDeployment":
+            assert asked("slipway-tenant-hosts", namespace, item, "seldondeployments") == []
