@@ -19,7 +19,11 @@ END, END_BYTES = b"-- PostgreSQL database dump complete", 4096
 DIGEST_TAG = "slipway.digest"
 USERS = """
 select count(*) from pg_stat_activity
-where datname = current_database() and pid <> pg_backend_pid() and backend_type = 'client backend'
+where datname = current_database() and pid <> pg_backend_pid() and usesysid is not null
+and coalesce(backend_type, 'client backend') = 'client backend'
+"""
+"""Of other roles' sessions, who is no superuser sees the user but no type; PostgreSQL's own processes have no user.
+https://www.postgresql.org/docs/current/monitoring-stats.html#MONITORING-PG-STAT-ACTIVITY-VIEW
 """
 VERSIONS = """
 select v.name, v.version, coalesce(v.source, ''), t.value from model_versions v

@@ -122,6 +122,14 @@ def test_users_of_a_database_are_seen() -> None:
     connection.close()
 
 
+def test_users_of_another_role_are_seen(server: PostgresServer) -> None:
+    """Whose sessions PostgreSQL shows without their type to who is no superuser."""
+    connection = psycopg2.connect(server.dsn, dbname="mlflow")
+    with pytest.raises(InUse, match=r"database mlflow: 1 others are connected"):
+        refuse_users(URI)
+    connection.close()
+
+
 def test_versions_with_a_digest_are_listed() -> None:
     run(
         "create table model_versions (name text, version int, source text)",
