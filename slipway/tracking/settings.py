@@ -12,6 +12,9 @@ from configparser import Error as ConfigError
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from sqlalchemy.engine import make_url
+from sqlalchemy.exc import ArgumentError
+
 from slipway.tracking.errors import SettingsError
 
 TRACKING, AUTH = "MLFLOW_BACKEND_STORE_URI", "MLFLOW_AUTH_CONFIG_PATH"
@@ -20,6 +23,7 @@ DEFAULT_KEEP = 14
 PLACEHOLDER = "CHANGE-ME"  # of mlflow/components/placeholder-secrets
 SHORTEST_PASSWORD = 12  # MLflow refuses less
 DRIVER = "postgresql+psycopg2"
+PASSWORDS_OF_A_QUERY = {"password", "sslpassword"}  # libpq takes them there, too
 
 
 @dataclass(frozen=True)
@@ -70,17 +74,28 @@ def databases(environ: Mapping[str, str]) -> Databases:
 
 
 def _refuse_address(where: str, uri: str) -> None:
-    scheme, _, rest = uri.partition("://")
-    who, at, _ = rest.partition("/")[0].rpartition("@")
-    if scheme != DRIVER:
-        raise SettingsError(f"{where}: {scheme}:// is no address of PostgreSQL; write {DRIVER}:///mlflow")
-    if at and ":" in who:
+    try:
+        url = make_url(uri)
+    except (ArgumentError, ValueError):  # which may show a password
+        raise SettingsError(f"{where}: is no address; write {DRIVER}:///mlflow") from None
+    if url.drivername != DRIVER:
+        raise SettingsError(f"{where}: {url.drivername}:// is no address of PostgreSQL; write {DRIVER}:///mlflow")
+    if url.password is not None or PASSWORDS_OF_A_QUERY & url.query.keys():
         raise SettingsError(f"{where}: has a password, which would show in logs: put it into PGPASSWORD")
 
 
 def accounts(environ: Mapping[str, str]) -> tuple[Account, ...]:
     """The admin, and the reader that Pods and the controller use. Raises SettingsError."""
-    return (_account(environ, "MLFLOW_AUTH_ADMIN", is_admin=True), _account(environ, "SLIPWAY_READER", is_admin=False))
+    admin, reader = (
+        _account(environ, "MLFLOW_AUTH_ADMIN", is_admin=True),
+        _account(environ, "SLIPWAY_READER", is_admin=False),
+    )
+    if admin.name == reader.name:
+        raise SettingsError(
+            f"SLIPWAY_READER_USERNAME={reader.name}: is the admin's name, and who only reads would be the admin: "
+            "write another MLFLOW_TRACKING_USERNAME into the Secret slipway-model-storage"
+        )
+    return admin, reader
 
 
 def _account(environ: Mapping[str, str], prefix: str, *, is_admin: bool) -> Account:

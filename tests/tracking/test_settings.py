@@ -32,6 +32,13 @@ def test_addresses_of_both_databases(config: Path) -> None:
         ("", "MLFLOW_BACKEND_STORE_URI is not set"),
         ("sqlite:///mlflow.db", "sqlite:// is no address of PostgreSQL"),
         ("postgresql+psycopg2://me:secret@db/mlflow", "put it into PGPASSWORD"),
+        ("postgresql+psycopg2://me:sec/secret@db/mlflow", "put it into PGPASSWORD"),
+        ("postgresql+psycopg2://me:sec@secret@db/mlflow", "put it into PGPASSWORD"),
+        ("postgresql+psycopg2://me:@db/mlflow?password=secret", "put it into PGPASSWORD"),
+        ("postgresql+psycopg2:///mlflow?user=x&password=secret", "put it into PGPASSWORD"),
+        ("postgresql+psycopg2:///mlflow?sslpassword=secret", "put it into PGPASSWORD"),
+        ("postgresql+psycopg2://me:secret@db:port/mlflow", "MLFLOW_BACKEND_STORE_URI: is no address"),
+        ("me:secret@db", "MLFLOW_BACKEND_STORE_URI: is no address"),
     ],
 )
 def test_address_that_will_not_do_is_refused_without_its_password(config: Path, uri: str, message: str) -> None:
@@ -66,6 +73,8 @@ def test_accounts_are_the_admin_and_a_reader_who_show_no_password() -> None:
             settings.accounts({**environ, name: "CHANGE-ME"})
     with pytest.raises(SettingsError, match="SLIPWAY_READER_PASSWORD is shorter than 12"):
         settings.accounts({**environ, "SLIPWAY_READER_PASSWORD": "only-eleven"})
+    with pytest.raises(SettingsError, match="SLIPWAY_READER_USERNAME=admin: is the admin's name"):
+        settings.accounts({**environ, "SLIPWAY_READER_USERNAME": "admin"})
 
 
 def test_place_of_backups() -> None:
