@@ -45,6 +45,7 @@ NEEDED = [
     ("notebook", "mlflow", 5000),
     ("notebook", "store s3", 8333),
     ("notebook", "gateway", 80),
+    *((name, "gateway", 8081) for name in ("blue training", "blue predictor", "notebook")),  # istio/components/inside
     ("notebook", "api server", 6443),
     ("notebook", "internet", 80),
 ]
