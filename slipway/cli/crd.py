@@ -8,7 +8,7 @@ from slipway.cli.objects import Failure, run
 from slipway.contract.controller_id import NO_ID, check_id
 from slipway.crd.definition import definition, render
 from slipway.crd.install import Outcome, install, look
-from slipway.crd.words import compared, told
+from slipway.crd.words import compared, newer, told
 from slipway.kube.client import Kube
 
 
@@ -34,7 +34,7 @@ def crd_command(context: click.Context) -> None:
 @click.option("--yes", is_flag=True, help="Do not ask, although objects change.")
 @click.option("--controller-id", default=NO_ID, metavar="ID", help="Whose objects are held to every rule of admission.")
 def install_command(controller_id: str, *, adopt_crd: bool, yes: bool) -> None:
-    """Make the definition on a cluster, or bring ours up to date; another's is left alone.
+    """Make the definition on a cluster, or bring ours up to date; another's is left alone, and so is a newer Slipway's.
 
     Seldon Core's own serves Slipway, too: what differs is listed. With --adopt-crd ours takes its place.
 
@@ -53,6 +53,8 @@ def install_command(controller_id: str, *, adopt_crd: bool, yes: bool) -> None:
 
 async def _install(kube: Kube, controller_id: str, *, adopt: bool, sure: bool) -> Outcome:
     seen = await look(kube, controller_id=controller_id)
+    if seen.verdict == "newer":
+        raise Failure(newer(seen))
     if adopt and seen.theirs is not None:
         for line in compared(seen):
             click.echo(line)

@@ -74,6 +74,7 @@ def status_of(
         "models": models,
         "predictors": predictors,
         "traffic": {"declared": _declared(whole), "effective": _effective(whole, facts, serving)},
+        "split": _split(whole),
         "conditions": sorted(
             [
                 *_conditions(observed, predictors, now=now, old=before),
@@ -154,6 +155,12 @@ def _declared(sdep: SeldonDeployment) -> dict[str, int]:
     if len(live) == 1:
         return {live[0].name: 100}
     return {predictor.name: predictor.traffic for predictor in live}
+
+
+def _split(sdep: SeldonDeployment) -> str:
+    """``stable 80, canary 20, next shadow``: what the column Traffic shows, as a column holds one value."""
+    shares = _declared(sdep)
+    return ", ".join(f"{each.name} {shares.get(each.name, 'shadow')}" for each in sdep.predictors)
 
 
 def _effective(sdep: SeldonDeployment, facts: Facts, serving: Mapping[str, bool]) -> dict[str, float]:

@@ -13,7 +13,7 @@ from typing import Any
 from slipway.contract.admission import review
 from slipway.contract.controller_id import NO_ID, is_looked_after
 from slipway.contract.predictor_servers import SHIPPED, Servers
-from slipway.crd.definition import DIGEST, MANAGED_BY, MANAGER, definition, digest
+from slipway.crd.definition import DIGEST, MANAGED_BY, MANAGER, NUMBER, definition, digest, number
 from slipway.crd.schema import schema
 from slipway.crd.structural import Schema, prune, validate
 
@@ -57,11 +57,16 @@ def is_ours(crd: Object) -> bool:
     return is_managed and DIGEST in (metadata.get("annotations") or {})
 
 
+def is_newer(crd: Object) -> bool:
+    """Did a later release of this program write it? It serves this one, and this one's would take fields away."""
+    return is_ours(crd) and number(crd) > NUMBER
+
+
 def is_current(crd: Object) -> bool:
     """Is it the definition of this version, unchanged since? The API adds defaults to ``spec``, none to a schema."""
     ours = definition()
     same = (crd["metadata"].get("annotations") or {}).get(DIGEST) == digest(ours["spec"])
-    return same and _versions(crd) == _versions(ours)
+    return same and number(crd) == NUMBER and _versions(crd) == _versions(ours)
 
 
 def helm_release(crd: Object) -> str:

@@ -7,7 +7,16 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from slipway.contract.controller_id import NO_ID
-from slipway.crd.adoption import Affected, Differences, affected, differences, helm_release, is_current, is_ours
+from slipway.crd.adoption import (
+    Affected,
+    Differences,
+    affected,
+    differences,
+    helm_release,
+    is_current,
+    is_newer,
+    is_ours,
+)
 from slipway.crd.definition import NAME, definition
 from slipway.kube.client import Kube
 from slipway.kube.errors import AlreadyExists, Conflict, NotFound, Temporary, Unavailable
@@ -19,7 +28,7 @@ WRITES = 5
 ESTABLISHED_WITHIN_S = 30.0
 PAUSE_S = 0.2
 Object = dict[str, Any]
-Verdict = Literal["created", "updated", "unchanged", "adopted", "left"]
+Verdict = Literal["created", "updated", "unchanged", "adopted", "left", "newer"]
 
 
 @dataclass(frozen=True)
@@ -39,6 +48,8 @@ class Look:
             return "created"
         if self.theirs is not None:
             return "left"
+        if is_newer(self.found):
+            return "newer"
         return "unchanged" if is_current(self.found) else "updated"
 
 
@@ -63,6 +74,8 @@ async def look(kube: Kube, *, controller_id: str = NO_ID) -> Look:
 
 async def install(kube: Kube, seen: Look, *, adopt: bool = False) -> Outcome:
     """Make or bring up to date what ``seen`` found, and wait until it is served; another's only with ``adopt``.
+
+    What a later release wrote stays, with ``adopt`` too.
 
     Raises:
         Conflict: it changed since it was seen in another way than by such an install: look again.

@@ -4,17 +4,29 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from slipway.crd.definition import NAME
+from slipway.crd.definition import NAME, NUMBER, number
 from slipway.crd.install import Look, Outcome
 
 
 def told(outcome: Outcome) -> Iterator[str]:
     """One line or more."""
+    if outcome.verdict == "newer":
+        yield newer(outcome.look)
+        return
     if outcome.verdict != "left":
         yield f"{NAME} {outcome.verdict}"
         return
     yield f"{NAME} is another's: it stays as it is, and Slipway works with it"
     yield from compared(outcome.look)
+
+
+def newer(look: Look) -> str:
+    """Why what a later release wrote stays, and how an older one is put back all the same."""
+    theirs = "" if look.found is None else f" {number(look.found)}"
+    return (
+        f"{NAME} is of a newer Slipway: its number is{theirs}, this one's is {NUMBER}. It stays: ours would take fields from "
+        "objects, and this Slipway works with it. To go back all the same: slipway crd | kubectl replace -f -"
+    )
 
 
 def compared(look: Look) -> Iterator[str]:

@@ -139,6 +139,13 @@ def test_predictor_that_may_rest_keeps_its_share(least: int, share: float) -> No
     assert found == {"a": 100 - share, "b": share}
 
 
+def test_the_split_is_one_text_for_a_column():
+    assert status(CANARY, {})["split"] == "a 90, b 10"
+    assert status(sdep(), {})["split"] == "main 100"
+    dark = sdep(predictor("b", traffic=100), predictor("a", traffic=0), predictor("dark", shadow=True, traffic=50))
+    assert status(dark, {})["split"] == "b 100, a 0, dark shadow"
+
+
 def test_shadow_has_no_part_of_the_traffic():
     manifest = sdep(predictor("a"), predictor("dark", shadow=True, traffic=50))
     assert status(manifest, {})["traffic"]["declared"] == {"a": 100}

@@ -6,8 +6,8 @@ import copy
 
 import pytest
 
-from slipway.crd.adoption import Affected, affected, differences, helm_release, is_current, is_ours
-from slipway.crd.definition import DIGEST, definition
+from slipway.crd.adoption import Affected, affected, differences, helm_release, is_current, is_newer, is_ours
+from slipway.crd.definition import DIGEST, NUMBER, NUMBERED, definition, number
 from tests.contract.manifests import node, predictor, sdep
 from tests.crd.seldons import seldons_definition
 
@@ -31,6 +31,7 @@ def test_what_the_api_adds_to_a_definition_makes_it_no_other():
     "change",
     [
         lambda crd: crd["metadata"]["annotations"].update({DIGEST: "0" * 64}),
+        lambda crd: crd["metadata"]["annotations"].pop(NUMBERED),
         lambda crd: crd["spec"]["versions"][0]["additionalPrinterColumns"].pop(),
         lambda crd: crd["spec"]["versions"][2].update(served=False),
     ],
@@ -40,6 +41,26 @@ def test_an_older_or_edited_definition_of_ours_is_not_current(change):
     change(crd)
     assert is_ours(crd)
     assert not is_current(crd)
+
+
+@pytest.mark.parametrize(
+    ("text", "wanted"),
+    [(None, 1), ("", 1), ("x", 1), ("-3", 1), ("9" * 5000, 1), (str(NUMBER), NUMBER), (str(NUMBER + 1), NUMBER + 1)],
+)
+def test_number_of_a_definition(text, wanted):
+    crd = definition()
+    annotations = crd["metadata"]["annotations"]
+    del annotations[NUMBERED]
+    annotations |= {} if text is None else {NUMBERED: text}
+    assert number(crd) == wanted
+    assert is_newer(crd) is (wanted > NUMBER)
+    assert is_current(crd) is (wanted == NUMBER)
+
+
+def test_a_number_at_anothers_definition_says_nothing():
+    crd = definition()
+    crd["metadata"] = {"name": "x", "annotations": {NUMBERED: str(NUMBER + 1)}}
+    assert not is_newer(crd)
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ import yaml
 from click.testing import CliRunner
 
 from slipway.cli.main import main
-from slipway.crd.definition import DIGEST, definition, digest, render
+from slipway.crd.definition import COLUMNS, DIGEST, NUMBER, definition, digest, number, render
 from slipway.crd.schema import schema
 from slipway.crd.structural import prune, validate
 from slipway.onebox.api.crds import builtin_crds, check_crd
@@ -35,6 +35,21 @@ def test_golden_file_is_what_the_command_prints():
     assert printed.output == FILE.read_text(), (
         "`slipway crd > kubernetes/crd/seldondeployments.yaml`, and read the diff"
     )
+
+
+def test_a_change_of_the_definition_has_a_number_of_its_own():
+    """By which an older release knows that it would go back. Both change together: one more, and the new digest."""
+    crd = definition()
+    assert number(crd) == NUMBER
+    assert (NUMBER, crd["metadata"]["annotations"][DIGEST]) == (
+        2,
+        "198086205258b399623ebcedd61fcc5eb7fc1c4f55eb916196a7240f103737fc",
+    )
+
+
+def test_each_column_holds_one_value():
+    """API servers print the first of several."""
+    assert [column["jsonPath"] for column in COLUMNS if re.search(r"\*|\?|\.\.", column["jsonPath"])] == []
 
 
 def test_what_is_printed_reads_as_what_was_made():

@@ -15,7 +15,7 @@ from click.testing import CliRunner
 from slipway.cli.main import main
 from slipway.controller.define import define
 from slipway.crd.adoption import is_ours
-from slipway.crd.definition import DIGEST, NAME, definition
+from slipway.crd.definition import DIGEST, NAME, NUMBER, NUMBERED, definition
 from slipway.crd.install import Look, install, look
 from slipway.crd.words import compared, told
 from slipway.kube.client import Kube
@@ -95,6 +95,43 @@ async def test_an_older_one_of_ours_is_brought_up_to_date(kube):
     after = await kube.get(CRD, NAME)
     assert after["spec"]["versions"] == definition()["spec"]["versions"]
     assert after["metadata"]["annotations"] == {**definition()["metadata"]["annotations"], "team": "birds"}
+
+
+async def put_newer(kube: Kube) -> dict:
+    """A later release's stands there, with a field that this one does not know."""
+    live = await kube.get(CRD, NAME)
+    live["metadata"]["annotations"] |= {DIGEST: "1" * 64, NUMBERED: str(NUMBER + 1)}
+    spec = live["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"]["spec"]
+    spec["properties"]["later"] = {"type": "string"}
+    return dict(await kube.replace(live, kind=CRD))
+
+
+@pytest.mark.parametrize("words", [(), ("--adopt-crd",), ("--adopt-crd", "--yes")])
+async def test_a_newer_one_of_ours_is_left_and_the_command_fails(kube, command, words):
+    before = await put_newer(kube)
+    said = await command(*words)
+    assert said.exit_code == 1
+    assert f"is of a newer Slipway: its number is {NUMBER + 1}, this one's is {NUMBER}" in said.output
+    assert await kube.get(CRD, NAME) == before
+
+
+async def test_what_became_newer_since_it_was_seen_is_left(kube):
+    live = await kube.get(CRD, NAME)
+    live["spec"]["versions"][0]["additionalPrinterColumns"] = []
+    await kube.replace(live, kind=CRD)
+    seen = await look(kube)
+    assert seen.verdict == "updated"
+    before = await put_newer(kube)
+    assert (await install(kube, seen, adopt=True)).verdict == "newer"
+    assert await kube.get(CRD, NAME) == before
+
+
+async def test_an_older_controller_works_with_a_newer_definition(kube, caplog):
+    caplog.set_level("INFO")
+    before = await put_newer(kube)
+    await define(kube.access, controller_id="", adopt=True)
+    assert "is of a newer Slipway" in caplog.text
+    assert await kube.get(CRD, NAME) == before
 
 
 async def test_anothers_is_left_alone_and_what_differs_is_told(kube):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from slipway.crd.adoption import affected, differences, helm_release, is_current, is_ours
+from slipway.crd.adoption import affected, differences, helm_release, is_current, is_newer, is_ours
 from slipway.doctor.check import Check, Said
 from slipway.doctor.facts import Facts, Object
 from slipway.doctor.question import Question
@@ -14,6 +14,7 @@ NAME = str(SELDON_DEPLOYMENT)
 DEFINITION = Question(CUSTOM_RESOURCE_DEFINITION, name=NAME)
 DEPLOYMENTS = Question(SELDON_DEPLOYMENT)
 INSTALL = "slipway crd install"
+NEWER = "use the newer one: docs/admission.md"
 MAX_SHOWN = 8
 """Fields; the others are counted."""
 ADOPT = "slipway doctor --adopt-crd lists what would change; Slipway works with this one, too"
@@ -31,6 +32,8 @@ def definition(facts: Facts) -> Iterable[Said]:
         yield "fail", NAME, f"defined, but not established: {_trouble(found)}", f"kubectl describe crd {NAME}"
     elif not is_ours(found):
         yield "warn", NAME, f"{_owner(found)}, served as {', '.join(served)}, and left as it is{_lost(found)}", ADOPT
+    elif is_newer(found):
+        yield "warn", NAME, "of a newer Slipway than this one, which leaves it as it is", NEWER
     elif not is_current(found):
         yield "warn", NAME, "Slipway's, of another version or changed by hand", INSTALL
     else:

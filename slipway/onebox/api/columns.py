@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -317,7 +318,11 @@ def _custom_column(definition: Mapping[str, Any]) -> Column:
 
     def cell(obj: Object) -> Any:
         value = json_path(obj, path)
-        return age(value) if kind == "date" and value is not None else value
+        if value is None:
+            return None
+        if kind == "date":
+            return age(value)
+        return _text(value) if kind == "string" else value
 
     standard = {".metadata.creationTimestamp": "The time at which the object was created."}
     description = definition.get("description") or standard.get(
@@ -339,7 +344,7 @@ _STEP = re.compile(
 
 
 def json_path(obj: Any, path: str) -> Any:
-    """The value of the JSONPath subset that printer columns use; several values are joined by commas, none is None."""
+    """The value of the JSONPath subset that printer columns use: of several the first, as API servers do; none is None."""
     values = [obj]
     rest = path
     while rest:
@@ -348,9 +353,12 @@ def json_path(obj: Any, path: str) -> Any:
             return None
         values = [below for value in values for below in _step(value, match)]
         rest = rest[match.end() :]
-    if not values:
-        return None
-    return values[0] if len(values) == 1 else ",".join(str(value) for value in values)
+    return values[0] if values else None
+
+
+def _text(value: Any) -> str:
+    """As Go's JSONPath prints it: what is no text is JSON."""
+    return value if isinstance(value, str) else json.dumps(value, sort_keys=True, separators=(",", ":"))
 
 
 def _step(value: Any, match: re.Match[str]) -> list[Any]:
