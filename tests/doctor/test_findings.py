@@ -90,6 +90,14 @@ def _versions(*names: str) -> Break:
     return lambda cluster: cluster.get("CustomResourceDefinition")["spec"].update(versions=served)
 
 
+def _generations(newest: int, seen: int) -> Break:
+    def change(cluster: Cluster) -> None:
+        cluster.get("SeldonDeployment")["metadata"]["generation"] = newest
+        cluster.get("SeldonDeployment")["status"]["observedGeneration"] = seen
+
+    return change
+
+
 def _replace(new: dict[str, Any]) -> Break:
     def change(cluster: Cluster) -> None:
         cluster.drop(new["kind"], new["metadata"]["name"])
@@ -172,6 +180,7 @@ CASES: dict[str, tuple[str, str, str, Break]] = {
     "no lease": ("controller", "fail", "nobody holds", lambda c: c.drop("Lease")),
     "given up": ("controller", "fail", "nobody holds", lambda c: c.get("Lease")["spec"].update(holderIdentity="")),
     "silent leader": ("controller", "fail", "has been silent", lambda c: c.get("Lease")["spec"].update(renewTime="2026-11-22T11:58:00.000000Z")),
+    "leader of tomorrow": ("controller", "warn", "slipway-controller-x renewed its Lease 31 s from now", lambda c: c.get("Lease")["spec"].update(renewTime="2026-11-22T12:00:31.000000Z")),
     "no webhook": ("webhook", "warn", "no validating webhook", lambda c: c.drop("ValidatingWebhookConfiguration")),
     "webhook of Seldon": ("webhook", "warn", "no validating webhook", lambda c: _hook(c)["clientConfig"]["service"].update(namespace="seldon-system")),
     "webhook by address": ("webhook", "warn", "no validating webhook", lambda c: _hook(c).update(clientConfig={"url": "https://x"})),
@@ -190,7 +199,9 @@ CASES: dict[str, tuple[str, str, str, Break]] = {
     "placeholders": ("models", "fail", "AWS_SECRET_ACCESS_KEY, MLFLOW_TRACKING_PASSWORD still says CHANGE-ME", lambda c: c.get("Secret", "slipway-model-storage")["data"].update(dict.fromkeys(("AWS_SECRET_ACCESS_KEY", "MLFLOW_TRACKING_PASSWORD"), encoded(b"CHANGE-ME")))),
     "garbage in a secret": ("models", "fail", "has no AWS_DEFAULT_REGION", lambda c: c.get("Secret", "slipway-model-storage")["data"].update(AWS_DEFAULT_REGION="/w==")),
     "mlflow down": ("models", "fail", "MLflow at http://mlflow.slipway-system.svc:5000/health: no ready Pod behind its Service", lambda c: c.drop("EndpointSlice", "mlflow-1")),
-    "s3 down": ("models", "fail", "S3 at https://s3.example.com/ answers 503 (from this machine)", lambda c: c.statuses.update(S3=503)),
+    "s3 down": ("models", "fail", "S3 at https://s3.example.com/ answers 503 without credentials (from this machine)", lambda c: c.statuses.update(S3=503)),
+    "s3 elsewhere": ("models", "warn", "S3 at https://s3.example.com/ answers 404 without", lambda c: c.statuses.update(S3=404)),
+    "s3 leads away": ("models", "warn", "answers 307 without credentials (from this machine), a store of S3 200, 401, 403", lambda c: c.statuses.update(S3=307)),
     "s3 away": ("models", "unknown", "S3 at https://s3.example.com/: refused (from this machine)", lambda c: c.statuses.pop("S3")),
     "no gateway": ("gateway", "fail", "every VirtualService names it", lambda c: c.drop("Gateway")),
     "gateway of nobody": ("gateway", "fail", "no Pod has the labels istio=other", lambda c: c.get("Gateway")["spec"].update(selector={"istio": "other"})),
@@ -215,10 +226,13 @@ CASES: dict[str, tuple[str, str, str, Break]] = {
     "quota of limits": ("quota", "warn", "limits.cpu is bounded", lambda c: c.objects.append(_quota("limits.cpu", "4"))),
     "quota used up": ("quota", "fail", "requests.memory: 262144 of 1Gi are left", lambda c: c.objects.append(_quota("requests.memory", "1Gi", "1073479680"))),
     "no Pods left": ("quota", "fail", "all 3 are taken", lambda c: c.objects.append(_quota("pods", "3", "3"))),
+    "quota of a typo": ("quota", "n/a", "no such namespace", lambda c: c.drop("Namespace")),
+    "pod security of a typo": ("pod security", "n/a", "no such namespace", lambda c: c.drop("Namespace")),
     "limits too low": ("limits", "fail", "max.memory is 256Mi, seldon-container-engine", lambda c: c.objects.append(_range(max={"memory": "256Mi"}))),
     "limits too high": ("limits", "fail", "min.cpu is 1, seldon-container-engine asks for 500m", lambda c: c.objects.append(_range(min={"cpu": "1"}))),
     "failed": ("deployments", "fail", "Failed: no such model", lambda c: c.get("SeldonDeployment").update(status={"state": "Failed", "description": "no such model"})),
     "creating": ("deployments", "warn", "Creating", lambda c: c.get("SeldonDeployment").update(status={"state": "Creating"})),
+    "changed since": ("deployments", "warn", "no controller has looked at its generation 7 yet; of generation 3 it was Available", _generations(7, 3)),
     "nobody looked": ("deployments", "warn", "no controller has looked", lambda c: c.get("SeldonDeployment").update(status={})),
 }  # fmt: skip
 

@@ -60,6 +60,9 @@ def lease(facts: Facts) -> Iterable[Said]:
     if late > CLOCKS:
         text = f"{holder} led, and has been silent for {late.total_seconds():.0f} s longer than its Lease runs"
         yield "fail", where, text, WATCH
+    elif (ahead := datetime.fromisoformat(renewed) - facts.at) > CLOCKS:
+        text = f"{holder} renewed its Lease {ahead.total_seconds():.0f} s from now: whether it works is not to be seen"
+        yield "warn", where, text, "set the clocks of the nodes and of this machine (NTP)"
     else:
         yield "ok", where, f"{holder} leads"
 

@@ -11,7 +11,7 @@ from slipway.doctor.checks.mesh import NAMESPACES, gets_sidecar, labels_of
 from slipway.doctor.checks.pod_security import refused
 from slipway.doctor.checks.sample import containers_of, sample_pod
 from slipway.doctor.checks.workloads import place_of
-from slipway.doctor.facts import Facts, Object
+from slipway.doctor.facts import Facts, NotKnown, Object
 from slipway.doctor.question import OWN, Question
 from slipway.kube.kinds import POD, Kind
 from slipway.onebox.runner.quantity import parse_quantity
@@ -23,6 +23,7 @@ RANGES = Question(LIMIT_RANGE, OWN)
 CNI = Question(POD, selector="k8s-app=istio-cni-node")
 """Of Istio's chart `cni`; without it each Pod with a sidecar has an init container with NET_ADMIN
 (https://istio.io/latest/docs/setup/additional-setup/pod-security-admission/)."""
+NO_NAMESPACE = "there is no such namespace"
 ENFORCE, OPEN = "pod-security.kubernetes.io/enforce", "privileged"
 COMPUTE = {
     "cpu": ("requests", "cpu"),
@@ -42,8 +43,18 @@ def quotas(facts: Facts) -> Iterable[Said]:
     ranges = facts.objects(RANGES)
     for quota in found:
         yield from _quota(quota, ranges)
-    if not found:
+    if not found and _is_missing(facts):
+        yield "n/a", facts.namespace, NO_NAMESPACE
+    elif not found:
         yield "ok", facts.namespace, "no quota: only the nodes bound what its Pods take"
+
+
+def _is_missing(facts: Facts) -> bool:
+    """Whoever may not list namespaces, and could ask for quotas in this one, has a role there: it exists."""
+    try:
+        return labels_of(facts) is None
+    except NotKnown:
+        return False
 
 
 def _quota(quota: Object, ranges: tuple[Object, ...]) -> Iterator[Said]:
@@ -124,7 +135,10 @@ def _refusals(obj: Object) -> Iterator[str]:
 
 
 def security(facts: Facts) -> Iterable[Said]:
-    labels = labels_of(facts) or {}
+    labels = labels_of(facts)
+    if labels is None:
+        yield "n/a", facts.namespace, NO_NAMESPACE
+        return
     level, where = labels.get(ENFORCE, OPEN), facts.namespace
     broken = refused(sample_pod()) if level == "restricted" else []
     is_fine = True
@@ -141,7 +155,7 @@ def security(facts: Facts) -> Iterable[Said]:
 
 
 CHECKS = (
-    Check("quota", quotas, (QUOTAS, RANGES), instead="the runner has no quotas"),
+    Check("quota", quotas, (QUOTAS, RANGES, NAMESPACES), instead="the runner has no quotas"),
     Check("limits", limits, (RANGES,), instead="the runner knows no LimitRange"),
     Check("pod security", security, (NAMESPACES, CNI), instead="Pods are processes of whoever started the platform"),
 )

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 
 from slipway.doctor.check import Check, Said
 from slipway.doctor.checks.controller import THE_DEPLOYMENT
-from slipway.doctor.facts import Facts
+from slipway.doctor.facts import Facts, NotKnown
 from slipway.doctor.question import SYSTEM, Permission
 
 SELDON = "machinelearning.seldon.io"
@@ -57,18 +57,22 @@ def _of_installer(_: str) -> Sequence[Permission]:
 
 def user(facts: Facts) -> Iterable[Said]:
     wanted = _of_user(facts.namespace)
-    missing = _missing(facts, wanted)
+    missing, unknown = _judged(facts, wanted)
     if missing:
         repair = f"slipway tenant add {facts.namespace} --group YOURS, by an administrator of the cluster"
         yield "fail", facts.namespace, f"you may not: {', '.join(missing)}", repair
-    else:
+    if unknown:
+        yield "unknown", facts.namespace, f"whether you may: {unknown}"
+    elif not missing:
         yield "ok", facts.namespace, f"you may do everything with SeldonDeployments ({len(wanted)} permissions)"
 
 
 def installer(facts: Facts) -> Iterable[Said]:
-    missing = _missing(facts, _of_installer(facts.namespace))
+    missing, unknown = _judged(facts, _of_installer(facts.namespace))
     if missing:
         yield "n/a", "", f"you may not install Slipway ({', '.join(missing)}): an administrator of the cluster does"
+    elif unknown:
+        yield "unknown", "", f"whether you may install Slipway: {unknown}"
     else:
         yield "ok", "", "you may install Slipway"
 
@@ -85,16 +89,27 @@ def controller(facts: Facts) -> Iterable[Said]:
     if facts.one(THE_DEPLOYMENT) is None:
         return
     wanted = _of_controller(facts.namespace)
-    missing = _missing(facts, wanted)
+    missing, unknown = _judged(facts, wanted)
     if missing:
         text = f"the controller may not: {', '.join(missing)}"
         yield "fail", CONTROLLER, text, "kubectl apply --server-side -k kubernetes"
-    else:
+    if unknown:
+        yield "unknown", CONTROLLER, f"whether the controller may: {unknown}"
+    elif not missing:
         yield "ok", CONTROLLER, f"the controller may do what it needs ({len(wanted)} permissions)"
 
 
-def _missing(facts: Facts, wanted: Sequence[Permission]) -> list[str]:
-    return [str(permission) for permission in wanted if not facts.allowed(permission)]
+def _judged(facts: Facts, wanted: Sequence[Permission]) -> tuple[list[str], str]:
+    """(what is refused, what is not known and why): one review without an answer hides no other."""
+    missing: list[str] = []
+    unknown: dict[str, list[str]] = {}
+    for permission in wanted:
+        try:
+            if not facts.allowed(permission):
+                missing.append(str(permission))
+        except NotKnown as why:
+            unknown.setdefault(str(why), []).append(str(permission))
+    return missing, "; ".join(f"{', '.join(names)} ({why})" for why, names in unknown.items())
 
 
 CHECKS = (

@@ -23,9 +23,14 @@ THE_SECRET = Question(SECRET, SYSTEM, NAME)
 REGISTRY_KEYS = ("MLFLOW_TRACKING_URI", "MLFLOW_TRACKING_USERNAME", "MLFLOW_TRACKING_PASSWORD")
 S3_KEYS = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_DEFAULT_REGION")
 SERVER_ERROR = 500
+HEALTHY = frozenset({200})
+"""Of MLflow's ``/health``, which asks nobody who he is; anything else there is not MLflow, or not its root."""
+OF_S3 = frozenset({200, 401, 403})
+"""What a store answers to whoever shows no credentials; a redirect or a 404 is as often the answer of something else."""
 SHORT = 2
 """Labels of ``service.namespace``, which Pods resolve as well."""
-ADDRESSES = (("MLflow", "MLFLOW_TRACKING_URI", "/health"), ("S3", "AWS_ENDPOINT_URL", "/"))
+MLFLOW = "MLflow"
+ADDRESSES = ((MLFLOW, "MLFLOW_TRACKING_URI", "/health"), ("S3", "AWS_ENDPOINT_URL", "/"))
 
 
 def classes(facts: Facts) -> Iterable[Said]:
@@ -103,14 +108,15 @@ def _answered(facts: Facts, probe: Probe) -> Said:
     said = f"{probe.name} at {probe.url}"
     if isinstance(status, Unanswered):
         return "unknown", "", f"{said}: {status.why} (from this machine)"
+    answered = f"{said} answers {status} without credentials (from this machine)"
+    if status in (HEALTHY if probe.name == MLFLOW else OF_S3):
+        return "ok", "", answered
+    edit = f"`slipway status`, if it is one of this machine; else kubectl -n {SYSTEM} edit secret {NAME}"
+    if probe.name == MLFLOW:
+        return "fail", "", f"{answered}, MLflow itself 200", edit
     if status >= SERVER_ERROR:
-        return (
-            "fail",
-            "",
-            f"{said} answers {status} (from this machine)",
-            "`slipway status`, if it is one of this machine",
-        )
-    return "ok", "", f"{said} answers {status} without credentials (from this machine)"
+        return "fail", "", answered, edit
+    return "warn", "", f"{answered}, a store of S3 {', '.join(map(str, sorted(OF_S3)))}: is this its address?", edit
 
 
 def probes(facts: Facts) -> tuple[Probe, ...]:
