@@ -48,7 +48,9 @@ def test_the_webhook_is_known_by_its_service_and_its_secret() -> None:
 
 
 def test_the_gateway_is_the_one_of_istio() -> None:
-    found = yaml.safe_load((REPOSITORY / "istio" / "base" / "gateway.yaml").read_text())["metadata"]
+    gate = yaml.safe_load((REPOSITORY / "istio" / "base" / "gateway.yaml").read_text())
+    assert gate["spec"]["selector"] == gateway.USUAL
+    found = gate["metadata"]
     assert (found["namespace"], found["name"]) == (gateway.THE_GATEWAY.namespace, gateway.THE_GATEWAY.name)
 
 

@@ -30,6 +30,12 @@ RETRIED = ("request_body_buffer_limit", "per_request_buffer_limit_bytes")
 (https://www.envoyproxy.io/docs/envoy/latest/api-v3/config/route/v3/route_components.proto)."""
 TAKEN = ("max_request_bytes",)
 """Of Envoy's buffer filter: a longer body is refused with 413."""
+PUT_IN = frozenset({"MERGE", "ADD", "INSERT_BEFORE", "INSERT_AFTER", "INSERT_FIRST"})
+"""Operations whose value gets into Envoy's configuration wherever they match; a REPLACE only where there was one."""
+USUAL = {"istio": "ingressgateway"}
+"""What the Gateway of istio/base selects."""
+OF_GATEWAY = "gateway.networking.k8s.io/gateway-name"
+"""The label of Pods that Istio made for a Gateway of the Kubernetes Gateway API."""
 AT_GATEWAY, AT_SIDECARS = ("GATEWAY", "ANY"), ("SIDECAR_OUTBOUND", "ANY")
 APPLY = "kubectl apply -k istio/overlays/cluster"
 
@@ -94,7 +100,11 @@ def _chosen(objects: Iterable[Object], selector: Object) -> list[Object]:
 
 
 def buffers(facts: Facts) -> Iterable[Said]:
-    filters = facts.objects(FILTERS)
+    """Of the gateway; where it has no Pod yet, of one with the labels alone that the Gateway selects."""
+    selector = ((facts.one(THE_GATEWAY) or {}).get("spec") or {}).get("selector") or USUAL
+    expected = {"metadata": {"namespace": ISTIO_SYSTEM, "labels": selector}}
+    chosen = _chosen(facts.objects(PROXIES), selector) or [expected]
+    filters = [obj for obj in facts.objects(FILTERS) if all(selects(obj, pod) for pod in chosen)]
     kept = _limits(filters, AT_GATEWAY, RETRIED)
     if not kept:
         text = "no EnvoyFilter says what the gateway keeps of a request: above 1 MiB there is no retry and no copy"
@@ -105,11 +115,35 @@ def buffers(facts: Facts) -> Iterable[Said]:
         text = f"no EnvoyFilter bounds the bodies that the gateway takes, {MAX_BODY_BYTES} bytes on one machine"
         yield "warn", ISTIO_SYSTEM, text, APPLY
     yield from _enough(taken, MAX_BODY_BYTES, "photos are refused that a component would take")
-    between = _limits(filters, AT_SIDECARS, RETRIED)
-    if not between:
+
+
+def between(facts: Facts) -> Iterable[Said]:
+    """Of sidecars: what is for some Pods only is not looked at."""
+    kept = _limits((obj for obj in facts.objects(FILTERS) if is_for_all(obj)), AT_SIDECARS, RETRIED)
+    if not kept:
         text = "no EnvoyFilter says what sidecars keep: what one Pod sends to another, above 1 MiB, is not retried"
         yield "warn", ISTIO_SYSTEM, text, APPLY
-    yield from _enough(between, MAX_BODY_BYTES, "what one Pod sends to another is not retried if it is larger")
+    yield from _enough(kept, MAX_BODY_BYTES, "what one Pod sends to another is not retried if it is larger")
+
+
+def is_for_all(envoy_filter: Object) -> bool:
+    """Of istio-system, the root namespace, one that selects nothing is for every Pod of the mesh.
+
+    https://istio.io/latest/docs/reference/config/networking/envoy-filter/
+    """
+    spec = envoy_filter.get("spec") or {}
+    return not spec.get("targetRefs") and not (spec.get("workloadSelector") or {}).get("labels")
+
+
+def selects(envoy_filter: Object, pod: Object) -> bool:
+    """By labels in all namespaces, by reference the Pods of a Gateway of the Kubernetes Gateway API in its own."""
+    spec, meta = envoy_filter.get("spec") or {}, pod["metadata"]
+    labels = meta.get("labels") or {}
+    if references := spec.get("targetRefs"):
+        name = labels.get(OF_GATEWAY) if meta.get("namespace") == ISTIO_SYSTEM else None
+        return any(item.get("kind") == "Gateway" and item.get("name") == name for item in references)
+    wanted = (spec.get("workloadSelector") or {}).get("labels") or {}
+    return bool(wanted.items() <= labels.items())
 
 
 Limit = tuple[str, str, int]
@@ -131,7 +165,8 @@ def _limits(filters: Iterable[Object], contexts: Sequence[str], keys: Sequence[s
         for obj in filters
         for item in (obj.get("spec") or {}).get("configPatches") or ()
         if (item.get("match") or {}).get("context", "ANY") in contexts
-        for limit in _numbers((item.get("patch") or {}).get("value"), keys)
+        and (item.get("patch") or {}).get("operation") in PUT_IN
+        for limit in _numbers(item["patch"].get("value"), keys)
     ]
 
 
@@ -149,7 +184,9 @@ def _numbers(value: Any, keys: Sequence[str]) -> Iterator[tuple[str, int]]:
 
 
 INSTEAD = "the mesh is Slipway's own: `slipway status` shows its Envoys"
+MADE_SO = "the mesh's Envoys are made with them"
 CHECKS = (
     Check("gateway", gateway, (THE_GATEWAY, PROXIES, SERVICES), instead=INSTEAD),
-    Check("buffers", buffers, (FILTERS,), instead="the mesh's Envoys are made with them"),
+    Check("buffers", buffers, (FILTERS, THE_GATEWAY, PROXIES), instead=MADE_SO),
+    Check("buffers", between, (FILTERS,), instead=MADE_SO),
 )
