@@ -4,6 +4,7 @@ TrackingError
 ├── SettingsError      the environment says too little, or too much
 ├── NewerSchemaError   a newer MLflow has had the database
 ├── SchemaNotReady     temporary: an older one, and nobody upgrades it
+├── DatabaseError      PostgreSQL does not answer, or refuses
 ├── BackupError        a backup was not made, is not whole, or is not there
 └── InUse              a database that is to be replaced has other users
 """
@@ -25,6 +26,10 @@ class NewerSchemaError(TrackingError):
 
 class SchemaNotReady(TrackingError):
     """The schema is not that of this MLflow yet."""
+
+
+class DatabaseError(TrackingError):
+    """The message is PostgreSQL's own, without the statement and its values."""
 
 
 class BackupError(TrackingError):

@@ -1,5 +1,7 @@
 """Both databases of MLflow at the schema of this MLflow, with the accounts that must be there; any number of times.
 
+The accounts come first: a server that finds the schema of its tracking database serves, and then somebody may log in.
+
 One process at a time: PostgreSQL's advisory lock is held until the last step, and freed by PostgreSQL with whoever had it.
 https://www.postgresql.org/docs/current/explicit-locking.html#ADVISORY-LOCKS
 """
@@ -11,8 +13,17 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
-from slipway.tracking.errors import SchemaNotReady
-from slipway.tracking.schema import current_revision, ensure_schema, ensure_tables, revision_of
+from slipway.tracking.errors import DatabaseError, SchemaNotReady
+from slipway.tracking.schema import (
+    accounts_revision_of,
+    current_accounts_revision,
+    current_revision,
+    ensure_schema,
+    ensure_tables,
+    refuse_unknown,
+    refuse_unknown_accounts,
+    revision_of,
+)
 from slipway.tracking.settings import Account, Databases
 
 LOCK = 0x511B_0A1F
@@ -23,15 +34,50 @@ Say = Callable[[str], None]
 
 
 def migrate(databases: Databases, accounts: Sequence[Account], *, say: Say) -> None:
-    """Raises NewerSchemaError."""
-    with _alone(databases.tracking):
-        before = revision_of(databases.tracking)
+    """Raises NewerSchemaError, before anything is changed, and DatabaseError."""
+    with _sentences(), _alone(databases.tracking):
+        before = _refuse_newer(databases)
+        ensure_accounts(databases.auth, accounts, say=say)
         if ensure_schema(databases.tracking):
             say(f"mlflow: upgraded from {before} to {current_revision()}")
         else:
             ensure_tables(databases.tracking)
             say(f"mlflow: {'as it was' if before else 'made'}, schema {current_revision()}")
-        ensure_accounts(databases.auth, accounts, say=say)
+
+
+def _refuse_newer(databases: Databases) -> str | None:
+    """The revision of the tracking database."""
+    before, accounts = revision_of(databases.tracking), accounts_revision_of(databases.auth)
+    if before is not None:
+        refuse_unknown(before)
+    if accounts is not None:
+        refuse_unknown_accounts(accounts)
+    return before
+
+
+@contextmanager
+def _sentences() -> Iterator[None]:
+    """What SQLAlchemy, Alembic and MLflow raise, as one line: theirs has statements and values, hashed passwords among them."""
+    from alembic.util.exc import CommandError
+    from mlflow.exceptions import MlflowException
+    from sqlalchemy.exc import SQLAlchemyError
+
+    try:
+        yield
+    except (SQLAlchemyError, CommandError, MlflowException) as error:
+        raise DatabaseError(f"MLflow's databases: {' '.join(_own_words(error).split())}") from error
+
+
+def _own_words(error: BaseException) -> str:
+    """PostgreSQL's, where it is the cause."""
+    from sqlalchemy.exc import DBAPIError
+
+    cause: BaseException | None = error
+    while cause is not None:
+        if isinstance(cause, DBAPIError):
+            return str(cause.orig)
+        cause = cause.__cause__
+    return str(error)
 
 
 @contextmanager
@@ -54,9 +100,13 @@ def ensure_accounts(uri: str, accounts: Sequence[Account], *, say: Say) -> None:
         if not store.has_user(account.name):
             store.create_user(account.name, account.password, is_admin=account.is_admin)
             say(f"account {account.name}: made")
-        elif not store.authenticate_user(account.name, account.password):
+            continue
+        if not store.authenticate_user(account.name, account.password):
             store.update_user(account.name, password=account.password)
             say(f"account {account.name}: has the Secret's password again")
+        if store.get_user(account.name).is_admin != account.is_admin:
+            store.update_user(account.name, is_admin=account.is_admin)
+            say(f"account {account.name}: is {'an' if account.is_admin else 'no'} administrator again")
 
 
 def _store(uri: str) -> Any:
@@ -75,25 +125,39 @@ def await_schema(databases: Databases, *, within_s: float = READY_WITHIN_S) -> N
         SchemaNotReady: nobody has, in that time.
         NewerSchemaError: nobody can.
     """
-    wanted, deadline = current_revision(), time.monotonic() + within_s
-    while (found := _revision_or_none(databases.tracking)) != wanted:
+    deadline = time.monotonic() + within_s
+    while missing := _missing(databases):
         if time.monotonic() > deadline:
-            raise SchemaNotReady(
-                f"the database has the schema {found or '(none)'}, this MLflow serves {wanted}: run the Job mlflow-migrate"
-            )
+            raise SchemaNotReady(f"{missing}: run the Job mlflow-migrate")
         time.sleep(LOOK_EVERY_S)
 
 
-def _revision_or_none(uri: str) -> str | None:
+def _missing(databases: Databases) -> str:
+    """What is not as this MLflow serves it; the accounts last, which the Job makes first."""
+    looks = (
+        ("the database", databases.tracking, revision_of, refuse_unknown, current_revision()),
+        (
+            "the accounts' database",
+            databases.auth,
+            accounts_revision_of,
+            refuse_unknown_accounts,
+            current_accounts_revision(),
+        ),
+    )
+    for what, uri, look, refuse, wanted in looks:
+        found = _revision_or_none(look, uri)
+        if found is not None:
+            refuse(found)
+        if found != wanted:
+            return f"{what} has the schema {found or '(none)'}, this MLflow serves {wanted}"
+    return ""
+
+
+def _revision_or_none(look: Callable[[str], str | None], uri: str) -> str | None:
     """None also where no PostgreSQL answers yet: a database may start after its user."""
     from sqlalchemy.exc import OperationalError
 
-    from slipway.tracking.schema import refuse_unknown
-
     try:
-        found = revision_of(uri)
+        return look(uri)
     except OperationalError:
         return None
-    if found is not None:
-        refuse_unknown(found)
-    return found

@@ -10,6 +10,8 @@ from typing import Any
 
 from slipway.tracking.errors import NewerSchemaError
 
+ACCOUNTS_VERSION_TABLE = "alembic_version_auth"  # MLflow's name for it, mlflow.server.auth.db.utils
+
 
 def ensure_schema(uri: str) -> bool:
     """Whether the database was of an older release and is upgraded now. An empty one is left to MLflow.
@@ -58,16 +60,45 @@ def current_revision() -> str:
     return head
 
 
+def accounts_revision_of(uri: str) -> str | None:
+    """The revision of the accounts' database, which has steps of its own; None for one without their tables."""
+    import sqlalchemy
+    from alembic.migration import MigrationContext
+
+    engine = sqlalchemy.create_engine(uri)
+    try:
+        with engine.connect() as connection:
+            context = MigrationContext.configure(connection, opts={"version_table": ACCOUNTS_VERSION_TABLE})
+            return context.get_current_revision()
+    finally:
+        engine.dispose()
+
+
+def current_accounts_revision() -> str:
+    """The one that this MLflow serves."""
+    head: str = _accounts_steps().get_current_head()
+    return head
+
+
 def refuse_unknown(revision: str) -> None:
     """Raises NewerSchemaError where this MLflow has no such step."""
+    _refuse_unknown(revision, _steps(), "MLflow's database")
+
+
+def refuse_unknown_accounts(revision: str) -> None:
+    """The same of the accounts' database."""
+    _refuse_unknown(revision, _accounts_steps(), "the database of MLflow's accounts")
+
+
+def _refuse_unknown(revision: str, steps: Any, what: str) -> None:
     import mlflow
     from alembic.util.exc import CommandError
 
     try:
-        _steps().get_revision(revision)
+        steps.get_revision(revision)
     except CommandError as error:
         raise NewerSchemaError(
-            f"MLflow's database has the schema {revision}, which MLflow {mlflow.__version__} does not know: a newer release "
+            f"{what} has the schema {revision}, which MLflow {mlflow.__version__} does not know: a newer release "
             "has had this home: use that release, or restore a backup that was made before it"
         ) from error
 
@@ -76,6 +107,13 @@ def _steps() -> Any:
     from alembic.script import ScriptDirectory
 
     return ScriptDirectory.from_config(_tools()._get_alembic_config(db_url=""))  # noqa: SLF001  - where its steps are
+
+
+def _accounts_steps() -> Any:
+    from alembic.script import ScriptDirectory
+    from mlflow.server.auth.db import utils
+
+    return ScriptDirectory.from_config(utils._get_alembic_config(""))  # noqa: SLF001  - where its steps are
 
 
 def _tools() -> Any:

@@ -187,14 +187,14 @@ def test_registry_is_made_served_saved_and_brought_back(pods: Pods, s3: Any) -> 
     first = pods.run("Job", "mlflow-migrate", SLIPWAY_READER_PASSWORD="another-password")
     assert first.returncode == 0, first.stderr
     assert [line.split(",")[0] for line in first.stdout.splitlines()] == [
-        "mlflow: made",
         "account admin: made",
         "account slipway-reader: made",
+        "mlflow: made",
     ]
     again = pods.run("Job", "mlflow-migrate")
     assert [line.split(",")[0] for line in again.stdout.splitlines()] == [
-        "mlflow: as it was",
         "account slipway-reader: has the Secret's password again",
+        "mlflow: as it was",
     ]
     server = pods.start_server()
     assert pods.ask("registered-models/search", None).status_code == 401
@@ -259,8 +259,8 @@ def test_backup_of_an_older_release_is_served_with_the_passwords_of_today(pods: 
     done = pods.run("CronJob", "mlflow-restore")
     assert done.returncode == 0, done.stderr
     assert done.stdout.splitlines()[1:] == [
-        f"mlflow: upgraded from {old} to {current_revision()}",
         "account slipway-reader: has the Secret's password again",
+        f"mlflow: upgraded from {old} to {current_revision()}",
     ]
     pods.start_server()
     assert pods.ask("registered-models/search", ("slipway-reader", "password-of-today")).status_code == 200

@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 
 from slipway.tracking.errors import NewerSchemaError, SchemaNotReady
-from slipway.tracking.migrate import await_schema
+from slipway.tracking.migrate import await_schema, ensure_accounts
 from slipway.tracking.schema import _steps, current_revision, ensure_schema
-from slipway.tracking.settings import Databases
+from slipway.tracking.settings import Account, Databases
 from tests.tracking.older_schema import make_older_schema
 
 pytestmark = [
@@ -67,8 +67,10 @@ def test_database_of_a_newer_release_is_refused_and_unchanged(old: Path) -> None
 
 
 def test_server_waits_until_somebody_has_migrated(old: Path, tmp_path: Path) -> None:
+    accounts = f"sqlite:///{tmp_path}/accounts.db"
+
     def wait(file: Path) -> None:
-        await_schema(Databases(f"sqlite:///{file}", ""), within_s=0)
+        await_schema(Databases(f"sqlite:///{file}", accounts), within_s=0)
 
     with pytest.raises(SchemaNotReady, match=r"the database has the schema \(none\), .* run the Job mlflow-migrate"):
         wait(tmp_path / "new.db")
@@ -77,4 +79,29 @@ def test_server_waits_until_somebody_has_migrated(old: Path, tmp_path: Path) -> 
     ):
         wait(old)
     ensure_schema(f"sqlite:///{old}")
+    with pytest.raises(SchemaNotReady, match=r"the accounts' database has the schema \(none\), .* run the Job"):
+        wait(old)
+    ensure_accounts(accounts, (), say=print)
     wait(old)
+    with closing(sqlite3.connect(tmp_path / "accounts.db")) as database:
+        database.execute("update alembic_version_auth set version_num = 'fffffff00001'")
+        database.commit()
+    with pytest.raises(NewerSchemaError, match="the database of MLflow's accounts has the schema fffffff00001"):
+        wait(old)
+
+
+def test_accounts_become_what_they_should_be(tmp_path: Path) -> None:
+    uri, said = f"sqlite:///{tmp_path}/accounts.db", list[str]()
+    passwords = ("first-password", "other-password")
+    ensure_accounts(uri, (Account("a", passwords[0], is_admin=True), Account("b", passwords[0])), say=said.append)
+    ensure_accounts(uri, (Account("a", passwords[0]), Account("b", passwords[1], is_admin=True)), say=said.append)
+    assert said == [
+        "account a: made",
+        "account b: made",
+        "account a: is no administrator again",
+        "account b: has the Secret's password again",
+        "account b: is an administrator again",
+    ]
+    said.clear()
+    ensure_accounts(uri, (Account("a", passwords[0]), Account("b", passwords[1], is_admin=True)), say=said.append)
+    assert said == []
