@@ -25,6 +25,7 @@ def _say(line: str) -> None:
 
 
 def _step(given: argparse.Namespace) -> None:
+    settings.refuse_placeholders(os.environ)
     found = settings.databases(os.environ)
     if given.step in ("migrate", "await-schema"):
         from slipway.tracking.migrate import await_schema, migrate

@@ -122,6 +122,11 @@ def _required(environ: Mapping[str, str], name: str) -> str:
         raise SettingsError(
             f"{name} is not set: mlflow/base/settings.env and the Secrets of mlflow/README.md have all of them"
         )
-    if PLACEHOLDER in environ[name]:
-        raise SettingsError(f"{name} still says {PLACEHOLDER}: put a value of your own into its Secret")
     return environ[name]
+
+
+def refuse_placeholders(environ: Mapping[str, str]) -> None:
+    """Of everything that a Pod is given, also what only its server reads. Raises SettingsError."""
+    for name in sorted(environ):
+        if PLACEHOLDER in environ[name]:
+            raise SettingsError(f"{name} still says {PLACEHOLDER}: put a value of your own into its Secret")

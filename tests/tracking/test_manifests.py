@@ -83,6 +83,18 @@ def test_restore_ends_with_the_migration() -> None:
     assert found["mlflow-restore"]["containers"] == found["mlflow-migrate"]["containers"]
 
 
+def test_whoever_refuses_placeholders_is_given_all_that_the_pod_reads() -> None:
+    """The first container that may is one of ours, and what follows reads nothing else."""
+    for name, pod in workloads(OVERLAYS[0]).items():
+        containers = pod.get("initContainers", []) + pod["containers"]
+        read = {item["name"]: item for container in containers for item in container["env"]}
+        ours = [container["env"] for container in containers if "slipway.tracking" in container["command"]]
+        assert ours, name
+        assert {item["name"]: item for env in ours for item in env} == read, name
+    found = workloads(OVERLAYS[0])["mlflow"]
+    assert found["initContainers"][0]["env"] == found["containers"][0]["env"]
+
+
 def test_page_makes_secrets_as_the_page_of_the_cluster_does() -> None:
     """From files: what stands in an argument is read by every user of that machine."""
     page, whole = ((REPOSITORY / name).read_text() for name in ("mlflow/README.md", "docs/kubernetes.md"))
