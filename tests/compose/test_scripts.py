@@ -7,9 +7,13 @@ import os
 import stat
 import subprocess
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
+from click.testing import CliRunner
 
+from slipway.cli import models
 from tests.compose.conftest import draw, read
 from tests.compose.files import compose
 from tests.data import REPOSITORY
@@ -90,27 +94,84 @@ def test_a_secret_that_is_not_there_is_named(tmp_path: Path) -> None:
     assert done.stderr == f"with-secret: {tmp_path}/mlflow cannot be read: compose/make-secrets draws it\n"
 
 
-@pytest.mark.parametrize(("known", "registers"), [("[]", True), ('[{"name": "shapes"}]', False)])
-def test_a_model_is_registered_where_there_is_none(tmp_path: Path, known: str, registers: bool) -> None:
+def registry(monkeypatch: pytest.MonkeyPatch, versions: dict[int, dict[str, str]]) -> None:
+    """One that has the model ``shapes``: version → tags."""
+    found = [
+        SimpleNamespace(version=str(number), tags=tags, source=f"s3://slipway-models/{number}")
+        for number, tags in versions.items()
+    ]
+    aliases = {"champion": "1"} if versions else {}
+    model = SimpleNamespace(name="shapes", aliases=aliases)
+    client = SimpleNamespace(
+        search_registered_models=lambda **_: Page([model]),
+        search_model_versions=lambda **_: Page(found),
+        get_registered_model=lambda _: model,
+    )
+    monkeypatch.setattr(models, "_client", lambda: client)
+
+
+class Page(list[Any]):
+    """The only one."""
+
+    token = None
+
+
+def said_by_the_command(*words: str) -> str:
+    return CliRunner().invoke(models.model_command, words).output
+
+
+def register(folder: Path, *, known: str, shown: str = "") -> subprocess.CompletedProcess[str]:
     """``python`` is played: it says what the registry has, and which words it got."""
-    played = tmp_path / "python"
+    (folder / "known").write_text(known)
+    (folder / "shown").write_text(shown)
+    played = folder / "python"
     played.write_text(f"""#!/bin/sh
-case "$4" in list) echo '{known}';; *) echo "$@";; esac
+case "$4" in list) cat {folder}/known;; show) cat {folder}/shown;; *) echo "$@";; esac
 """)
     played.chmod(0o755)
-    done = subprocess.run(
+    return subprocess.run(
         ["sh", str(FOLDER / "register")],
-        env={"PATH": f"{tmp_path}:{os.environ['PATH']}"},
+        env={"PATH": f"{folder}:{os.environ['PATH']}"},
         capture_output=True,
         text=True,
         timeout=20,
         check=False,
     )
+
+
+def test_a_model_is_registered_where_there_is_none(tmp_path: Path) -> None:
+    done = register(tmp_path, known="[]")
     assert done.returncode == 0, done.stderr
-    assert ("model register shapes" in done.stdout) is registers
+    assert "model register shapes" in done.stdout
     for name in ("shapes.cfg", "shapes.names", "v1/shapes.weights"):
-        assert (f"/models/shapes/{name}" in done.stdout) is registers
+        assert f"/models/shapes/{name}" in done.stdout
         assert (REPOSITORY / "models" / "shapes" / name).exists()
+
+
+DIGEST = {"slipway.digest": "sha256:" + "5a" * 32}
+
+
+@pytest.mark.parametrize(
+    ("versions", "status", "says"),
+    [
+        ({}, 0, "model register shapes"),  # cut short
+        ({1: {"a": "b", **DIGEST}}, 0, "shapes: registered already"),
+        ({1: DIGEST, 2: DIGEST}, 0, "shapes: registered already"),
+        ({1: {}}, 1, "version 1 of shapes has no digest"),
+        ({1: {}, 2: DIGEST}, 1, "version 1 of shapes has no digest"),
+        ({2: DIGEST, 10: DIGEST}, 0, "shapes: has versions, but no version 1"),
+    ],
+)
+def test_a_model_is_registered_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, versions: dict[int, dict[str, str]], status: int, says: str
+) -> None:
+    registry(monkeypatch, versions)
+    known, shown = said_by_the_command("list", "--json"), said_by_the_command("show", "shapes", "--json")
+    assert json.loads(known)[0]["versions"] == sorted(versions)
+    done = register(tmp_path, known=known, shown=shown)
+    assert done.returncode == status
+    assert says in done.stdout + done.stderr
+    assert ("model register" in done.stdout) is (not versions)
 
 
 def test_a_registry_that_does_not_answer_ends_the_step(tmp_path: Path) -> None:
