@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import json
+import re
 import time
 from collections import Counter
 from collections.abc import AsyncIterator, Callable
@@ -23,6 +24,10 @@ Act = Literal["pass", "refuse", "hang", "hang-after", "lose", "reset", "truncate
 ``lose``: passed on, then no answer, or a connection that breaks. ``truncate``: half of the answer. Of a watch ``break``: it
 ends amid an event; ``repeat``: each event comes twice; ``expire``: it ends with an event of 410.
 """
+OF_WATCHES: frozenset[Act] = frozenset({"break", "repeat", "expire"})
+OF_ANSWERS: frozenset[Act] = frozenset({"hang-after", "lose", "truncate"})
+"""Of answers that end: a watch does not, until whoever watches ends it."""
+NAMESPACE = re.compile(r"(?<=/namespaces/)[^/]+")
 HEADERS = ("Authorization", "Content-Type", "Accept", "User-Agent")
 WRITES = frozenset({"POST", "PUT", "PATCH", "DELETE"})
 MAX_BODY = 8 * 1024 * 1024
@@ -53,7 +58,10 @@ class Request:
 
 @dataclass(frozen=True)
 class Plan:
-    """Which requests are broken and how. ``share``: of those of ``kind``, chosen by a digest, so that a seed repeats."""
+    """Which requests are broken and how. ``share``: of those of ``kind``, chosen by a digest, so that a seed repeats.
+
+    The name of a namespace is no part of it: each run has one of its own.
+    """
 
     act: Act = "pass"
     kind: Literal["write", "list", "watch", "read", "any"] = "any"
@@ -70,16 +78,19 @@ class Plan:
         kinds = {"any", "watch" if is_watch else "write" if method in WRITES else "read"}
         if not is_watch and method == "GET" and path.count("/") - path.startswith("/apis") in (3, 5):
             kinds.add("list")
-        if self.kind not in kinds:
+        if self.kind not in kinds or self.act in (OF_ANSWERS if is_watch else OF_WATCHES):
             return "pass"
-        text = f"{self}/{self.seed}/{method}/{path}/{time_no}"
+        text = f"{self}/{self.seed}/{method}/{NAMESPACE.sub('*', path)}/{time_no}"
         drawn = int.from_bytes(hashlib.sha256(text.encode()).digest()[:4]) / 2**32
         return self.act if drawn < self.share else "pass"
 
 
 @dataclass
 class Proxy:
-    """In front of ``api``. ``on_write`` hears of each write that the API has answered."""
+    """In front of ``api``. ``on_write`` hears of each write that the API has answered.
+
+    ``broken``: how often each plan's fault came to pass: a watch that breaks at its second event has to have one.
+    """
 
     api: str
     plans: tuple[Plan, ...] = ()
@@ -111,23 +122,25 @@ class Proxy:
     def deleted(self) -> list[Request]:
         return [request for request in self.seen if request.method == "DELETE" and request.code]
 
-    def _choose(self, request: web.Request) -> tuple[Act, Plan | None]:
+    def _choose(self, request: web.Request) -> Plan:
         is_watch = "watch" in request.query
         key = (request.method, request.path, is_watch)
         self._times[key] += 1
         for plan in self.plans:
-            act = plan.act_on(request.method, request.path, is_watch=is_watch, time_no=self._times[key])
-            if act != "pass":
-                self.broken[str(plan)] += 1
-                return act, plan
-        return "pass", None
+            if plan.act_on(request.method, request.path, is_watch=is_watch, time_no=self._times[key]) != "pass":
+                return plan
+        return Plan()
+
+    def _came_to_pass(self, plan: Plan) -> None:
+        self.broken[str(plan)] += 1
 
     async def _handle(self, request: web.Request) -> web.StreamResponse:
-        act, plan = self._choose(request)
+        plan = self._choose(request)
+        act = plan.act
         body = await request.read()
         if act in ("refuse", "hang", "reset"):
             self._note(request, act, 0)
-            return await self._unasked(request, act, plan or Plan())
+            return await self._unasked(request, plan)
         assert self._session is not None
         target = await self._target(request) if request.method == "DELETE" else None
         headers = {name: request.headers[name] for name in HEADERS if name in request.headers}
@@ -136,32 +149,40 @@ class Proxy:
         ) as answer:
             if "watch" in request.query and answer.status == 200:
                 self._note(request, act, answer.status)
-                return await self._stream(request, answer, act)
+                return await self._stream(request, answer, plan)
             content = await answer.read()
         self._note(request, act, answer.status, target)
+        return await self._answered(request, answer, content, plan)
+
+    async def _answered(
+        self, request: web.Request, answer: aiohttp.ClientResponse, content: bytes, plan: Plan
+    ) -> web.StreamResponse:
+        """Of what ends, a refused watch included."""
+        act = plan.act if content else "pass"
+        if act not in OF_ANSWERS:
+            return web.Response(status=answer.status, body=content, headers={"Content-Type": answer.content_type})
+        self._came_to_pass(plan)
         if act == "hang-after":
             await asyncio.Event().wait()
         if act == "lose":
             return _cut(request)
-        response = web.Response(status=answer.status, body=content, headers={"Content-Type": answer.content_type})
-        if act != "truncate":
-            return response
         half = web.StreamResponse(status=answer.status, headers={"Content-Type": answer.content_type})
         half.content_length = len(content)
         await half.prepare(request)
         await half.write(content[: len(content) // 2])
         return _cut(request, half)
 
-    async def _unasked(self, request: web.Request, act: Act, plan: Plan) -> web.StreamResponse:
-        if act == "hang":
+    async def _unasked(self, request: web.Request, plan: Plan) -> web.StreamResponse:
+        self._came_to_pass(plan)
+        if plan.act == "hang":
             await asyncio.Event().wait()
-        if act == "reset":
+        if plan.act == "reset":
             return _cut(request)
         status = {"kind": "Status", "apiVersion": "v1", "status": "Failure", "code": plan.code, "reason": plan.reason}
         headers = {"Retry-After": "1"} if plan.code == 429 else {}
         return web.json_response({**status, "message": "by the test"}, status=plan.code, headers=headers)
 
-    async def _stream(self, request: web.Request, answer: aiohttp.ClientResponse, act: Act) -> web.StreamResponse:
+    async def _stream(self, request: web.Request, answer: aiohttp.ClientResponse, plan: Plan) -> web.StreamResponse:
         """A watch, event by event; the second event is the one that breaks."""
         response = web.StreamResponse(headers={"Content-Type": "application/json"})
         await response.prepare(request)
@@ -170,14 +191,19 @@ class Proxy:
             *lines, rest = (rest + chunk).split(b"\n")
             for line in lines:
                 count += 1
-                if act == "break" and count == 2:
+                if plan.act == "break" and count == 2:
+                    self._came_to_pass(plan)
                     await response.write(line[: len(line) // 2])
                     return _cut(request, response)
-                if act == "expire" and count == 2:
+                if plan.act == "expire" and count == 2:
+                    self._came_to_pass(plan)
                     status = {"kind": "Status", "code": 410, "reason": "Expired", "message": "too old resource version"}
                     await response.write(json.dumps({"type": "ERROR", "object": status}).encode() + b"\n")
                     return response
-                await response.write((line + b"\n") * (2 if act == "repeat" else 1))
+                await response.write(line + b"\n")
+                if plan.act == "repeat":
+                    self._came_to_pass(plan)
+                    await response.write(line + b"\n")
         return response
 
     async def _target(self, request: web.Request) -> dict[str, Any] | None:

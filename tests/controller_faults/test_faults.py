@@ -150,6 +150,8 @@ async def suffer(api: ApiProcess, calm: list[Calm], plans: tuple[Plan, ...]) -> 
         await live(rig)
         await settled(rig, wanted)
         assert rig.is_running
+        never = [str(plan) for plan in plans if not rig.proxy.broken[str(plan)]]
+        assert not never, f"faults that never came to pass: {never}; {rig.proxy.broken}"
         assert rig.proxy.broken.total() > 3, rig.proxy.broken
         return "\n".join(complaints(rig, await rig.world.touched(), requests))
 
