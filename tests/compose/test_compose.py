@@ -184,6 +184,27 @@ def test_the_database_cannot_be_reached_from_outside_its_network() -> None:
     assert "ports" not in services()["postgres"]
 
 
+def test_other_containers_reach_s3_alone_of_seaweedfs() -> None:
+    """Its master, volumes and filer ask for no key. What ``-ip.bind`` does not say, ``-ip`` does: SeaweedFS' weed/command/server.go."""
+    flags = dict(word.removeprefix("-").split("=", 1) for word in words(services()["s3"], "command") if "=" in word)
+    assert {name: value for name, value in flags.items() if name.endswith(("ip", "ip.bind"))} == {
+        "ip": "127.0.0.1",
+        "ip.bind": "127.0.0.1",
+        "s3.ip.bind": "0.0.0.0",
+    }
+
+
+def test_storage_is_reached_by_who_has_a_key_and_not_by_the_pod(drawn: dict[str, dict[str, str]]) -> None:
+    assert services()["s3"]["networks"] == ["storage"]
+    inside = {name for name, service in services().items() if "storage" in (service.get("networks") or ())}
+    with_keys = {
+        name
+        for name, service in services().items()
+        if any("AWS_ACCESS_KEY_ID" in drawn.get(secret, {}) for secret in service.get("secrets") or ())
+    }
+    assert inside == (with_keys | {"s3"}) - {"migrate"}
+
+
 def test_the_pod_has_the_address_that_the_gateway_sends_to() -> None:
     assert services()["pod"]["networks"] == {"platform": {"ipv4_address": POD_ADDRESS}}
     (subnet,) = compose()["networks"]["platform"]["ipam"]["config"]
