@@ -1,8 +1,8 @@
 """Dumps of MLflow's databases to S3, and back: a folder of its own for each backup, with the digests of what must be in S3.
 
 The dumps are made and loaded by PostgreSQL's own programs, in containers of its image beside this one (mlflow/base). Model
-files are not copied: they are in S3 already, where no version is ever written over. What a backup says of them is where
-each is and its digest, so that a registry that came back can be held against the bucket.
+files are not copied: they are in S3 already, where no version is ever written over. Of them a backup says where each is and
+its digest.
 """
 
 from __future__ import annotations
@@ -18,7 +18,9 @@ from slipway.tracking.bucket import Bucket
 from slipway.tracking.databases import name_of, refuse_unfinished, refuse_users, registered_models
 from slipway.tracking.errors import BackupError
 from slipway.tracking.manifest import (
+    MAX_BYTES,
     NAME,
+    PACKED,
     DumpFile,
     Manifest,
     by_stamp,
@@ -43,13 +45,13 @@ def store(databases: Databases, place: Place, folder: Path, *, say: Say) -> str:
     stamp, bucket = stamp_of(datetime.now(UTC)), Bucket(place.bucket)
     bucket.ensure()
     files = [_pack(_dump(folder, uri)) for uri in _both(databases)]
-    for file in files:
-        bucket.put(file, _key(place, stamp, file.name))
-        say(f"{file.name}: {file.stat().st_size} bytes")
     models = registered_models(databases.tracking)
     manifest = Manifest(stamp, revision_of(databases.tracking) or "", tuple(map(_described, files)), models)
     last = folder / NAME
     last.write_text(manifest.render())
+    for file in files:
+        bucket.put(file, _key(place, stamp, file.name))
+        say(f"{file.name}: {file.stat().st_size} bytes")
     bucket.put(last, _key(place, stamp, NAME))
     say(f"{place.uri}/{stamp}: whole, {len(models)} model versions")
     for key in superfluous(_backups(bucket, place), keep=place.keep):
@@ -70,11 +72,11 @@ def fetch(databases: Databases, place: Place, wanted: str, folder: Path, *, say:
     bucket = Bucket(place.bucket)
     stamp = chosen(_backups(bucket, place), wanted, where=place.uri)
     key = _key(place, stamp, NAME)
-    manifest = parse_manifest(bucket.text(key), where=f"s3://{place.bucket}/{key}")
+    manifest = parse_manifest(bucket.text(key, max_bytes=MAX_BYTES), where=f"s3://{place.bucket}/{key}")
     refuse_unknown(manifest.revision)
     for uri in _both(databases):
         target = _dump(folder, uri)
-        packed = target.with_name(f"{target.name}.gz")
+        packed = _packed(target)
         bucket.get(_key(place, stamp, packed.name), packed)
         _refuse_other(packed, manifest)
         _unpack(packed, target)
@@ -93,9 +95,13 @@ def _dump(folder: Path, uri: str) -> Path:
     return folder / f"{name_of(uri)}.sql"
 
 
+def _packed(dump: Path) -> Path:
+    return dump.with_name(dump.stem + PACKED)
+
+
 def _pack(file: Path) -> Path:
     refuse_unfinished(file)
-    target = file.with_name(f"{file.name}.gz")
+    target = _packed(file)
     with file.open("rb") as source, gzip.GzipFile(target, "wb", mtime=0) as packed:
         shutil.copyfileobj(source, packed, READ_BYTES)
     return target

@@ -17,7 +17,6 @@ from slipway.tracking.errors import BackupError
 CONNECT_TIMEOUT_S = 5.0
 READ_TIMEOUT_S = 60.0
 ATTEMPTS = 5
-MAX_TEXT_BYTES = 64 * 1024 * 1024
 MISSING = ("NoSuchBucket", "404")
 
 
@@ -72,11 +71,11 @@ class Bucket:
         with self._told(key):
             self._client.download_file(self.name, key, str(file))
 
-    def text(self, key: str) -> str:
+    def text(self, key: str, *, max_bytes: int) -> str:
         with self._told(key):
-            body: bytes = self._client.get_object(Bucket=self.name, Key=key)["Body"].read(MAX_TEXT_BYTES + 1)
-        if len(body) > MAX_TEXT_BYTES:
-            raise BackupError(f"s3://{self.name}/{key}: larger than {MAX_TEXT_BYTES} bytes")
+            body: bytes = self._client.get_object(Bucket=self.name, Key=key)["Body"].read(max_bytes + 1)
+        if len(body) > max_bytes:
+            raise BackupError(f"s3://{self.name}/{key}: larger than {max_bytes} bytes")
         return body.decode(errors="replace")
 
     def remove(self, key: str) -> None:

@@ -12,7 +12,10 @@ from slipway.tracking.errors import BackupError
 
 NAME = "backup.json"
 """Written last: a backup without it is not whole."""
+PACKED = ".sql.gz"
 FORMAT = 1
+MAX_BYTES = 64 * 1024 * 1024
+"""Of a manifest, written and read: some 200 000 versions."""
 STAMP = re.compile(r"\d{8}T\d{6}Z")
 LATEST = "latest"
 
@@ -28,7 +31,7 @@ class DumpFile:
 
 @dataclass(frozen=True)
 class ModelVersion:
-    """A registered version that the databases know: its files are in S3, and this is what they must be."""
+    """A registered version of the dump: where its files are, and what they must be. For people: nothing compares it."""
 
     name: str
     version: str
@@ -46,7 +49,14 @@ class Manifest:
     models: tuple[ModelVersion, ...]
 
     def render(self) -> str:
-        return json.dumps({"format": FORMAT, **asdict(self)}, indent=1) + "\n"
+        """Raises BackupError where it is too large to be read again."""
+        text = json.dumps({"format": FORMAT, **asdict(self)}, indent=1) + "\n"
+        if len(text) > MAX_BYTES:  # ASCII, as json writes it
+            raise BackupError(
+                f"{NAME} would have {len(text)} bytes for {len(self.models)} model versions, and {MAX_BYTES} are read: "
+                "delete versions that nobody needs"
+            )
+        return text
 
 
 def stamp_of(moment: datetime) -> str:
@@ -71,11 +81,11 @@ def parse_manifest(text: str, *, where: str) -> Manifest:
 
 
 def by_stamp(keys: Iterable[str], prefix: str) -> dict[str, list[str]]:
-    """The backups below a prefix → their keys. What is none of ours is left out, and so is never removed."""
+    """The backups below a prefix → their keys. What no backup writes is left out, and so is never removed."""
     found: dict[str, list[str]] = {}
     for key in keys:
         stamp, slash, rest = key.removeprefix(f"{prefix}/" if prefix else "").partition("/")
-        if slash and rest and "/" not in rest and STAMP.fullmatch(stamp):
+        if slash and "/" not in rest and (rest == NAME or rest.endswith(PACKED)) and STAMP.fullmatch(stamp):
             found.setdefault(stamp, []).append(key)
     return found
 
