@@ -122,6 +122,10 @@ class Proxy:
     def deleted(self) -> list[Request]:
         return [request for request in self.seen if request.method == "DELETE" and request.code]
 
+    def never(self) -> list[str]:
+        """The plans whose fault did not come to pass."""
+        return [str(plan) for plan in self.plans if not self.broken[str(plan)]]
+
     def _choose(self, request: web.Request) -> Plan:
         is_watch = "watch" in request.query
         key = (request.method, request.path, is_watch)

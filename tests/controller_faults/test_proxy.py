@@ -110,6 +110,15 @@ async def test_fault_that_hangs_is_counted_and_nothing_is_answered(api: str, act
         await asyncio.wait({asked})
 
 
+async def test_plan_whose_fault_never_came_to_pass_is_named(api: str) -> None:
+    proxy = Proxy(api, (Plan("expire", "watch", 1.0), Plan("refuse", "read", 1.0)))
+    async with proxy.serving(), aiohttp.ClientSession() as session:
+        for path in ("watch/1?watch=1", "full"):
+            async with session.get(f"{proxy.url}/{path}") as answer:
+                await answer.read()
+    assert proxy.never() == ["expire-watch"]
+
+
 def test_runs_in_namespaces_of_their_own_have_the_same_faults() -> None:
     plan = Plan("refuse", "any", 0.5)
     drawn = [
