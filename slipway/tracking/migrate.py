@@ -69,13 +69,15 @@ def _sentences() -> Iterator[None]:
 
 
 def _own_words(error: BaseException) -> str:
-    """PostgreSQL's, where it is the cause."""
+    """PostgreSQL's, where it is the cause, but for its DETAIL: that has the values of a row."""
+    import psycopg2
     from sqlalchemy.exc import DBAPIError
 
     cause: BaseException | None = error
     while cause is not None:
         if isinstance(cause, DBAPIError):
-            return str(cause.orig)
+            primary = cause.orig.diag.message_primary if isinstance(cause.orig, psycopg2.Error) else None
+            return primary or str(cause.orig)
         cause = cause.__cause__
     return str(error)
 
@@ -118,12 +120,14 @@ def _store(uri: str) -> Any:
     return store
 
 
+@_sentences()
 def await_schema(databases: Databases, *, within_s: float = READY_WITHIN_S) -> None:
     """Return once somebody has migrated: what a server waits for before it starts.
 
     Raises:
         SchemaNotReady: nobody has, in that time.
         NewerSchemaError: nobody can.
+        DatabaseError: PostgreSQL answers, and refuses.
     """
     deadline = time.monotonic() + within_s
     while missing := _missing(databases):

@@ -8,6 +8,7 @@ import psycopg2
 import pytest
 
 from slipway.tracking import migrate as module
+from slipway.tracking.databases import address
 from slipway.tracking.errors import DatabaseError, SchemaNotReady
 from slipway.tracking.migrate import Say, await_schema, ensure_accounts, migrate
 from slipway.tracking.schema import revision_of
@@ -55,10 +56,24 @@ def test_what_postgresql_says_is_one_sentence_without_values(databases: Database
     nowhere = Databases(databases.tracking.replace("/t?", "/nowhere?"), databases.auth)
     with pytest.raises(DatabaseError, match=r"^MLflow's databases: .*\"nowhere\" does not exist$"):
         migrate(nowhere, (ADMIN,), say=print)
-    with psycopg2.connect(databases.auth.replace("+psycopg2", "")) as connection:
-        connection.cursor().execute("create table alembic_version_auth (version_num int check (version_num > 0))")
+    with psycopg2.connect(address(databases.tracking)) as connection:
+        connection.cursor().execute("create table alembic_version (version_num text)")
+        connection.cursor().execute(f"revoke all on alembic_version from {OWNER}")
     connection.close()
-    with pytest.raises(DatabaseError, match=r"^MLflow's databases: .*[^)]$") as caught:
+    words = r"^MLflow's databases: permission denied for table alembic_version$"  # and not the statement
+    with pytest.raises(DatabaseError, match=words):
         migrate(databases, (ADMIN,), say=print)
-    assert "[SQL:" not in str(caught.value)
+    with pytest.raises(DatabaseError, match=words):
+        await_schema(databases, within_s=0)
+
+
+def test_hashed_password_of_a_refused_statement_is_not_told(databases: Databases) -> None:
+    """MLflow's own error has the whole statement with its values."""
+    ensure_accounts(databases.auth, (), say=print)
+    with psycopg2.connect(address(databases.auth)) as connection:
+        connection.cursor().execute("alter table users add check (username <> 'admin')")
+    connection.close()
+    with pytest.raises(DatabaseError, match=r"violates check constraint") as caught:
+        migrate(databases, (ADMIN,), say=print)
+    assert "scrypt" not in str(caught.value)
     assert "\n" not in str(caught.value)
