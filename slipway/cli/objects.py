@@ -58,11 +58,18 @@ def run(work: Callable[[Kube], Awaitable[T]]) -> T:
     try:
         return asyncio.run(connected())
     except Unavailable as exc:
-        raise NotReady(f"{exc}: is the platform up? `slipway status` tells, `slipway up` starts it") from exc
+        raise NotReady(f"{exc}: {_what_to_do()}") from exc
     except ApiError as exc:
         raise Failure(_explained(exc)) from exc
     except KubeError as exc:
         raise Failure(str(exc)) from exc
+
+
+def _what_to_do() -> str:
+    given = os.environ.get("KUBECONFIG")
+    if given and Path(given) != Paths.from_env().kubeconfig:
+        return "is the cluster up, and is it the one of `kubectl config current-context`?"
+    return "is the platform up? `slipway status` tells, `slipway up` starts it"
 
 
 def _explained(error: ApiError) -> str:

@@ -251,13 +251,28 @@ def test_a_kubeconfig_with_a_wrong_token_is_one_line(
 def test_an_api_that_is_away_is_3_and_says_how_to_start_it(
     words: tuple[str, ...], tmp_path: Path, api: ApiProcess, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    config = tmp_path / "config"
+    _away(api, tmp_path / "kubeconfig")
+    monkeypatch.setenv("SLIPWAY_HOME", str(tmp_path))
+    monkeypatch.delenv("KUBECONFIG", raising=False)
+    result = CliRunner().invoke(main, list(words), input=manifest(CONFIG))
+    assert "`slipway up` starts it" in refused(result, NOT_READY)
+
+
+def test_cluster_that_is_away_is_nothing_that_up_starts(
+    tmp_path: Path, api: ApiProcess, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _away(api, tmp_path / "cluster")
+    monkeypatch.setenv("KUBECONFIG", str(tmp_path / "cluster"))
+    said = refused(CliRunner().invoke(main, ["get", "sdep"]), NOT_READY)
+    assert "is the cluster up" in said
+    assert "slipway up" not in said
+
+
+def _away(api: ApiProcess, config: Path) -> None:
+    """A kubeconfig whose API does not answer."""
     ca = f"certificate-authority: {api.paths.secrets / 'api.crt'}"
     text = api.paths.kubeconfig.read_text().replace(api.address, "127.0.0.1:1")
     config.write_text(text.replace("certificate-authority: secrets/api.crt", ca))
-    monkeypatch.setenv("KUBECONFIG", str(config))
-    result = CliRunner().invoke(main, list(words), input=manifest(CONFIG))
-    assert "`slipway up` starts it" in refused(result, NOT_READY)
 
 
 def test_the_process_ends_with_the_exit_code(api: ApiProcess) -> None:

@@ -234,7 +234,9 @@ def test_newer_format_is_refused_with_the_release_that_reads_it(tmp_path: Path) 
         read(write(tmp_path / "b", GOOD, header=newer))
 
 
-@pytest.mark.parametrize("content", [b"", b"hello", gzip.compress(b"", mtime=0), gzip.compress(b"hello" * 1000, mtime=0)])
+@pytest.mark.parametrize(
+    "content", [b"", b"hello", gzip.compress(b"", mtime=0), gzip.compress(b"hello" * 1000, mtime=0)]
+)
 def test_other_files_are_no_backup(content: bytes, tmp_path: Path) -> None:
     (tmp_path / "b").write_bytes(content)
     with pytest.raises(Damaged):
