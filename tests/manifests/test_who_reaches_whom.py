@@ -47,19 +47,30 @@ def test_every_selector_takes_something_that_is_rendered() -> None:
     ("kind", "name", "path"),
     [
         ("Service", "mlflow", ("spec", "selector")),
+        ("Service", "slipway-webhook", ("spec", "selector")),
+        ("PodDisruptionBudget", "slipway-controller", ("spec", "selector", "matchLabels")),
         ("PodDisruptionBudget", "slipway-webhook", ("spec", "selector", "matchLabels")),
         ("NetworkPolicy", "mlflow-db", ("spec", "podSelector", "matchLabels")),
+        ("NetworkPolicy", "slipway-webhook", ("spec", "podSelector", "matchLabels")),
         ("ServiceMonitor", "slipway-controller", ("spec", "selector", "matchLabels")),
         ("PodMonitor", "slipway-gateway", ("spec", "selector", "matchLabels")),
+        ("PodMonitor", "slipway-pods", ("spec", "selector", "matchLabels")),
     ],
 )
 def test_a_selector_that_takes_nothing_is_found(kind: str, name: str, path: tuple[str, ...]) -> None:
     objects = deepcopy(rendered())
     (below,) = [item for item in objects if (item["kind"], item["metadata"]["name"]) == (kind, name)]
     for key in path:
-        below = below[key]
+        below = below.setdefault(key, {})
     below["misspelt"] = "x"
     assert nothing_selected(objects, others()) == [f"{kind} {name}"]
+
+
+def test_a_selector_that_takes_pods_of_another_namespace_only_is_found() -> None:
+    objects = deepcopy(rendered())
+    (service,) = [item for item in objects if (item["kind"], item["metadata"]["name"]) == ("Service", "mlflow")]
+    service["metadata"]["namespace"] = "elsewhere"
+    assert nothing_selected(objects, others()) == ["Service mlflow"]
 
 
 def rendered() -> list[Object]:
@@ -70,14 +81,19 @@ def rendered() -> list[Object]:
     return [*(item for folder in folders for item in built(REPOSITORY / folder)), *made]
 
 
-def others() -> list[dict[str, str]]:
-    return [ends()[name].labels for name in ("gateway", "database")]
+def others() -> list[tuple[str, dict[str, str]]]:
+    return [(ends()[name].namespace, ends()[name].labels) for name in ("gateway", "database")]
 
 
-def nothing_selected(objects: list[Object], pods: list[dict[str, str]]) -> list[str]:
-    """``Kind name`` of each object whose selector takes no Pod, or, of a ServiceMonitor, no Service."""
-    made = [*pods, *(template["metadata"]["labels"] for _, template in templates(objects))]
-    services = [item["metadata"].get("labels") or {} for item in objects if item["kind"] == "Service"]
+def nothing_selected(objects: list[Object], pods: list[tuple[str, dict[str, str]]]) -> list[str]:
+    """``Kind name`` of each object whose selector takes no Pod, or, of a ServiceMonitor, no Service.
+
+    ``pods`` are (namespace, labels). Monitors look into the namespaces that they say; the others into their own.
+    """
+    made = [*pods, *((_namespace(item), template["metadata"]["labels"]) for item, template in templates(objects))]
+    services = [
+        (_namespace(item), item["metadata"].get("labels") or {}) for item in objects if item["kind"] == "Service"
+    ]
     found = []
     for item in objects:
         where = SELECTORS.get(item["kind"])
@@ -85,8 +101,17 @@ def nothing_selected(objects: list[Object], pods: list[dict[str, str]]) -> list[
         if selector is None:
             continue
         wanted = {"matchLabels": selector} if item["kind"] == "Service" else selector
-        if not any(selects(wanted, labels) for labels in (services if item["kind"] == "ServiceMonitor" else made)):
+        looks_beyond = "namespaceSelector" in item["spec"]
+        if not any(
+            selects(wanted, labels) and (looks_beyond or namespace == _namespace(item))
+            for namespace, labels in (services if item["kind"] == "ServiceMonitor" else made)
+        ):
             found.append(f"{item['kind']} {item['metadata']['name']}")
+    return found
+
+
+def _namespace(item: Object) -> str:
+    found: str = item["metadata"].get("namespace", "")
     return found
 
 
