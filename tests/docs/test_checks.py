@@ -7,8 +7,9 @@ from pathlib import Path
 import pytest
 
 from tests.data import REPOSITORY
-from tests.docs import helm, kubectl, programs, requests, wanted, world
+from tests.docs import helm, kubectl, programs, requests, steps, wanted, world
 from tests.docs.commands import Command, commands, option, options
+from tests.docs.findings import assert_none
 from tests.helm_values.charts import charts, repositories
 
 
@@ -204,3 +205,44 @@ def test_images_are_those_without_a_registry() -> None:
     objects = [{"image": "slipway/executor:0.1.0"}, {"image": "registry.example/slipway/mlflow:0.1.0"}]
     assert wanted.images_used([*objects, {"args": ["--a=slipway/b:1"]}]) == {"executor", "b"}
     assert wanted.images_used(objects, but=["slipway/executor:0.2.0"]) == set()
+
+
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        ("kubectl -n a port-forward service/b 5000:5001", "service/b has no port 5001"),
+        ("kubectl -n a port-forward service/b 5000:http", "service/b has no port http"),
+        ("kubectl -n seaweedfs port-forward service/seaweedfs-s3 8333:8334", "has no port 8334"),
+        ("kubectl -n c port-forward service/b 5000:5000", "service/b has no port 5000"),
+        ("kubectl -n a port-forward deployment/b 5000:5000", "forwards from a deployment"),
+        ("kubectl -n a port-forward service/b", "forwards no port"),
+    ],
+)
+def test_port_that_a_service_has_not_is_found(line: str, said: str) -> None:
+    service = {"kind": "Service", "metadata": {"name": "b", "namespace": "a"}, "spec": {"ports": [{"port": 5000}]}}
+    there = world.World(frozenset(), frozenset(), (service,))
+    (found,) = steps.complain_of_ports(command(line), there)
+    assert said in found
+    assert not list(steps.complain_of_ports(command("kubectl -n a port-forward service/b 80:5000"), there))
+
+
+@pytest.mark.parametrize(
+    ("above", "below"),
+    [
+        ("kubectl create namespace team", "kubectl -n team get pods"),
+        ("slipway tenant add team", "kubectl --namespace=team get pods"),
+        ("helm upgrade --install a a/a --namespace team --create-namespace", "helm upgrade --install b a/b -n team"),
+        ("kubectl apply -k kubernetes", "kubectl apply -k monitoring/kubernetes"),
+    ],
+)
+def test_namespace_that_is_made_too_late_is_found(above: str, below: str) -> None:
+    first, second = command(above), command(below)
+    assert not list(steps.namespaces_too_early([first, second], REPOSITORY))
+    (said,) = steps.namespaces_too_early([second, first], REPOSITORY)
+    assert "nothing above makes the namespace" in said
+
+
+def test_each_finding_has_a_line_of_its_own() -> None:
+    assert_none([])
+    with pytest.raises(AssertionError, match=r"^\na\nb$"):
+        assert_none(["a", "b"])

@@ -13,8 +13,9 @@ from click.testing import CliRunner
 from slipway import __version__
 from slipway.cli.main import main
 from tests.data import REPOSITORY
-from tests.docs import helm, kubectl, programs, requests, wanted, workspace, world
+from tests.docs import helm, kubectl, programs, requests, steps, wanted, workspace, world
 from tests.docs.commands import Command, blocks, commands, option, options
+from tests.docs.findings import assert_none
 from tests.helm_values import keys
 from tests.helm_values.charts import (
     DEFAULTS,
@@ -64,27 +65,45 @@ def test_every_command_is_of_a_program_that_is_checked() -> None:
 
 
 def test_kubectl_has_every_subcommand_and_flag() -> None:
-    assert not [said for command in _of("kubectl") for said in kubectl.complain_of_flags(command)]
+    assert_none(said for command in _of("kubectl") for said in kubectl.complain_of_flags(command))
 
 
 def test_files_and_folders_of_kubectl_and_slipway_exist(folder: Path) -> None:
     both = [*_of("kubectl"), *_of("slipway")]
-    assert not [said for command in both for said in kubectl.complain_of_files(command, folder)]
+    assert_none(said for command in both for said in kubectl.complain_of_files(command, folder))
 
 
 def test_kubectl_would_create_everything(folder: Path) -> None:
     creates = [command for command in _of("kubectl") if world.is_tried(command)]
     assert len(creates) > 10
-    assert not [said for command in creates for said in kubectl.complain_of_create(command, folder)]
+    assert_none(said for command in creates for said in kubectl.complain_of_create(command, folder))
 
 
 def test_whatever_a_command_names_is_made_by_another(made: world.World) -> None:
-    assert not [said for command in _of("kubectl") for said in world.complain_of_targets(command, made)]
+    assert_none(said for command in _of("kubectl") for said in world.complain_of_targets(command, made))
+
+
+def test_ports_that_are_forwarded_are_the_services(made: world.World) -> None:
+    forwards = [command for command in _of("kubectl") if "port-forward" in command.words]
+    assert len(forwards) > 3
+    assert_none(said for command in forwards for said in steps.complain_of_ports(command, made))
+
+
+@pytest.mark.data
+def test_ports_of_charts_are_those_of_the_values() -> None:
+    ports = _values("gateway", small=False)["service"]["ports"]
+    known = steps.PORTS_OF_CHARTS
+    assert known["istio-system", "istio-ingressgateway"] <= {str(port["port"]) for port in ports}
+    assert known["seaweedfs", "seaweedfs-s3"] == {str(_values("seaweedfs", small=False)["s3"]["port"])}
+
+
+def test_every_namespace_is_made_above_its_first_use(folder: Path) -> None:
+    assert_none(steps.namespaces_too_early(COMMANDS, folder))
 
 
 def test_charts_are_those_of_the_table() -> None:
     known = charts(), repositories()
-    assert not [said for command in _of("helm") for said in helm.complain(command, *known, repository=REPOSITORY)]
+    assert_none(said for command in _of("helm") for said in helm.complain(command, *known, repository=REPOSITORY))
 
 
 @pytest.mark.data
@@ -113,7 +132,7 @@ def test_every_chart_of_the_table_is_installed_from_an_added_repository() -> Non
 
 def test_slipway_takes_every_command(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(folder)
-    assert not [said for command in _of("slipway") for said in programs.complain_of_slipway(command)]
+    assert_none(said for command in _of("slipway") for said in programs.complain_of_slipway(command))
 
 
 def test_slipway_s_own_check_finds_nothing(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -125,13 +144,13 @@ def test_slipway_s_own_check_finds_nothing(folder: Path, monkeypatch: pytest.Mon
 
 
 def test_make_has_every_target_and_variable() -> None:
-    assert not [said for command in _of("make") for said in programs.complain_of_make(command, REPOSITORY / "Makefile")]
+    assert_none(said for command in _of("make") for said in programs.complain_of_make(command, REPOSITORY / "Makefile"))
 
 
 def test_modules_and_programs_of_others_are_known() -> None:
-    assert not [said for command in _of("python") for said in programs.complain_of_module(command, REPOSITORY)]
+    assert_none(said for command in _of("python") for said in programs.complain_of_module(command, REPOSITORY))
     external = [command for command in COMMANDS if command.program in programs.EXTERNAL]
-    assert not [said for command in external for said in programs.complain_of_external(command)]
+    assert_none(said for command in external for said in programs.complain_of_external(command))
 
 
 def test_files_that_curl_and_the_shell_read_are_there(folder: Path) -> None:
