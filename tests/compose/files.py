@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import cache
 from typing import Any
 
@@ -39,3 +40,15 @@ def mounts(service: Object) -> dict[str, tuple[str, bool]]:
         source, target, *mode = text.split(":")
         found[target] = (source, mode == ["ro"])
     return found
+
+
+def environment_of(service: Object, secrets: Mapping[str, Mapping[str, str]]) -> dict[str, str]:
+    """What its process is given: the file's, then the service's, then of the secrets that with-secret reads."""
+    found: dict[str, str] = {}
+    if "env_file" in service:
+        lines = (COMPOSE.parent / service["env_file"]).read_text().splitlines()
+        found |= {name: value for name, equals, value in (line.partition("=") for line in lines) if equals}
+    found |= {name: str(value) for name, value in (service.get("environment") or {}).items()}
+    for name in service.get("secrets") or ():
+        found |= secrets.get(name, {})
+    return {name: value for name, value in found.items() if not name.startswith("#")}
