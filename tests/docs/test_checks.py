@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.data import REPOSITORY
-from tests.docs import helm, kubectl, programs, requests, steps, wanted, world
+from tests.docs import helm, kubectl, programs, prose, requests, steps, wanted, world
 from tests.docs.commands import Command, commands, option, options
 from tests.docs.findings import assert_none
 from tests.helm_values.charts import charts, repositories
@@ -246,3 +246,12 @@ def test_each_finding_has_a_line_of_its_own() -> None:
     assert_none([])
     with pytest.raises(AssertionError, match=r"^\na\nb$"):
         assert_none(["a", "b"])
+
+
+def test_link_that_leads_nowhere_is_found(tmp_path: Path) -> None:
+    (tmp_path / "b.md").write_text("# A heading: `x`\n")
+    page = tmp_path / "a.md"
+    page.write_text("# Here\n[a](b.md) [b](b.md#a-heading-x) [c](#here) [d](https://example.org/)\n")
+    assert not list(prose.complain_of_links(page))
+    page.write_text("[a](c.md) [b](b.md#no) [c](#no)\n")
+    assert [said.split()[1] for said in prose.complain_of_links(page)] == ["c.md", "b.md#no", "#no"]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -13,7 +12,7 @@ from click.testing import CliRunner
 from slipway import __version__
 from slipway.cli.main import main
 from tests.data import REPOSITORY
-from tests.docs import helm, kubectl, programs, requests, steps, wanted, workspace, world
+from tests.docs import helm, kubectl, programs, prose, requests, steps, wanted, workspace, world
 from tests.docs.commands import Command, blocks, commands, option, options
 from tests.docs.findings import assert_none
 from tests.helm_values import keys
@@ -265,22 +264,10 @@ def test_what_is_not_validated_is_told() -> None:
 
 
 def test_links_lead_somewhere() -> None:
-    for target in re.findall(r"\]\(([^)\s]+)\)", TEXT):
-        name, _, anchor = target.partition("#")
-        path = PAGE.parent / name if name else PAGE
-        assert path.is_file(), target
-        assert not anchor or anchor in _anchors(path.read_text()), target
-
-
-def _anchors(text: str) -> set[str]:
-    """As GitHub makes them of headings."""
-    headings = re.findall(r"^#+ (.+)$", text, re.MULTILINE)
-    return {re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-") for heading in headings}
+    assert_none(prose.complain_of_links(PAGE))
 
 
 def test_paths_in_the_text_exist(folder: Path) -> None:
-    tops = {entry.name for entry in REPOSITORY.iterdir() if entry.is_dir()} - {"build"}
-    prose = re.sub(r"```.*?```", "", TEXT, flags=re.DOTALL)
-    paths = [word for word in re.findall(r"`([\w./-]+)`", prose) if word.partition("/")[0] in tops and "/" in word]
+    paths = prose.paths(TEXT, {entry.name for entry in REPOSITORY.iterdir() if entry.is_dir()} - {"build"})
     assert paths
-    assert not [path for path in paths if not (folder / path).exists()]
+    assert_none(f"{path} does not exist" for path in paths if not (folder / path).exists())
