@@ -176,11 +176,14 @@ def _disruption_budget(obj: Object, namespace: str, world: World) -> Iterator[Pr
 
 
 def _unmatched(path: str, selector: Json, namespace: str, world: World) -> Iterator[Problem]:
+    """A warning where nothing here makes Pods in that namespace: a chart may, as Istio's does of the gateway."""
     if namespace in world.partial:
         return
-    if selector and not any(selector.items() <= pods.labels.items() for pods in world.pods(namespace)):
+    pods = list(world.pods(namespace))
+    if selector and not any(selector.items() <= each.labels.items() for each in pods):
         labels = ",".join(f"{key}={value}" for key, value in sorted(selector.items()))
-        yield Problem(path, f"{labels} matches no Pod that anything here makes in namespace {namespace}")
+        message = f"{labels} matches no Pod that anything here makes in namespace {namespace}"
+        yield Problem(path, message, is_error=bool(pods))
 
 
 def _autoscaler(obj: Object, namespace: str, world: World) -> Iterator[Problem]:

@@ -282,12 +282,21 @@ def test_an_entry_of_a_list_that_is_nothing_is_an_error(folder: Path) -> None:
     assert "Service yolo-front: spec.ports[1]: is null" in check("m").output
 
 
+CHARTS = """\
+apiVersion: v1
+kind: Service
+metadata: {name: inside, namespace: istio-system}
+spec: {selector: {istio: ingressgateway}, ports: [{port: 8081}]}
+"""
+
+
 @pytest.mark.parametrize(
     ("text", "said"),
     [
         (DEPLOYMENT, "ConfigMap colours in namespace default must exist before: nothing here makes it"),
         (HPA, "Deployment front in namespace default must exist before"),
         (SDEP.replace("spec:\n  predictors", "spec:\n  name: x\n  predictors"), "spec.name: has no effect"),
+        (CHARTS, "istio=ingressgateway matches no Pod that anything here makes in namespace istio-system"),
         ("apiVersion: a.example/v1\nkind: Thing\nmetadata: {name: x}\n", "a.example/v1 Thing is not known here"),
     ],
 )
