@@ -335,10 +335,17 @@ class Kube:
         except (TimeoutError, aiohttp.ClientError, ConnectionError) as exc:
             if code == NO_ANSWER:
                 self._conduct.heard(method, code)
-            raise Unavailable(f"{method} {self.access.server}{path}: {str(exc) or type(exc).__name__}") from exc
+            raise Unavailable(f"{method} {self.access.server}{path}: {_why(exc)}") from exc
         except Unauthorized:
             self.access.renew()
             raise
+
+
+def _why(error: Exception) -> str:
+    """In one line: of a connection that there is not, aiohttp's own text shows its TLS settings as an object."""
+    if isinstance(error, aiohttp.ClientConnectorError) and not isinstance(error, aiohttp.ClientSSLError):
+        return f"no connection to {error.host}:{error.port}: {error.os_error.strerror or error.os_error}"
+    return str(error) or type(error).__name__
 
 
 def _namespace(kind: Kind, obj: Mapping[str, Any], given: str | None, default: str) -> str | None:

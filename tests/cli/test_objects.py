@@ -264,6 +264,7 @@ def test_cluster_that_is_away_is_nothing_that_up_starts(
     _away(api, tmp_path / "cluster")
     monkeypatch.setenv("KUBECONFIG", str(tmp_path / "cluster"))
     said = refused(CliRunner().invoke(main, ["get", "sdep"]), NOT_READY)
+    assert "no connection to 127.0.0.1:1: Connect call failed" in said
     assert "is the cluster up" in said
     assert "slipway up" not in said
 
