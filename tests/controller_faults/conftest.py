@@ -60,8 +60,9 @@ class Rig:
         """At once, whatever it is doing; a crash of it before shows here."""
         running, self._running = self._running, None
         if running is not None:
-            running.cancel()
-            await asyncio.wait({running})  # whose own end may come now hears of it
+            while not running.done():  # a cancellation that meets an answer just then may go unheard
+                running.cancel()
+                await asyncio.wait({running}, timeout=1)
             if not running.cancelled():
                 running.result()
 

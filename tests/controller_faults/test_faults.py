@@ -46,6 +46,7 @@ PLANS = [
 ]
 REQUESTS_AT_MOST = 8
 """Times the requests of a run without faults: what is more is a loop that does not wait."""
+RUN_S = 180.0
 RUNS_AT_ONCE = 5
 Snapshot = dict[str, dict[str, Any]]
 Calm = tuple[Snapshot, int]
@@ -134,7 +135,8 @@ def outcomes(api: ApiProcess, calm: list[Calm]) -> dict[tuple[Plan, ...], str]:
     async def run(plans: tuple[Plan, ...], slots: asyncio.Semaphore) -> tuple[tuple[Plan, ...], str]:
         async with slots:
             try:
-                return plans, await suffer(api, calm, plans)
+                async with asyncio.timeout(RUN_S):
+                    return plans, await suffer(api, calm, plans)
             except Exception as error:  # noqa: BLE001  - it is the outcome of this plan, and its test says so
                 return plans, f"{type(error).__name__}: {error}"
 
