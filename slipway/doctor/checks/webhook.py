@@ -12,6 +12,7 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
 from slipway.doctor.check import Check, Said
+from slipway.doctor.checks.workloads import OF_SERVICE, ready_endpoints
 from slipway.doctor.facts import Facts, NotKnown, Object
 from slipway.doctor.question import SYSTEM, Question
 from slipway.kube.kinds import ENDPOINT_SLICE, SECRET, Kind
@@ -47,7 +48,7 @@ def webhook(facts: Facts) -> Iterable[Said]:
         return
     for name, hook in found:
         service = hook["clientConfig"]["service"]
-        if not _ready(facts.objects(SLICES), service["name"]):
+        if not ready_endpoints(_slices_of(service["name"], facts.objects(SLICES))):
             yield _nobody(name, service, hook.get("failurePolicy", "Fail"))
         bundle = _decoded(hook["clientConfig"].get("caBundle") or "")
         yield _said([_span([each]) for each in _certificates(bundle)], facts.at, f"{name}: caBundle")
@@ -113,13 +114,8 @@ def _ours(configuration: Object) -> list[Object]:
     ]
 
 
-def _ready(slices: Iterable[Object], service: str) -> int:
-    return sum(
-        (endpoint.get("conditions") or {}).get("ready", True) is not False
-        for obj in slices
-        if (obj["metadata"].get("labels") or {}).get("kubernetes.io/service-name") == service
-        for endpoint in obj.get("endpoints") or ()
-    )
+def _slices_of(service: str, slices: Iterable[Object]) -> Iterator[Object]:
+    return (obj for obj in slices if (obj["metadata"].get("labels") or {}).get(OF_SERVICE) == service)
 
 
 def _decoded(text: str) -> bytes:
