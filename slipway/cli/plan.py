@@ -12,20 +12,23 @@ import click
 
 from slipway.cli.objects import Failure, namespace_option, read_manifests, run
 from slipway.cli.plan_effects import ObjectPlan, render_plan
+from slipway.cli.plan_images import store_of
 from slipway.cli.plan_look import Planner
 from slipway.cli.registry import registry_address
+from slipway.cli.usage import files_option, kustomization_option
 from slipway.controller.settings import ONE_MACHINE, Settings
 from slipway.kube.client import Kube
 from slipway.kube.discovery import is_one_machine
 from slipway.kube.manifests import in_order
+from slipway.onebox.paths import Paths
 
 CHANGES = 4
 Object = dict[str, Any]
 
 
 @click.command("plan")
-@click.option("-f", "files", multiple=True, metavar="FILE|DIR|-", help="Manifests; - is standard input.")
-@click.option("-k", "kustomization", metavar="DIR", help="A kustomization, rendered by kubectl.")
+@files_option
+@kustomization_option
 @click.option("-o", "output", type=click.Choice(["text", "json"]), default="text", show_default=True)
 @click.option("--exit-code", is_flag=True, help=f"End with {CHANGES} where something would change.")
 @namespace_option
@@ -36,8 +39,8 @@ def plan_command(
 
     The API is asked with a dry run, so that what it would refuse is refused here. For a SeldonDeployment also: the
     objects that the controller would make, change and delete, what the API would refuse of them, the Pods that restart and why, the declared traffic
-    before and after, and the model versions that the registry names now. On a cluster
-    the controller's default settings are assumed.
+    before and after, the model versions that the registry names now, and on one machine the images that nobody has
+    built yet. On a cluster the controller's default settings are assumed.
 
     Exit codes: 0 done, 1 refused, 2 wrong usage, 3 the API is not there; with --exit-code 4 where something would change.
 
@@ -62,6 +65,7 @@ def plan_command(
 
 async def _plan(kube: Kube, objects: Sequence[Object], namespace: str | None) -> list[ObjectPlan]:
     async with aiohttp.ClientSession() as session:
-        settings = ONE_MACHINE if await is_one_machine(kube) else Settings()
-        planner = Planner(kube, registry_address(), session, namespace or kube.access.namespace, settings)
+        is_here = await is_one_machine(kube)
+        settings, images = (ONE_MACHINE, store_of(kube, Paths.from_env())) if is_here else (Settings(), None)
+        planner = Planner(kube, registry_address(), session, namespace or kube.access.namespace, settings, images)
         return await planner.plan(objects)

@@ -20,6 +20,7 @@ from slipway.cli.plan_effects import (
     shares,
     writes,
 )
+from slipway.cli.plan_images import unbuilt
 from slipway.contract.sdep import SeldonDeployment
 from slipway.contract.without_effect import without_effect
 from slipway.controller.alias_watch import AliasWatch
@@ -36,6 +37,7 @@ from slipway.kube.client import Kube
 from slipway.kube.discovery import Served, discover, kind_of_manifest
 from slipway.kube.errors import ApiError, Forbidden, NotFound
 from slipway.kube.kinds import POD, SELDON_DEPLOYMENT, Kind
+from slipway.onebox.images.store import Store
 from slipway.registry import (
     Pointer,
     RegistryAddress,
@@ -52,13 +54,17 @@ MANAGER = "slipway"
 
 @dataclass(frozen=True)
 class Planner:
-    """``namespace``: where objects without one would go. ``settings``: of the controller."""
+    """``namespace``: where objects without one would go. ``settings``: of the controller.
+
+    ``images``: those of the machine; None where others run the Pods, or where they are not to be seen from here.
+    """
 
     kube: Kube
     registry: RegistryAddress | None
     session: aiohttp.ClientSession
     namespace: str
     settings: Settings = field(default_factory=Settings)
+    images: Store | None = None
 
     async def plan(self, objects: Sequence[Object]) -> list[ObjectPlan]:
         """What an apply of ``objects``, in their order, would do; nothing is stored.
@@ -80,12 +86,15 @@ class Planner:
             if place not in new_namespaces:
                 raise
             after = {**obj, "metadata": {**obj["metadata"], "namespace": place}}
-        base = _base(obj["kind"], place, before, after)
+        base = replace(_base(obj["kind"], place, before, after), warnings=self._unbuilt([after]))
         if kind.kind == SELDON_DEPLOYMENT.kind:
             return await self._seldon_deployment(base, before, after)
         if kind.kind == "Deployment" and base.outcome == "changed":
             return replace(base, restarts=tuple(filter(None, [await self._restart(base, before, after)])))
         return base
+
+    def _unbuilt(self, objects: Sequence[Object]) -> tuple[str, ...]:
+        return tuple(unbuilt(objects, self.images)) if self.images else ()
 
     async def _present(self, kind: Kind, name: str, namespace: str) -> Object | None:
         try:
@@ -116,7 +125,11 @@ class Planner:
         pods = await self._pods(base.namespace) if owned else []
         return replace(
             base,
-            warnings=(*base.warnings, *[text async for text in self._refused(steps)]),
+            warnings=(
+                *base.warnings,
+                *[text async for text in self._refused(steps)],
+                *self._unbuilt([step.object for step in steps if step.object["kind"] == "Deployment"]),
+            ),
             writes=as_writes(steps, held),
             restarts=tuple(_restarts(steps, owned, pods)),
             models=tuple(_models(resolved, old)),

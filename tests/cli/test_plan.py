@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,12 +16,15 @@ from slipway.cli.main import main
 from slipway.cli.plan import CHANGES
 from slipway.cli.plan_effects import ObjectPlan, field_changes, render_plan, restart, shares
 from slipway.cli.plan_look import Planner
+from slipway.contract.predictor_servers import SHIPPED
 from slipway.contract.sdep import SeldonDeployment
 from slipway.controller.options import make_parser, settings_of
 from slipway.controller.settings import ONE_MACHINE
 from slipway.kube.discovery import is_one_machine
 from slipway.kube.errors import ApiError, Forbidden
 from slipway.kube.kinds import CONFIG_MAP, DEPLOYMENT, POD, SELDON_DEPLOYMENT, Kind
+from slipway.onebox.images.build import build
+from slipway.onebox.images.store import Store
 from slipway.onebox.paths import Paths
 from slipway.onebox.services.platform import build_specs
 from slipway.onebox.services.secrets import ensure_secrets
@@ -32,6 +36,7 @@ from tests.controller.conftest import NAMESPACE, Platform
 from tests.onebox_api.conftest import running_api
 
 Object = dict[str, Any]
+POD_TEXT = "apiVersion: v1\nkind: Pod\nmetadata: {name: hello}\nspec: {containers: [{name: a, image: 'me/hello:1'}]}\n"
 STABLE, CANARY = "iris-stable-0-clf", "iris-canary-0-clf"
 
 
@@ -218,6 +223,40 @@ async def test_a_tenant_who_may_not_list_a_kind_is_told_and_plans_the_rest(
     assert [(write.verb, write.kind) for write in plan.writes] == [("Update", "VirtualService")]
 
 
+async def test_an_image_that_nobody_built_is_told_with_the_line_to_run(planner: Planner, tmp_path: Path) -> None:
+    paths = Paths(tmp_path / "home")
+    source = tmp_path / "source"
+    source.mkdir()
+    (source / "image.yaml").write_text("name: example/clf\nentrypoint: [python]\nrequirements: none.txt\n")
+    (source / "none.txt").write_text("")
+    build("example/clf:0.1", paths=paths, folder=source)
+    here = replace(planner, images=Store(paths))
+    deployment = {
+        "apiVersion": "apps/v1",
+        "kind": "Deployment",
+        "metadata": {"name": "own", "namespace": NAMESPACE},
+        "spec": {
+            "selector": {"matchLabels": {"app": "own"}},
+            "template": {
+                "metadata": {"labels": {"app": "own"}},
+                "spec": {
+                    "initContainers": [{"name": "first", "image": "me/first:2"}],
+                    "containers": [
+                        {"name": "clf", "image": "example/clf:0.1"},
+                        {"name": "server", "image": SHIPPED["SKLEARN_SERVER"]},
+                    ],
+                },
+            },
+        },
+    }
+    own, seldon = await here.plan([deployment, canary(image="example/clf:0.2")])
+    told = "its Pods would wait: image '{0}' was never built on this machine: run `slipway image build {0}`"
+    assert own.warnings == (told.format("me/first:2"),)
+    images = [image for image in ("example/clf:0.1", "example/clf:0.2") if told.format(image) in seldon.warnings]
+    assert images == ["example/clf:0.2"]
+    assert f"  warning: {told.format('me/first:2')}" in render_plan([own])
+
+
 def test_a_secret_keeps_its_values() -> None:
     old, new = ({"metadata": {"name": "a"}, "data": {"key": value}} for value in ("b2xk", "bmV3"))
     (change,) = field_changes(old, new, is_secret=True)
@@ -282,3 +321,7 @@ def test_the_command_ends_with_4_where_something_would_change(tmp_path: Path, mo
                 "0 to create, 1 to change, 0 unchanged; Pods that restart: 0",
             ],
         )
+        assert "run `slipway image build me/hello:1`" in slipway("plan", "-f", "-", text=POD_TEXT)[1]
+        monkeypatch.setenv("KUBECONFIG", str(api.paths.kubeconfig))
+        monkeypatch.setenv("SLIPWAY_HOME", str(tmp_path / "elsewhere"))
+        assert "warning" not in slipway("plan", "-f", "-", text=POD_TEXT)[1], "the images of that machine are not seen"
