@@ -281,13 +281,16 @@ NODE = (
     NAME,
     Column(
         "Status",
-        lambda o: next(
-            (
-                "Ready" if c.get("status") == "True" else "NotReady"
-                for c in get(o, "status.conditions", [])
-                if c.get("type") == "Ready"
-            ),
-            "Unknown",
+        lambda o: (
+            next(
+                (
+                    "Ready" if c.get("status") == "True" else "NotReady"
+                    for c in get(o, "status.conditions", [])
+                    if c.get("type") == "Ready"
+                ),
+                "Unknown",
+            )
+            + (",SchedulingDisabled" if get(o, "spec.unschedulable") else "")
         ),
     ),
     Column("Roles", lambda _: NONE),

@@ -19,7 +19,7 @@ import click
 from slipway.kube.client import Kube
 from slipway.kube.errors import KubeError
 from slipway.kube.health import serve_health
-from slipway.kube.kinds import CONFIG_MAP, HORIZONTAL_POD_AUTOSCALER, POD, SECRET, SERVICE
+from slipway.kube.kinds import CONFIG_MAP, HORIZONTAL_POD_AUTOSCALER, NODE, POD, SECRET, SERVICE
 from slipway.kube.reflector import Reflector, backoff_s
 from slipway.onebox.images.store import Store
 from slipway.onebox.paths import Paths
@@ -32,8 +32,9 @@ from slipway.onebox.runner.kubelet import Kubelet
 from slipway.onebox.runner.machine import Machine, memory_bytes
 from slipway.onebox.runner.namespaces import has_mount_namespaces
 from slipway.onebox.runner.node import register_node
-from slipway.onebox.runner.references import Sources
+from slipway.onebox.runner.references import NODE_NAME, Sources
 from slipway.onebox.runner.scaling import Scaling
+from slipway.onebox.runner.scheduler import Scheduler
 from slipway.onebox.runner.workloads import KINDS, Workloads
 
 LOCK = ".lock"
@@ -110,7 +111,8 @@ async def run(paths: Paths, kubeconfig: Path, *, may_mount: bool = True, health:
 
 async def _serve(machine: Machine, reflector: Reflector, asked_to_stop: asyncio.Event) -> None:
     await reflector.wait_synced()
-    kubelet = Kubelet(machine)
+    scheduler = Scheduler(machine.kube, machine.events, lambda: reflector.objects(NODE).get(("", NODE_NAME)))
+    kubelet = Kubelet(machine, scheduler)
     cache = Cache(reflector)
     workloads = Workloads(machine.kube, cache, machine.events)
     scaling = Scaling(machine.kube, cache, machine.events, session=machine.session, leaders=kubelet.leaders)
@@ -140,6 +142,7 @@ async def _serve(machine: Machine, reflector: Reflector, asked_to_stop: asyncio.
         for task in (stopping, registering, *background):
             task.cancel()
         await asyncio.gather(stopping, registering, *background, return_exceptions=True)
+        await scheduler.close()
         await machine.first_use.close()
         machine.addresses.close()
 
@@ -153,7 +156,7 @@ async def _follow(
             write_hosts(machine.paths.hosts, render_hosts(reflector.objects(SERVICE).values()))
         if kinds & {CONFIG_MAP, SECRET}:
             kubelet.refresh_volumes()
-        if POD in kinds:
+        if kinds & {POD, NODE}:
             kubelet.reconcile(reflector.objects(POD))
         if HORIZONTAL_POD_AUTOSCALER in kinds:
             scaling.wake()

@@ -12,6 +12,7 @@ from slipway.kube.reflector import ObjectKey, backoff_s
 from slipway.onebox.runner.machine import Machine
 from slipway.onebox.runner.memory import used_bytes
 from slipway.onebox.runner.pod_worker import PodWorker
+from slipway.onebox.runner.scheduler import Scheduler
 from slipway.onebox.runner.spec import InvalidPod, Object
 from slipway.onebox.runner.state import read_state
 
@@ -26,8 +27,9 @@ log = logging.getLogger(__name__)
 class Kubelet:
     """``reconcile`` with the Pods as they are now; ``stop_all`` before the runner ends."""
 
-    def __init__(self, machine: Machine) -> None:
+    def __init__(self, machine: Machine, scheduler: Scheduler) -> None:
         self._machine = machine
+        self._scheduler = scheduler
         self._workers: dict[str, PodWorker] = {}
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._refused: set[str] = set()
@@ -41,6 +43,7 @@ class Kubelet:
         self._pods = pods
         by_uid = {str(obj["metadata"]["uid"]): obj for obj in pods.values()}
         self._refused &= by_uid.keys()
+        self._scheduler.forget(by_uid.keys())
         for uid, worker in self._workers.items():
             if uid not in by_uid:
                 worker.stop("gone from the API")
@@ -93,8 +96,11 @@ class Kubelet:
             return
         if uid in self._resting:
             return
-        if obj["metadata"].get("deletionTimestamp") and not self._folder_exists(obj):
+        has_begun = self._folder_exists(obj)
+        if obj["metadata"].get("deletionTimestamp") and not has_begun:
             self._begin_removal(uid, obj)
+            return
+        if not self._scheduler.takes(obj) and not has_begun:
             return
         worker = PodWorker(obj, self._machine)
         if worker.pod.is_deleted:

@@ -17,23 +17,24 @@ POD_FIELDS = frozenset(
             "terminationGracePeriodSeconds",
             "readinessGates",
         ),
-        *("serviceAccountName", "serviceAccount", "nodeName"),
+        *("serviceAccountName", "serviceAccount", "nodeName", "tolerations"),
     }
 )
 CONTAINER_FIELDS = frozenset(
     {
         *("name", "image", "command", "args", "workingDir", "env", "envFrom", "ports", "volumeMounts", "resources"),
         *("startupProbe", "readinessProbe", "livenessProbe", "lifecycle", "terminationMessagePolicy"),
+        "securityContext",
     }
 )
-"""What is carried out."""
+"""What is carried out, or named for the Pod as a whole."""
 MEANINGLESS = frozenset(
     {
-        *("tolerations", "imagePullSecrets", "imagePullPolicy", "priority", "priorityClassName", "preemptionPolicy"),
+        *("imagePullSecrets", "imagePullPolicy", "priority", "priorityClassName", "preemptionPolicy"),
         *("enableServiceLinks", "automountServiceAccountToken"),
     }
 )
-"""What changes nothing where there is one untainted node, images are local, and nobody is preempted."""
+"""What changes nothing where there is one node, images are local, and nobody is preempted."""
 DEFAULTS: Mapping[str, Any] = {
     "dnsPolicy": "ClusterFirst",
     "schedulerName": "default-scheduler",
@@ -44,7 +45,7 @@ PROBES = ("startupProbe", "readinessProbe", "livenessProbe")
 
 def unhonoured_fields(pod: Object) -> list[str]:
     """Paths below ``spec`` of what is declared and not carried out here, sorted."""
-    return sorted(_fields(pod["spec"]))
+    return sorted({*_fields(pod["spec"])})
 
 
 def _fields(spec: Object) -> Iterator[str]:
@@ -52,6 +53,8 @@ def _fields(spec: Object) -> Iterator[str]:
     for kind in ("initContainers", "containers"):
         for item in spec.get(kind) or ():
             yield from _container(f"{kind}[{item['name']}]", item)
+            if item.get("securityContext"):
+                yield "securityContext"  # of any or all: they run as whoever started the platform
     for volume in spec.get("volumes") or ():
         for field in ("sizeLimit", "medium"):
             if (volume.get("emptyDir") or {}).get(field):

@@ -10,7 +10,6 @@ from datetime import UTC, datetime
 from typing import Any
 
 from slipway.kube.kinds import Kind
-from slipway.onebox.runner.references import NODE_NAME
 
 Object = Mapping[str, Any]
 HASH_LABEL = "pod-template-hash"
@@ -122,7 +121,7 @@ def pod_from(
             "annotations": dict(meta.get("annotations") or {}),
             "ownerReferences": [owner_reference(owner)],
         },
-        "spec": {**template["spec"], "nodeName": NODE_NAME},
+        "spec": dict(template["spec"]),
     }
 
 

@@ -14,6 +14,7 @@ from slipway.kube.kinds import (
     DEPLOYMENT,
     ENDPOINT_SLICE,
     JOB,
+    NODE,
     POD,
     POD_DISRUPTION_BUDGET,
     REPLICA_SET,
@@ -29,7 +30,9 @@ from slipway.onebox.runner.deployments import plan_deployment
 from slipway.onebox.runner.endpoints import plan_endpoints
 from slipway.onebox.runner.events import Events
 from slipway.onebox.runner.jobs import plan_job, retry_at
+from slipway.onebox.runner.references import NODE_NAME
 from slipway.onebox.runner.replica_sets import plan_replica_set
+from slipway.onebox.runner.scheduling import placed
 from slipway.onebox.runner.spec import Object
 from slipway.onebox.runner.workload_steps import Change, Create, Delete, Step, is_going, ready_since
 
@@ -37,7 +40,7 @@ MANAGER = "slipway-runner"
 MAX_SLEEP_S = 30.0
 RETRY_S = 1.0
 """After a round in which the API refused a step."""
-KINDS = (DEPLOYMENT, REPLICA_SET, JOB, SERVICE, ENDPOINT_SLICE, POD_DISRUPTION_BUDGET)
+KINDS = (DEPLOYMENT, REPLICA_SET, JOB, SERVICE, ENDPOINT_SLICE, POD_DISRUPTION_BUDGET, NODE)
 """What is planned from, besides Pods."""
 
 log = logging.getLogger(__name__)
@@ -157,8 +160,8 @@ class Workloads:
 
     async def _write(self, owner: Object, step: Step) -> None:
         if isinstance(step, Create):
-            made = await self._kube.create(step.obj, field_manager=MANAGER)
             kind = kind_of(step.obj)
+            made = await self._kube.create(self._placed(step.obj, kind), field_manager=MANAGER)
             self._cache.remember(kind, made)
             self._record(owner, "SuccessfulCreate", f"Created {kind.kind.lower()}: {made['metadata']['name']}", kind)
         elif isinstance(step, Delete):
@@ -173,6 +176,9 @@ class Workloads:
             self._record(owner, "SuccessfulDelete", f"Deleted {step.kind.kind.lower()}: {meta['name']}", step.kind)
         else:
             await self._change(owner, step)
+
+    def _placed(self, obj: Object, kind: Kind) -> Object:
+        return placed(obj, self._cache.objects(NODE).get(("", NODE_NAME))) if kind == POD else obj
 
     async def _change(self, owner: Object, step: Change) -> None:
         meta = step.obj["metadata"]
