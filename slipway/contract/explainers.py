@@ -9,6 +9,7 @@ from typing import Any
 from slipway.contract.causes import Cause
 from slipway.contract.fields import Fields, read_object
 from slipway.contract.graph import Endpoint
+from slipway.contract.security_context import check_security
 
 FIRST_HTTP_PORT, FIRST_GRPC_PORT = 9000, 9500
 NOT_OFFERED_IN = frozenset({"v2", "kfserving"})
@@ -71,6 +72,7 @@ def _check_container(container: Fields) -> None:
         container.items(part, read_object)
     for item in container.items("env", Fields.of):
         item.required_text("name")
+    check_security(container)
 
 
 def explainer_refusals(explainer: Explainer, protocol: str, path: str) -> Iterator[Cause]:

@@ -12,6 +12,7 @@ from typing import Any
 from slipway.contract.explainers import Explainer
 from slipway.contract.fields import FieldError, Fields
 from slipway.contract.graph import Endpoint, Logger, Parameter, PredictiveUnit
+from slipway.contract.security_context import check_security
 
 __all__ = [
     "ComponentSpec",
@@ -212,6 +213,7 @@ def _check_pod_spec(spec: Fields | None) -> None:
     """What is read of a PodSpec here has the shape that Kubernetes gives it."""
     if spec is None:
         return
+    check_security(spec)
     for part in ("containers", "initContainers"):
         for container in spec.items(part, Fields.of):
             container.required_text("name")
@@ -222,6 +224,7 @@ def _check_pod_spec(spec: Fields | None) -> None:
             for mount in container.items("volumeMounts", Fields.of):
                 mount.text("name")
             _check_env(container)
+            check_security(container)
     for volume in spec.items("volumes", Fields.of):
         volume.required_text("name")
 

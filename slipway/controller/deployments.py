@@ -75,7 +75,7 @@ def _component(
     if has_orchestrator or is_entry:
         labels["seldon-app"] = predictor_service_name(sdep.name, predictor)
     if has_orchestrator:
-        containers.append(orchestrator_container(predictor, sdep, facts))
+        containers.append(orchestrator_container(predictor, sdep, facts, component.spec))
         volumes.append(_predictor_volume(name))
         objects.append(_config_map(name, predictor, sdep))
     template = {
@@ -103,7 +103,7 @@ def _separate_engine(predictor: PredictorSpec, sdep: SeldonDeployment, facts: Fa
         # Seldon gives this Pod prometheus.io/* only, and so loses its timeouts and sizes; they belong here.
         "metadata": {"labels": labels, "annotations": pod_annotations(predictor, sdep)},
         "spec": pod_spec(
-            {}, [orchestrator_container(predictor, sdep, facts)], [], [_predictor_volume(name)], predictor
+            {}, [orchestrator_container(predictor, sdep, facts, {})], [], [_predictor_volume(name)], predictor
         ),
     }
     replicas = _first(predictor.svc_orch_spec.get("replicas"), predictor.replicas, sdep.replicas)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterable
 from typing import Any
 from urllib.parse import urlsplit
@@ -16,6 +17,7 @@ from slipway.contract.sdep import Json, PredictiveUnit, PredictorSpec, SeldonDep
 from slipway.controller.facts import Facts
 from slipway.controller.meta import GRPC_PORT, HTTP_PORT, Object
 from slipway.controller.pod_labels import labels_json
+from slipway.controller.pod_security import OF_THE_POD, of_the_pod, own_secured, secured
 from slipway.controller.published_servers import (
     MODELS_PATH,
     loads_itself,
@@ -24,7 +26,7 @@ from slipway.controller.published_servers import (
     sidecars,
     with_server,
 )
-from slipway.controller.settings import DEFAULT_USER_ID, Settings
+from slipway.controller.settings import Settings
 
 GRACE_S = 20
 PVC_PATH = "/mnt/pvc"
@@ -40,6 +42,7 @@ PODINFO = {
     },
 }
 ANNOTATIONS_FILE = "/etc/podinfo/annotations"
+OWN_INITIALIZER = re.compile(r"(^|/)slipway/storage-initializer([:@]|$)")
 IDENTITY = frozenset(
     {
         "PREDICTIVE_UNIT_ID",
@@ -60,21 +63,23 @@ def node_containers(
     """(containers, initContainers, volumes) of one componentSpec, node containers completed."""
     component = predictor.component_specs[index]
     nodes = {node.name: node for node in predictor.graph.walk()}
-    containers, initializers, volumes = [], list(component.spec.get("initContainers") or ()), []
+    pod = of_the_pod(component.spec)
+    initializers = [secured(item, pod) for item in component.spec.get("initContainers") or ()]
+    containers, volumes = [], []
     for container in component.containers:
         node = nodes.get(container["name"])
         if node is None:
-            containers.append(_common(container, predictor))
+            containers.append(secured(_common(container, predictor), pod))
             continue
         completed = _node_container(container, node, predictor, sdep, metrics_name=facts.settings.ports.metrics_name)
         if loads_itself(node, sdep):
             completed["envFrom"] = [*(completed.get("envFrom") or ()), *_model_secret(node, facts)]
-        containers.append(completed)
-        containers.extend(sidecars(node, sdep, facts.settings.predictor_servers, _read_only(_model_mounts(node))))
+        beside = sidecars(node, sdep, facts.settings.predictor_servers, _read_only(_model_mounts(node)))
+        containers += [secured(item, pod) for item in (completed, *beside)]
         if _is_fetched(node, sdep):
             volumes.extend(_model_volumes(node))
             if not _has(initializers, initializer_name(node.name)):
-                initializers.append(_initializer(node, predictor, facts))
+                initializers.append(_secured_initializer(_initializer(node, predictor, facts), pod))
     return containers, initializers, volumes
 
 
@@ -223,14 +228,20 @@ def _initializer(node: PredictiveUnit, predictor: PredictorSpec, facts: Facts) -
     }
 
 
+def _secured_initializer(container: Object, pod: Json) -> Object:
+    """Another's image may write anywhere, and its user is not known."""
+    is_ours = OWN_INITIALIZER.search(container["image"])
+    return own_secured(container, pod) if is_ours else secured(container, pod)
+
+
 def _model_secret(node: PredictiveUnit, facts: Facts) -> list[Object]:
     """``envFrom`` of whoever reads the model: keys and address of its place."""
     name = node.env_secret_ref_name or facts.settings.default_model_secret[1]
     return [{"secretRef": {"name": name, "optional": not node.env_secret_ref_name}}]
 
 
-def orchestrator_container(predictor: PredictorSpec, sdep: SeldonDeployment, facts: Facts) -> Object:
-    """The executor of one predictor, reading its graph from the mounted ConfigMap."""
+def orchestrator_container(predictor: PredictorSpec, sdep: SeldonDeployment, facts: Facts, base: Json) -> Object:
+    """The executor of one predictor, reading its graph from the mounted ConfigMap, in a Pod of ``base``."""
     is_tls = bool(predictor.ssl.get("certSecretName"))
     probe = {"port": "http", "scheme": "HTTPS" if is_tls else "HTTP"}
     ready, live = {"httpGet": {"path": "/ready", **probe}}, {"httpGet": {"path": "/live", **probe}}
@@ -251,7 +262,7 @@ def orchestrator_container(predictor: PredictorSpec, sdep: SeldonDeployment, fac
         "livenessProbe": _probe(live, period_s=5, failures=6, timeout_s=10),
         "volumeMounts": [{"name": "slipway-predictor", "mountPath": PREDICTOR_PATH, "readOnly": True}],
     }
-    return _common(container, predictor)
+    return own_secured(_common(container, predictor), of_the_pod(base))
 
 
 def _orchestrator_args(predictor: PredictorSpec, sdep: SeldonDeployment) -> list[str]:
@@ -301,7 +312,7 @@ def pod_spec(
         all_volumes.append({"name": secret, "secret": {"secretName": secret}})
     spec: dict[str, Any] = {
         "terminationGracePeriodSeconds": GRACE_S,
-        "securityContext": {"runAsUser": DEFAULT_USER_ID},
+        "securityContext": dict(OF_THE_POD),
         **base,
         "containers": containers,
         "volumes": all_volumes,

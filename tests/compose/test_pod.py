@@ -44,6 +44,16 @@ def test_image_words_and_variables_are_the_pods(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", sorted(ALL))
+def test_service_may_do_no_more_than_the_pod_s_container(name: str) -> None:
+    """A profile of seccomp is Docker's default, too."""
+    service, context = services()[name], ALL[name]["securityContext"]
+    assert service["cap_drop"] == context["capabilities"]["drop"]
+    assert "cap_add" not in service
+    assert ("no-new-privileges:true" in service["security_opt"]) is not context["allowPrivilegeEscalation"]
+    assert service["read_only"] >= context.get("readOnlyRootFilesystem", False)
+
+
+@pytest.mark.parametrize("name", sorted(ALL))
 def test_what_is_mounted_is_what_the_pod_mounts(name: str) -> None:
     found = {target: pair for target, pair in mounts(services()[name]).items() if "with-secret" not in target}
     wanted = {}

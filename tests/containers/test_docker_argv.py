@@ -19,7 +19,7 @@ from slipway.onebox.runner.spec import InvalidPod, parse_pod
 from slipway.registry import ResolvedModel
 from tests.containers.docker import lacking, render_pip_settings
 from tests.containers.docker_argv import create_argv, env_file
-from tests.containers.restricted import restricted
+from tests.containers.read_only import read_only
 from tests.data import REPOSITORY
 
 Object = dict[str, Any]
@@ -48,10 +48,10 @@ def words(template: Object) -> dict[str, list[str]]:
     return found
 
 
-@pytest.mark.parametrize("name", ["base", "restricted"])
+@pytest.mark.parametrize("name", ["base", "read-only"])
 def test_golden_words_of_seldon_base(golden: Callable[[str, str], None], name: str) -> None:
     template = template_of_base()
-    found = words(restricted(template) if name == "restricted" else template)
+    found = words(read_only(template) if name == "read-only" else template)
     assert list(found) == [
         "yolo-detector-model-initializer",
         "image-transformer",

@@ -35,7 +35,7 @@ from slipway.registry import RegistryAddress, ResolvedModel, resolve
 from tests.containers.conftest import IMAGES
 from tests.containers.docker import Docker
 from tests.containers.node import Node
-from tests.containers.restricted import restricted
+from tests.containers.read_only import read_only
 from tests.data import REPOSITORY, SHARED_DATA
 from tests.e2e.platform import Platform
 
@@ -87,11 +87,11 @@ def objects(loaded: Object, platform: Platform) -> list[Object]:
 
 
 @contextmanager
-def pods(node: Node, made: list[Object], *, name: str, is_restricted: bool = False) -> Iterator[Pod]:
-    """The Pod of the one Deployment; ``is_restricted``: as a namespace of the level `restricted` demands, read-only too."""
+def pods(node: Node, made: list[Object], *, name: str, is_read_only: bool = False) -> Iterator[Pod]:
+    """The Pod of the one Deployment, as a namespace of the level `restricted` demands; ``is_read_only``: roots, too."""
     maps = {("default", item["metadata"]["name"]): item for item in made if item["kind"] == "ConfigMap"}
     [deployment] = [item for item in made if item["kind"] == "Deployment"]
-    template = restricted(deployment["spec"]["template"]) if is_restricted else deployment["spec"]["template"]
+    template = read_only(deployment["spec"]["template"]) if is_read_only else deployment["spec"]["template"]
     own = replace(node, sources=replace(node.sources, config_maps=maps))
     with own.running(template, namespace="default", name=name) as pod:
         yield pod
@@ -155,11 +155,11 @@ def test_seldon_base_answers_over_rest_and_grpc_as_its_model_does(node: Node, pl
 
 @pytest.mark.data
 @pytest.mark.usefixtures("coco")
-@pytest.mark.parametrize("is_restricted", [False, True], ids=["as made", "restricted, read-only"])
-def test_published_weights_from_s3_find_the_bird(node: Node, platform: Platform, is_restricted: bool) -> None:
+@pytest.mark.parametrize("is_read_only", [False, True], ids=["as made", "read-only"])
+def test_published_weights_from_s3_find_the_bird(node: Node, platform: Platform, is_read_only: bool) -> None:
     photo = (SHARED_DATA / "photos" / "bird.jpg").read_bytes()
     made = objects(manifest("models:/coco/1", "320x320"), platform)
-    with pods(node, made, name=f"bird-{is_restricted}".lower(), is_restricted=is_restricted) as pod:
+    with pods(node, made, name=f"bird-{is_read_only}".lower(), is_read_only=is_read_only) as pod:
         assert "models:/coco/1: sha256:" in node.logs(pod, "yolo-detector-model-initializer")
         rest, headers = asyncio.run(over_rest(photo))
         through_grpc = asyncio.run(over_grpc(photo))

@@ -314,6 +314,20 @@ def test_review_lets_other_kinds_pass():
             sdep(predictor(componentSpecs=[{"spec": {"containers": [{"name": "clf", "ports": [{"name": {}}]}]}}])),
             "spec.predictors[0].componentSpecs[0].spec.containers[0].ports[0].name",
         ),
+        (
+            sdep(predictor(componentSpecs=[{"spec": {"containers": [{"name": "clf"}], "securityContext": 8888}}])),
+            "spec.predictors[0].componentSpecs[0].spec.securityContext",
+        ),
+        (
+            sdep(
+                predictor(
+                    componentSpecs=[
+                        {"spec": {"containers": [{"name": "clf", "securityContext": {"capabilities": []}}]}}
+                    ]
+                )
+            ),
+            "spec.predictors[0].componentSpecs[0].spec.containers[0].securityContext.capabilities",
+        ),
         (sdep(predictor(labels={"a": 1})), "spec.predictors[0].labels[a]"),
         (
             sdep(predictor(componentSpecs=[component("clf", hpaSpec={})])),

@@ -430,7 +430,7 @@ def test_what_is_not_carried_out_is_named() -> None:
         "activeDeadlineSeconds",
         "containers[main].ports[80].hostPort",
         "containers[main].resources.limits.nvidia.com/gpu",
-        "containers[main].securityContext",
         "hostNetwork",
+        "securityContext",
         "volumes[v].emptyDir.sizeLimit",
     ]
