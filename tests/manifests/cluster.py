@@ -50,7 +50,7 @@ def ends() -> dict[str, End]:
         for item, template in templates(built(REPOSITORY / folder)):
             found[item["metadata"]["name"]] = _of_template(item["metadata"]["namespace"], template)
     for team in TEAMS:
-        for name, template in _workloads():
+        for name, template in workloads():
             found[f"{team} {name}"] = _of_template(team, template)
     return found
 
@@ -65,7 +65,8 @@ def templates(objects: list[Object]) -> Iterator[tuple[Object, Object]]:
             yield item, template
 
 
-def _workloads() -> Iterator[tuple[str, Object]]:
+def workloads() -> Iterator[tuple[str, Object]]:
+    """What every team has, by name: two SeldonDeployments, one of them with an executor apart, and a training Job."""
     for name, folder in (("predictor", "seldon/base/yolo"), ("apart", "seldon/overlays/separate-orchestrator")):
         (document,) = [item for item in built(REPOSITORY / folder) if item["kind"] == "SeldonDeployment"]
         for _, template in templates(desired(SeldonDeployment.from_json(document), Facts())):
