@@ -18,6 +18,7 @@ import click
 from slipway.cli.access_lines import Entry, Wanted, parse_line, render_entries, row
 from slipway.cli.columns import render_columns
 from slipway.cli.objects import NotReady
+from slipway.cli.usage import NAMESPACE
 from slipway.contract.following import parse_duration_s
 from slipway.onebox.mesh.layout import ENVOYS, Layout
 from slipway.onebox.mesh.limits import ACCESS_LOG_BYTES
@@ -46,7 +47,7 @@ MAX_LINE_BYTES = 64 * 1024
 )
 @click.option("-f", "--follow", is_flag=True, help="Go on with those that come; an Envoy writes once a second.")
 @click.option("--json", "as_json", is_flag=True, help="The lines as they were written: one JSON object each.")
-@click.option("-n", "--namespace", metavar="NAME", help="Only of SeldonDeployments in it (default: of all).")
+@click.option("-n", "--namespace", type=NAMESPACE, help="Only of SeldonDeployments in it (default: of all).")
 def access_command(
     name: str | None,
     predictor: str | None,

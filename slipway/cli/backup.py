@@ -43,6 +43,8 @@ def backup_command(file: Path, *, without_environments: bool, replace: bool, qui
       slipway backup --quiet /srv/backups/slipway-$(date +%F).tar.gz
       slipway backup --without-environments small.tar.gz
     """  # noqa: D301  - click reads the backspace character
+    if not file.parent.is_dir():
+        raise click.BadParameter(f"{file.parent}: no such folder", param_hint="FILE")
     began_s = time.monotonic()
     with _followed(quiet=quiet) as report:
         made = make_backup(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import time
 from pathlib import Path
 
@@ -12,6 +13,7 @@ import click
 from slipway.cli.columns import render_columns
 from slipway.cli.objects import Failure, run
 from slipway.cli.platform import KNOWN_ERRORS, PartList
+from slipway.cli.usage import Written
 from slipway.drill.drills import DRILLS, SWITCHES, chosen
 from slipway.drill.errors import DrillError
 from slipway.drill.run import Plan, hold
@@ -27,6 +29,7 @@ SMALLEST_BYTES, LARGEST_BYTES = 40_000, 1_000_000
 """Photos as phones and cameras send them."""
 MAX_PHOTOS = 64
 DEFAULTS = Models()
+SIZE = Written("WxH", re.compile(r"[1-9]\d{1,3}x[1-9]\d{1,3}"), "width and height in pixels, such as 416x416")
 
 
 @click.command("drill")
@@ -42,7 +45,7 @@ DEFAULTS = Models()
 )
 @click.option("--model", default=DEFAULTS.present, show_default=True, help="A registered detector.")
 @click.option("--next-model", default=DEFAULTS.following, show_default=True, help="Another one, to roll to.")
-@click.option("--size", default=DEFAULTS.size, show_default=True, metavar="WxH", help="What their input measures.")
+@click.option("--size", default=DEFAULTS.size, show_default=True, type=SIZE, help="What their input measures.")
 @click.option("-o", "output", type=click.Choice(["table", "json"]), default="table", show_default=True)
 @click.option(
     "--out", type=click.Path(dir_okay=False, path_type=Path), metavar="FILE", help="Write the JSON there too."

@@ -3,17 +3,25 @@
 from __future__ import annotations
 
 import asyncio
+import re
 
 import aiohttp
 import click
 
+from slipway.cli.usage import Written
 from slipway.kube.errors import KubeError
 from slipway.onebox.paths import Paths
 from slipway.onebox.services.folders import HomeError
+from slipway.onebox.services.hub.names import MAX_USER, USER_PATTERN
 from slipway.onebox.services.hub.removal import refuse_user_who_may_log_in, remove_user
 from slipway.onebox.services.mlflow_accounts import AccountError
 
 KNOWN_ERRORS = (HomeError, KubeError, AccountError, aiohttp.ClientError, TimeoutError)
+USER = Written(
+    "USER",
+    re.compile(USER_PATTERN),
+    f"a user's name begins with a-z and has a-z, 0-9 and single '-' inside, {MAX_USER} characters at most",
+)
 
 
 @click.group("hub")
@@ -27,7 +35,7 @@ def hub_command() -> None:
 
 
 @hub_command.command("remove")
-@click.argument("user")
+@click.argument("user", type=USER)
 @click.option("--keep-home", is_flag=True, help="Leave the files of the home.")
 @click.option("--yes", is_flag=True, help="Do not ask.")
 def remove_command(user: str, *, keep_home: bool, yes: bool) -> None:

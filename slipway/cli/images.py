@@ -11,11 +11,28 @@ import click
 
 from slipway.onebox.images.build import build
 from slipway.onebox.images.context import write_context
-from slipway.onebox.images.errors import ImageError
+from slipway.onebox.images.errors import ImageError, InvalidReference
+from slipway.onebox.images.reference import parse_reference
 from slipway.onebox.images.store import Store, Tagged
 from slipway.onebox.paths import Paths
 
 NONE = "-"
+
+
+class NameTag(click.ParamType[str]):
+    """The name of a local image with its tag."""
+
+    name = "NAME:TAG"
+
+    def convert(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        """Raises BadParameter."""
+        try:
+            digest = parse_reference(value).digest
+        except InvalidReference as exc:
+            self.fail(str(exc), param, ctx)
+        if digest:
+            self.fail(f"{value!r}: a digest comes out of a build, it is not chosen: give NAME:TAG", param, ctx)
+        return value
 
 
 @click.group(name="image")
@@ -32,7 +49,7 @@ def image_command() -> None:
 
 
 @image_command.command(name="build")
-@click.argument("name_tag", metavar="NAME:TAG")
+@click.argument("name_tag", metavar="NAME:TAG", type=NameTag())
 @click.argument("folder", required=False, type=click.Path(exists=True, file_okay=False, path_type=Path))
 @click.option("--quiet", "-q", is_flag=True, help="Print the digest only.")
 def build_command(name_tag: str, folder: Path | None, *, quiet: bool) -> None:
@@ -59,7 +76,7 @@ def build_command(name_tag: str, folder: Path | None, *, quiet: bool) -> None:
 
 
 @image_command.command(name="context")
-@click.argument("name_tag", metavar="NAME:TAG")
+@click.argument("name_tag", metavar="NAME:TAG", type=NameTag())
 @click.argument("target", metavar="DIR", type=click.Path(path_type=Path))
 @click.argument("folder", required=False, type=click.Path(exists=True, file_okay=False, path_type=Path))
 @click.option("--label", "labels", multiple=True, metavar="KEY=VALUE", help="A label more. May be repeated.")
@@ -107,7 +124,7 @@ def list_command(*, as_json: bool) -> None:
 
 
 @image_command.command(name="delete")
-@click.argument("name_tag", metavar="NAME:TAG")
+@click.argument("name_tag", metavar="NAME:TAG", type=NameTag())
 def delete_command(name_tag: str) -> None:
     """Remove a tag. Its digest stays until `slipway image prune`.
 

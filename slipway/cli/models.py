@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import socket
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,6 +14,7 @@ from urllib.parse import urlsplit
 import click
 
 from slipway.cli.promote import PromotionFailed, point_alias, promote, render_move
+from slipway.cli.usage import WrongUse
 from slipway.onebox.paths import Paths
 from slipway.onebox.services.credentials import load_model_credentials
 from slipway.registry import present_user, without_login
@@ -175,13 +176,11 @@ def register(
       slipway model register yolo --cfg yolov3.cfg --weights voc.weights --names voc.names --drift-reference photos
     """  # noqa: D301  - click reads the backspace character
     from model_wrappers import mlflow_darknet
-    from model_wrappers.mlflow_darknet.registration import check_version_labels
 
     if int8_max_loss is not None and labelled is None:
         raise click.UsageError("--int8: a loss is measured on labelled photos: --labelled names their folder")
     pairs = dict(_pair(tag) for tag in tags)
-    with _registry_errors(name):
-        check_version_labels(name, alias, pairs)
+    _refuse_labels(name, alias, pairs)
     summary, labelled_photos = _check_files(cfg, weights, names, labelled=labelled, split=split)
     drift_photos = _drift_photos(drift_reference)
     client = _client()
@@ -201,12 +200,24 @@ def register(
         click.echo(f"registered models:/{name}/{version}  {digest}" + "".join(f"  @{each}" for each in alias))
 
 
+def _refuse_labels(name: str, aliases: Sequence[str], tags: Mapping[str, str]) -> None:
+    """Raises WrongUse for what MLflow takes from nobody."""
+    from mlflow.exceptions import MlflowException
+
+    from model_wrappers.mlflow_darknet.registration import check_version_labels
+
+    try:
+        check_version_labels(name, aliases, tags)
+    except MlflowException as exc:
+        raise WrongUse(f"{name}: {exc.message}") from exc
+
+
 def _point_aliases(name: str, version: str, aliases: Sequence[str]) -> None:
     """As ``slipway model promote`` does it, with a record of who did it; the version is there whatever comes of it."""
     for alias in aliases:
         try:
             point_alias(name, alias, version, who=present_user(), why="registered")
-        except PromotionFailed as error:
+        except (PromotionFailed, WrongUse) as error:
             raise type(error)(
                 f"models:/{name}/{version} is registered, but alias {alias!r} was not moved to it ({error.message}): "
                 f"run `slipway model promote {name} {version} --alias {alias}`"

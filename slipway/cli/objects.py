@@ -15,9 +15,10 @@ import click
 import yaml
 
 from slipway.cli.columns import render_description, render_table
+from slipway.cli.usage import NAMESPACE, WrongUse, files_option, kustomization_option
 from slipway.kube.client import Kube
 from slipway.kube.discovery import discover, find_kind, kind_of_manifest
-from slipway.kube.errors import ApiError, KubeError, NotFound, Unavailable
+from slipway.kube.errors import ApiError, ConfigError, KubeError, NotFound, Unavailable
 from slipway.kube.kinds import EVENT, Kind
 from slipway.kube.manifests import in_order, load_manifests, parse_manifests
 from slipway.onebox.paths import Paths
@@ -48,11 +49,19 @@ def kubeconfig() -> Path | None:
     return mine if not os.environ.get("KUBECONFIG") and mine.exists() else None
 
 
+def connect(context: str | None = None) -> Kube:
+    """A client that has not asked anything yet. Raises WrongUse where no kubeconfig says where the API is."""
+    try:
+        return Kube.from_kubeconfig(None if context else kubeconfig(), context, user_agent=FIELD_MANAGER)
+    except ConfigError as exc:
+        raise WrongUse(str(exc)) from exc
+
+
 def run(work: Callable[[Kube], Awaitable[T]]) -> T:
     """``work`` with a connected client; failures become one line."""
 
     async def connected() -> T:
-        async with Kube.from_kubeconfig(kubeconfig(), user_agent=FIELD_MANAGER) as kube:
+        async with connect() as kube:
             return await work(kube)
 
     try:
@@ -79,12 +88,12 @@ def _explained(error: ApiError) -> str:
     return head + "".join(f"\n  {cause.get('field')}: {cause.get('message')}" for cause in error.causes)
 
 
-namespace_option = click.option("-n", "--namespace", metavar="NAME", help="Namespace (default: the kubeconfig's).")
+namespace_option = click.option("-n", "--namespace", type=NAMESPACE, help="Namespace (default: the kubeconfig's).")
 
 
 @click.command("apply")
-@click.option("-f", "files", multiple=True, metavar="FILE|DIR|-", help="Manifests; - is standard input.")
-@click.option("-k", "kustomization", metavar="DIR", help="A kustomization, rendered by kubectl.")
+@files_option
+@kustomization_option
 @click.option("--dry-run", is_flag=True, help="Ask the API, store nothing.")
 @namespace_option
 def apply_command(files: tuple[str, ...], kustomization: str | None, namespace: str | None, *, dry_run: bool) -> None:
@@ -191,6 +200,8 @@ def get_command(
     """  # noqa: D301  - click reads the backspace character
     if "/" in what and name is None:
         what, _, name = what.partition("/")
+        if not name:
+            raise click.UsageError("say which: KIND/NAME, or KIND for all of them")
     if all_namespaces and name:
         raise click.UsageError("a name and --all-namespaces do not go together")
     run(
@@ -292,6 +303,8 @@ def logs_command(
       slipway logs pod/yolo-stable-0-m-5d4f8 -c m -f
     """  # noqa: D301  - click reads the backspace character
     name = pod.partition("/")[2] if pod.startswith(("pod/", "pods/", "po/")) else pod
+    if not name:
+        raise click.UsageError("say which: POD or pod/POD")
 
     async def stream(kube: Kube) -> None:
         chunks = kube.logs(
@@ -313,7 +326,14 @@ def logs_command(
 @click.command("delete")
 @click.argument("what", required=False)
 @click.argument("names", nargs=-1)
-@click.option("-f", "files", multiple=True, metavar="FILE|DIR", help="The objects of these manifests.")
+@click.option(
+    "-f",
+    "files",
+    multiple=True,
+    type=click.Path(exists=True),
+    metavar="FILE|DIR",
+    help="The objects of these manifests.",
+)
 @click.option("--ignore-not-found", is_flag=True, help="An object that is not there is no failure.")
 @namespace_option
 def delete_command(
@@ -330,7 +350,7 @@ def delete_command(
     if what and "/" in what and not names:
         what, _, one = what.partition("/")
         names = (one,)
-    if bool(what and names) == bool(files):
+    if bool(what and all(names) and names) == bool(files):
         raise click.UsageError("say what to delete: KIND NAME, KIND/NAME or -f FILE")
     try:
         objects = [obj for name in files for obj in load_manifests(Path(name))]

@@ -22,7 +22,7 @@ from slipway.onebox.services.hub.names import ADMIN
 from slipway.onebox.services.platform import OBJECTS, OPTIONAL, PARTS
 from slipway.onebox.services.platform_objects import apply_all
 from slipway.onebox.services.secrets import ensure_secrets
-from slipway.onebox.services.start import Platform, PlatformError, names_of, prepare, request
+from slipway.onebox.services.start import Platform, PlatformError, UnknownPart, names_of, prepare, request
 from slipway.onebox.services.status import Status, observe, render_status
 from slipway.onebox.services.wait import NotUpError, await_ready, stop
 from slipway.onebox.settings import HOST, Settings, SettingsError, load_settings
@@ -128,6 +128,8 @@ def down_command(parts: tuple[str, ...]) -> None:
         running = load_states(paths.run)
         names = names_of(specs, parts) if parts else frozenset({spec.name for spec in specs} | running.keys())
         stop(platform, names, on_stopped=lambda name, took_s: click.echo(f"{name:<20} stopped {took_s:6.1f} s"))
+    except UnknownPart as error:
+        raise click.UsageError(str(error)) from error
     except KNOWN_ERRORS as error:
         raise click.ClickException(str(error)) from error
     click.echo("stopped" if running.keys() & names else "nothing was running")

@@ -10,8 +10,20 @@ import aiohttp
 import click
 
 from slipway.cli.registry import registry_address
+from slipway.cli.usage import WrongUse
 from slipway.contract.following import printable
-from slipway.registry import AliasMove, RegistryAddress, RegistryError, RegistryUnavailable, move_alias, present_user
+from slipway.registry import (
+    AliasMove,
+    InvalidModelUri,
+    InvalidMove,
+    ModelReference,
+    RegistryAddress,
+    RegistryError,
+    RegistryUnavailable,
+    move_alias,
+    parse_model_reference,
+    present_user,
+)
 
 FAILED, NOT_READY = 1, 3
 CHAMPION = "champion"
@@ -53,15 +65,27 @@ def promote(name: str, version: str, alias: str, why: str, who: str | None, *, a
 
 def point_alias(name: str, alias: str, version: str, *, who: str, why: str = "") -> AliasMove:
     """Move the alias in the registry that the command line knows; every failure is one line for the user."""
+    _refuse_words(name, alias, version)
     registry = registry_address()
     if registry is None:
         raise RegistryAway("no registry is known: `slipway up` starts one, MLFLOW_TRACKING_URI names another")
     try:
         return asyncio.run(_move(registry, name, alias, version, who=who, why=why))
+    except InvalidMove as exc:
+        raise WrongUse(str(exc)) from exc
     except RegistryUnavailable as exc:
         raise RegistryAway(f"{exc}: is it up? `slipway status` tells") from exc
     except RegistryError as exc:
         raise PromotionFailed(str(exc)) from exc
+
+
+def _refuse_words(name: str, alias: str, version: str) -> None:
+    """Raises WrongUse for what names no alias or version, whatever a registry has."""
+    try:
+        for reference in (ModelReference(name, alias=alias), ModelReference(name, version)):
+            parse_model_reference(str(reference))
+    except InvalidModelUri as exc:
+        raise WrongUse(str(exc)) from exc
 
 
 async def _move(registry: RegistryAddress, name: str, alias: str, version: str, *, who: str, why: str) -> AliasMove:

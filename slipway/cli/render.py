@@ -14,6 +14,7 @@ import yaml
 
 from slipway.cli.check_api import DEFAULT_NAMESPACE, is_seldon_deployment
 from slipway.cli.objects import Failure, read_manifests
+from slipway.cli.usage import NAMESPACE, Written, files_option, kustomization_option
 from slipway.contract.admission import review
 from slipway.contract.causes import Cause
 from slipway.contract.sdep import SeldonDeployment
@@ -28,6 +29,12 @@ KUSTOMIZATION = "kustomization.yaml"
 INGRESS, HTTP_ROUTE = "ingress", "httproute"
 INGRESS_CLASS = "nginx"
 FILE = re.compile(r"[\w.:-]+")
+_PART = r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?"
+DOMAIN = re.compile(rf"(?=.{{1,253}}\Z){_PART}(\.{_PART})*")
+GATEWAY = re.compile(rf"{_PART}/{DOMAIN.pattern}")
+HOST = Written(
+    "NAME", re.compile(rf"|(\*\.)?{DOMAIN.pattern}"), "a host is a DNS name in lower case, as is *.example.org"
+)
 Object = dict[str, Any]
 
 
@@ -40,8 +47,8 @@ class Form:
 
 
 @click.command("render")
-@click.option("-f", "files", multiple=True, metavar="FILE|DIR|-", help="Manifests; - is standard input.")
-@click.option("-k", "kustomization", metavar="DIR", help="A kustomization, rendered by kubectl.")
+@files_option
+@kustomization_option
 @click.option("--plain", "is_plain", is_flag=True, help="For a cluster with neither Slipway's controller nor Istio.")
 @click.option(
     "--route", type=click.Choice([INGRESS, HTTP_ROUTE]), help="With --plain: how requests come in.  [default: ingress]"
@@ -49,8 +56,15 @@ class Form:
 @click.option(
     "--of", "owner", metavar="NAME", help="Class of the Ingress (nginx), or NAMESPACE/NAME of the HTTPRoute's Gateway."
 )
-@click.option("--host", default="", metavar="NAME", help="Host of the Ingress or HTTPRoute; without it every host.")
-@click.option("-n", "--namespace", default=DEFAULT_NAMESPACE, show_default=True, help="Of objects that name none.")
+@click.option("--host", default="", type=HOST, help="Host of the Ingress or HTTPRoute; without it every host.")
+@click.option(
+    "-n",
+    "--namespace",
+    type=NAMESPACE,
+    default=DEFAULT_NAMESPACE,
+    show_default=True,
+    help="Of objects that name none.",
+)
 @click.option(
     "--to",
     "folder",
@@ -86,8 +100,7 @@ def render_command(
         raise click.UsageError("say what to render: -f FILE, -f DIR or -k DIR")
     if not is_plain and (route or owner or host):
         raise click.UsageError("--route, --of and --host go with --plain")
-    if route == HTTP_ROUTE and not owner:
-        raise click.UsageError("--route httproute: say of which Gateway, --of NAMESPACE/NAME")
+    _refuse_owner(route, owner)
     kind: Any = route or INGRESS  # one of the choices
     entrance = Entrance(kind, owner or INGRESS_CLASS, host) if is_plain else None
     found = in_order(render(read_manifests(files, kustomization), Form(entrance, namespace)))
@@ -98,6 +111,14 @@ def render_command(
         return
     for name in write(found, folder):
         click.echo(folder / name)
+
+
+def _refuse_owner(route: str | None, owner: str | None) -> None:
+    """Raises UsageError for what can be no Gateway's or class's name."""
+    if route == HTTP_ROUTE and not GATEWAY.fullmatch(owner or ""):
+        raise click.UsageError("--route httproute: say of which Gateway, --of NAMESPACE/NAME")
+    if owner and route != HTTP_ROUTE and not DOMAIN.fullmatch(owner):
+        raise click.UsageError(f"--of {owner!r}: the name of an IngressClass, such as {INGRESS_CLASS}")
 
 
 def render(objects: Sequence[Object], form: Form) -> Iterator[Object]:

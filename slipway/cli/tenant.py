@@ -22,6 +22,7 @@ from slipway.cli.tenant_objects import (
     parse_quota,
     pod_security,
     refuse_foreign,
+    refuse_name,
     why_left_out,
 )
 from slipway.kube.client import Kube
@@ -93,7 +94,7 @@ def add_command(
         rendered, of_all = _rendered(FOLDER), _rendered(ADMISSION)
         objects = in_order([*of_all, *objects_of(team, rendered)])
     except TeamError as error:
-        raise Failure(str(error)) from error
+        raise click.UsageError(str(error)) from error
     if output:
         click.echo(yaml.safe_dump_all(objects, sort_keys=False), nl=False)
         return
@@ -190,6 +191,10 @@ def remove_command(name: str, *, yes: bool) -> None:
       slipway tenant remove blue
       slipway tenant remove blue --yes
     """  # noqa: D301  - click reads the backspace character
+    try:
+        refuse_name(name)
+    except TeamError as error:
+        raise click.UsageError(str(error)) from error
     run(lambda kube: _remove(kube, name, asks=not yes))
 
 

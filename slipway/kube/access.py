@@ -89,7 +89,7 @@ class Access:
             self.plugin.renew()
 
     def ssl_context(self, issued: Issued = NOTHING) -> ssl.SSLContext | None:
-        """None for plain HTTP. A context is made once for each client certificate; only the newest is kept."""
+        """None for plain HTTP. A context is made once for each client certificate; only the newest is kept. Raises ConfigError."""
         if not self.server.startswith("https://"):
             return None
         certificate = self.client_certificate or issued.certificate
@@ -100,6 +100,13 @@ class Access:
 
     def _made_context(self, certificate: str | None, key: str | None) -> ssl.SSLContext:
         """The private key passes through a file of mode 0600 that is removed at once."""
+        try:
+            return self._context(certificate, key)
+        except (ssl.SSLError, TypeError, ValueError) as exc:  # TypeError: no ASCII
+            what = f"the certificate authority or the client certificate with its key: {exc}"
+            raise ConfigError(f"{self.server}: {what}: PEM texts are expected, and the key that fits") from exc
+
+    def _context(self, certificate: str | None, key: str | None) -> ssl.SSLContext:
         context = ssl.create_default_context(cadata=self.certificate_authority)
         if self.skip_verify:
             context.check_hostname = False

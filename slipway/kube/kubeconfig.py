@@ -5,9 +5,11 @@ from __future__ import annotations
 import base64
 import binascii
 import os
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import yaml
 
@@ -77,7 +79,7 @@ def parse_kubeconfig(config: Mapping[str, Any], *, origin: Path, context: str | 
             f"{origin}: users[{chosen['user']}].auth-provider: Kubernetes has removed these: use exec, a token or a certificate"
         )
     server = str(cluster.get("server") or "")
-    if not server.startswith(("http://", "https://")):
+    if not _is_address(server):
         raise ConfigError(f"{origin}: clusters[{chosen.get('cluster')}].server: {server!r} is not an http(s) address")
     token_file = user.get("tokenFile")
     return Access(
@@ -96,6 +98,18 @@ def parse_kubeconfig(config: Mapping[str, Any], *, origin: Path, context: str | 
         plugin=_plugin(user["exec"], cluster, origin=origin, user=chosen["user"]) if user.get("exec") else None,
         acts_as=_acts_as(user, chosen.get("user"), origin=origin),
     )
+
+
+def _is_address(url: str) -> bool:
+    try:
+        parts = urlsplit(url)
+        return (
+            parts.scheme in ("http", "https")
+            and bool(re.fullmatch(r"[^\s\\]+", parts.hostname or ""))
+            and parts.port != 0
+        )
+    except ValueError:  # half an IPv6 address, or no number for a port
+        return False
 
 
 def _plugin(given: Mapping[str, Any], cluster: Mapping[str, Any], *, origin: Path, user: object) -> ExecCredential:

@@ -112,10 +112,8 @@ def test_status_of_nothing_ends_with_3(tmp_path: Path) -> None:
     ("words", "said"),
     [
         (("image", "build", "no/such:1"), "there are: "),
-        (("image", "build", "Not A Name"), "'Not A Name'"),
         (("image", "delete", "no/such:1"), "slipway image build no/such:1"),
         (("model", "pull", "nothing"), "no digest is known for it"),
-        (("apply", "-f", "/nowhere.yaml"), "/nowhere.yaml"),
     ],
 )
 def test_failure_ends_with_1_and_one_line(tmp_path: Path, words: tuple[str, ...], said: str) -> None:

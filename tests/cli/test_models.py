@@ -159,5 +159,5 @@ def test_alias_that_cannot_be_one_is_refused_before_anything_is_registered(
     folder: Path, logged: list[dict[str, Any]]
 ) -> None:
     result = register(folder, "--alias", "v1")
-    assert (result.exit_code, logged) == (FAILED, [])
+    assert (result.exit_code, logged) == (WRONG_USAGE, [])
     assert "alias" in result.stderr

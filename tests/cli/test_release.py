@@ -15,7 +15,7 @@ from tests.contract.manifests import sdep
 from tests.controller.conftest import NAMESPACE, TOKEN, Platform
 from tests.controller.test_follow import follower, selected, serve
 
-DONE, FAILED, NOT_READY = 0, 1, 3
+DONE, FAILED, WRONG_USE, NOT_READY = 0, 1, 2, 3
 
 
 @pytest.fixture
@@ -97,6 +97,6 @@ async def test_promote_without_a_registry_says_where_one_comes_from(
     assert "`slipway up` starts one" in said(await slipway("model", "promote", "shapes", "2"), NOT_READY)
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:1")
     assert "write models:/NAME@ALIAS or models:/NAME/VERSION" in said(
-        await slipway("model", "promote", "shapes", "two"), FAILED
+        await slipway("model", "promote", "shapes", "two"), WRONG_USE
     )
     assert "does not answer" in said(await slipway("model", "promote", "shapes", "2"), NOT_READY)

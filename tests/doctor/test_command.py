@@ -8,13 +8,15 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+import yaml
 from aiohttp.test_utils import unused_port
 
 from tests.data import REPOSITORY
 from tests.onebox_api.conftest import ApiProcess, api
 
 __all__ = ["api"]
-FIXED, BROKEN, NOT_THERE = 0, 1, 3
+FIXED, BROKEN, WRONG_USE, NOT_THERE = 0, 1, 2, 3
 PAGE = REPOSITORY / "docs" / "doctor.md"
 
 
@@ -60,12 +62,57 @@ def test_an_api_that_is_not_there_is_one_sentence_and_ends_with_3(api: ApiProces
     assert done.stdout == ""
     (line,) = done.stderr.splitlines()
     assert "no cluster can be looked at" in line
+    assert_early_end(
+        doctor(api.paths.kubeconfig, "--json"), NOT_THERE, f"https://{api.address}", "kubectl cluster-info"
+    )
 
 
 def test_a_context_that_is_not_there_is_named(api: ApiProcess) -> None:
     done = doctor(api.paths.kubeconfig, "--context", "nowhere")
-    assert done.returncode == BROKEN
+    assert done.returncode == WRONG_USE
     assert "no entry named 'nowhere'; there are: slipway" in done.stderr
+    other = doctor(api.paths.kubeconfig, "--context", "nowhere", "--json")
+    assert_early_end(other, WRONG_USE, "", "kubectl config get-contexts")
+
+
+def test_an_api_that_does_not_know_us_is_said(api: ApiProcess) -> None:
+    config = yaml.safe_load(api.paths.kubeconfig.read_text())
+    config["users"][0]["user"] = {"token": "wrong"}
+    path = api.paths.kubeconfig.with_name("of-nobody")
+    path.write_text(yaml.safe_dump(config))
+    assert_early_end(doctor(path, "--json"), BROKEN, f"https://{api.address}", "kubectl auth whoami")
+
+
+@pytest.mark.parametrize(
+    ("cluster", "code"),
+    [
+        ({"server": "https://"}, WRONG_USE),
+        ({"server": "http://["}, WRONG_USE),
+        ({"server": "http://a b:1"}, WRONG_USE),
+        ({"server": "https://127.0.0.1:1", "certificate-authority-data": "bm90IGEgUEVN"}, BROKEN),
+        ({"server": "ftp://127.0.0.1"}, WRONG_USE),
+    ],
+    ids=["no host", "half a bracket", "a blank", "no certificate", "another scheme"],
+)
+def test_a_kubeconfig_that_leads_nowhere_is_said(tmp_path: Path, cluster: dict[str, str], code: int) -> None:
+    path = tmp_path / "config"
+    context = {"name": "x", "context": {"cluster": "x"}}
+    entries = {"clusters": [{"name": "x", "cluster": cluster}], "contexts": [context], "current-context": "x"}
+    path.write_text(yaml.safe_dump(entries))
+    done = doctor(path, "--json")
+    assert done.returncode == code, done
+    (finding,) = json.loads(done.stdout)["findings"]
+    assert finding["level"] == "fail"
+
+
+def assert_early_end(done: subprocess.CompletedProcess[str], code: int, server: str, repair: str) -> None:
+    """What a script reads is whole, with the sentence that people read."""
+    assert done.returncode == code, done
+    report = json.loads(done.stdout)
+    (finding,) = report["findings"]
+    assert (report["server"], report["counts"]["fail"], finding["where"]) == (server, 1, server)
+    assert (finding["level"], finding["check"], finding["repair"]) == ("fail", "kubernetes", repair)
+    assert done.stderr == f"Error: {finding['what']}\n"
 
 
 def test_the_page_names_every_check() -> None:

@@ -37,6 +37,10 @@ def test_token_and_namespace_come_from_the_context(tmp_path: Path) -> None:
         ({"current-context": "y"}, "contexts: no entry named 'y'; there are: x"),
         ({"clusters": []}, "clusters: no entry named 'c'; there are: none"),
         ({"clusters": [{"name": "c", "cluster": {"server": "ftp://x"}}]}, "not an http"),
+        ({"clusters": [{"name": "c", "cluster": {"server": "https://"}}]}, "'https://' is not an http"),
+        ({"clusters": [{"name": "c", "cluster": {"server": "https://a b:1"}}]}, "is not an http"),
+        ({"clusters": [{"name": "c", "cluster": {"server": "https://[::1"}}]}, "is not an http"),
+        ({"clusters": [{"name": "c", "cluster": {"server": "https://a:port"}}]}, "is not an http"),
         ({"users": [{"name": "u", "user": {"auth-provider": {"name": "gcp"}}}]}, "Kubernetes has removed these"),
         (
             {"users": [{"name": "u", "user": {"exec": {"command": "aws"}}}]},

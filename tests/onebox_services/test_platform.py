@@ -122,7 +122,7 @@ def test_unknown_part_is_refused_with_the_known_ones(specs: tuple[ProcessSpec, .
         (("up", "--only", "minio"), 2, "minio: there are postgres"),
         (("up", "--gateway-port", "0"), 2, "0 is not in the range"),
         (("up", "--gateway-port", "9", "--api-port", "9"), 1, "two settings have the same port"),
-        (("down", "minio"), 1, "minio: no such part"),
+        (("down", "minio"), 2, "minio: no such part"),
     ],
 )
 def test_wrong_words_are_refused(

@@ -45,6 +45,10 @@ class PlatformError(Exception):
     """The platform could not be brought up or down; the message is fit for people."""
 
 
+class UnknownPart(PlatformError):
+    """A word that names no part."""
+
+
 @dataclass(frozen=True)
 class Platform:
     """One home with its settings, its secrets and the processes they make."""
@@ -62,11 +66,11 @@ def names_of(specs: Collection[ProcessSpec], parts: Collection[str]) -> frozense
     """The processes of some parts; a process may be named itself.
 
     Raises:
-        PlatformError: a word that is neither.
+        UnknownPart: a word that is neither.
     """
     known = {*PARTS, *(spec.name for spec in specs)}
     if unknown := sorted(set(parts) - known):
-        raise PlatformError(f"{', '.join(unknown)}: no such part: there are {', '.join(PARTS)}")
+        raise UnknownPart(f"{', '.join(unknown)}: no such part: there are {', '.join(PARTS)}")
     return frozenset(spec.name for spec in specs if spec.part in parts or spec.name in parts)
 
 
