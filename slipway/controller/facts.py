@@ -16,7 +16,7 @@ class Facts:
 
     ``revisions``: of each predictor that follows aliases those that run, the wanted one first; ``selected``: the name of
     the one that its Services are to select. ``buckets``: which callers are whose by the VirtualService that there is.
-    ``ready``: whether each predictor has an endpoint, None where the mesh looks for itself.
+    ``ready``: whether each predictor has an endpoint or may rest, None where the mesh looks for itself.
     """
 
     settings: Settings = field(default_factory=Settings)

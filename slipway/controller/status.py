@@ -8,7 +8,6 @@ from itertools import chain
 from typing import Any
 
 from slipway.contract.following import Following
-from slipway.contract.keda import may_rest
 from slipway.contract.names import explainer_name, predictor_service_name, service_host
 from slipway.contract.sdep import PredictorSpec, SeldonDeployment
 from slipway.controller.conditions import condition
@@ -21,6 +20,7 @@ from slipway.controller.readiness import is_ready
 from slipway.controller.revisions import revisions_of
 from slipway.controller.services import entry_ports
 from slipway.controller.traffic import written_weights
+from slipway.controller.weights import rests
 from slipway.kube.pods import trouble_of
 
 AVAILABLE, CREATING, FAILED = "Available", "Creating", "Failed"
@@ -144,10 +144,8 @@ def _all_serving(names: Sequence[str], observed: Observed) -> bool:
 
 
 def _is_serving(name: str, observed: Observed) -> bool:
-    deployment = observed.objects.get(("Deployment", name))
-    scaled = observed.objects.get(("ScaledObject", name))
-    is_up = deployment is not None and (deployment.get("status") or {}).get("readyReplicas", 0) > 0
-    return is_up or (deployment is not None and scaled is not None and may_rest(scaled["spec"]))
+    deployment = observed.objects.get(("Deployment", name)) or {}
+    return (deployment.get("status") or {}).get("readyReplicas", 0) > 0 or rests(name, observed.objects)
 
 
 def _declared(sdep: SeldonDeployment) -> dict[str, int]:

@@ -1,5 +1,6 @@
 """Percentages on Istio: a predictor without a ready Pod gets nothing, and the others share what it should have had.
 
+One that may rest keeps its share: what wakes it is counted at the gateway, and a share of 0 would let it sleep for ever.
 Istio's weights know nothing of endpoints, so the controller writes them anew. The mesh of one machine looks for itself.
 """
 
@@ -8,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from slipway.contract.keda import may_rest
 from slipway.contract.names import predictor_service_name
 from slipway.contract.sdep import SeldonDeployment
 from slipway.controller.meta import Object
@@ -20,20 +22,40 @@ WHOLE = 100
 def ready_predictors(
     sdep: SeldonDeployment, owned: Mapping[tuple[str, str], Object], pods: Sequence[Object]
 ) -> dict[str, bool]:
-    """Whether each predictor's Service has an endpoint: a ready Pod that it selects and that is not about to go."""
-    return {
-        predictor.name: any(
-            _is_endpoint(pod, owned.get(("Service", predictor_service_name(sdep.name, predictor)))) for pod in pods
-        )
+    """Whether each predictor is to have its share: its Service has an endpoint, or leads to what may rest."""
+    services = {
+        predictor.name: owned.get(("Service", predictor_service_name(sdep.name, predictor)))
         for predictor in sdep.predictors
+    }
+    return {
+        name: any(_is_endpoint(pod, service) for pod in pods) or _may_rest(service, owned)
+        for name, service in services.items()
     }
 
 
+def rests(deployment: str, owned: Mapping[tuple[str, str], Object]) -> bool:
+    """Whether the Deployment of this name may go to no replicas: its share comes to it all the same, and wakes it."""
+    scaled = owned.get(("ScaledObject", deployment))
+    return ("Deployment", deployment) in owned and scaled is not None and may_rest(scaled["spec"])
+
+
+def _may_rest(service: Mapping[str, Any] | None, owned: Mapping[tuple[str, str], Object]) -> bool:
+    """A Deployment whose Pods ``service`` selects does."""
+    return any(
+        kind == "Deployment" and _selects(service, obj["spec"]["template"]) and rests(name, owned)
+        for (kind, name), obj in owned.items()
+    )
+
+
 def _is_endpoint(pod: Mapping[str, Any], service: Mapping[str, Any] | None) -> bool:
+    """A ready Pod that ``service`` selects and that is not about to go."""
+    return _selects(service, pod) and is_ready(pod) and "deletionTimestamp" not in pod["metadata"]
+
+
+def _selects(service: Mapping[str, Any] | None, pod: Mapping[str, Any]) -> bool:
+    """``pod`` is a Pod or a template of one."""
     selector = (service or {}).get("spec", {}).get("selector")
-    labels = pod["metadata"].get("labels") or {}
-    is_selected = bool(selector) and selector_matches({"matchLabels": selector}, labels)
-    return is_selected and is_ready(pod) and "deletionTimestamp" not in pod["metadata"]
+    return bool(selector) and selector_matches({"matchLabels": selector}, pod["metadata"].get("labels") or {})
 
 
 def weights(declared: Mapping[str, int], ready: Mapping[str, bool]) -> dict[str, int]:

@@ -16,7 +16,7 @@ from slipway.controller.plan import key_of
 from slipway.controller.status import Observed, status_of
 from slipway.controller.traffic import traffic
 from slipway.controller.weights import ready_predictors, weights
-from tests.contract.manifests import predictor, sdep
+from tests.contract.manifests import component, predictor, sdep
 from tests.controller.cases import SETTINGS
 
 NAMES = ("a", "b", "c", "d")
@@ -83,6 +83,32 @@ def test_ready_is_who_has_an_endpoint(canary: SeldonDeployment, pods: list[dict[
     found = ready_predictors(canary, owned, pods)
     assert {name for name, value in found.items() if value} == ready
     assert not any(ready_predictors(canary, {}, pods).values()), "nothing leads to a Pod without a Service"
+
+
+@pytest.mark.parametrize(
+    ("scale", "wanted"),
+    [
+        ({"minReplicaCount": 0}, {"a": 90, "b": 10}),
+        ({}, {"a": 90, "b": 10}),  # KEDA's default is 0
+        ({"minReplicaCount": 2, "idleReplicaCount": 0}, {"a": 90, "b": 10}),
+        ({"minReplicaCount": 1}, {"a": 100, "b": 0}),
+    ],
+)
+def test_who_may_rest_keeps_its_share_as_nothing_else_would_wake_it(
+    scale: dict[str, Any], wanted: dict[str, int]
+) -> None:
+    triggers = [{"type": "prometheus", "metadata": {}}]
+    resting = component("clf", kedaSpec={"maxReplicaCount": 3, "triggers": triggers, **scale})
+    made = SeldonDeployment.from_json(
+        sdep(predictor("a", traffic=90), predictor("b", traffic=10, componentSpecs=[resting]))
+    )
+    owned = {key_of(obj): obj for obj in desired(made, Facts(SETTINGS))}
+    facts = replace(Facts(SETTINGS), ready=ready_predictors(made, owned, [pod("a")]))
+    *_, service = traffic(SETTINGS.defaulted(made), facts)
+    for route in service["spec"]["http"]:
+        assert {item["destination"]["subset"]: item["weight"] for item in route["route"]} == wanted
+    told = status_of(made, facts, Observed(owned, [pod("a")]), models=[], now="2026-11-22T00:00:00Z", old={})
+    assert told["traffic"]["effective"] == {name: float(share) for name, share in wanted.items()}
 
 
 @pytest.mark.parametrize(
