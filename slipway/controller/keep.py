@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Callable, Coroutine
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from functools import partial
@@ -20,6 +20,7 @@ from slipway.controller.metrics import Metrics
 from slipway.controller.probes import serve_probes
 from slipway.controller.queue import Key, WorkQueue
 from slipway.controller.reconcile import Reconciler, owned_kinds
+from slipway.controller.registry_address import asker, finder, reader
 from slipway.controller.report import Reports
 from slipway.controller.resolver import Ask, PatientResolver
 from slipway.controller.secrets import ModelSecret
@@ -31,7 +32,7 @@ from slipway.kube.errors import Conflict, KubeError
 from slipway.kube.health import serve_health
 from slipway.kube.kinds import NAMESPACE, POD, SECRET, SELDON_DEPLOYMENT
 from slipway.kube.reflector import Change, Reflector
-from slipway.registry import Pointer, RegistryAddress, RegistryUnavailable, ResolvedModel, read_aliases, resolve
+from slipway.registry import RegistryAddress
 
 log = logging.getLogger(__name__)
 SELECTOR = ",".join(f"{key}={value}" for key, value in MANAGED_BY.items())
@@ -91,20 +92,25 @@ async def keep(
     stop: asyncio.Event,
     hosting: Hosting | None = None,
 ) -> None:
-    """Until ``stop`` is set. Raises what ends a follower, and ProbesNotServed."""
+    """Until ``stop`` is set. Without ``registry`` the Secret of models says where it is.
+
+    Raises:
+        ProbesNotServed: the health port is taken. What ends a follower.
+    """
     hosting = hosting or Hosting()
     known = follow_api(kube, settings, hosting.metrics)
     async with AsyncExitStack() as stack:
         for reflector in known.every:
             await stack.enter_async_context(reflector)
         session = await stack.enter_async_context(aiohttp.ClientSession())
+        find = finder(registry, known.secrets, settings.default_model_secret)
         await stack.enter_async_context(serve_health(hosting.health_socket, lambda: known.synced))
         await stack.enter_async_context(
             serve_probes(hosting.health_port, hosting.metrics, is_ready=lambda: known.synced)
         )
 
         async def work() -> None:
-            await _work(kube, settings, known, _reader(registry, session), _asker(registry, session), hosting.metrics)
+            await _work(kube, settings, known, reader(find, session), asker(find, session), hosting.metrics)
 
         await _first_of(_lead(known, hosting, work), _until(stop))
 
@@ -151,26 +157,6 @@ async def _first_of(*works: Coroutine[Any, Any, None]) -> None:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
-
-
-def _reader(registry: RegistryAddress | None, session: aiohttp.ClientSession) -> ReadAliases:
-    async def read(model: str) -> Mapping[str, Pointer]:
-        if registry is None:
-            raise RegistryUnavailable(f"models:/{model}: the controller was started without MLFLOW_TRACKING_URI")
-        return await read_aliases(model, registry=registry, session=session)
-
-    return read
-
-
-def _asker(registry: RegistryAddress | None, session: aiohttp.ClientSession) -> Ask:
-    async def ask(uri: str) -> ResolvedModel:
-        if registry is None:
-            raise RegistryUnavailable(f"{uri}: the controller was started without MLFLOW_TRACKING_URI")
-        model = await resolve(uri, registry=registry, session=session)
-        log.info("%s is %s %s", uri, model.uri, model.digest)
-        return model
-
-    return ask
 
 
 async def _follow_aliases(watch: AliasWatch, queue: WorkQueue) -> None:

@@ -19,7 +19,8 @@ examples:
   python -m slipway.controller --istio-gateway istio-system/seldon-gateway --executor-image slipway/executor:0.1.0
   python -m slipway.controller --leader-elect --health-port 8080      # in a Pod, beside another one
 
-The registry's address and login come from MLFLOW_TRACKING_URI, MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD.
+The registry's address and login are MLFLOW_TRACKING_URI, MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD of the
+environment; without them those of the Secret that --default-model-secret names, whenever it comes or changes.
 """
 MIN_FOLLOW_INTERVAL_S, MAX_FOLLOW_INTERVAL_S = 0.1, 3600.0
 

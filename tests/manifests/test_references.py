@@ -145,7 +145,7 @@ POD = "spec.template.spec"
         ),
         (
             "Deployment",
-            "slipway-controller",
+            "mlflow",
             f"{POD}.containers.0.env",
             [{"name": "A", "valueFrom": {"secretKeyRef": {"name": "x", "key": "y", "optional": True}}}],
             f"Secret {SYSTEM}/x",
