@@ -13,8 +13,8 @@ import yaml
 from slipway.cli.columns import render_columns
 from slipway.cli.objects import Failure, Object, apply_object, kustomize, run
 from slipway.cli.tenant_objects import (
-    BASELINE,
     LABEL,
+    LEVELS,
     PRIVILEGED,
     Team,
     TeamError,
@@ -63,8 +63,8 @@ def tenant_command() -> None:
 @click.option(
     "--pod-security",
     "level",
-    type=click.Choice([BASELINE, PRIVILEGED]),
-    help="What the namespace enforces (default: baseline, where Istio's sidecars allow it).",
+    type=click.Choice(LEVELS),
+    help="What the namespace enforces (default: restricted; with Istio's sidecars baseline, where they allow it).",
 )
 @click.option("--dry-run", is_flag=True, help="Ask the API, store nothing.")
 @click.option("-o", "output", type=click.Choice(["yaml"]), help="Print the objects; ask and apply nothing.")
@@ -87,7 +87,7 @@ def add_command(
       slipway tenant add blue --group blue-team@example.org
       slipway tenant add blue --quota requests.cpu=32 --quota requests.nvidia.com/gpu=2
       slipway tenant add blue --dry-run
-      slipway tenant add blue --pod-security baseline -o yaml > teams/blue.yaml
+      slipway tenant add blue --pod-security restricted -o yaml > teams/blue.yaml
     """  # noqa: D301  - click reads the backspace character
     try:
         team = Team(name, parse_quota(quotas), users, groups, level or PRIVILEGED)

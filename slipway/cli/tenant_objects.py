@@ -16,8 +16,8 @@ LABEL = "slipway.dev/tenant"
 TAKEN = ("default", "istio-system", "monitoring", "seaweedfs", "jupyterhub")
 TAKEN_PREFIXES = ("kube-", "slipway-", "istio-", "cnpg-", "keda", "seldon-system")
 ENFORCE = "pod-security.kubernetes.io/enforce"
-BASELINE, PRIVILEGED = "baseline", "privileged"
-"""Levels of https://kubernetes.io/docs/concepts/security/pod-security-standards/."""
+RESTRICTED, BASELINE, PRIVILEGED = LEVELS = ("restricted", "baseline", "privileged")
+"""Of https://kubernetes.io/docs/concepts/security/pod-security-standards/, the strictest first."""
 NAME = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
 RBAC = "rbac.authorization.k8s.io"
 OF_PODS = {
@@ -26,6 +26,13 @@ OF_PODS = {
     "LimitRange": "the runner limits memory by what a container says",
 }
 """Kinds that mean nothing on one machine, where the API may know them all the same."""
+WITHOUT = {
+    (
+        "ValidatingAdmissionPolicy",
+        "slipway-tenant-hosts",
+    ): ", which Kubernetes has from 1.30 on: a team may take any host",
+}
+"""(Kind, name) → what it means that an API does not serve it."""
 Object = dict[str, Any]
 
 
@@ -45,14 +52,15 @@ class Team:
 
 
 def pod_security(asked: str | None, *, has_istio: bool, has_cni: bool, has_policies: bool) -> tuple[str, str]:
-    """The level that the namespace enforces, and why it is not ``baseline``, for people.
+    """The level that the namespace enforces, and why it is not ``baseline`` at least, for people.
 
-    Who may start a Pod may otherwise mount the node's disk. Istio's init container needs NET_ADMIN, which ``baseline``
-    refuses; with Istio's CNI plug-in there is no such container. Without it ``seldon/admission`` refuses the rest of what
-    ``baseline`` does, where the API carries out admission policies (``has_policies``).
+    Who may start a Pod may otherwise mount the node's disk. What Slipway makes keeps to ``restricted``; sidecars do where
+    Istio's values give them a seccomp profile, which nobody sees from outside. Istio's init container needs NET_ADMIN, which
+    ``baseline`` refuses; with Istio's CNI plug-in there is no such container. Without it ``seldon/admission`` refuses the
+    rest of what ``baseline`` does, where the API carries out admission policies (``has_policies``).
     """
     if asked or not has_istio or has_cni:
-        return asked or BASELINE, ""
+        return asked or (BASELINE if has_istio else RESTRICTED), ""
     if has_policies:
         return PRIVILEGED, ""
     return PRIVILEGED, (
@@ -132,4 +140,5 @@ def why_left_out(item: Object, *, is_served: bool, is_one_machine: bool) -> str:
     """Empty where the object is applied."""
     if is_one_machine and item["kind"] in OF_PODS:
         return OF_PODS[item["kind"]]
-    return "" if is_served else f"this API does not serve {item['apiVersion']} {item['kind']}"
+    means = WITHOUT.get((item["kind"], item["metadata"]["name"]), "")
+    return "" if is_served else f"this API does not serve {item['apiVersion']} {item['kind']}{means}"

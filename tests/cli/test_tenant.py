@@ -121,11 +121,12 @@ def test_cluster_gets_all_kinds_that_it_serves(rendered: list[Object]) -> None:
 @pytest.mark.parametrize(
     ("asked", "has_istio", "has_cni", "has_policies", "level", "is_open"),
     [
-        (None, False, False, False, "baseline", False),
+        (None, False, False, False, "restricted", False),
         (None, True, True, False, "baseline", False),
         (None, True, False, False, "privileged", True),
         (None, True, False, True, "privileged", False),
         ("baseline", True, False, False, "baseline", False),
+        ("restricted", True, True, False, "restricted", False),
         ("privileged", False, False, False, "privileged", False),
     ],
 )
@@ -149,7 +150,7 @@ def test_one_machine_has_no_sidecars_that_forbid_it(slipway: Slipway) -> None:
     done = slipway("tenant", "add", "green")
     assert "pod security" not in done.output
     labels = yaml.safe_load(slipway("get", "namespace", "green", "-o", "yaml").output)["metadata"]["labels"]
-    assert labels[ENFORCE] == "baseline"
+    assert labels[ENFORCE] == "restricted"
 
 
 @pytest.mark.parametrize("has_cni", [True, False])
@@ -170,6 +171,8 @@ def test_cluster_with_sidecars_says_what_it_does_not_enforce(
     assert done.exit_code == 0, done.output
     assert "authorizationpolicy/tenant created" in done.output
     assert ("a Pod of this team may mount its node's disk" in done.output) == (not has_cni)
+    (line,) = [line for line in done.output.splitlines() if "policy/slipway-tenant-hosts left out" in line]
+    assert line.endswith("from 1.30 on: a team may take any host")
 
 
 def test_one_machine_takes_what_it_knows_and_says_what_it_leaves_out(slipway: Slipway) -> None:
@@ -201,10 +204,11 @@ def test_dry_run_stores_nothing(slipway: Slipway) -> None:
 
 def test_yaml_is_printed_without_an_api(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("SLIPWAY_HOME", str(tmp_path))
-    done = CliRunner().invoke(main, ["tenant", "add", "blue", "-o", "yaml"])
+    done = CliRunner().invoke(main, ["tenant", "add", "blue", "--pod-security", "restricted", "-o", "yaml"])
     assert done.exit_code == 0, done.output
     objects = list(yaml.safe_load_all(done.output))
     assert objects[0]["kind"] == "Namespace"
+    assert objects[0]["metadata"]["labels"][ENFORCE] == "restricted"
     places = {item["kind"]: item["metadata"].get("namespace") for item in objects[1:]}
     assert places.pop("ValidatingAdmissionPolicy") is places.pop("ValidatingAdmissionPolicyBinding") is None
     assert set(places.values()) == {"blue"}
