@@ -28,7 +28,7 @@ async def test_predictions_need_a_token_of_the_issuer_and_its_audience(tmp_path)
     (authentication,) = of_kind("RequestAuthentication")
     (rule,) = authentication["spec"]["jwtRules"]
     issuer, forger = Issuer(rule["issuer"]), Issuer(rule["issuer"])
-    del rule["jwksUri"]  # as its comment says for one machine
+    del rule["jwksUri"]  # as its comment says: nobody is there in a test
     rule["jwks"] = issuer.jwks
     (audience,) = rule["audiences"]
     async with running_upstreams(stable=1) as upstreams:

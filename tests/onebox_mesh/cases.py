@@ -67,11 +67,26 @@ GUARDED: dict[str, Objects] = {
             policy("banned", {"when": [{"key": "request.headers[x-bad]", "values": ["*"]}]}, action="DENY"),
         ),
     ),
+    "keys-that-are-fetched": Objects(
+        services=(service("keys", {"http": 8080}, cluster_ip="127.96.0.9"),),
+        request_authentications=(
+            authentication(
+                {"issuer": "plain", "jwksUri": "http://id.example/keys?x=1", "timeout": "2s"},
+                {"issuer": "service", "jwksUri": "http://keys.default.svc.cluster.local:8080/keys"},
+                {"issuer": "address", "jwks_uri": "http://127.0.0.1:9/keys", "timeout": "10m"},
+                {"issuer": "both", "jwksUri": "http://id.example/keys", "jwks": KEYS},
+            ),
+        ),
+    ),
     "nobody-and-what-cannot-be-asked": Objects(
         request_authentications=(
             authentication(
                 {"issuer": "a", "jwksUri": "https://a.example/keys"},
                 {"issuer": "b", "jwks": "{"},
+                {"issuer": "e", "jwksUri": "ftp://a.example/keys"},
+                {"issuer": "f", "jwksUri": "http://me:secret@a.example/keys"},
+                {"issuer": "g", "jwksUri": "http://bad_host/keys"},
+                {"issuer": "h"},
                 {"issuer": "d", "jwks": '{"keys": [{"kty": "RSA", "n": "?"}, {"kty": 7}]}'},
             ),
             item("RequestAuthentication", "pods", {"jwtRules": [{"issuer": "c", "jwks": KEYS}]}),

@@ -117,7 +117,7 @@ def findings_of(*gateways, secrets=()):
     [
         (secure(443, "*", credential=""), "a credentialName"),
         (secure(443, "*", mode="PASSTHROUGH"), "tls.mode SIMPLE"),
-        (secure(443, "*", mode="MUTUAL"), "tls.mode SIMPLE"),
+        (secure(443, "*", mode="MUTUAL"), "ca.crt has no certificate in PEM: this server is not served"),
         (secure(443, "*", credential="absent"), "Secret istio-system/absent has no tls.crt"),
         (secure(443), "needs a port and hosts"),
         (secure(0, "*"), "needs a port and hosts"),

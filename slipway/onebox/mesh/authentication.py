@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from typing import Any
 
 from slipway.onebox.mesh.fields import Reader
 from slipway.onebox.mesh.ir import Finding
 from slipway.onebox.mesh.ir_security import JwtRule
+from slipway.onebox.mesh.key_sources import NotFetched, key_source
+from slipway.onebox.mesh.limits import KEY_FETCH_TIMEOUT_S, MAX_KEY_FETCH_TIMEOUT_S, MAX_KEY_SOURCES
+from slipway.onebox.mesh.services import Key, Service
 
 GATEWAY_NAMESPACE = "istio-system"
 GATEWAY_LABELS = {"istio": "ingressgateway", "app": "istio-ingressgateway"}
@@ -22,25 +26,37 @@ NOBODY = {
 """A public key whose private one was never kept. Envoy refuses the whole listener where an issuer has no key that it can
 read; with this one more such an issuer's tokens are refused instead."""
 NO_KEYS = json.dumps({"keys": [NOBODY]})
+REFUSED = "no token of this issuer is valid"
 JWT_FIELDS = {
-    "issuer", "audiences", "jwks", "fromHeaders", "fromParams", "fromCookies", "forwardOriginalToken",
+    "issuer", "audiences", "jwks", "jwksUri", "jwks_uri", "timeout", "fromHeaders", "fromParams", "fromCookies", "forwardOriginalToken",
     "outputPayloadToHeader", "outputClaimToHeaders",
 }  # fmt: skip
 Object = Mapping[str, Any]
 
 
-def read_authentications(objects: Iterable[Object], findings: list[Finding]) -> tuple[JwtRule, ...]:
-    """By name. Of two rules of one issuer the first counts, as Envoy takes one."""
+def read_authentications(
+    objects: Iterable[Object], findings: list[Finding], *, services: Mapping[Key, Service], trusted: str
+) -> tuple[JwtRule, ...]:
+    """By name. Of two rules of one issuer the first counts, as Envoy takes one. ``trusted``: as ``key_source``."""
     rules: dict[str, JwtRule] = {}
     for item in sorted(objects, key=lambda one: str(one["metadata"]["name"])):
         reader = Reader.of(item, findings)
         reader.only({"selector", "jwtRules"})
         if not is_about_the_gateway(reader):
             continue
-        for rule in map(_rule, reader.children("jwtRules")):
+        for child in reader.children("jwtRules"):
+            rule = _fetched(child, _rule(child), services, trusted)
             if rule.issuer in rules:
                 reader.report("jwtRules", f"{rule.issuer!r} has a rule already: this one has no effect")
-            rules.setdefault(rule.issuer, rule)
+                continue
+            if (
+                rule.source
+                and len({item.source.cluster for item in rules.values() if item.source} | {rule.source.cluster})
+                > MAX_KEY_SOURCES
+            ):
+                child.report("jwksUri", f"keys are fetched from {MAX_KEY_SOURCES} hosts already: {REFUSED}")
+                rule = replace(rule, source=None)
+            rules[rule.issuer] = rule
     return tuple(rules.values())
 
 
@@ -76,18 +92,43 @@ def _texts(reader: Reader, key: str) -> tuple[str, ...]:
     return tuple(str(item) for item in reader.items(key))
 
 
+def _uri(reader: Reader) -> str:
+    return reader.text("jwksUri") or reader.text("jwks_uri")
+
+
+def _fetched(reader: Reader, rule: JwtRule, services: Mapping[Key, Service], trusted: str) -> JwtRule:
+    uri = _uri(reader)
+    if not uri or reader.data.get("jwks"):
+        return rule
+    timeout_s = reader.seconds("timeout", KEY_FETCH_TIMEOUT_S, least=0.001)
+    if timeout_s > MAX_KEY_FETCH_TIMEOUT_S:
+        reader.report("timeout", f"is more than {MAX_KEY_FETCH_TIMEOUT_S:g} s, which are used")
+        timeout_s = MAX_KEY_FETCH_TIMEOUT_S
+    try:
+        return replace(rule, source=key_source(uri, timeout_s=timeout_s, services=services, trusted=trusted))
+    except NotFetched as exc:
+        reader.report("jwksUri", f"{exc}: {REFUSED}")
+        return rule
+
+
 def _keys(reader: Reader) -> str:
     """Without keys that can be read no token of the issuer is valid, as in Istio."""
+    uri = _uri(reader)
     if not reader.data.get("jwks"):
-        reader.report("jwks", "is missing, and none is fetched on one machine: no token of this issuer is valid")
+        if not uri:
+            reader.report(
+                "jwks", f"is missing, and so is jwksUri: an issuer is not asked where its keys are: {REFUSED}"
+            )
         return NO_KEYS
+    if uri:
+        reader.report("jwksUri", "is not fetched: the keys in jwks are used")
     try:
         found = json.loads(str(reader.data["jwks"]))
     except ValueError as exc:
-        reader.report("jwks", f"is not JSON ({exc}): no token of this issuer is valid")
+        reader.report("jwks", f"is not JSON ({exc}): {REFUSED}")
         return NO_KEYS
     keys = found.get("keys") if isinstance(found, dict) else None
     if not isinstance(keys, list) or not all(isinstance(key, dict) and "kty" in key for key in keys) or not keys:
-        reader.report("jwks", "has no `keys`, each with a `kty`: no token of this issuer is valid")
+        reader.report("jwks", f"has no `keys`, each with a `kty`: {REFUSED}")
         return NO_KEYS
     return json.dumps({**found, "keys": [*keys, NOBODY]}, sort_keys=True)

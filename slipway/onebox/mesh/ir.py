@@ -178,6 +178,7 @@ class Route:
     """One route. ``destinations`` holds effective weights, all above 0; empty means that nothing is ready.
 
     ``deployment`` is (namespace, SeldonDeployment) of its first destination, for the access log; empty where it has none.
+    ``https_port``: it goes nowhere, the client is sent to HTTPS at that port.
     """
 
     name: str
@@ -195,6 +196,7 @@ class Route:
     sticky: Caller | None = None
     rate_limit: RateLimit | None = None
     fault: Fault | None = None
+    https_port: int | None = None
 
 
 @dataclass(frozen=True)
@@ -218,11 +220,25 @@ class Certificate:
 
 
 @dataclass(frozen=True)
+class ClientCheck:
+    """Whose certificates clients may show: signed by one of ``authorities`` (PEM), with one of ``names`` where there are any."""
+
+    authorities: str = field(repr=False)
+    names: tuple[str, ...] = ()
+    is_required: bool = True
+
+
+@dataclass(frozen=True)
 class SecureChain:
-    """One certificate and the hosts (SNI) it is shown for; ``*`` for all others. ``certificate`` is (namespace, name)."""
+    """One certificate and the hosts (SNI) it is shown for; ``*`` for all others. ``certificate`` is (namespace, name).
+
+    ``versions``: the lowest and highest of TLS in Envoy's words, empty for its own.
+    """
 
     hosts: tuple[str, ...]
     certificate: tuple[str, str]
+    client: ClientCheck | None = None
+    versions: tuple[str, str] = ("", "")
 
 
 @dataclass(frozen=True)

@@ -10,11 +10,31 @@ ConditionKind = Literal["never", "claim", "header", "path", "direct_ip", "remote
 
 
 @dataclass(frozen=True)
+class KeySource:
+    """Where an issuer's keys are fetched. ``address``: of ``host`` where it is known, else a resolver is asked.
+
+    ``authorities``: a file of those whose certificate the host has to show; empty: it is asked in the clear.
+    """
+
+    uri: str
+    host: str
+    address: str
+    port: int
+    authorities: str
+    timeout_s: float
+
+    @property
+    def cluster(self) -> str:
+        return f"keys|{self.port}|{'https' if self.authorities else 'http'}|{self.host}"
+
+
+@dataclass(frozen=True)
 class JwtRule:
-    """Tokens of one issuer. ``jwks`` is the JSON of its keys; without a key none of its tokens is valid."""
+    """Tokens of one issuer. ``jwks`` is the JSON of its keys, or they are fetched from ``source``; without a key none is valid."""
 
     issuer: str
     jwks: str
+    source: KeySource | None = None
     audiences: tuple[str, ...] = ()
     headers: tuple[tuple[str, str], ...] = ()
     params: tuple[str, ...] = ()

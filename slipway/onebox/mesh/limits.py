@@ -66,6 +66,19 @@ MAX_DURATION_S = 7 * 24 * 3600.0
 """Above these a number of a manifest is not used: one that Envoy cannot read would make a whole file unreadable."""
 MAX_REGEX_PROGRAM = 4096
 
+MAX_KEY_SOURCES = 16
+"""Hosts that issuers' keys are fetched from: a cluster each."""
+KEY_FETCHES = 4
+"""At a time, from one of them, by each Envoy."""
+KEY_FETCH_TIMEOUT_S = 5.0
+"""Where a rule has no ``timeout``; Istio's default."""
+MAX_KEY_FETCH_TIMEOUT_S = 60.0
+KEYS_CACHE_S = 300.0
+"""How long fetched keys are used; they are fetched anew in the background before that."""
+KEYS_RETRY_S = 5.0
+"""After a fetch that failed; a token that needs the keys asks at once."""
+KEY_HOST_REFRESH_S = 60.0
+
 APPLY_TIMEOUT_S = 2.0
 """How long one step of a change waits for the Envoys that run."""
 CHECK_S = 5.0

@@ -55,13 +55,25 @@ KINDS = (
     AUTHORIZATION_POLICY,
     SECRET,
 )
+_AUTHORITIES = (
+    "/etc/ssl/certs/ca-certificates.crt",
+    "/etc/pki/tls/certs/ca-bundle.crt",
+    "/etc/ssl/cert.pem",
+)
+"""Where Debian, Fedora and Alpine (and macOS) keep them."""
 _LOWEST_PORT = Path("/proc/sys/net/ipv4/ip_unprivileged_port_start")
 
 
 def site(address: str, port: int) -> Site:
     """What this machine adds to the API's objects."""
     lowest = 1 if os.geteuid() == 0 else int(_LOWEST_PORT.read_text())
-    return Site(address, port, str(files("slipway.onebox.mesh") / "page" / "index.html"), lowest)
+    page = str(files("slipway.onebox.mesh") / "page" / "index.html")
+    return Site(address, port, page, lowest, trusted_authorities=_trusted_authorities())
+
+
+def _trusted_authorities() -> str:
+    places = (os.environ.get("SSL_CERT_FILE", ""), *_AUTHORITIES)
+    return next((place for place in places if place and Path(place).is_file()), "")
 
 
 async def run(kube: Kube, paths: Paths, here: Site, network: IPv4Network | None = None) -> None:

@@ -10,6 +10,7 @@ from functools import lru_cache
 from typing import Any
 
 from slipway.onebox.mesh.ir import Listener, Mesh
+from slipway.onebox.mesh.key_sources import render_key_cluster
 from slipway.onebox.mesh.layout import ENVOYS, Layout
 from slipway.onebox.mesh.render_clusters import render_cluster
 from slipway.onebox.mesh.render_listeners import render_certificate, render_gateway, render_service_listener
@@ -44,7 +45,7 @@ class Resources:
 def render(mesh: Mesh, layout: Layout) -> Resources:
     """Envoy's resources for a mesh."""
     return Resources(
-        {item.name: render_cluster(item) for item in mesh.clusters},
+        {item.name: render_cluster(item) for item in mesh.clusters} | _key_clusters(mesh),
         render_routes(GATEWAY_LISTENER, mesh.virtual_hosts),
         tuple(_listeners(mesh.listeners, layout, index) for index in ENVOYS),
         {name: discovery_response([render_routes(name, hosts)]) for name, hosts in sorted(mesh.secure_hosts.items())},
@@ -53,6 +54,11 @@ def render(mesh: Mesh, layout: Layout) -> Resources:
             for item in mesh.certificates
         },
     )
+
+
+def _key_clusters(mesh: Mesh) -> dict[str, Resource]:
+    sources = (rule.source for listener in mesh.listeners for rule in listener.jwt_rules)
+    return {source.cluster: render_key_cluster(source) for source in sources if source}
 
 
 @lru_cache(maxsize=len(ENVOYS))  # nine tenths of all the text, and the same until a Service comes or goes

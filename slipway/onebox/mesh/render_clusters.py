@@ -12,7 +12,7 @@ from slipway.onebox.mesh.ir import Cluster, Endpoint, OutlierDetection
 from slipway.onebox.mesh.sleepers import SOCKET_PORT
 
 CLUSTER_TYPE = "type.googleapis.com/envoy.config.cluster.v3.Cluster"
-_HTTP_OPTIONS = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions"
+HTTP_OPTIONS = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions"
 
 
 def duration(seconds: float) -> str:
@@ -39,7 +39,7 @@ def render_cluster(cluster: Cluster) -> dict[str, Any]:
         **log_metadata(predictor=cluster.predictor, version=cluster.version),
     }
     if cluster.protocol != "tcp":
-        resource["typed_extension_protocol_options"] = {_HTTP_OPTIONS: _http_options(cluster)}
+        resource["typed_extension_protocol_options"] = {HTTP_OPTIONS: _http_options(cluster)}
     if policy.outlier:
         resource["outlier_detection"] = _outlier(policy.outlier)
     return resource
@@ -85,7 +85,7 @@ def _http_options(cluster: Cluster) -> dict[str, Any]:
     }
     version = {"http2_protocol_options": http2} if cluster.protocol == "grpc" else {"http_protocol_options": {}}
     return {
-        "@type": f"type.googleapis.com/{_HTTP_OPTIONS}",
+        "@type": f"type.googleapis.com/{HTTP_OPTIONS}",
         "common_http_protocol_options": {"idle_timeout": duration(cluster.policy.idle_s)},
         "explicit_http_config": version,
         **({"http_filters": _telling(cluster.wakes)} if cluster.wakes else {}),

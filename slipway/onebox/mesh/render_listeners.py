@@ -6,7 +6,7 @@ from typing import Any
 
 from slipway.onebox.mesh import limits
 from slipway.onebox.mesh.access_log import render_access_log
-from slipway.onebox.mesh.ir import Certificate, Listener, Retries, SecureChain
+from slipway.onebox.mesh.ir import Certificate, ClientCheck, Listener, Retries, SecureChain
 from slipway.onebox.mesh.layout import Layout
 from slipway.onebox.mesh.render_clusters import duration
 from slipway.onebox.mesh.render_filters import render_filters, router_filter
@@ -17,6 +17,8 @@ LISTENER_TYPE = "type.googleapis.com/envoy.config.listener.v3.Listener"
 _TYPES = "type.googleapis.com/envoy.extensions"
 _HCM = f"{_TYPES}.filters.network.http_connection_manager.v3.HttpConnectionManager"
 _INSPECTOR = {"@type": f"{_TYPES}.filters.listener.tls_inspector.v3.TlsInspector"}
+_TOLD_OF_CLIENTS = {"subject": True, "uri": True, "dns": True}
+_KINDS_OF_NAMES = ("DNS", "URI", "EMAIL", "IP_ADDRESS")
 _INSIDE = Retries(attempts=limits.RETRIES, on=("connect-failure", "refused-stream"))
 """Between Pods only what never reached a server is tried again."""
 
@@ -39,6 +41,8 @@ def render_gateway(listener: Listener, *, layout: Layout, access_log: str) -> di
         "local_reply_config": render_local_replies((*GATEWAY_REPLIES, *LOCAL_REPLIES)),
         "access_log": [render_access_log(access_log)],
     }
+    if any(item.client for item in listener.chains):  # as Istio's gateway does: a header of the client's own is dropped
+        manager |= {"forward_client_cert_details": "SANITIZE_SET", "set_current_client_cert_details": _TOLD_OF_CLIENTS}
     found = _listener(listener, "envoy.filters.network.http_connection_manager", {"@type": _HCM, **manager})
     if listener.chains:
         (plain,) = found["filter_chains"]
@@ -60,15 +64,30 @@ def render_certificate(certificate: Certificate) -> dict[str, Any]:
 def _secure(item: SecureChain, layout: Layout) -> dict[str, Any]:
     named = [host for host in item.hosts if host != "*"]
     source = {"resource_api_version": "V3", "path_config_source": {"path": str(layout.certificate(*item.certificate))}}
+    lowest, highest = item.versions
+    versions = {"tls_minimum_protocol_version": lowest, "tls_maximum_protocol_version": highest}
+    given = {key: value for key, value in versions.items() if value}
     context = {
         "@type": f"{_TYPES}.transport_sockets.tls.v3.DownstreamTlsContext",
         "common_tls_context": {
             "alpn_protocols": ["h2", "http/1.1"],
             "tls_certificate_sds_secret_configs": [{"name": "/".join(item.certificate), "sds_config": source}],
+            **({"tls_params": given} if given else {}),
+            **({"validation_context": _validation(item.client)} if item.client else {}),
         },
+        **({"require_client_certificate": item.client.is_required} if item.client else {}),
     }
     match = {"filter_chain_match": {"server_names": named}} if len(named) == len(item.hosts) else {}
     return {**match, "transport_socket": {"name": "envoy.transport_sockets.tls", "typed_config": context}}
+
+
+def _validation(client: ClientCheck) -> dict[str, Any]:
+    """Inside the listener: changed authorities end the connections that the old ones let in. Any of the names will do."""
+    names = [{"san_type": kind, "matcher": {"exact": name}} for name in client.names for kind in _KINDS_OF_NAMES]
+    return {
+        "trusted_ca": {"inline_string": client.authorities},
+        **({"match_typed_subject_alt_names": names} if names else {}),
+    }
 
 
 def render_service_listener(listener: Listener) -> dict[str, Any]:

@@ -9,6 +9,7 @@ from slipway.contract import headers
 from slipway.contract.callers import Caller
 from slipway.onebox.mesh import limits
 from slipway.onebox.mesh.access_log import log_metadata
+from slipway.onebox.mesh.gateways import HTTPS_PORT
 from slipway.onebox.mesh.ir import (
     DirectResponse,
     HeaderChanges,
@@ -77,6 +78,8 @@ def _route(route: Route) -> dict[str, Any]:
     namespace, deployment = route.deployment
     known = log_metadata(namespace=namespace, deployment=deployment, **counted_for(route))
     resource: dict[str, Any] = {"name": route.name, "match": _match(route.match), **known}
+    if route.https_port is not None:
+        return {**resource, "redirect": _to_https(route.https_port)}
     if route.direct:
         return {**resource, **_direct(route.direct)}
     if not route.destinations:
@@ -88,6 +91,11 @@ def _route(route: Route) -> dict[str, Any]:
         resource |= _header_changes(route.request_headers, "request")
         resource |= _header_changes(route.response_headers, "response")
     return {**resource, **route_filters(route)}
+
+
+def _to_https(port: int) -> dict[str, Any]:
+    """301 to the same host and path."""
+    return {"https_redirect": True, **({} if port == HTTPS_PORT else {"port_redirect": port})}
 
 
 def _match(match: RouteMatch) -> dict[str, Any]:

@@ -6,7 +6,9 @@ import ipaddress
 from collections.abc import Mapping
 from typing import Any
 
+from slipway.onebox.mesh import limits
 from slipway.onebox.mesh.ir_security import Action, Condition, Conditions, JwtRule, Policy
+from slipway.onebox.mesh.render_clusters import duration
 
 _FILTERS = "type.googleapis.com/envoy.extensions.filters.http"
 _JWT_FILTER = "envoy.filters.http.jwt_authn"
@@ -48,7 +50,7 @@ def _jwt(rules: tuple[JwtRule, ...]) -> dict[str, Any]:
 def _provider(rule: JwtRule) -> dict[str, Any]:
     found: dict[str, Any] = {
         "issuer": rule.issuer,
-        "local_jwks": {"inline_string": rule.jwks},
+        **_keys(rule),
         "payload_in_metadata": _PAYLOAD,
         "forward": rule.forwards,
     }
@@ -61,6 +63,15 @@ def _provider(rule: JwtRule) -> dict[str, Any]:
         "claim_to_headers": [{"header_name": name, "claim_name": claim} for name, claim in rule.claim_headers],
     }
     return found | {key: value for key, value in given.items() if value}
+
+
+def _keys(rule: JwtRule) -> dict[str, Any]:
+    """Fetched in the background by an Envoy that serves meanwhile: until then tokens of the issuer are refused."""
+    if rule.source is None:
+        return {"local_jwks": {"inline_string": rule.jwks}}
+    where = {"uri": rule.source.uri, "cluster": rule.source.cluster, "timeout": duration(rule.source.timeout_s)}
+    fetch = {"fast_listener": True, "failed_refetch_duration": duration(limits.KEYS_RETRY_S)}
+    return {"remote_jwks": {"http_uri": where, "cache_duration": duration(limits.KEYS_CACHE_S), "async_fetch": fetch}}
 
 
 def _rules(action: Action, policies: list[Policy]) -> dict[str, Any]:

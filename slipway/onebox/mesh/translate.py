@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from itertools import chain
 from typing import Any
@@ -13,8 +13,9 @@ from slipway.onebox.mesh.authentication import read_authentications
 from slipway.onebox.mesh.authorization import read_policies
 from slipway.onebox.mesh.destination_rules import DestinationRule, read_destination_rules
 from slipway.onebox.mesh.fields import Reader
-from slipway.onebox.mesh.gateways import Hosts, Servers, port_here, read_gateways
+from slipway.onebox.mesh.gateways import HOST, HTTPS_PORT, Hosts, Servers, port_here, read_gateways
 from slipway.onebox.mesh.ir import (
+    Certificate,
     Cluster,
     ClusterPolicy,
     DirectResponse,
@@ -64,6 +65,7 @@ class Site:
     """What one machine adds: the gateway's address, the page's file, the lowest port that a process here may bind.
 
     ``activator_sockets``: by protocol, where requests for what is at rest are held.
+    ``trusted_authorities``: a file of those who sign certificates of the world's HTTPS; empty where there is none.
     """
 
     address: str
@@ -71,6 +73,7 @@ class Site:
     page: str
     lowest_port: int = 1024
     activator_sockets: Mapping[Protocol, str] = field(default_factory=dict)
+    trusted_authorities: str = ""
 
 
 def translate(objects: Objects, site: Site) -> Mesh:
@@ -80,39 +83,93 @@ def translate(objects: Objects, site: Site) -> Mesh:
     rules = read_destination_rules(objects.destination_rules, findings)
     rest = Rest(read_sleepers(objects.scaled_objects, objects.deployments), site.activator_sockets)
     destinations = Destinations(services, rules, rest)
-    servers = read_gateways(objects.gateways, objects.secrets, findings)
-    routes = _routes_by_host(
-        objects.virtual_services, servers.plain, destinations, findings=findings, every=servers.every
-    )
-    secure = {
-        port: _routes_by_host(objects.virtual_services, hosts, destinations, findings=[], every=servers.every)
-        for port, hosts in sorted(servers.secure.items())
-    }
+    servers = read_gateways(objects.gateways, objects.secrets, findings, site.port)
+    served = _served(objects.virtual_services, servers, destinations, findings)
     listeners, clusters = _service_listeners(services, rules, rest, site=site, findings=findings)
-    own = _own_routes(routes, site)
-    jwt_rules = read_authentications(objects.request_authentications, findings)
+    jwt_rules = read_authentications(
+        objects.request_authentications, findings, services=services, trusted=site.trusted_authorities
+    )
     policies = read_policies(objects.authorization_policies, findings)
-    used = chain.from_iterable(found for some in (routes, *secure.values()) for found in some.values())
-    every = {**clusters, **bounded_copies(destinations.clusters, used)}
+    every = {**clusters, **bounded_copies(destinations.clusters, served.routes)}
     return Mesh(
         (
             Listener(GATEWAY_LISTENER, site.address, site.port, "http", jwt_rules=jwt_rules),
-            *(_secure_listener(port, servers, site, jwt_rules) for port in secure),
+            *(_secure_listener(port, servers, site, jwt_rules) for port in served.secure),
             *listeners,
         ),
-        _hosts(routes, own, policies),
+        _plain_hosts(served, policies, site),
         tuple(every[name] for name in sorted(every)),
         tuple(sorted(set(findings))),
-        {secure_name(port): _hosts(found, (), policies) for port, found in secure.items()},
-        tuple(
-            {(item.namespace, item.name): item for some in servers.chains.values() for item in some.values()}.values()
-        ),
+        {secure_name(port): _secure_hosts(served, port, policies, site) for port in served.secure},
+        tuple(_certificates(servers)),
     )
+
+
+Routes = Mapping[str, list[Route]]
+"""By host."""
+
+
+@dataclass(frozen=True)
+class _Served:
+    """What plain HTTP routes and what it sends to HTTPS, and what each HTTPS port routes."""
+
+    plain: Routes
+    redirected: frozenset[str]
+    secure: Mapping[int, Routes]
+
+    @property
+    def page_is_secure(self) -> bool:
+        return ANY_HOST in self.redirected and HTTPS_PORT in self.secure
+
+    @property
+    def routes(self) -> Iterator[Route]:
+        return chain.from_iterable(found for some in (self.plain, *self.secure.values()) for found in some.values())
+
+
+def _served(
+    objects: Iterable[Object], servers: Servers, destinations: Destinations, findings: list[Finding]
+) -> _Served:
+    """Redirected are, as in Istio, the servers' own hosts and those of the VirtualServices that are bound there."""
+    items, every = tuple(objects), servers.every
+    own = frozenset(chain.from_iterable(servers.redirects.values()))
+    bound = _routes_by_host(items, servers.redirects, destinations, findings=[], every=every)
+    redirected = own | (bound.keys() - {ANY_HOST})
+    plain = _routes_by_host(
+        items, servers.plain, destinations, findings=findings, every=every, narrow=ANY_HOST in redirected
+    )
+    return _Served(
+        {host: routes for host, routes in plain.items() if host not in redirected},
+        redirected,
+        {
+            port: _routes_by_host(items, hosts, destinations, findings=[], every=every)
+            for port, hosts in sorted(servers.secure.items())
+        },
+    )
+
+
+def _plain_hosts(served: _Served, policies: tuple[Policy, ...], site: Site) -> tuple[VirtualHost, ...]:
+    """Where all is redirected, so are the gateway's own pages: the HTTPS port has them."""
+    own, port = _own_routes(served.plain, site), port_here(HTTPS_PORT, site.port)
+    hosts = [host for host in _hosts(served.plain, own, policies) if host.name not in served.redirected]
+    to_https = (Route("slipway/https", RouteMatch(), retries=None, https_port=port),)
+    hosts += [VirtualHost(host, _domains(host), to_https, policies) for host in served.redirected]
+    return tuple(sorted(hosts, key=lambda host: host.name))
+
+
+def _secure_hosts(served: _Served, port: int, policies: tuple[Policy, ...], site: Site) -> tuple[VirtualHost, ...]:
+    routes = served.secure[port]
+    return _hosts(routes, _own_routes(routes, site) if served.page_is_secure and port == HTTPS_PORT else (), policies)
+
+
+def _certificates(servers: Servers) -> Iterator[Certificate]:
+    every = (item.certificate for some in servers.chains.values() for item in some.values())
+    yield from {(item.namespace, item.name): item for item in every}.values()
 
 
 def _secure_listener(port: int, servers: Servers, site: Site, jwt_rules: tuple[JwtRule, ...]) -> Listener:
     chains = tuple(
-        SecureChain(hosts, (item.namespace, item.name)) for hosts, item in sorted(servers.chains[port].items())
+        SecureChain(hosts, (tls.certificate.namespace, tls.certificate.name), tls.client, tls.versions)
+        for hosts, tls in sorted(servers.chains[port].items())
     )
     number = port_here(port, site.port)
     return Listener(secure_name(port), site.address, number, "http", jwt_rules=jwt_rules, chains=chains)
@@ -124,7 +181,9 @@ def secure_name(port: int) -> str:
 
 
 def _hosts(
-    routes: Mapping[str, list[Route]], own: tuple[Route, ...], policies: tuple[Policy, ...]
+    routes: Mapping[str, list[Route]],
+    own: tuple[Route, ...],
+    policies: tuple[Policy, ...],
 ) -> tuple[VirtualHost, ...]:
     return tuple(
         VirtualHost(host, _domains(host), _ordered(routes.get(host, []), own), policies)
@@ -139,8 +198,12 @@ def _routes_by_host(
     *,
     findings: list[Finding],
     every: Hosts,
+    narrow: bool = False,
 ) -> dict[str, list[Route]]:
-    """Oldest VirtualService first, as Istio merges them. ``every``: hosts of the Gateways on whatever port."""
+    """Oldest VirtualService first, as Istio merges them. ``every``: hosts of the Gateways on whatever port.
+
+    ``narrow``: ``*`` of a VirtualService is no more than the hosts of its Gateways, because others have the rest.
+    """
     routes: dict[str, list[Route]] = {}
     for item in sorted(objects, key=_age):
         reader = Reader.of(item, findings)
@@ -155,8 +218,8 @@ def _routes_by_host(
             continue
         allowed = frozenset(chain.from_iterable(gateways[name] for name in bound))
         own = read_http_routes(reader, destinations, bound, read_own_knobs(item, reader))
-        for host in dict.fromkeys(map(str, reader.items("hosts"))):
-            if not _HOST.fullmatch(host):
+        for host in dict.fromkeys(_narrowed(map(str, reader.items("hosts")), allowed if narrow else frozenset())):
+            if not HOST.fullmatch(host):
                 reader.report("hosts", f"{host!r} is not *, *.domain or a host name")
             elif _allowed(host, allowed):
                 routes.setdefault(host.lower(), []).extend(own)
@@ -165,7 +228,14 @@ def _routes_by_host(
     return routes
 
 
-_HOST = re.compile(r"\*|(\*\.)?[A-Za-z0-9]([A-Za-z0-9.-]*[A-Za-z0-9])?")
+def _narrowed(hosts: Iterable[str], gateway_hosts: frozenset[str]) -> Iterator[str]:
+    for host in hosts:
+        if host == ANY_HOST and gateway_hosts and ANY_HOST not in gateway_hosts:
+            yield from sorted(gateway_hosts)
+        else:
+            yield host
+
+
 _UNBOUND = {
     "mesh": "routes between Pods are not supported on one machine: bind it to a Gateway",
     "absent": "there is no such Gateway: these routes are not served there",
