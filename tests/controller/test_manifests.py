@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -43,3 +44,5 @@ def test_the_pod_for_a_gpu_asks_for_one_and_tolerates_its_node():
     assert detector["image"].startswith("slipway/yolo-detector-gpu:")
     assert detector["resources"]["limits"]["nvidia.com/gpu"] == "1"
     assert {"key": "nvidia.com/gpu", "operator": "Exists", "effect": "NoSchedule"} in pod["tolerations"]
+    (parameters,) = [item["value"] for item in detector["env"] if item["name"] == "PREDICTIVE_UNIT_PARAMETERS"]
+    assert {"name": "engine", "value": "onnxruntime", "type": "STRING"} in json.loads(parameters)
