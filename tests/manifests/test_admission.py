@@ -83,6 +83,11 @@ def test_root_on_the_node_is_refused() -> None:
         pod(hostIPC=True),
         pod(volumes=[{"name": "a", "emptyDir": {}}, {"name": "node", "hostPath": {"path": "/dev"}}]),
         pod({"ports": [{"containerPort": 80, "hostPort": 80}]}, "initContainers"),
+        pod({"livenessProbe": {"httpGet": {"host": "169.254.169.254", "port": 80}}}),
+        pod({"readinessProbe": {"tcpSocket": {"host": "10.0.0.1", "port": 80}}}),
+        pod({"startupProbe": {"httpGet": {"host": "10.0.0.1", "port": 80}}}, "initContainers"),
+        pod({"lifecycle": {"postStart": {"httpGet": {"host": "10.0.0.1", "port": 80}}}}),
+        pod({"lifecycle": {"preStop": {"tcpSocket": {"host": "10.0.0.1", "port": 80}}}}, "initContainers"),
         secured("initContainers", privileged=True),
         secured("ephemeralContainers", privileged=True),
         secured(capabilities={"add": ["SYS_ADMIN"]}),
@@ -133,6 +138,11 @@ def test_training_is_let_in(folder: str) -> None:
     [
         pod(hostNetwork=False, volumes=[{"name": "a", "emptyDir": {}}]),
         pod({"ports": [{"containerPort": 80, "hostPort": 0}]}),
+        pod(
+            {"livenessProbe": {"httpGet": {"host": "", "port": 80}}, "readinessProbe": {"exec": {"command": ["true"]}}}
+        ),
+        pod({"startupProbe": {"grpc": {"port": 80}}, "lifecycle": {"preStop": {"sleep": {"seconds": 5}}}}),
+        pod({"lifecycle": {"postStart": {"httpGet": {"path": "/", "port": 80}}}}),
         secured(capabilities={"add": ["CHOWN"], "drop": ["ALL"]}, seLinuxOptions={"level": "s0:c1,c2"}),
         secured(seccompProfile={"type": "RuntimeDefault"}, procMount="Default", windowsOptions={}),
         pod(securityContext={"sysctls": [{"name": "net.ipv4.ip_local_port_range", "value": "1024 65535"}]}),
