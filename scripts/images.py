@@ -29,6 +29,8 @@ BILLS = REPOSITORY / "build" / "images"
 LOCAL_ONLY = frozenset({"slipway/jupyterhub"})
 """On a cluster the chart of JupyterHub brings its own hub."""
 
+HUB = "docker.io"
+"""What a name without a registry means to a kubelet, and to Docker."""
 BUILD_TIMEOUT_S = 3600.0
 ASK_TIMEOUT_S = 60.0
 LAST_LINES = 30
@@ -64,9 +66,8 @@ def chosen(specs: Iterable[ImageSpec], names: Sequence[str]) -> list[ImageSpec]:
 
 
 def reference(name: str, options: Options) -> str:
-    """What the engine calls the image."""
-    prefix = f"{options.registry.rstrip('/')}/" if options.registry else ""
-    return f"{prefix}{name}:{options.tag}"
+    """What the engine calls the image: in full, as nodes of a cluster read it; Podman would put ``localhost/`` before it."""
+    return f"{options.registry.rstrip('/') or HUB}/{name}:{options.tag}"
 
 
 def build_argv(name: str, context: Path, options: Options) -> list[str]:
@@ -152,7 +153,9 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument("--base-image", default="", help="default: see images/Dockerfile")
     made.add_argument("--build-image", default="", help="the same with what the build needs; default: the base image")
     made.add_argument("--platform", default="", help="such as linux/arm64, where the engine can")
-    made.add_argument("--registry", default="", help="goes before the names")
+    made.add_argument(
+        "--registry", default="", help="goes before the names; default: docker.io, which a name without one means"
+    )
     made.add_argument("--tag", default=__version__, help="default: %(default)s")
     made.add_argument("--source", default="", help="address of the sources, for the label of that name")
     made.add_argument("--bills", type=Path, default=BILLS, help="where bills of materials go; default: build/images")

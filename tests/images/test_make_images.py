@@ -75,7 +75,7 @@ def test_names_are_taken_with_and_without_their_prefix() -> None:
 
 def test_an_engine_gets_only_what_was_said() -> None:
     assert build_argv("slipway/executor", Path("c"), Options("podman", tag="1")) == [
-        "podman", "build", "--tag", "slipway/executor:1", "c",
+        "podman", "build", "--tag", "docker.io/slipway/executor:1", "c",
     ]  # fmt: skip
     whole = Options("docker", "base:1", "build:1", "linux/arm64", "registry.example/vision/", "1", ("--no-cache",))
     assert build_argv("slipway/executor", Path("c"), whole) == [
@@ -83,14 +83,14 @@ def test_an_engine_gets_only_what_was_said() -> None:
         "--build-arg", "BASE_IMAGE=base:1", "--build-arg", "BUILD_IMAGE=build:1",
         "--platform", "linux/arm64", "--no-cache", "c",
     ]  # fmt: skip
-    assert reference("slipway/executor", Options("docker", tag="1.10")) == "slipway/executor:1.10"
+    assert reference("slipway/executor", Options("docker", tag="1.10")) == "docker.io/slipway/executor:1.10"
 
 
 def test_an_image_is_built_its_bill_copied_and_its_digest_told(tmp_path: Path) -> None:
     program, log = engine(tmp_path)
     spec = load_image_spec(REPOSITORY / "images" / "storage-initializer")
     line = build(spec, Options(program, tag="1"), labels={"a": "b"}, bills=tmp_path / "bills")
-    assert line == f"slipway/storage-initializer:1  350 MB  sha256:{'a' * 64}"
+    assert line == f"docker.io/slipway/storage-initializer:1  350 MB  sha256:{'a' * 64}"
     assert (tmp_path / "bills" / "storage-initializer.cdx.json").read_text() == "{}"
     commands = [json.loads(text)[0] for text in log.read_text().splitlines()]
     assert commands == ["build", "create", "cp", "rm", "image"]
