@@ -16,7 +16,7 @@ from pathlib import Path
 
 from slipway.tracking.bucket import Bucket
 from slipway.tracking.databases import name_of, refuse_unfinished, refuse_users, registered_models
-from slipway.tracking.errors import BackupError
+from slipway.tracking.errors import BackupError, DatabaseError
 from slipway.tracking.manifest import (
     MAX_BYTES,
     NAME,
@@ -30,6 +30,7 @@ from slipway.tracking.manifest import (
     superfluous,
 )
 from slipway.tracking.schema import refuse_unknown, revision_of
+from slipway.tracking.sentences import sentences
 from slipway.tracking.settings import Databases, Place
 
 READ_BYTES = 1024 * 1024
@@ -46,7 +47,7 @@ def store(databases: Databases, place: Place, folder: Path, *, say: Say) -> str:
     bucket.ensure()
     files = [_pack(_dump(folder, uri)) for uri in _both(databases)]
     models = registered_models(databases.tracking)
-    manifest = Manifest(stamp, revision_of(databases.tracking) or "", tuple(map(_described, files)), models)
+    manifest = Manifest(stamp, _revision(databases), tuple(map(_described, files)), models)
     last = folder / NAME
     last.write_text(manifest.render())
     for file in files:
@@ -85,6 +86,20 @@ def fetch(databases: Databases, place: Place, wanted: str, folder: Path, *, say:
         refuse_users(uri)
     say(f"{place.uri}/{stamp}: whole and here")
     return manifest
+
+
+def _revision(databases: Databases) -> str:
+    """Without which nobody could say which MLflow the dump is for. Raises BackupError."""
+    where = f"database {name_of(databases.tracking)}"
+    try:
+        with sentences():
+            found = revision_of(databases.tracking)
+    except DatabaseError as error:
+        what = f"the revision of its schema cannot be read ({error})"
+        raise BackupError(f"{where}: {what}: PGUSER must be the owner of MLflow's tables") from error
+    if found is None:
+        raise BackupError(f"{where}: has no revision of MLflow's schema: run the Job mlflow-migrate first")
+    return found
 
 
 def _both(databases: Databases) -> tuple[str, str]:

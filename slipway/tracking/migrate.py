@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
-from slipway.tracking.errors import DatabaseError, SchemaNotReady
+from slipway.tracking.errors import SchemaNotReady
 from slipway.tracking.schema import (
     accounts_revision_of,
     current_accounts_revision,
@@ -24,6 +24,7 @@ from slipway.tracking.schema import (
     refuse_unknown_accounts,
     revision_of,
 )
+from slipway.tracking.sentences import sentences
 from slipway.tracking.settings import Account, Databases
 
 LOCK = 0x511B_0A1F
@@ -35,7 +36,7 @@ Say = Callable[[str], None]
 
 def migrate(databases: Databases, accounts: Sequence[Account], *, say: Say) -> None:
     """Raises NewerSchemaError, before anything is changed, and DatabaseError."""
-    with _sentences(), _alone(databases.tracking):
+    with sentences(), _alone(databases.tracking):
         before = _refuse_newer(databases)
         ensure_accounts(databases.auth, accounts, say=say)
         if ensure_schema(databases.tracking):
@@ -53,33 +54,6 @@ def _refuse_newer(databases: Databases) -> str | None:
     if accounts is not None:
         refuse_unknown_accounts(accounts)
     return before
-
-
-@contextmanager
-def _sentences() -> Iterator[None]:
-    """What SQLAlchemy, Alembic and MLflow raise, as one line: theirs has statements and values, hashed passwords among them."""
-    from alembic.util.exc import CommandError
-    from mlflow.exceptions import MlflowException
-    from sqlalchemy.exc import SQLAlchemyError
-
-    try:
-        yield
-    except (SQLAlchemyError, CommandError, MlflowException) as error:
-        raise DatabaseError(f"MLflow's databases: {' '.join(_own_words(error).split())}") from error
-
-
-def _own_words(error: BaseException) -> str:
-    """PostgreSQL's, where it is the cause, but for its DETAIL: that has the values of a row."""
-    import psycopg2
-    from sqlalchemy.exc import DBAPIError
-
-    cause: BaseException | None = error
-    while cause is not None:
-        if isinstance(cause, DBAPIError):
-            primary = cause.orig.diag.message_primary if isinstance(cause.orig, psycopg2.Error) else None
-            return primary or str(cause.orig)
-        cause = cause.__cause__
-    return str(error)
 
 
 @contextmanager
@@ -120,7 +94,7 @@ def _store(uri: str) -> Any:
     return store
 
 
-@_sentences()
+@sentences()
 def await_schema(databases: Databases, *, within_s: float = READY_WITHIN_S) -> None:
     """Return once somebody has migrated: what a server waits for before it starts.
 

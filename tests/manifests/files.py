@@ -11,7 +11,7 @@ import yaml
 
 from slipway.kube.manifests import ManifestError, parse_manifests
 from tests.data import REPOSITORY
-from tests.test_repository import tracked_files
+from tests.test_repository import present_files
 
 KUSTOMIZATION = "kustomization.yaml"
 NO_OBJECT = "an object with apiVersion, kind and metadata is expected"
@@ -33,9 +33,8 @@ Object = dict[str, Any]
 
 
 def yaml_files() -> list[Path]:
-    """Every committed YAML file that is here."""
-    names = (name for name in tracked_files() if name.endswith((".yaml", ".yml")))
-    return [path for path in map(REPOSITORY.joinpath, names) if path.is_file()]
+    """Every YAML file that git does not ignore."""
+    return [REPOSITORY / name for name in present_files() if name.endswith((".yaml", ".yml"))]
 
 
 def manifests() -> list[Path]:

@@ -13,8 +13,10 @@ import pytest
 import yaml
 
 from slipway.onebox.services.postgres import binary
-from slipway.tracking.databases import address, name_of, refuse_unfinished, refuse_users, registered_models
+from slipway.tracking import backup
+from slipway.tracking.databases import END, address, name_of, refuse_unfinished, refuse_users, registered_models
 from slipway.tracking.errors import BackupError, InUse
+from slipway.tracking.settings import Databases, Place
 from tests.data import REPOSITORY
 from tests.model_wrappers.postgres_server import PostgresServer
 
@@ -140,6 +142,49 @@ def test_versions_with_a_digest_are_listed() -> None:
     )
     found = [(model.name, model.version, model.source, model.digest) for model in registered_models(URI)]
     assert found == [("yolo", "1", "s3://b/1", "sha256:1"), ("yolo", "2", "", "sha256:2")]
+
+
+class NoBucket:
+    """A bucket that must stay as it is."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+
+    def ensure(self) -> None:
+        """It is there."""
+
+
+@pytest.mark.filterwarnings("ignore")  # Alembic's own
+@pytest.mark.timeout(180)  # MLflow is imported: a minute on a busy machine
+@pytest.mark.parametrize(
+    ("statements", "told"),
+    [
+        (
+            ("drop table alembic_version",),
+            "database mlflow: has no revision of MLflow's schema: run the Job mlflow-migrate",
+        ),
+        (
+            (f"revoke all on alembic_version from {OWNER}",),
+            r"database mlflow: the revision of its schema cannot be read \(.*permission denied .*\): PGUSER must be the owner",
+        ),
+    ],
+    ids=["none", "not readable"],
+)
+def test_backup_without_the_revision_of_its_schema_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, statements: tuple[str, ...], told: str
+) -> None:
+    run(
+        "create table model_versions (name text, version int, source text)",
+        "create table model_version_tags (name text, version int, key text, value text)",
+        "create table alembic_version (version_num text)",
+    )
+    for name in ("mlflow", "auth"):
+        (tmp_path / f"{name}.sql").write_bytes(END)
+    run(*statements)
+    monkeypatch.setattr(backup, "Bucket", NoBucket)
+    databases = Databases(f"{URI}?host={os.environ['PGHOST']}&user={OWNER}", "postgresql+psycopg2:///auth")
+    with pytest.raises(BackupError, match=told):
+        backup.store(databases, Place("backups", "", 1), tmp_path, say=print)
 
 
 def test_database_that_is_not_there_is_told() -> None:

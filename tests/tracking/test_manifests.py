@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 from configparser import ConfigParser
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ from slipway.doctor.checks.pod_security import refused
 from slipway.onebox.paths import Paths
 from slipway.onebox.services import mlflow
 from slipway.onebox.services.mlflow_server import write_auth_config
+from slipway.onebox.services.postgres import MAJOR, binary
 from slipway.onebox.services.secrets import ensure_secrets
 from slipway.onebox.settings import Settings
 from tests.data import REPOSITORY
@@ -54,6 +56,17 @@ def test_login_is_that_of_one_machine(tmp_path: Path) -> None:
 
     write_auth_config(tmp_path / "auth.ini", database_uri="x")
     assert read(BASE / "basic_auth.ini") == read(tmp_path / "auth.ini")
+
+
+def test_one_release_of_postgresql_dumps_and_serves() -> None:
+    """`pg_dump` refuses a server of a newer major version than its own; one machine's is what all this is tried with."""
+    images = yaml.safe_load((BASE / "kustomization.yaml").read_text())["images"]
+    (tag,) = [image["newTag"] for image in images if image["name"] == "postgres"]
+    service = yaml.safe_load((REPOSITORY / "compose.yaml").read_text())["services"]["postgres"]
+    assert service["image"] == f"postgres:{tag}"
+    assert service["volumes"][0] == "postgres:/var/lib/postgresql", "from 18 on: above the folder of each major version"
+    here = subprocess.run([binary("pg_dump"), "--version"], check=True, capture_output=True, text=True).stdout
+    assert here.split()[-1].split(".")[0] == tag.split(".")[0] == str(MAJOR)
 
 
 @pytest.mark.parametrize("folder", OVERLAYS, ids=lambda path: path.name)
