@@ -88,7 +88,7 @@ class Pods:
         """As if the runner had been killed: the task ends, processes stay."""
         entry = next(item for item in self._running if item[0] is worker)
         self._running.remove(entry)
-        self._abandoned += [process for process in worker._processes.values() if process._popen is not None]
+        self._abandoned += [process for process in worker._holdings.processes.values() if process._popen is not None]
         entry[1].cancel()
         await asyncio.gather(entry[1], return_exceptions=True)
 
