@@ -7,15 +7,15 @@ from datetime import datetime, timedelta
 
 from slipway import __version__
 from slipway.doctor.check import Check, Said
+from slipway.doctor.checks.installed import CONTROLLER, QUESTIONS, apply_again
 from slipway.doctor.checks.workloads import images_of, place_of, ready_of, tag_of
 from slipway.doctor.facts import Facts, Object
 from slipway.doctor.question import SYSTEM, Question
-from slipway.kube.kinds import DEPLOYMENT, LEASE
+from slipway.kube.kinds import LEASE
 
 NAME = "slipway-controller"
-THE_DEPLOYMENT = Question(DEPLOYMENT, SYSTEM, NAME)
+THE_DEPLOYMENT = CONTROLLER
 THE_LEASE = Question(LEASE, SYSTEM, NAME)
-APPLY = "kubectl apply --server-side -k kubernetes"
 WATCH = f"kubectl -n {SYSTEM} logs deployment/{NAME}"
 CLOCKS = timedelta(seconds=30)
 """How far apart this machine's clock and that of the leader may be, on top of the Lease's own time."""
@@ -27,7 +27,7 @@ def deployment(facts: Facts) -> Iterable[Said]:
         text = (
             f"no Deployment {NAME}: SeldonDeployments are only stored, unless a controller runs outside of the cluster"
         )
-        yield "fail", SYSTEM, text, APPLY
+        yield "fail", SYSTEM, text, apply_again(facts)
         return
     ready, wanted = ready_of(found)
     if not ready:
@@ -36,14 +36,14 @@ def deployment(facts: Facts) -> Iterable[Said]:
         yield "warn", place_of(found), f"{ready} of {wanted} replicas ready", WATCH
     else:
         yield "ok", place_of(found), f"{ready} of {wanted} replicas ready"
-    yield from _version(found)
+    yield from _version(facts, found)
 
 
-def _version(found: Object) -> Iterable[Said]:
+def _version(facts: Facts, found: Object) -> Iterable[Said]:
     tag = tag_of(images_of(found)[0])
     if tag and tag != __version__:
         text = f"the controller is version {tag}, this command {__version__}"
-        yield "warn", place_of(found), text, f"{APPLY}, from the repository at the version that you want"
+        yield "warn", place_of(found), text, f"{apply_again(facts)}, from the repository at the version that you want"
 
 
 def lease(facts: Facts) -> Iterable[Said]:
@@ -69,6 +69,6 @@ def lease(facts: Facts) -> Iterable[Said]:
 
 INSTEAD = "a process: `slipway status` shows it"
 CHECKS = (
-    Check("controller", deployment, (THE_DEPLOYMENT,), instead=INSTEAD),
+    Check("controller", deployment, QUESTIONS, instead=INSTEAD),
     Check("controller", lease, (THE_LEASE, THE_DEPLOYMENT), instead=INSTEAD),
 )

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 
 from slipway.doctor.check import Check, Said
 from slipway.doctor.checks.controller import THE_DEPLOYMENT
+from slipway.doctor.checks.installed import QUESTIONS, apply_again
 from slipway.doctor.facts import Facts, NotKnown
 from slipway.doctor.question import SYSTEM, Permission
 
@@ -92,7 +93,7 @@ def controller(facts: Facts) -> Iterable[Said]:
     missing, unknown = _judged(facts, wanted)
     if missing:
         text = f"the controller may not: {', '.join(missing)}"
-        yield "fail", CONTROLLER, text, "kubectl apply --server-side -k kubernetes"
+        yield "fail", CONTROLLER, text, apply_again(facts)
     if unknown:
         yield "unknown", CONTROLLER, f"whether the controller may: {unknown}"
     elif not missing:
@@ -114,6 +115,6 @@ def _judged(facts: Facts, wanted: Sequence[Permission]) -> tuple[list[str], str]
 
 CHECKS = (
     Check("permissions", user, permissions=_of_user),
-    Check("permissions", controller, (THE_DEPLOYMENT,), _of_controller, instead="the controller is an administrator"),
+    Check("permissions", controller, QUESTIONS, _of_controller, instead="the controller is an administrator"),
     Check("permissions", installer, permissions=_of_installer, instead="`slipway up` brings everything"),
 )

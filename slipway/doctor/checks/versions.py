@@ -6,6 +6,7 @@ from collections.abc import Iterable
 
 from slipway.doctor.check import Check, Said
 from slipway.doctor.checks.controller import THE_DEPLOYMENT
+from slipway.doctor.checks.installed import QUESTIONS, add_keda
 from slipway.doctor.checks.workloads import arguments_of, parsed, version_of
 from slipway.doctor.facts import Facts
 from slipway.doctor.question import ISTIO_SYSTEM, Question
@@ -77,7 +78,7 @@ def keda(facts: Facts) -> Iterable[Said]:
         yield "warn", "", "its kinds are there, but no Deployment of its operator", INSTALL_KEDA
     elif controller is not None and not uses:
         text = "installed, but the controller has no --keda: it refuses kedaSpec"
-        yield "warn", "", text, "kubectl apply --server-side -k kubernetes/overlays/keda"
+        yield "warn", "", text, add_keda(facts)
     else:
         yield "ok", deployments[0]["metadata"]["namespace"], f"KEDA {version_of(deployments)}"
 
@@ -104,7 +105,7 @@ def _text(version: tuple[int, int]) -> str:
 CHECKS = (
     Check("kubernetes", kubernetes),
     Check("istio", istio, (ISTIOD,), instead="the mesh is Slipway's own"),
-    Check("keda", keda, (KEDA, THE_DEPLOYMENT), instead="Slipway's runner and activator do what KEDA does"),
+    Check("keda", keda, (KEDA, *QUESTIONS), instead="Slipway's runner and activator do what KEDA does"),
     Check(
         "prometheus", prometheus, (PROMETHEUS, CHART_PROMETHEUS), instead="monitoring/prometheus.yml is for one machine"
     ),

@@ -12,6 +12,7 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
 from slipway.doctor.check import Check, Said
+from slipway.doctor.checks.installed import QUESTIONS, apply_again
 from slipway.doctor.checks.workloads import OF_SERVICE, ready_endpoints
 from slipway.doctor.facts import Facts, NotKnown, Object
 from slipway.doctor.question import SYSTEM, Question
@@ -36,7 +37,6 @@ SOON = timedelta(days=7)
 MAX_BETWEEN = 4
 """Certificates between the one that is shown and an authority of the bundle; cert-manager may show some."""
 RESOURCE = "seldondeployments"
-APPLY = "kubectl apply --server-side -k kubernetes"
 RESTART = f"kubectl -n {SYSTEM} rollout restart deployment/slipway-webhook"
 
 
@@ -44,7 +44,7 @@ def webhook(facts: Facts) -> Iterable[Said]:
     found = [(obj["metadata"]["name"], hook) for obj in facts.objects(ALL) for hook in _ours(obj)]
     if not found:
         text = "no validating webhook of Slipway: what breaks a rule is stored, and its status says what is wrong"
-        yield "warn", "", text, APPLY
+        yield "warn", "", text, apply_again(facts)
         return
     for name, hook in found:
         service = hook["clientConfig"]["service"]
@@ -175,6 +175,6 @@ def _signed(certificate: Certificate, authority: Certificate) -> bool:
 
 INSTEAD = "the rules are in the API"
 CHECKS = (
-    Check("webhook", webhook, (ALL, SLICES), instead=INSTEAD),
+    Check("webhook", webhook, (ALL, SLICES, *QUESTIONS), instead=INSTEAD),
     Check("webhook", certificate, (ALL, PAIR), instead=INSTEAD),
 )
