@@ -15,7 +15,7 @@ from aiohttp import web
 from aiohttp.test_utils import TestServer, unused_port
 
 import slipway.doctor.look as looking
-from slipway.doctor.checks.gateway import ENVOY_FILTER, FILTERS
+from slipway.doctor.checks.envoy_filters import ENVOY_FILTER, FILTERS
 from slipway.doctor.checks.mesh import NAMESPACES
 from slipway.doctor.checks.metrics import NODES
 from slipway.doctor.checks.permissions import SELDON

@@ -7,35 +7,32 @@ EnvoyFilters make that as large as the largest body, at the gateway as the mesh 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Any
 
 from slipway.contract.limits import MAX_BODY_BYTES
+from slipway.controller.meta import DEPLOYMENT_ID
 from slipway.doctor.check import Check, Said
+from slipway.doctor.checks.envoy_filters import FILTERS, Limit, limits, reaches
+from slipway.doctor.checks.sample import labels_of_every_pod
 from slipway.doctor.checks.workloads import place_of
 from slipway.doctor.facts import Facts, Object
-from slipway.doctor.question import ISTIO_SYSTEM, Question
-from slipway.kube.kinds import GATEWAY, POD, SERVICE, Kind
+from slipway.doctor.question import ISTIO_SYSTEM, OWN, Question
+from slipway.kube.kinds import GATEWAY, POD, SERVICE
 from slipway.kube.pods import is_ready
 from slipway.onebox.mesh.limits import RETRY_BUFFER_BYTES
 
-ENVOY_FILTER = Kind("networking.istio.io", "v1alpha3", "envoyfilters", "EnvoyFilter")
 NAME = "seldon-gateway"
 THE_GATEWAY = Question(GATEWAY, ISTIO_SYSTEM, NAME)
 PROXIES = Question(POD, selector="istio")
 """Pods of ingress gateways; a Gateway selects among the Pods of all namespaces."""
 SERVICES = Question(SERVICE, selector="istio")
-FILTERS = Question(ENVOY_FILTER, ISTIO_SYSTEM)
+OWN_PODS = Question(POD, OWN, selector=DEPLOYMENT_ID)
 RETRIED = ("request_body_buffer_limit", "per_request_buffer_limit_bytes")
 """Of an Envoy virtual host or route: what is kept of a request for a retry or a copy
 (https://www.envoyproxy.io/docs/envoy/latest/api-v3/config/route/v3/route_components.proto)."""
 TAKEN = ("max_request_bytes",)
 """Of Envoy's buffer filter: a longer body is refused with 413."""
-PUT_IN = frozenset({"MERGE", "ADD", "INSERT_BEFORE", "INSERT_AFTER", "INSERT_FIRST"})
-"""Operations whose value gets into Envoy's configuration wherever they match; a REPLACE only where there was one."""
 USUAL = {"istio": "ingressgateway"}
 """What the Gateway of istio/base selects."""
-OF_GATEWAY = "gateway.networking.k8s.io/gateway-name"
-"""The label of Pods that Istio made for a Gateway of the Kubernetes Gateway API."""
 AT_GATEWAY, AT_SIDECARS = ("GATEWAY", "ANY"), ("SIDECAR_OUTBOUND", "ANY")
 APPLY = "kubectl apply -k istio/overlays/cluster"
 
@@ -104,13 +101,13 @@ def buffers(facts: Facts) -> Iterable[Said]:
     selector = ((facts.one(THE_GATEWAY) or {}).get("spec") or {}).get("selector") or USUAL
     expected = {"metadata": {"namespace": ISTIO_SYSTEM, "labels": selector}}
     chosen = _chosen(facts.objects(PROXIES), selector) or [expected]
-    filters = [obj for obj in facts.objects(FILTERS) if all(selects(obj, pod) for pod in chosen)]
-    kept = _limits(filters, AT_GATEWAY, RETRIED)
+    filters = [obj for obj in facts.objects(FILTERS) if all(reaches(obj, pod) for pod in chosen)]
+    kept = limits(filters, AT_GATEWAY, RETRIED)
     if not kept:
         text = "no EnvoyFilter says what the gateway keeps of a request: above 1 MiB there is no retry and no copy"
         yield "fail", ISTIO_SYSTEM, text, APPLY
     yield from _enough(kept, RETRY_BUFFER_BYTES, "larger bodies get no retry and no copy")
-    taken = _limits(filters, AT_GATEWAY, TAKEN)
+    taken = limits(filters, AT_GATEWAY, TAKEN)
     if not taken:
         text = f"no EnvoyFilter bounds the bodies that the gateway takes, {MAX_BODY_BYTES} bytes on one machine"
         yield "warn", ISTIO_SYSTEM, text, APPLY
@@ -118,36 +115,21 @@ def buffers(facts: Facts) -> Iterable[Said]:
 
 
 def between(facts: Facts) -> Iterable[Said]:
-    """Of sidecars: what is for some Pods only is not looked at."""
-    kept = _limits((obj for obj in facts.objects(FILTERS) if is_for_all(obj)), AT_SIDECARS, RETRIED)
+    """Of the sidecars of the namespace; a filter for some of its Pods only is looked at where such Pods are there."""
+    filters, effect = facts.objects(FILTERS), "what one Pod sends to another is not retried if it is larger"
+    every = {"metadata": {"namespace": facts.namespace, "labels": labels_of_every_pod()}}
+    of_all = [obj for obj in filters if reaches(obj, every)]
+    kept = limits(of_all, AT_SIDECARS, RETRIED)
     if not kept:
         text = "no EnvoyFilter says what sidecars keep: what one Pod sends to another, above 1 MiB, is not retried"
-        yield "warn", ISTIO_SYSTEM, text, APPLY
-    yield from _enough(kept, MAX_BODY_BYTES, "what one Pod sends to another is not retried if it is larger")
-
-
-def is_for_all(envoy_filter: Object) -> bool:
-    """Of istio-system, the root namespace, one that selects nothing is for every Pod of the mesh.
-
-    https://istio.io/latest/docs/reference/config/networking/envoy-filter/
-    """
-    spec = envoy_filter.get("spec") or {}
-    return not spec.get("targetRefs") and not (spec.get("workloadSelector") or {}).get("labels")
-
-
-def selects(envoy_filter: Object, pod: Object) -> bool:
-    """By labels in all namespaces, by reference the Pods of a Gateway of the Kubernetes Gateway API in its own."""
-    spec, meta = envoy_filter.get("spec") or {}, pod["metadata"]
-    labels = meta.get("labels") or {}
-    if references := spec.get("targetRefs"):
-        name = labels.get(OF_GATEWAY) if meta.get("namespace") == ISTIO_SYSTEM else None
-        return any(item.get("kind") == "Gateway" and item.get("name") == name for item in references)
-    wanted = (spec.get("workloadSelector") or {}).get("labels") or {}
-    return bool(wanted.items() <= labels.items())
-
-
-Limit = tuple[str, str, int]
-"""The EnvoyFilter, the setting, its bytes."""
+        yield "warn", facts.namespace, text, APPLY
+    yield from _enough(kept, MAX_BODY_BYTES, effect)
+    pods = facts.objects(OWN_PODS)
+    of_some = [obj for obj in filters if obj not in of_all and any(reaches(obj, pod) for pod in pods)]
+    for place, key, value in limits(of_some, AT_SIDECARS, RETRIED):
+        if value < MAX_BODY_BYTES:
+            text = f"{key} is {value} for some Pods of {facts.namespace}, less than {MAX_BODY_BYTES}: {effect}"
+            yield "fail", place, text, f"make it {MAX_BODY_BYTES} in this EnvoyFilter, or take it out"
 
 
 def _enough(found: Sequence[Limit], least: int, effect: str) -> Iterator[Said]:
@@ -159,34 +141,10 @@ def _enough(found: Sequence[Limit], least: int, effect: str) -> Iterator[Said]:
         yield "ok", place, f"{key} is {value}"
 
 
-def _limits(filters: Iterable[Object], contexts: Sequence[str], keys: Sequence[str]) -> list[Limit]:
-    return [
-        (place_of(obj), *limit)
-        for obj in filters
-        for item in (obj.get("spec") or {}).get("configPatches") or ()
-        if (item.get("match") or {}).get("context", "ANY") in contexts
-        and (item.get("patch") or {}).get("operation") in PUT_IN
-        for limit in _numbers(item["patch"].get("value"), keys)
-    ]
-
-
-def _numbers(value: Any, keys: Sequence[str]) -> Iterator[tuple[str, int]]:
-    """Wherever these keys stand in what is merged into Envoy's configuration."""
-    if isinstance(value, dict):
-        for key, inner in value.items():
-            if key in keys:
-                yield key, int(inner)
-            else:
-                yield from _numbers(inner, keys)
-    elif isinstance(value, list):
-        for inner in value:
-            yield from _numbers(inner, keys)
-
-
 INSTEAD = "the mesh is Slipway's own: `slipway status` shows its Envoys"
 MADE_SO = "the mesh's Envoys are made with them"
 CHECKS = (
     Check("gateway", gateway, (THE_GATEWAY, PROXIES, SERVICES), instead=INSTEAD),
     Check("buffers", buffers, (FILTERS, THE_GATEWAY, PROXIES), instead=MADE_SO),
-    Check("buffers", between, (FILTERS,), instead=MADE_SO),
+    Check("buffers", between, (FILTERS, OWN_PODS), instead=MADE_SO),
 )
