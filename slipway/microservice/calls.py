@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import math
+import re
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import Any, TypeVar
 
 from google.protobuf import json_format
@@ -16,6 +17,7 @@ from slipway.microservice.hooks import Answer, Hooks, Verbatim
 from slipway.microservice.inputs import Input, input_of_json, input_of_proto
 from slipway.microservice.replies import Reply, is_exact_in_proto, reply_to_json, reply_to_proto, reply_to_wire
 from slipway.microservice.requests import MESSAGE_KINDS, RestRequest, as_json_message, parse_request
+from slipway.serving.accept import Accepted
 from slipway.serving.errors import INTERNAL, ServingError
 from slipway.serving.json_body import dump_json
 from slipway.serving.messages import (
@@ -30,8 +32,9 @@ from slipway.serving.messages import (
 )
 
 A = TypeVar("A")
-ACCEPTS = 64
-"""Accept headers whose meaning is remembered: clients send few different ones."""
+LONG_NUMBER_DIGITS = 309
+"""The largest double has so many: an integer with fewer fits."""
+_LONG_NUMBER = re.compile(rb"[0-9]{%d}" % LONG_NUMBER_DIGITS)
 
 
 @dataclass(frozen=True)
@@ -44,24 +47,9 @@ class RestReply:
     component_ms: float
 
 
-@dataclass(frozen=True)
-class Accepted:
-    """What the caller takes, from its Accept header."""
-
-    proto: bool
-    json: bool = True
-
-
-@lru_cache(maxsize=ACCEPTS)
-def parse_accept(accept: str) -> Accepted:
-    """Protobuf only where it is named; JSON unless protobuf alone is."""
-    kinds = {part.partition(";")[0].strip().lower() for part in accept.split(",")} - {""}
-    return Accepted(PROTOBUF in kinds, kinds != {PROTOBUF})
-
-
 def call_rest(hooks: Hooks, hook: str, request: RestRequest, *, accepted: Accepted) -> RestReply:
     """Parse, call, render. Raises ServingError for a request that does not parse, and whatever the hook raises."""
-    message = parse_request(request, MESSAGE_KINDS.get(hook, pb.SeldonMessage))
+    message = _parsed(request, MESSAGE_KINDS.get(hook, pb.SeldonMessage), accepted)
     raw = _measured(_raw_rest_call(hooks, hook, message)) if hooks.has_raw(hook, is_proto=False) else None
     if raw is not None and (verbatim := raw[0]) is not None:
         return render_rest(verbatim, hook, accepted=accepted, component_ms=raw[1])
@@ -89,9 +77,30 @@ def _measured(call: Callable[[], A]) -> tuple[A, float]:
     return answer, (time.perf_counter() - start) * 1000
 
 
-def input_of_rest(request: RestRequest) -> Input:
+def input_of_rest(request: RestRequest, *, accepted: Accepted) -> Input:
     """The arguments of ``predict``. Raises ServingError."""
-    return _input(parse_request(request, pb.SeldonMessage))
+    return _input(_parsed(request, pb.SeldonMessage, accepted))
+
+
+def _parsed(request: RestRequest, kind: type[Message], accepted: Accepted) -> Any:
+    """The message; ServingError 400 for an integer in it that the form in which the caller wants his reply does not have."""
+    message = parse_request(request, kind)
+    if not accepted.json and (_LONG_NUMBER.search(request.body) or len(request.query_json) > LONG_NUMBER_DIGITS):
+        _check_integers(message)
+    return message
+
+
+def _check_integers(value: Any) -> None:
+    if isinstance(value, Mapping):
+        value = list(value.values())
+    if isinstance(value, list):
+        for member in value:
+            _check_integers(member)
+    elif type(value) is int:
+        try:
+            float(value)
+        except OverflowError as exc:
+            raise ServingError(f"the message has an integer that no {PROTOBUF} reply holds: {exc}") from exc
 
 
 def render_grpc(answer: Answer) -> bytes:
@@ -128,7 +137,7 @@ def call_health(hooks: Hooks) -> bytes:
 def _normal_call(hooks: Hooks, hook: str, message: Any) -> Callable[[], Answer]:
     """The hook with its parsed arguments: what only remains is the component's own time."""
     if hook == "send_feedback":
-        feedback = message if isinstance(message, pb.Feedback) else feedback_to_proto(as_json_message(message))
+        feedback = _feedback(message)
         return lambda: hooks.send_feedback(feedback)
     if hook == "aggregate":
         requests = [_input(one) for one in _messages_of(message)]
@@ -136,6 +145,14 @@ def _normal_call(hooks: Hooks, hook: str, message: Any) -> Callable[[], Answer]:
     request = _input(message)
     named: Callable[[Any], Answer] = getattr(hooks, hook)
     return lambda: named(request)
+
+
+def _feedback(message: Any) -> pb.Feedback:
+    """ServingError 400 for one whose reward would stay in the counter's sum for ever (a Feedback's is a single float)."""
+    feedback = message if isinstance(message, pb.Feedback) else feedback_to_proto(as_json_message(message))
+    if not math.isfinite(feedback.reward):
+        raise ServingError(f"reward {feedback.reward} is not a finite number of 32 bits")
+    return feedback
 
 
 def _input(message: Any) -> Input:
@@ -155,7 +172,7 @@ def _messages_of(message: Any) -> list[Any]:
 def _raw_rest_call(hooks: Hooks, hook: str, message: Any) -> Callable[[], Verbatim | None]:
     """Raw hooks over REST get JSON values; those of feedback get protobuf, ``send_feedback_rest`` a JSON text."""
     if hook == "send_feedback":
-        feedback = message if isinstance(message, pb.Feedback) else feedback_to_proto(as_json_message(message))
+        feedback = _feedback(message)
         return lambda: _raw_feedback(hooks, feedback)
     if isinstance(message, pb.SeldonMessageList):
         message = {"seldonMessages": [to_json(one) for one in message.seldonMessages]}
@@ -167,7 +184,7 @@ def _raw_rest_call(hooks: Hooks, hook: str, message: Any) -> Callable[[], Verbat
 
 def _raw_grpc(hooks: Hooks, hook: str, message: Message) -> Verbatim | None:
     if isinstance(message, pb.Feedback):
-        return _raw_feedback(hooks, message)
+        return _raw_feedback(hooks, _feedback(message))
     return hooks.raw(hook, message, is_proto=True)
 
 

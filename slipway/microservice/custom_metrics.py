@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 import re
 import threading
@@ -18,6 +19,7 @@ from prometheus_client.utils import floatToGoString
 from slipway.microservice.settings import NOT_IMPLEMENTED, Identity
 from slipway.serving.errors import ServingError
 from slipway.serving.limits import MAX_SERIES
+from slipway.serving.pressure import IN_FLIGHT, QUEUE_SECONDS
 
 BAD_METRIC = "MICROSERVICE_BAD_METRIC"
 TYPES = ("COUNTER", "GAUGE", "TIMER")
@@ -25,12 +27,20 @@ FEEDBACK = "seldon_api_model_feedback"
 REWARD = "seldon_api_model_feedback_reward"
 DROPPED = "slipway_metric_series_dropped"
 
+MAX_TOLD = 100
+"""Sentences of one process about metrics that cannot be shown: each is said once."""
+
 BUCKETS_S: tuple[float, ...] = tuple(np.logspace(-3, np.log10(30), 50).tolist())
 """Upper edges of a timer's buckets: 50 from 1 ms to 30 s, evenly spaced on a log scale."""
 
 _NAME = re.compile(r"[a-zA-Z_:][a-zA-Z0-9_:]*")
 _LABEL = re.compile(r"(?!__)[a-zA-Z_][a-zA-Z0-9_]*")
 _KINDS = {"COUNTER": "counter", "GAUGE": "gauge", "TIMER": "histogram"}
+_SUFFIXES = {"COUNTER": ("_total",), "GAUGE": ("",), "TIMER": ("", "_bucket", "_count", "_sum")}
+"""What the names of a kind's samples end in; a histogram's own name is its family's."""
+_OWN = {IN_FLIGHT: "GAUGE", QUEUE_SECONDS: "TIMER", DROPPED: "COUNTER"}
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass
@@ -46,11 +56,15 @@ class CustomMetrics(Collector):
     """All series of one worker. Hooks write from their threads, the exposition reads from the event loop."""
 
     def __init__(self, identity: Identity, *, worker: str = "0", max_series: int = MAX_SERIES) -> None:
-        self.labels = base_labels(identity, worker)
+        self.labels = {name: _text(value) for name, value in base_labels(identity, worker).items()}
         self._max_series = max_series
         self._lock = threading.Lock()
         self._values: dict[tuple[str, str, Labels], float | _Histogram] = {}
         self._dropped = 0
+        self._owners = {
+            name: ("server's own", base) for base, kind in _OWN.items() for name in _sample_names(kind, base)
+        }
+        self._told: set[str] = set()
 
     def update(self, metrics: Sequence[Mapping[str, Any]], method: str) -> None:
         """Count validated metrics (see ``checked_metrics``) under the method that made them."""
@@ -61,10 +75,10 @@ class CustomMetrics(Collector):
                 self._update_one(metric, method)
 
     def _update_one(self, metric: Mapping[str, Any], method: str) -> None:
-        labels = {str(name): str(value) for name, value in (metric.get("tags") or {}).items()} | {"method": method}
         kind, value = metric.get("type", "COUNTER"), float(metric["value"])
-        series = (kind, metric["key"], tuple(sorted(labels.items())))
-        if series not in self._values and len(self._values) >= self._max_series:
+        base = metric["key"].removesuffix("_total") if kind == "COUNTER" else metric["key"]
+        series = (kind, base, self._labels_of(kind, metric, method))
+        if series not in self._values and not self._takes(kind, base):
             self._dropped += 1
             return
         if kind == "GAUGE":
@@ -76,6 +90,33 @@ class CustomMetrics(Collector):
             assert isinstance(histogram, _Histogram)  # noqa: S101 - the kind is part of the key
             histogram.counts[bisect_left(BUCKETS_S, value / 1000)] += 1
             histogram.sum_s += value / 1000
+
+    def _labels_of(self, kind: str, metric: Mapping[str, Any], method: str) -> Labels:
+        """All labels of a series; a tag that is named as one of ours does not count."""
+        ours = {"method": method, **self.labels}
+        tags = {str(name): _text(value) for name, value in (metric.get("tags") or {}).items()}
+        for name in tags.keys() & {*ours, *(("le",) if kind == "TIMER" else ())}:
+            del tags[name]
+            self._tell(f"metric {metric['key']}: its tag {name} is a label of ours, and is left out")
+        return tuple(sorted({**tags, **ours}.items()))
+
+    def _takes(self, kind: str, base: str) -> bool:
+        """Whether there is room for a new series, and its samples have names that no other metric's have."""
+        if len(self._values) >= self._max_series:
+            return False
+        names = _sample_names(kind, base)
+        for name in names:
+            other = self._owners.get(name, (kind, base))
+            if other != (kind, base):
+                self._tell(f"{kind} {base} is not shown: the {other[0]} {other[1]} has samples named {name} too")
+                return False
+        self._owners.update(dict.fromkeys(names, (kind, base)))
+        return True
+
+    def _tell(self, sentence: str) -> None:
+        if sentence not in self._told and len(self._told) < MAX_TOLD:
+            self._told.add(sentence)
+            logger.warning("%s", sentence)
 
     def update_reward(self, reward: float) -> None:
         """What feedback adds: one more, and its reward (also a negative one)."""
@@ -89,12 +130,22 @@ class CustomMetrics(Collector):
             dropped = self._dropped
         families: dict[tuple[str, str], Metric] = {}
         for (kind, name, labels), value in snapshot:
-            base = name.removesuffix("_total") if kind == "COUNTER" else name
-            family = families.setdefault((kind, base), Metric(base, "", _KINDS[kind]))
-            _add_samples(family, {**dict(labels), **self.labels}, value)
-        lost = Metric(DROPPED, "Updates for new series beyond the limit of one process.", "counter")
+            family = families.setdefault((kind, name), Metric(name, "", _KINDS[kind]))
+            _add_samples(family, dict(labels), value)
+        lost = Metric(
+            DROPPED, "Updates for new series beyond the limit of one process, or under names taken.", "counter"
+        )
         lost.add_sample(f"{DROPPED}_total", dict(self.labels), dropped)
         return [*families.values(), lost]
+
+
+def _sample_names(kind: str, base: str) -> list[str]:
+    return [f"{base}{suffix}" for suffix in _SUFFIXES[kind]]
+
+
+def _text(value: Any) -> str:
+    """A label's value; what has no UTF-8 form is escaped, for one such value would end every exposition."""
+    return str(value).encode(errors="backslashreplace").decode()
 
 
 def _copy(value: float | _Histogram) -> float | _Histogram:

@@ -11,9 +11,9 @@ from google.protobuf import json_format
 
 from slipway.contract.protos import prediction_pb2 as pb
 from slipway.contract.protos import tensor_pb2
-from slipway.microservice.tensors import list_to_array, tensor_to_array, tftensor_to_array
+from slipway.microservice.tensors import check_empty, list_to_array, tensor_to_array, tftensor_to_array
 from slipway.serving.errors import ServingError
-from slipway.serving.messages import decode_bin_data, list_to_json, part_to_json, value_to_json
+from slipway.serving.messages import MISFITS, decode_bin_data, list_to_json, part_to_json, value_to_json
 
 MAX_METRICS = 1000
 """Metrics in the meta of one message: those of every node that it has passed."""
@@ -80,7 +80,7 @@ def _check_metrics(metrics: list[Any]) -> None:
     for place, metric in enumerate(metrics):
         try:
             json_format.ParseDict(metric, pb.Metric())
-        except (json_format.Error, TypeError, ValueError, AttributeError) as exc:
+        except MISFITS as exc:
             raise ServingError(f"meta.metrics[{place}] is not a metric: {exc}") from exc
 
 
@@ -112,7 +112,9 @@ def _array_of_tensor(tensor: Any) -> np.ndarray[Any, Any]:
         raise ServingError("data.tensor has shape and values")
     if not isinstance(tensor["shape"], list) or not all(type(size) is int for size in tensor["shape"]):
         raise ServingError("data.tensor.shape is a list of integers")
-    return _array_of_list(tensor["values"], "data.tensor.values").reshape(tensor["shape"])
+    array = _array_of_list(tensor["values"], "data.tensor.values").reshape(tensor["shape"])
+    check_empty(array.shape)
+    return array
 
 
 def _array_of_list(items: Any, what: str) -> np.ndarray[Any, Any]:

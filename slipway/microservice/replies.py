@@ -17,6 +17,8 @@ from slipway.serving.messages import MISFITS, encode_bin_data, fill_list, fill_m
 
 BIN_DATA_TAG = varint(pb.SeldonMessage.BINDATA_FIELD_NUMBER << 3 | 2)
 """Protobuf's wire form: the field's number and the type of what has a length."""
+MAX_DEFAULT_NAMES = 1_000_000
+"""Columns of a result that get names of ours: each takes ten times the room of a number on the wire."""
 NUMERIC_KINDS = "iufcm"
 """``dtype.kind`` of what is ``np.number``, which takes as long to ask as a small tensor to convert."""
 
@@ -50,9 +52,10 @@ def as_array(data: Any) -> np.ndarray[Any, Any]:
 
 
 def default_names(data: Any) -> list[str]:
-    """``t:0, t:1, …`` by the second axis; none for a vector."""
+    """``t:0, t:1, …`` by the second axis; none for a vector, or for more than MAX_DEFAULT_NAMES columns."""
     shape = np.shape(as_array(data))
-    return [f"t:{index}" for index in range(shape[1])] if len(shape) > 1 else []
+    has_names = len(shape) > 1 and shape[1] <= MAX_DEFAULT_NAMES
+    return [f"t:{index}" for index in range(shape[1])] if has_names else []
 
 
 def reply_to_json(reply: Reply) -> dict[str, Any]:

@@ -13,13 +13,13 @@ from slipway.microservice.calls import (
     call_rest,
     handled,
     input_of_rest,
-    parse_accept,
     render_rest,
 )
 from slipway.microservice.refusals import answered
 from slipway.microservice.requests import RestRequest
 from slipway.microservice.service import Service
 from slipway.microservice.v2_rest import add_v2_routes
+from slipway.serving.accept import parse_accept
 from slipway.serving.body import read_body
 from slipway.serving.errors import NOT_READY, Failure, ServingError
 from slipway.serving.exposition import exposition
@@ -79,7 +79,7 @@ def _hook_handler(service: Service, hook: str, *, payload_passthrough: bool) -> 
 
             if hook == "predict" and service.batches and not payload_passthrough:
                 work = service.batches.run(
-                    lambda: input_of_rest(sent),
+                    lambda: input_of_rest(sent, accepted=accepted),
                     lambda answer, spent_ms: render_rest(answer, hook, accepted=accepted, component_ms=spent_ms),
                 )
             else:

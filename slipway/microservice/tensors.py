@@ -13,6 +13,7 @@ from slipway.contract.limits import MAX_BODY_BYTES
 from slipway.contract.protos import prediction_pb2 as pb
 from slipway.contract.protos import tensor_pb2
 from slipway.serving.errors import ServingError
+from slipway.serving.limits import MAX_VALUES
 from slipway.serving.messages import varint
 
 MAX_ELEMENTS = MAX_BODY_BYTES
@@ -20,6 +21,12 @@ MAX_ELEMENTS = MAX_BODY_BYTES
 
 MAX_DIMENSIONS = 32
 """Sizes of one shape; numpy has no more than 64."""
+
+MAX_EMPTY_SIZE = 8192
+"""Sizes of a shape without elements, multiplied without its zeros: it takes no values, and a reply names its columns."""
+
+MAX_FILLED = MAX_VALUES
+"""Elements that a TensorProto's last value is repeated for: a body of some bytes makes them all."""
 
 MAX_TEXT_ARRAY_BYTES = 4 * MAX_BODY_BYTES
 """An array of texts gives each of them the room of the longest, four bytes a character."""
@@ -109,6 +116,10 @@ def tftensor_to_array(tensor: tensor_pb2.TensorProto) -> np.ndarray[Any, Any]:
     if len(values) > count or (count and not len(values)):
         raise ServingError(f"data.tftensor: shape {shape} wants {count} values, found {len(values)}")
     if len(values) < count:
+        if count > MAX_FILLED:
+            raise ServingError(
+                f"data.tftensor: {len(values)} values for {count} elements; at most {MAX_FILLED} are filled up"
+            )
         values = np.concatenate([values, np.full(count - len(values), values[-1], dtype=values.dtype)])
     return values.reshape(shape)
 
@@ -137,7 +148,14 @@ def _count(shape: Sequence[int]) -> int:
         raise ServingError(f"a shape has at most {MAX_DIMENSIONS} sizes")
     if any(size < 0 for size in shape):
         raise ServingError(f"a shape has no negative sizes: {list(shape)}")
+    check_empty(shape)
     count = math.prod(shape)
     if count > MAX_ELEMENTS:
         raise ServingError(f"shape {list(shape)} has {count} elements, the limit is {MAX_ELEMENTS}")
     return count
+
+
+def check_empty(shape: Sequence[int]) -> None:
+    """ServingError 400 for a shape without elements that has large sizes besides: any body would do for it."""
+    if 0 in shape and math.prod(max(size, 1) for size in shape) > MAX_EMPTY_SIZE:
+        raise ServingError(f"shape {list(shape)} has no elements, and sizes of more than {MAX_EMPTY_SIZE} besides")

@@ -79,6 +79,58 @@ def test_series_are_bounded_and_losses_counted():
     assert samples["slipway_metric_series_dropped_total",] == 7
 
 
+def test_value_that_has_no_utf8_form_is_escaped_in_every_label():
+    identity = Identity("unit", "", "dep", "\udcff", "v1")  # as the environment's bytes come
+    metrics = CustomMetrics(identity)
+    metrics.update([{"type": "GAUGE", "key": "g", "value": 1, "tags": {"tag": "x\udc80"}}], "predict")
+    text = _text(metrics)
+    assert 'tag="x\\\\udc80"' in text
+    assert 'predictor_name="\\\\udcff"' in text
+
+
+COLLISIONS = [
+    ([("COUNTER", "g"), ("GAUGE", "g_total")], ["g_total"]),
+    ([("GAUGE", "t"), ("TIMER", "t")], ["t"]),
+    ([("TIMER", "t"), ("GAUGE", "t_count"), ("COUNTER", "t")], ["t_count", "t_sum", "t_total"]),
+    ([("GAUGE", "t_sum"), ("TIMER", "t"), ("GAUGE", "t")], ["t_sum", "t"]),
+    ([("GAUGE", "slipway_in_flight"), ("TIMER", "slipway_queue_seconds")], []),
+    ([("GAUGE", "slipway_metric_series_dropped_total")], []),
+]
+
+
+@pytest.mark.parametrize(("updates", "shown"), COLLISIONS)
+def test_samples_of_one_name_belong_to_one_metric(
+    updates: list[tuple[str, str]], shown: list[str], caplog: pytest.LogCaptureFixture
+):
+    metrics = CustomMetrics(IDENTITY)
+    for _ in range(3):
+        metrics.update([{"type": kind, "key": key, "value": 1} for kind, key in updates], "predict")
+    names = {key[0] for key in _samples(metrics)} - {"t_bucket"}
+    assert names == {
+        *shown,
+        *({"t_count", "t_sum"} if "t_count" in shown else ()),
+        "slipway_metric_series_dropped_total",
+    }
+    told = [record for record in caplog.records if "is not shown" in record.message]
+    assert len(told) == len({record.message for record in told}) >= 1
+    assert _text(metrics).count("# TYPE t ") <= 1
+
+
+def test_tags_named_as_our_labels_make_no_second_series(caplog: pytest.LogCaptureFixture):
+    metrics = CustomMetrics(IDENTITY)
+    for number in range(4):
+        tags = {"model_name": f"m{number}", "method": "x", "le": str(number), "own": "kept"}
+        metrics.update([{"type": "COUNTER", "key": "calls", "value": 1, "tags": tags | {"le": "1"}}], "predict")
+        metrics.update([{"type": "TIMER", "key": "took", "value": 5, "tags": tags}], "predict")
+    lines = [line.rpartition(" ")[0] for line in _text(metrics).splitlines() if not line.startswith("#")]
+    assert len(lines) == len(set(lines))
+    counted = [line for line in _text(metrics).splitlines() if line.startswith(("calls_total{", "took_count{"))]
+    assert [line.rpartition(" ")[2] for line in counted] == ["4.0", "4.0"]
+    assert all('model_name="unit"' in line and 'own="kept"' in line for line in counted)
+    assert "metric took: its tag le is a label of ours, and is left out" in caplog.text
+    assert caplog.text.count("its tag model_name") == 2
+
+
 def test_base_labels_name_the_component():
     labels = base_labels(IDENTITY, "1")
     assert labels["model_name"] == "unit"

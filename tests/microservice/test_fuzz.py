@@ -45,6 +45,14 @@ CONTENT_TYPES = [
     "text/plain",
     "",
 ]
+ACCEPTS = [
+    "",
+    "application/json",
+    "application/x-protobuf",
+    "application/x-protobuf, application/json",
+    "text/html",
+    ";;,",
+]
 SERVICES = ["Model", "Seldon", "Generic", "Router", "Combiner", "Transformer", "OutputTransformer"]
 METHODS = ["Predict", "TransformInput", "TransformOutput", "Route", "Aggregate", "SendFeedback", "Metadata"]
 OURS = {grpc.StatusCode.INTERNAL, grpc.StatusCode.UNKNOWN, grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DATA_LOSS}
@@ -66,9 +74,10 @@ class Client:
         self.http = http.client.HTTPConnection(self.host, self.port, timeout=ANSWER_S)
         self.channel = grpc.insecure_channel(target, options=[("grpc.max_send_message_length", -1)])
 
-    def rest(self, method: str, path: str, body: bytes, content_type: str) -> int:
+    def rest(self, method: str, path: str, body: bytes, content_type: str, accept: str = "") -> int:
         """The status; the answer is JSON wherever it is an error."""
-        self.http.request(method, path, body, {"Content-Type": content_type} if content_type else {})
+        given = {"Content-Type": content_type, "Accept": accept}
+        self.http.request(method, path, body, {name: value for name, value in given.items() if value})
         with self.http.getresponse() as response:
             answer = response.read()
             if response.status >= 400:
@@ -132,10 +141,11 @@ def test_no_rest_request_is_a_5xx_or_ends_the_process(client: Client):
         st.sampled_from([*REST_PATHS, *V2_PATHS, *FACTS]),
         BODIES,
         st.sampled_from(CONTENT_TYPES),
+        st.sampled_from(ACCEPTS),
     )
     @FUZZ
-    def ask(method: str, path: str, body: bytes, content_type: str) -> None:
-        assert client.rest(method, path, body, content_type) < 500, client.process.text()[-2000:]
+    def ask(method: str, path: str, body: bytes, content_type: str, accept: str) -> None:
+        assert client.rest(method, path, body, content_type, accept) < 500, client.process.text()[-2000:]
 
     ask()
     client.assert_serves()
@@ -146,10 +156,10 @@ BATCHED = pytest.mark.parametrize("client", [(), ("--max-batch", "4")], indirect
 
 @BATCHED
 def test_no_json_message_is_a_5xx(client: Client):
-    @given(st.sampled_from([*REST_PATHS, *V2_PATHS]), mutated(JSON_BODIES))
+    @given(st.sampled_from([*REST_PATHS, *V2_PATHS]), mutated(JSON_BODIES), st.sampled_from(ACCEPTS))
     @FUZZ
-    def ask(path: str, body: bytes) -> None:
-        assert client.rest("POST", path, body, "application/json") < 500, client.process.text()[-2000:]
+    def ask(path: str, body: bytes, accept: str) -> None:
+        assert client.rest("POST", path, body, "application/json", accept) < 500, client.process.text()[-2000:]
 
     ask()
     client.assert_serves()
@@ -167,6 +177,35 @@ def test_no_grpc_message_is_an_internal_error_or_ends_the_process(client: Client
 
     ask()
     client.assert_serves()
+
+
+HUGE = b"1" + b"0" * 400
+HUGE_NUMBERS = [
+    b'{"meta":{"metrics":[{"key":"a","type":"GAUGE","value":%s}]},"strData":"x"}',
+    b'{"meta":{"metrics":[{"key":"a","type":%s,"value":1}]},"strData":"x"}',
+    b'{"meta":{"tags":{"a":[{"b":%s}]}},"strData":"x"}',
+    b'{"jsonData":{"a":%s}}',
+    b'{"data":{"ndarray":[[%s]]}}',
+    b'{"data":{"tensor":{"shape":[1],"values":[%s]}}}',
+    b'{"data":{"tensor":{"shape":[0,%s],"values":[]}}}',
+    b'{"data":{"tftensor":{"dtype":%s}}}',
+    b'{"reward":%s}',
+    b'{"response":{"meta":{"routing":{"a":%s}}}}',
+    b'{"request":{"meta":{"puid":"x","tags":{"a":%s}}}}',
+    b'[{"meta":{"tags":{"a":%s}},"data":{"ndarray":[[1]]}}]',
+    b'{"inputs":[{"name":"x","datatype":"FP32","shape":[1],"data":[%s]}]}',
+    b'{"id":"x","parameters":{"a":%s},"inputs":[{"name":"x","datatype":"INT64","shape":[1],"data":[1]}]}',
+]
+
+
+@BATCHED
+@pytest.mark.parametrize("accept", ACCEPTS[:4])
+def test_number_that_no_double_holds_is_never_a_5xx(client: Client, accept: str):
+    for path in ("/predict", "/transform-output", "/send-feedback", "/aggregate", "/v2/models/infer"):
+        for body in HUGE_NUMBERS:
+            status = client.rest("POST", path, body % HUGE, "application/json", accept)
+            assert status < 500, (path, body, client.process.text()[-2000:])
+    assert client.rest("POST", "/predict", b'{"jsonData":{"a":%s}}' % HUGE, "application/json") == 200
 
 
 BROKEN_HTTP = [
@@ -212,6 +251,10 @@ LARGE_JSON = [
     b'{"data":{"ndarray":[' + b"1," * (5 * MIB) + b"1]}}",
     b'{"data":{"ndarray":[' + b'"a",' * (2 * MIB) + b'"' + b"a" * MIB + b'"]}}',
     b'{"data":{"tensor":{"shape":[1000000000,1000000000],"values":[1]}}}',
+    b'{"data":{"tensor":{"shape":[0,2000000000],"values":[]}}}',
+    b'{"data":{"tensor":{"shape":[-1,5000000],"values":[]}}}',
+    b'{"data":{"tftensor":{"dtype":"DT_FLOAT","tensorShape":{"dim":[{"size":"0"},{"size":"12000000"}]}}}}',
+    b'{"data":{"tftensor":{"dtype":"DT_INT8","tensorShape":{"dim":[{"size":"1"},{"size":"12000000"}]},"intVal":[1]}}}',
     b'{"data":{"ndarray":' + b"[" * 100_000 + b"]" * 100_000 + b"}}",
     b'{"meta":{"metrics":[' + b"{}," * (3 * MIB) + b'{}]},"strData":"x"}',
     b'{"meta":{"tags":' + b'{"a":' * 5000 + b"1" + b"}" * 5000 + b'},"strData":"x"}',
@@ -228,6 +271,7 @@ LARGE_WIRE = [
     delimited(0x1A, delimited(0x22, b"\x08\x07" + b"\x42\x00" * (3 * MIB))),
     delimited(0x32, b"\x32" * (2 * MIB)),
     b"\x0b" * (6 * MIB),
+    pb.SeldonMessage(data=pb.DefaultData(tensor=pb.Tensor(shape=[0, 2_000_000_000]))).SerializeToString(),
 ]
 
 

@@ -227,3 +227,21 @@ async def test_an_open_health_watch_hears_of_the_drain_and_does_not_hold_it_up(s
         serving = asyncio.create_task(served.servers.serve())
         assert (await anext(answers)).status == health_pb2.HealthCheckResponse.NOT_SERVING
         assert await serving == 0
+
+
+async def test_a_large_shape_of_a_few_bytes_is_the_caller_s_mistake(serve: Serve):
+    stub = stubs.ModelStub((await serve(Model())).channel)
+    for shape in ([0, 2_000_000], [2_000_000_000, 0]):
+        with pytest.raises(grpc.aio.AioRpcError) as refused:
+            await stub.Predict(_tensor([], shape))
+        assert refused.value.code() == grpc.StatusCode.INVALID_ARGUMENT
+    assert list((await stub.Predict(_tensor([], [0, 2]))).data.names) == ["t:0", "t:1"]
+
+
+@pytest.mark.parametrize("reward", [float("nan"), float("inf"), float("-inf")])
+async def test_a_reward_that_is_not_finite_is_the_caller_s_mistake(serve: Serve, reward: float):
+    served = await serve(Model())
+    with pytest.raises(grpc.aio.AioRpcError) as refused:
+        await stubs.ModelStub(served.channel).SendFeedback(pb.Feedback(reward=reward))
+    assert refused.value.code() == grpc.StatusCode.INVALID_ARGUMENT
+    assert "reward" not in await served.metrics()

@@ -9,7 +9,7 @@ import pytest
 from google.protobuf import json_format
 
 from slipway.contract.protos import prediction_pb2 as pb
-from slipway.microservice.replies import Reply, reply_to_proto, reply_to_wire
+from slipway.microservice.replies import MAX_DEFAULT_NAMES, Reply, default_names, reply_to_proto, reply_to_wire
 from slipway.serving.errors import ServingError
 from slipway.serving.messages import to_proto
 
@@ -54,3 +54,9 @@ def test_meta_that_does_not_fit_is_the_clients_error(meta: dict[str, Any]) -> No
     with pytest.raises(ServingError) as refused:
         to_proto({"meta": meta})
     assert refused.value.status_code == 400
+
+
+def test_columns_have_names_unless_there_are_too_many() -> None:
+    assert default_names(np.zeros((2, 3))) == ["t:0", "t:1", "t:2"]
+    assert default_names(np.zeros(3)) == []
+    assert default_names(np.empty((0, MAX_DEFAULT_NAMES + 1))) == []

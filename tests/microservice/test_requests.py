@@ -10,10 +10,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from slipway.contract.protos import prediction_pb2 as pb
-from slipway.microservice.calls import Accepted, parse_accept
 from slipway.microservice.inputs import input_of_json, input_of_proto
 from slipway.microservice.multipart import split_parts
 from slipway.microservice.requests import RestRequest, as_json_message, parse_request
+from slipway.serving.accept import Accepted, parse_accept
 from slipway.serving.errors import ServingError
 from slipway.serving.limits import MAX_FORM_PARTS
 from slipway.serving.messages import to_json

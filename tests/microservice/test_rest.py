@@ -6,6 +6,7 @@ import asyncio
 import base64
 import json
 import threading
+from typing import ClassVar
 
 import aiohttp
 import numpy as np
@@ -632,3 +633,46 @@ async def test_meta_that_could_not_be_passed_on_is_the_client_s_mistake(serve: S
     status, answer = await served.post("/predict", {"meta": meta, "strData": "x"})
     assert status == 400
     assert text in answer["status"]["info"]
+
+
+EMPTY_SHAPES = [
+    {"tensor": {"shape": [0, 5_000_000], "values": []}},
+    {"tensor": {"shape": [2_000_000_000, 0], "values": []}},
+    {"tensor": {"shape": [-1, 5_000_000], "values": []}},
+    {"tftensor": {"dtype": "DT_FLOAT", "tensorShape": {"dim": [{"size": "0"}, {"size": "3000000"}]}}},
+    {"tftensor": {"dtype": "DT_INT8", "tensorShape": {"dim": [{"size": "1"}, {"size": "9000000"}]}, "intVal": [1]}},
+]
+
+
+@pytest.mark.parametrize("data", EMPTY_SHAPES)
+async def test_a_large_shape_of_a_few_bytes_is_400(serve: Serve, data: object):
+    served = await serve(Echo())
+    assert (await served.post("/predict", {"data": data}))[0] == 400
+    status, answer = await served.post("/predict", {"data": {"tensor": {"shape": [0, 3], "values": []}}})
+    assert (status, answer["data"]["names"]) == (200, ["t:0", "t:1", "t:2"])
+
+
+@pytest.mark.parametrize("reward", ["NaN", "Infinity", "-Infinity", "1e39", "-1e39"])
+async def test_a_reward_that_would_stay_in_the_counter_is_400_and_not_counted(serve: Serve, reward: str):
+    class Learner:
+        told: ClassVar[list[float]] = []
+
+        def send_feedback(self, X, names, reward, truth, routing=None):
+            self.told.append(reward)
+
+    class Raw(Learner):
+        def send_feedback_raw(self, feedback):
+            self.told.append(feedback.reward)
+            return pb.SeldonMessage()
+
+    for model in (Learner(), Raw()):
+        served = await serve(model)
+        status, answer = await served.post(
+            "/send-feedback", data=f'{{"reward":{reward}}}', headers={"Content-Type": "application/json"}
+        )
+        assert (status, answer["status"]["reason"]) == (400, "MICROSERVICE_BAD_DATA")
+        assert (await served.post("/send-feedback", {"reward": 0.5}))[0] == 200
+        assert [line.split()[-1] for line in (await served.metrics()).splitlines() if "reward_total{" in line] == [
+            "0.5"
+        ]
+    assert Learner.told == [0.5, 0.5]
