@@ -14,6 +14,7 @@ from typing import Any
 from slipway.kube.client import Kube
 from slipway.kube.errors import NotFound
 from slipway.kube.kinds import CONFIG_MAP, DEPLOYMENT, ENDPOINT_SLICE, EVENT, JOB, NODE, POD, REPLICA_SET
+from slipway.onebox.runner.workload_steps import MAX_BURST
 from tests.onebox_runner.onebox import IMAGE, Onebox, pods, rolled_out, web
 from tests.waiting import eventually
 
@@ -160,6 +161,37 @@ async def test_a_job_completes_and_its_log_stays(onebox: Onebox, kube: Kube) -> 
     assert pod["status"]["phase"] == "Succeeded"
     lines = [chunk async for chunk in kube.logs(pod["metadata"]["name"], namespace="default")]
     assert b"".join(lines) == b"done\n"
+
+
+async def test_an_endpoint_goes_at_once_while_a_huge_job_is_made(onebox: Onebox, kube: Kube) -> None:
+    await kube.create(service())
+    await kube.create(web(1))
+    (address,) = await eventually(lambda: endpoints(kube), timeout_s=30)
+    (pod,) = await pods(kube)
+    template = {"spec": {"restartPolicy": "Never", "containers": [{"name": "main", "image": "test/never:1"}]}}
+    spec = {"parallelism": 10**6, "completions": 10**6, "template": template}
+    await kube.create(
+        {"apiVersion": "batch/v1", "kind": "Job", "metadata": {"name": "huge", "namespace": "default"}, "spec": spec}
+    )
+
+    async def made() -> list[dict[str, Any]]:
+        return (await kube.list(POD, namespace="default", label_selector="job-name=huge")).items
+
+    await eventually(made, what="the first of its Pods")
+    await kube.delete(POD, pod["metadata"]["name"], namespace="default")
+
+    async def is_withdrawn() -> bool:
+        return address not in await endpoints(kube)
+
+    await eventually(is_withdrawn, timeout_s=5, what="the endpoint is withdrawn")
+    count = len(await made())
+
+    async def goes_on() -> bool:
+        return len(await made()) > max(count, MAX_BURST)
+
+    await eventually(goes_on, timeout_s=30, what="more of its Pods, in a later round")
+    await kube.delete(JOB, "huge", namespace="default")
+    assert "Traceback" not in "\n".join(onebox.log("runner"))
 
 
 async def test_a_config_map_reaches_a_running_pod_and_a_missing_image_is_explained(onebox: Onebox, kube: Kube) -> None:

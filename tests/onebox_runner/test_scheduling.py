@@ -14,7 +14,7 @@ from slipway.kube.errors import NotFound, Unavailable
 from slipway.kube.kinds import EVENT, POD
 from slipway.onebox.runner.references import NODE_NAME
 from slipway.onebox.runner.scheduler import Scheduler
-from slipway.onebox.runner.scheduling import NO_NODE, may_begin, placed
+from slipway.onebox.runner.scheduling import MAX_PODS, NO_NODE, NO_PLACE, obstacle, placed
 from tests.onebox_runner.objects import pod_object
 from tests.onebox_runner.onebox import IMAGE, Onebox, pods, rolled_out, web
 from tests.waiting import eventually
@@ -46,8 +46,8 @@ def pod(**spec: Any) -> dict[str, Any]:
 def test_a_pod_begins_unless_its_node_is_cordoned(
     spec: dict[str, Any], node: dict[str, Any] | None, *, begins: bool
 ) -> None:
-    assert may_begin(pod(**spec), node) is begins
-    assert (placed(pod(**spec), node)["spec"].get("nodeName") == NODE_NAME) is begins
+    assert obstacle(pod(**spec), node, 0) == ("" if begins else NO_NODE)
+    assert (placed(pod(**spec), node, 0)["spec"].get("nodeName") == NODE_NAME) is begins
 
 
 class Told:
@@ -65,7 +65,7 @@ class Told:
         self.bodies.append(body)
 
     def record(self, _: object, reason: str, message: str, **__: Any) -> None:
-        assert message == NO_NODE
+        assert message in (NO_NODE, NO_PLACE)
         self.reasons.append(reason)
 
 
@@ -82,9 +82,52 @@ async def test_a_pod_that_waits_says_so_once_and_gets_its_node_after_the_uncordo
     assert [scheduler.takes(bare) for _ in range(2)] == [True] * 2
     await eventually(lambda: len(told.bodies) == 2, what="its node")
     assert told.bodies[1]["spec"] == {"nodeName": NODE_NAME}
-    scheduler.forget([])
+    scheduler.see({})
     await scheduler.close()
     assert len(told.bodies) == 2
+
+
+def numbered(*numbers: int) -> dict[str, dict[str, Any]]:
+    return {f"uid-{number}": pod_object(f"p{number}", uid=f"uid-{number}") for number in numbers}
+
+
+async def test_a_full_machine_lets_pods_wait_until_another_ends_or_goes() -> None:
+    told = Told()
+    scheduler = Scheduler(told, told, lambda: None)  # type: ignore[arg-type]  # the two methods
+    known = numbered(*range(MAX_PODS + 2))
+    scheduler.see(known)
+    assert [scheduler.takes(item) for item in known.values()] == [True] * MAX_PODS + [False] * 2
+    assert "nodeName" not in scheduler.place(pod_object("made"))["spec"]
+    await eventually(lambda: told.reasons == ["FailedScheduling"] * 2)
+    *_, last_but_one, last = known.values()
+    named = {**last, "spec": {**last["spec"], "nodeName": NODE_NAME}}
+    assert not scheduler.takes(named), "who names the node himself waits, too"
+    known["uid-0"]["status"] = {"phase": "Succeeded"}
+    scheduler.see(known)
+    assert scheduler.takes(known["uid-0"]), "what has ended needs no place"
+    assert (scheduler.takes(last_but_one), scheduler.takes(last)) == (True, False)
+    del known["uid-1"]
+    scheduler.see(known)
+    assert scheduler.takes(last)
+    await scheduler.close()
+
+
+async def test_pods_that_began_before_the_runner_did_have_their_places_first() -> None:
+    told = Told()
+    scheduler = Scheduler(told, told, lambda: None)  # type: ignore[arg-type]  # the two methods
+    known = numbered(*range(MAX_PODS + 1))
+    begun = {**known, **{uid: {**item, "status": {"startTime": "x"}} for uid, item in list(known.items())[1:]}}
+    scheduler.see(begun)
+    assert not scheduler.takes(begun["uid-0"])
+    assert scheduler.takes(begun["uid-250"], is_there=True)
+    await scheduler.close()
+
+
+async def test_no_more_pods_are_promised_a_place_than_there_are() -> None:
+    told = Told()
+    scheduler = Scheduler(told, told, lambda: None)  # type: ignore[arg-type]  # the two methods
+    made = [scheduler.place(pod_object("made"))["spec"].get("nodeName") for _ in range(MAX_PODS + 3)]
+    assert made == [NODE_NAME] * MAX_PODS + [None] * 3
 
 
 def kubectl(onebox: Onebox, *words: str) -> str:

@@ -13,6 +13,7 @@ from slipway.kube.kinds import DEPLOYMENT, JOB, POD, Kind
 from slipway.kube.reflector import Reflector
 from slipway.onebox.runner.cache import Cache
 from slipway.onebox.runner.events import Events
+from slipway.onebox.runner.workload_writes import Writes
 from slipway.onebox.runner.workloads import Workloads
 from tests.onebox_runner.objects import deployment_object, pod_object
 from tests.waiting import eventually
@@ -47,7 +48,8 @@ class Unheard:
 )
 async def test_object_that_cannot_be_read_does_not_end_the_controllers(kind: Kind, odd: dict[str, Any]) -> None:
     reflected = Reflected(kind, odd)
-    workloads = Workloads(cast(Kube, None), Cache(cast(Reflector, reflected)), cast(Events, Unheard()))
+    cache, events = Cache(cast(Reflector, reflected)), cast(Events, Unheard())
+    workloads = Workloads(Writes(cast(Kube, None), cache, events, lambda pod: pod), cache, events)
     running = asyncio.create_task(workloads.run())
 
     def went_on() -> bool:

@@ -19,7 +19,7 @@ import click
 from slipway.kube.client import Kube
 from slipway.kube.errors import KubeError
 from slipway.kube.health import serve_health
-from slipway.kube.kinds import CONFIG_MAP, HORIZONTAL_POD_AUTOSCALER, NODE, POD, SECRET, SERVICE
+from slipway.kube.kinds import CONFIG_MAP, ENDPOINT_SLICE, HORIZONTAL_POD_AUTOSCALER, NODE, POD, SECRET, SERVICE
 from slipway.kube.reflector import Reflector, backoff_s
 from slipway.onebox.images.store import Store
 from slipway.onebox.paths import Paths
@@ -35,6 +35,8 @@ from slipway.onebox.runner.node import register_node
 from slipway.onebox.runner.references import NODE_NAME, Sources
 from slipway.onebox.runner.scaling import Scaling
 from slipway.onebox.runner.scheduler import Scheduler
+from slipway.onebox.runner.service_endpoints import ServiceEndpoints
+from slipway.onebox.runner.workload_writes import Writes
 from slipway.onebox.runner.workloads import KINDS, Workloads
 
 LOCK = ".lock"
@@ -114,7 +116,9 @@ async def _serve(machine: Machine, reflector: Reflector, asked_to_stop: asyncio.
     scheduler = Scheduler(machine.kube, machine.events, lambda: reflector.objects(NODE).get(("", NODE_NAME)))
     kubelet = Kubelet(machine, scheduler)
     cache = Cache(reflector)
-    workloads = Workloads(machine.kube, cache, machine.events)
+    writes = Writes(machine.kube, cache, machine.events, scheduler.place)
+    workloads = Workloads(writes, cache, machine.events)
+    endpoints = ServiceEndpoints(writes, cache, machine.events)
     scaling = Scaling(machine.kube, cache, machine.events, session=machine.session, leaders=kubelet.leaders)
     write_hosts(machine.paths.hosts, render_hosts(reflector.objects(SERVICE).values()))
     kubelet.stop_left_overs(reflector.objects(POD))
@@ -124,9 +128,10 @@ async def _serve(machine: Machine, reflector: Reflector, asked_to_stop: asyncio.
         for work in (
             machine.events.run(),
             kubelet.watch_memory(),
+            endpoints.run(),
             workloads.run(),
             scaling.run(),
-            _follow(reflector, machine, kubelet, workloads, scaling),
+            _follow(reflector, machine, kubelet, (endpoints, workloads, scaling)),
         )
     ]
     stopping = asyncio.create_task(asked_to_stop.wait())
@@ -148,10 +153,13 @@ async def _serve(machine: Machine, reflector: Reflector, asked_to_stop: asyncio.
 
 
 async def _follow(
-    reflector: Reflector, machine: Machine, kubelet: Kubelet, workloads: Workloads, scaling: Scaling
+    reflector: Reflector, machine: Machine, kubelet: Kubelet, controllers: tuple[ServiceEndpoints, Workloads, Scaling]
 ) -> None:
+    endpoints, workloads, scaling = controllers
     while True:
         kinds = {change.kind for change in await reflector.changed()}
+        if kinds & {POD, SERVICE, ENDPOINT_SLICE}:
+            endpoints.wake()
         if SERVICE in kinds:
             write_hosts(machine.paths.hosts, render_hosts(reflector.objects(SERVICE).values()))
         if kinds & {CONFIG_MAP, SECRET}:

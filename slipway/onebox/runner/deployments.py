@@ -13,6 +13,7 @@ from typing import Any
 
 from slipway.kube.kinds import DEPLOYMENT, REPLICA_SET
 from slipway.onebox.runner.deployment_status import Counts, render_deployment_status
+from slipway.onebox.runner.ownership import claim
 from slipway.onebox.runner.workload_steps import (
     HASH_CHARS,
     HASH_LABEL,
@@ -23,6 +24,7 @@ from slipway.onebox.runner.workload_steps import (
     Object,
     Step,
     differs,
+    free_names,
     is_active,
     is_available,
     is_going,
@@ -63,20 +65,17 @@ def plan_deployment(
     if is_going(deployment):
         return []
     min_ready_s = float(deployment["spec"].get("minReadySeconds") or 0)
-    mine = [
-        _generation(item, pods, min_ready_s=min_ready_s, now=now)
-        for item in owned_by(deployment, replica_sets)
-        if not is_going(item)
-    ]
+    owned, claims = claim(deployment, REPLICA_SET, replica_sets)
+    mine = [_generation(item, pods, min_ready_s=min_ready_s, now=now) for item in owned if not is_going(item)]
     code = template_hash(deployment["spec"]["template"])
     new = next((item for item in mine if _labels(item.obj).get(HASH_LABEL) == code), None)
     old = [item for item in mine if item is not new]
     limits = bounds(deployment["spec"])
-    steps = [*_revision(deployment, new, old), *_history(deployment, old)]
+    steps = [*claims, *_revision(deployment, new, old), *_history(deployment, old)]
     if deployment["spec"].get("paused"):
         steps += _resize(mine, paused_sizes(mine, limits))
     else:
-        steps += _roll(deployment, new, old, limits, code)
+        steps += _roll(deployment, new, old, limits, (code, _free_name(deployment, code, replica_sets)))
     counts = _counts(deployment, new, old, limits)
     status = render_deployment_status(deployment, counts, now)
     if differs(deployment.get("status"), status):
@@ -150,14 +149,15 @@ def recreate_sizes(new: Generation | None, old: Sequence[Generation], limits: Bo
 
 
 def _roll(
-    deployment: Object, new: Generation | None, old: Sequence[Generation], limits: Bounds, code: str
+    deployment: Object, new: Generation | None, old: Sequence[Generation], limits: Bounds, made_as: tuple[str, str]
 ) -> list[Step]:
+    """``made_as``: the hash and the name that a new ReplicaSet has."""
     recreate = (deployment["spec"].get("strategy") or {}).get("type") == "Recreate"
     if new is None:
         total = sum(item.replicas for item in old)
         room = 0 if recreate and (total or any(item.pods for item in old)) else limits.replicas + limits.surge - total
         size = min(limits.replicas, max(0, room))
-        made = _replica_set(deployment, code, replicas=size, revision=_next_revision(old))
+        made = _replica_set(deployment, *made_as, replicas=size, revision=_next_revision(old))
         shrink = recreate_sizes(None, old, limits) if recreate else {}
         return [Create(made, "the template has no ReplicaSet"), *_resize(old, shrink)]
     sizes = recreate_sizes(new, old, limits) if recreate else rolling_sizes(new, old, limits)
@@ -198,7 +198,14 @@ def _history(deployment: Object, old: Sequence[Generation]) -> list[Step]:
     ]
 
 
-def _replica_set(deployment: Object, code: str, *, replicas: int, revision: int) -> dict[str, Any]:
+def _free_name(deployment: Object, code: str, replica_sets: Sequence[Object]) -> str:
+    """Another one where somebody else's ReplicaSet has the name; one that is going is waited for."""
+    name = f"{deployment['metadata']['name'][: MAX_NAME_CHARS * 4 - HASH_CHARS - 1]}-{code}"
+    taken = {item["metadata"]["name"] for item in replica_sets if not is_going(item)}
+    return name if name not in taken else next(free_names(name, deployment["metadata"]["uid"], taken))
+
+
+def _replica_set(deployment: Object, code: str, name: str, *, replicas: int, revision: int) -> dict[str, Any]:
     meta, spec = deployment["metadata"], deployment["spec"]
     template = spec["template"]
     labels = {**((template.get("metadata") or {}).get("labels") or {}), HASH_LABEL: code}
@@ -207,7 +214,7 @@ def _replica_set(deployment: Object, code: str, *, replicas: int, revision: int)
         "apiVersion": "apps/v1",
         "kind": "ReplicaSet",
         "metadata": {
-            "name": f"{meta['name'][: MAX_NAME_CHARS * 4 - HASH_CHARS - 1]}-{code}",
+            "name": name,
             "namespace": meta["namespace"],
             "labels": labels,
             "annotations": {REVISION: str(revision)},

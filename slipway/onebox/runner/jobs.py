@@ -6,7 +6,9 @@ from collections.abc import Sequence
 from typing import Any
 
 from slipway.kube.kinds import JOB, POD
+from slipway.onebox.runner.retries import restarts_of, retry_after
 from slipway.onebox.runner.workload_steps import (
+    MAX_BURST,
     Change,
     Create,
     Delete,
@@ -17,14 +19,12 @@ from slipway.onebox.runner.workload_steps import (
     is_going,
     owned_by,
     parse_time,
-    pod_from,
+    pods_from,
     prune_zero,
     time_text,
 )
 
 DEFAULT_BACKOFF_LIMIT = 6
-RETRY_FIRST_S = 10.0
-RETRY_MAX_S = 360.0
 
 
 def plan_job(job: Object, pods: Sequence[Object], now: float) -> list[Step]:
@@ -32,17 +32,17 @@ def plan_job(job: Object, pods: Sequence[Object], now: float) -> list[Step]:
     if is_going(job):
         return []
     mine = owned_by(job, pods)
+    active = [pod for pod in mine if is_active(pod)]
     finished_at = _finished_at(job)
     if finished_at is not None:
-        return _expire(job, finished_at, now)
-    active = [pod for pod in mine if is_active(pod)]
+        return [*_stop(active, "the Job has ended"), *_expire(job, finished_at, now)]
     failures = [pod for pod in mine if _phase(pod) == "Failed"]
     succeeded = sum(_phase(pod) == "Succeeded" for pod in mine)
-    failure = _failure(job, len(failures), now)
+    failure = _failure(job, len(failures), active, now)
     wanted = 0 if failure or job["spec"].get("suspend") else _wanted(job, succeeded)
     is_done = not failure and succeeded >= _completions(job) and not (wanted and active)
-    steps: list[Step] = [Delete(POD, pod, failure or "no longer wanted") for pod in active[wanted:]]
-    if not failure and not is_done and now >= _retry_at(failures):
+    steps = _stop(active[wanted:], failure or "no longer wanted")
+    if not failure and not is_done and now >= retry_after(failures):
         steps += _make(job, pods, wanted - len(active), now)
     status = _status(job, active=min(len(active), wanted), succeeded=succeeded, failed=len(failures), now=now)
     if failure or is_done:
@@ -58,10 +58,14 @@ def retry_at(job: Object, pods: Sequence[Object]) -> float | None:
     if finished_at is not None:
         ttl = spec.get("ttlSecondsAfterFinished")
         return None if ttl is None else finished_at + float(ttl)
-    times = [_retry_at([pod for pod in owned_by(job, pods) if _phase(pod) == "Failed"])]
+    times = [retry_after([pod for pod in owned_by(job, pods) if _phase(pod) == "Failed"])]
     if spec.get("activeDeadlineSeconds") is not None and (started := (job.get("status") or {}).get("startTime")):
         times.append(parse_time(started) + float(spec["activeDeadlineSeconds"]))
     return min((time for time in times if time), default=None)
+
+
+def _stop(pods: Sequence[Object], reason: str) -> list[Step]:
+    return [Delete(POD, pod, reason) for pod in pods[:MAX_BURST]]
 
 
 def _make(job: Object, pods: Sequence[Object], count: int, now: float) -> list[Step]:
@@ -72,13 +76,8 @@ def _make(job: Object, pods: Sequence[Object], count: int, now: float) -> list[S
         "job-name": name,
         "controller-uid": uid,
     }
-    taken = [pod["metadata"]["name"] for pod in pods]
-    steps: list[Step] = []
-    for _ in range(count):
-        pod = pod_from(job["spec"]["template"], job, taken=taken, now=now, labels=labels)
-        taken.append(pod["metadata"]["name"])
-        steps.append(Create(pod, "the Job needs a Pod"))
-    return steps
+    made = pods_from(job["spec"]["template"], job, count, taken=pods, now=now, labels=labels)
+    return [Create(pod, "the Job needs a Pod") for pod in made]
 
 
 def _completions(job: Object) -> int:
@@ -94,9 +93,10 @@ def _wanted(job: Object, succeeded: int) -> int:
     return max(0, min(parallelism, _completions(job) - succeeded))
 
 
-def _failure(job: Object, failed: int, now: float) -> str:
+def _failure(job: Object, failed: int, active: Sequence[Object], now: float) -> str:
     spec, started = job["spec"], (job.get("status") or {}).get("startTime")
-    if failed > int(spec.get("backoffLimit", DEFAULT_BACKOFF_LIMIT)):
+    limit = int(spec.get("backoffLimit", DEFAULT_BACKOFF_LIMIT))
+    if failed > limit or _is_past_limit_by_restarts(spec, active, limit):
         return "BackoffLimitExceeded"
     deadline = spec.get("activeDeadlineSeconds")
     if deadline is not None and started and now - parse_time(started) >= float(deadline):
@@ -104,21 +104,11 @@ def _failure(job: Object, failed: int, now: float) -> str:
     return ""
 
 
-def _retry_at(failures: Sequence[Object]) -> float:
-    """Zero while nothing has failed; then 10 s after the last failure, doubling."""
-    if not failures:
-        return 0.0
-    last = max(_ended_at(pod) for pod in failures)
-    return last + min(RETRY_MAX_S, RETRY_FIRST_S * 2.0 ** min(len(failures) - 1, 30))
-
-
-def _ended_at(pod: Object) -> float:
-    ends = [
-        parse_time(item["state"]["terminated"].get("finishedAt"))
-        for item in (pod.get("status") or {}).get("containerStatuses") or ()
-        if "terminated" in (item.get("state") or {})
-    ]
-    return max(ends, default=parse_time(pod["metadata"].get("creationTimestamp")))
+def _is_past_limit_by_restarts(spec: Object, active: Sequence[Object], limit: int) -> bool:
+    """Under OnFailure no Pod fails: its restarts count, as Kubernetes counts them (with a limit of 0 the first is over it)."""
+    if spec["template"]["spec"].get("restartPolicy") != "OnFailure":
+        return False
+    return sum(map(restarts_of, active)) >= max(limit, 1)
 
 
 def _status(job: Object, *, active: int, succeeded: int, failed: int, now: float) -> dict[str, Any]:

@@ -33,6 +33,7 @@ class Kubelet:
         self._workers: dict[str, PodWorker] = {}
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._refused: set[str] = set()
+        self._unbegun: set[str] = set()  # uids that have no folder: there may be thousands that wait
         self._resting: set[str] = set()  # uids whose worker has failed and is not started again yet
         self._is_stopping = False
         self._pods: Mapping[ObjectKey, Object] = {}
@@ -43,7 +44,8 @@ class Kubelet:
         self._pods = pods
         by_uid = {str(obj["metadata"]["uid"]): obj for obj in pods.values()}
         self._refused &= by_uid.keys()
-        self._scheduler.forget(by_uid.keys())
+        self._unbegun &= by_uid.keys()
+        self._scheduler.see(by_uid)
         for uid, worker in self._workers.items():
             if uid not in by_uid:
                 worker.stop("gone from the API")
@@ -96,12 +98,13 @@ class Kubelet:
             return
         if uid in self._resting:
             return
-        has_begun = self._folder_exists(obj)
+        has_begun = self._has_begun(uid, obj)
         if obj["metadata"].get("deletionTimestamp") and not has_begun:
             self._begin_removal(uid, obj)
             return
-        if not self._scheduler.takes(obj) and not has_begun:
+        if not self._scheduler.takes(obj, is_there=has_begun):
             return
+        self._unbegun.discard(uid)
         worker = PodWorker(obj, self._machine)
         if worker.pod.is_deleted:
             worker.stop("deleted")
@@ -162,9 +165,12 @@ class Kubelet:
         if obj["metadata"].get("deletionTimestamp"):
             self._begin_removal(uid, obj)
 
-    def _folder_exists(self, obj: Object) -> bool:
+    def _has_begun(self, uid: str, obj: Object) -> bool:
+        """Whether there is a folder of it: only a worker makes one."""
         meta = obj["metadata"]
-        return self._machine.paths.pod(meta["namespace"], meta["name"], meta["uid"]).exists()
+        if uid not in self._unbegun and not self._machine.paths.pod(meta["namespace"], meta["name"], uid).exists():
+            self._unbegun.add(uid)
+        return uid not in self._unbegun
 
 
 def _remove_folder(worker: PodWorker) -> None:

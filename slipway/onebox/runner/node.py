@@ -13,9 +13,9 @@ from slipway.kube.errors import AlreadyExists
 from slipway.kube.kinds import NODE
 from slipway.onebox.runner.machine import memory_bytes
 from slipway.onebox.runner.references import HOST_IP, NODE_NAME
+from slipway.onebox.runner.scheduling import MAX_PODS
 from slipway.onebox.runner.status import time_text
 
-MAX_PODS = 250
 MANAGER = "slipway-runner"
 
 

@@ -5,7 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from slipway.kube.kinds import POD, REPLICA_SET
+from slipway.onebox.runner.ownership import claim
+from slipway.onebox.runner.retries import MAX_S, ended_at, retry_after
 from slipway.onebox.runner.workload_steps import (
+    MAX_BURST,
     Change,
     Create,
     Delete,
@@ -16,13 +19,15 @@ from slipway.onebox.runner.workload_steps import (
     is_available,
     is_going,
     owned_by,
-    pod_from,
+    pods_from,
     prune_zero,
     ready_since,
 )
 
-MAX_BURST = 500
-"""Pods made in one round."""
+KEPT_ENDED = 6
+"""Ended Pods that stay to be looked at; as many as it takes for the longest pause."""
+FORGOTTEN_AFTER_S = 2 * MAX_S
+"""Where none has ended for so long, what did says nothing of the next Pod."""
 
 
 def plan_replica_set(replica_set: Object, pods: Sequence[Object], now: float) -> list[Step]:
@@ -30,17 +35,41 @@ def plan_replica_set(replica_set: Object, pods: Sequence[Object], now: float) ->
     if is_going(replica_set):
         return []
     spec = replica_set["spec"]
-    mine = [pod for pod in owned_by(replica_set, pods) if is_active(pod)]
+    owned, claims = claim(replica_set, POD, pods)
+    mine = [pod for pod in owned if is_active(pod)]
     wanted = int(spec.get("replicas", 1))
-    steps: list[Step] = []
-    taken = [pod["metadata"]["name"] for pod in pods]
-    for _ in range(min(MAX_BURST, max(0, wanted - len(mine)))):
-        pod = pod_from(spec["template"], replica_set, taken=taken, now=now)
-        taken.append(pod["metadata"]["name"])
-        steps.append(Create(pod, f"{len(mine)} of {wanted} Pods"))
-    surplus = sorted(mine, key=_worth)[: max(0, len(mine) - wanted)]
-    steps += [Delete(POD, pod, f"{len(mine)} Pods, {wanted} wanted") for pod in surplus]
-    return [*steps, *_status(replica_set, mine, now)]
+    surplus = sorted(mine, key=_worth)[: max(0, len(mine) - wanted)][:MAX_BURST]
+    return [
+        *claims,
+        *_make(replica_set, pods, _ended(owned), wanted - len(mine), now),
+        *(Delete(POD, pod, f"{len(mine)} Pods, {wanted} wanted") for pod in surplus),
+        *_forget(_ended(owned), wanted, now),
+        *_status(replica_set, mine, now),
+    ]
+
+
+def next_try_at(replica_set: Object, pods: Sequence[Object]) -> float:
+    """When a Pod may take the place of those that ended; zero where none did."""
+    return retry_after(_ended(owned_by(replica_set, pods)))
+
+
+def _make(replica_set: Object, pods: Sequence[Object], ended: Sequence[Object], count: int, now: float) -> list[Step]:
+    """Pods that end by themselves (a restartPolicy that no Deployment of Kubernetes may have) are replaced ever more slowly."""
+    if now < retry_after(ended):
+        return []
+    made = pods_from(replica_set["spec"]["template"], replica_set, count, taken=pods, now=now)
+    return [Create(pod, f"{count} more are wanted") for pod in made]
+
+
+def _ended(owned: Sequence[Object]) -> list[Object]:
+    return [pod for pod in owned if not is_active(pod) and not is_going(pod)]
+
+
+def _forget(ended: Sequence[Object], wanted: int, now: float) -> list[Step]:
+    newest = sorted(ended, key=ended_at, reverse=True)[: KEPT_ENDED if wanted else 0]
+    kept = newest if newest and now - ended_at(newest[0]) < FORGOTTEN_AFTER_S else []
+    gone = [pod for pod in ended if pod not in kept]
+    return [Delete(POD, pod, "it ended, and newer ones did") for pod in gone[:MAX_BURST]]
 
 
 def _worth(pod: Object) -> tuple[bool, float, str]:

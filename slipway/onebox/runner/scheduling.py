@@ -1,4 +1,4 @@
-"""Which Pods may begin on this machine: Kubernetes' scheduler, of one node that a person may have cordoned. Pure."""
+"""Which Pods may begin on this machine: Kubernetes' scheduler, of one node that may be full or cordoned. Pure."""
 
 from __future__ import annotations
 
@@ -11,9 +11,15 @@ from slipway.onebox.runner.status import time_text
 Object = Mapping[str, Any]
 TAINT, EFFECT = "node.kubernetes.io/unschedulable", "NoSchedule"
 """What Kubernetes puts on a cordoned node: a Pod that tolerates it is scheduled all the same."""
+MAX_PODS = 250
+"""Pods that have a place at a time, as the Node shows it; those that have ended need none."""
 NO_NODE = (
     "0/1 nodes are available: 1 node(s) were unschedulable. "
     "preemption: 0/1 nodes are available: 1 Preemption is not helpful for scheduling."
+)
+NO_PLACE = (
+    "0/1 nodes are available: 1 Too many pods. "
+    "preemption: 0/1 nodes are available: 1 No preemption victims found for incoming pod."
 )
 """The scheduler's own words."""
 
@@ -22,20 +28,33 @@ def is_cordoned(node: Object | None) -> bool:
     return bool(((node or {}).get("spec") or {}).get("unschedulable"))
 
 
-def may_begin(pod: Object, node: Object | None) -> bool:
-    """Who has been given the node stays on it, also after a restart of the machine."""
-    return bool(pod["spec"].get("nodeName")) or not is_cordoned(node) or any(map(_tolerates, _tolerations(pod)))
+def obstacle(pod: Object, node: Object | None, used: int) -> str:
+    """Why a Pod that has not begun has to wait; '' where it may begin. ``used`` is how many have a place.
+
+    Who has been given the node is not asked about the cordon again.
+    """
+    if not pod["spec"].get("nodeName") and is_cordoned(node) and not any(map(_tolerates, _tolerations(pod))):
+        return NO_NODE
+    return NO_PLACE if used >= MAX_PODS else ""
 
 
-def placed(pod: Object, node: Object | None) -> Object:
+def placed(pod: Object, node: Object | None, used: int) -> Object:
     """As it is made by a workload: with the node, where it may begin there."""
-    return {**pod, "spec": {**pod["spec"], "nodeName": NODE_NAME}} if may_begin(pod, node) else pod
+    return pod if obstacle(pod, node, used) else {**pod, "spec": {**pod["spec"], "nodeName": NODE_NAME}}
 
 
-def unscheduled_status(now: float) -> dict[str, Any]:
+def has_begun(pod: Object) -> bool:
+    return bool((pod.get("status") or {}).get("startTime"))
+
+
+def has_ended(pod: Object) -> bool:
+    return (pod.get("status") or {}).get("phase") in ("Succeeded", "Failed")
+
+
+def unscheduled_status(why: str, now: float) -> dict[str, Any]:
     since = {"lastProbeTime": None, "lastTransitionTime": time_text(now)}
-    why = {"reason": "Unschedulable", "message": NO_NODE}
-    return {"phase": "Pending", "conditions": [{"type": "PodScheduled", "status": "False", **since, **why}]}
+    condition = {"type": "PodScheduled", "status": "False", **since, "reason": "Unschedulable", "message": why}
+    return {"phase": "Pending", "conditions": [condition]}
 
 
 def _tolerations(pod: Object) -> list[Object]:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+import itertools
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -17,6 +18,8 @@ HASH_CHARS = 10
 MAX_NAME_CHARS = 63
 SUFFIX_ALPHABET = "bcdfghjklmnpqrstvwxz2456789"
 SUFFIX_CHARS = 5
+MAX_BURST = 25
+"""Pods that one plan makes, or deletes, of one workload; the next round goes on, after the others have had their turn."""
 
 
 @dataclass(frozen=True)
@@ -34,13 +37,14 @@ class Delete:
 
 @dataclass(frozen=True)
 class Change:
-    """A merge patch of the object, or of its status."""
+    """A merge patch of the object, or of its status. ``is_adoption``: only while its owner is there, asked of the API."""
 
     kind: Kind
     obj: Object
     patch: Object
     reason: str
     subresource: str | None = None
+    is_adoption: bool = False
 
 
 Step = Create | Delete | Change
@@ -49,8 +53,11 @@ Step = Create | Delete | Change
 def owned_by(owner: Object, objects: Iterable[Object]) -> list[Object]:
     """What ``owner`` controls, oldest first, then by name."""
     uid = owner["metadata"]["uid"]
-    mine = [obj for obj in objects if controller_uid(obj) == uid]
-    return sorted(mine, key=lambda obj: (obj["metadata"].get("creationTimestamp") or "", obj["metadata"]["name"]))
+    return oldest_first(obj for obj in objects if controller_uid(obj) == uid)
+
+
+def oldest_first(objects: Iterable[Object]) -> list[Object]:
+    return sorted(objects, key=lambda obj: (obj["metadata"].get("creationTimestamp") or "", obj["metadata"]["name"]))
 
 
 def controller_uid(obj: Object) -> str | None:
@@ -104,35 +111,45 @@ def template_hash(template: Object) -> str:
     return _letters(text, HASH_CHARS)
 
 
-def pod_from(
-    template: Object, owner: Object, *, taken: Sequence[str], now: float, labels: Mapping[str, str] | None = None
-) -> dict[str, Any]:
-    """A Pod of ``owner`` with a name that is not in ``taken``; made at another time it has another name."""
+def pods_from(
+    template: Object,
+    owner: Object,
+    count: int,
+    *,
+    taken: Iterable[Object],
+    now: float,
+    labels: Mapping[str, str] | None = None,
+) -> list[dict[str, Any]]:
+    """``count`` Pods of ``owner``, MAX_BURST at most, none named as one of ``taken``; made at another time they have other names."""
+    name = owner["metadata"]["name"]
+    names = free_names(name, f"{owner['metadata']['uid']}/{now}", {pod["metadata"]["name"] for pod in taken})
     meta = template.get("metadata") or {}
-    name, namespace = owner["metadata"]["name"], owner["metadata"]["namespace"]
-    return {
-        "apiVersion": "v1",
-        "kind": "Pod",
-        "metadata": {
-            "name": free_name(name, f"{owner['metadata']['uid']}/{now}", taken),
-            "generateName": f"{name}-",
-            "namespace": namespace,
-            "labels": {**(meta.get("labels") or {}), **(labels or {})},
-            "annotations": dict(meta.get("annotations") or {}),
-            "ownerReferences": [owner_reference(owner)],
-        },
-        "spec": dict(template["spec"]),
-    }
+    return [
+        {
+            "apiVersion": "v1",
+            "kind": "Pod",
+            "metadata": {
+                "name": free,
+                "generateName": f"{name}-",
+                "namespace": owner["metadata"]["namespace"],
+                "labels": {**(meta.get("labels") or {}), **(labels or {})},
+                "annotations": dict(meta.get("annotations") or {}),
+                "ownerReferences": [owner_reference(owner)],
+            },
+            "spec": dict(template["spec"]),
+        }
+        for free in itertools.islice(names, max(0, min(count, MAX_BURST)))
+    ]
 
 
-def free_name(prefix: str, seed: str, taken: Sequence[str]) -> str:
-    """``prefix`` and five letters that follow from ``seed``: the first that are not in ``taken``."""
-    attempt = 0
-    while True:
+def free_names(prefix: str, seed: str, taken: Collection[str]) -> Iterator[str]:
+    """``prefix`` and five letters that follow from ``seed``, again and again: each name once, none of ``taken``."""
+    given = set(taken)
+    for attempt in itertools.count():
         name = f"{prefix[: MAX_NAME_CHARS - SUFFIX_CHARS - 1]}-{_letters(f'{seed}/{attempt}', SUFFIX_CHARS)}"
-        if name not in taken:
-            return name
-        attempt += 1
+        if name not in given:
+            given.add(name)
+            yield name
 
 
 def prune_zero(status: Mapping[str, Any]) -> dict[str, Any]:
