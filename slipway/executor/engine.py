@@ -26,7 +26,7 @@ from slipway.executor.payload_log_event import Origin, skips_logging
 from slipway.executor.payload_log_queue import Bounds
 from slipway.executor.readiness import Readiness
 from slipway.executor.rest_client import RestNodes
-from slipway.executor.run import Journey, NodeClient, Run, run_feedback, run_graph
+from slipway.executor.run import Journey, NodeClient, Run, apart, run_feedback, run_graph
 from slipway.executor.settings import Settings
 from slipway.executor.timeouts import CallLimits
 from slipway.serving.admission import Admission
@@ -74,6 +74,7 @@ class Engine:
             addresses=addresses,
             metrics=self.metrics,
             timeout_s=limits.grpc_timeout_s,
+            max_message_bytes=limits.grpc_max_message_bytes,
             dialect=dialect,
             tracing=tracing,
         )
@@ -106,15 +107,16 @@ class Engine:
         run = Run(
             client,
             journey,
+            payload,
             dialect=self.dialect,
             injects_routing=self._injects_routing,
             recorder=self._recorder(journey),
         )
         answer = await self.in_time(run_graph(self.graph.root, payload, run=run, ask=ask), journey)
-        return self.dialect.answer(answer)
+        return await apart(lambda: self.dialect.answer(answer), answer)
 
     async def feedback(self, payload: Payload, *, client: NodeClient, journey: Journey) -> Payload:
-        run = Run(client, journey, recorder=self._recorder(journey))
+        run = Run(client, journey, payload, recorder=self._recorder(journey))
         return await self.in_time(run_feedback(self.graph.root, payload, run=run), journey)
 
     def record_feedback(self, payload: Payload, journey: Journey) -> None:

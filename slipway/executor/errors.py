@@ -6,7 +6,7 @@ RequestError           one request failed (a ServingError, as are an oversized b
 ├── NodeAnswered       a node answered with an error: its status and body go to the client unchanged
 ├── NodeUnreachable    no connection to a node, or it broke
 ├── NodeTimeout        a node did not answer in its time
-├── AnswerTooLarge     a node's answer is above the limit
+├── AnswerTooLarge     a node's answer is above the limit, of the executor or of the next node
 ├── DeadlineError      the whole request took too long
 ├── RouteError         a router's answer names no child
 ├── FeedbackRouteError the routing in a feedback names no child
@@ -77,6 +77,12 @@ class NodeAnswered(RequestError):
         self.payload = payload
         self.reason = reason or NODE_REFUSED
         self.code = code
+
+    @property
+    def says_too_large(self) -> bool:
+        """Whether the message was more than the node takes; gRPC's own refusal has no machine code."""
+        is_full = self.code is grpc.StatusCode.RESOURCE_EXHAUSTED
+        return self.status_code == HTTPStatus.REQUEST_ENTITY_TOO_LARGE or (is_full and "larger than max" in str(self))
 
 
 class NodeUnreachable(RequestError):

@@ -31,8 +31,6 @@ from slipway.serving.tracing import OFF, Metadata, Tracing
 METADATA_METHOD = "/seldon.protos.Model/Metadata"
 
 _CHANNEL_OPTIONS = (
-    ("grpc.max_receive_message_length", MAX_ANSWER_BYTES),
-    ("grpc.max_send_message_length", MAX_ANSWER_BYTES),
     ("grpc.enable_http_proxy", 0),
     ("grpc.min_reconnect_backoff_ms", int(CONNECT_TIMEOUT_S * 1000)),  # gRPC gives one attempt to connect so long
     ("grpc.initial_reconnect_backoff_ms", int(RECONNECT_MIN_S * 1000)),
@@ -49,14 +47,19 @@ class GrpcNodes:
         addresses: Addresses,
         metrics: ExecutorMetrics,
         timeout_s: float | None = None,
+        max_message_bytes: int = 0,
         dialect: Dialect = SELDON,
         tracing: Tracing = OFF,
     ) -> None:
+        """``max_message_bytes``: MAX_ANSWER_BYTES where that is more."""
         self._addresses = addresses
         self._tracing = tracing
         self._dialect = dialect
         self._metrics = metrics
         self._timeout_s = timeout_s
+        limit = max(MAX_ANSWER_BYTES, max_message_bytes)
+        limits = (("grpc.max_receive_message_length", limit), ("grpc.max_send_message_length", limit))
+        self._options = (*_CHANNEL_OPTIONS, *limits)
         self._channels: dict[str, grpc.aio.Channel] = {}
         self._calls: dict[tuple[str, str], grpc.aio.UnaryUnaryMultiCallable] = {}
         self._ending: dict[asyncio.Task[None], grpc.aio.Channel] = {}
@@ -141,7 +144,7 @@ class GrpcNodes:
         if call is None:
             channel = self._channels.get(target)
             if channel is None:
-                channel = self._channels[target] = grpc.aio.insecure_channel(target, options=_CHANNEL_OPTIONS)
+                channel = self._channels[target] = grpc.aio.insecure_channel(target, options=self._options)
             call = self._calls[target, path] = channel.unary_unary(path)
         return call
 

@@ -20,6 +20,9 @@ NODE_CONNECTIONS = MAX_IN_FLIGHT
 NODE_KEEPALIVE_S = IDLE_TIMEOUT_S - 15.0
 """An idle connection is dropped by us before our own components drop it."""
 
+LARGE_MESSAGE_BYTES = 256 * 1024
+"""Messages of more bytes together are parsed and computed with in a thread: in the event loop they would hold up everybody."""
+
 PROBE_TIMEOUT_S = 1.0
 """One node's part in a readiness check."""
 

@@ -18,6 +18,9 @@ from slipway.serving.messages import JSON, PROTOBUF
 MAX_INFLATED_BYTES = 64 * 1024 * 1024
 """A compressed answer of a node is inflated up to here."""
 
+INFLATED_ENCODINGS = frozenset({"gzip", "x-gzip", "deflate"})
+"""What ``inflate`` reads, and so what nodes are asked for."""
+
 _GZIP_OR_ZLIB = zlib.MAX_WBITS | 32
 _LIST_ENTRY_TAG = b"\x0a"  # SeldonMessageList.seldonMessages: field 1, length-delimited
 _HTML = re.compile(rb"[<>&]|\xe2\x80[\xa8\xa9]")
@@ -59,17 +62,35 @@ class Payload:
 
 
 def inflate(payload: Payload) -> Payload:
-    """The payload without its gzip or deflate encoding; other encodings are left as they are."""
-    if payload.encoding.lower() not in {"gzip", "x-gzip", "deflate"}:
+    """The payload without its gzip or deflate encoding.
+
+    Raises:
+        CombineError: it ends early, is larger than MAX_INFLATED_BYTES, or has another encoding.
+    """
+    encoding = payload.encoding.lower()
+    if encoding in {"", "identity"}:
         return payload
-    stream = zlib.decompressobj(_GZIP_OR_ZLIB)
+    if encoding not in INFLATED_ENCODINGS:
+        raise CombineError(f"a node's answer is {encoding[:40]}: gzip and deflate are read")
     try:
-        body = stream.decompress(payload.body, MAX_INFLATED_BYTES)
+        return replace(payload, body=_inflated(payload.body, encoding), encoding="")
     except zlib.error as error:
-        raise CombineError(f"a node's {payload.encoding} answer cannot be inflated: {error}") from error
-    if stream.unconsumed_tail:
-        raise CombineError(f"a node's {payload.encoding} answer is larger than {MAX_INFLATED_BYTES} bytes inflated")
-    return replace(payload, body=body, encoding="")
+        raise CombineError(f"a node's {encoding} answer cannot be inflated: {error}") from error
+
+
+def _inflated(body: bytes, encoding: str) -> bytes:
+    """All members of a gzip body (RFC 1952, 2.2), or the one stream of a zlib body."""
+    members, size, rest = [], 0, body
+    while rest:
+        stream = zlib.decompressobj(_GZIP_OR_ZLIB)
+        members.append(stream.decompress(rest, MAX_INFLATED_BYTES - size + 1))
+        size += len(members[-1])
+        if size > MAX_INFLATED_BYTES:
+            raise CombineError(f"a node's {encoding} answer is larger than {MAX_INFLATED_BYTES} bytes inflated")
+        if not stream.eof:
+            raise CombineError(f"a node's {encoding} answer ends early, after {len(body)} bytes")
+        rest = stream.unused_data
+    return b"".join(members)
 
 
 def to_json(payload: Payload) -> Payload:
@@ -81,6 +102,17 @@ def to_json(payload: Payload) -> Payload:
         return Payload(dump_json(messages.to_json(message)), JSON)
     except ServingError as error:
         raise CombineError(f"a node's protobuf answer cannot be read: {error}") from error
+
+
+def to_protobuf(payload: Payload) -> Payload:
+    """A JSON SeldonMessage as protobuf; what is none stays what it is."""
+    if not payload.is_json:
+        return payload
+    try:
+        message = messages.to_proto(parse_json(inflate(payload).body))
+    except ServingError:
+        return payload
+    return Payload(message.SerializeToString(), PROTOBUF, is_answer=payload.is_answer)
 
 
 def combine(payloads: Sequence[Payload]) -> Payload:

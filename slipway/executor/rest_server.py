@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from typing import Any
 
 from aiohttp import hdrs, web
@@ -16,17 +16,18 @@ from slipway.executor.dialect import METADATA_PATH, STATUS_PATH
 from slipway.executor.engine import Engine
 from slipway.executor.errors import NodeAnswered
 from slipway.executor.graph import Node
-from slipway.executor.payload import Payload, Wire, escape_html, inflate
+from slipway.executor.payload import INFLATED_ENCODINGS, Payload, Wire, escape_html, inflate, to_protobuf
 from slipway.executor.rest_client import json_bytes_of
 from slipway.executor.routes import routing_text
-from slipway.executor.run import Journey, puid_of
+from slipway.executor.run import Journey, apart, puid_of
 from slipway.executor.settings import Settings
+from slipway.serving.accept import parse_accept
 from slipway.serving.body import read_body
 from slipway.serving.errors import NOT_READY, Failure, failure_of
 from slipway.serving.exposition import exposition
 from slipway.serving.json_body import dump_json
 from slipway.serving.lifecycle import Lifecycle
-from slipway.serving.messages import JSON, PROTOBUF
+from slipway.serving.messages import JSON
 from slipway.serving.openapi import add_doc_routes, openapi
 from slipway.serving.rest import Handler, application, error_response, told
 
@@ -151,8 +152,10 @@ class RestSurface:
             payload = Payload(
                 body, request.headers.get(hdrs.CONTENT_TYPE, ""), json_bytes=json_bytes_of(request.headers)
             )
-            ask = Wire.PROTOBUF if PROTOBUF in request.headers.get(hdrs.ACCEPT, "") else Wire.JSON
-            return await self.engine.predict(payload, client=self.engine.rest, journey=journey, ask=ask)
+            accepted = parse_accept(request.headers.get(hdrs.ACCEPT, ""))
+            ask = Wire.PROTOBUF if accepted.proto else Wire.JSON
+            answer = await self.engine.predict(payload, client=self.engine.rest, journey=journey, ask=ask)
+            return answer if accepted.json else await apart(lambda: to_protobuf(answer), answer)
 
     async def _feedback(self, request: web.Request, journey: Journey) -> Payload:
         with self.engine.admission.receive() as ticket:
@@ -215,7 +218,16 @@ def forwarded(request: web.Request) -> CIMultiDict[str]:
     """The client's headers that every node gets, the request's PUID among them."""
     sent = CIMultiDict((name, value) for name, value in request.headers.items() if name.lower() not in NOT_FORWARDED)
     sent[headers.PUID] = request[PUID_OF]
+    if hdrs.ACCEPT_ENCODING in sent:
+        sent[hdrs.ACCEPT_ENCODING] = readable_encodings(sent.popall(hdrs.ACCEPT_ENCODING))
     return sent
+
+
+def readable_encodings(asked: Iterable[str]) -> str:
+    """Of a client's Accept-Encoding what may be asked of nodes: what one answers may be the next one's question."""
+    codings = [coding.strip() for value in asked for coding in value.split(",")]
+    known = INFLATED_ENCODINGS | {"identity"}
+    return ", ".join(one for one in codings if one.partition(";")[0].strip().lower() in known) or "identity"
 
 
 def server_timing(seconds: Mapping[str, float]) -> str:
@@ -236,9 +248,10 @@ def cloud_event(puid: str, path: str, *, deployment: str, namespace: str) -> dic
 
 def _success(payload: Payload, request: web.Request) -> web.Response:
     """Status 200 whatever the node said on the way, with the last node's content type (contract §3.1)."""
-    if payload.encoding and payload.encoding not in request.headers.get(hdrs.ACCEPT_ENCODING, ""):
+    if payload.encoding in INFLATED_ENCODINGS and payload.encoding not in request.headers.get(hdrs.ACCEPT_ENCODING, ""):
         payload = inflate(payload)
-    body = escape_html(payload.body) if payload.is_json and not payload.encoding else payload.body
+    is_text = payload.is_json and not payload.encoding and payload.json_bytes is None
+    body = escape_html(payload.body) if is_text else payload.body
     response = web.Response(body=body, headers={hdrs.CONTENT_TYPE: payload.content_type or JSON})
     if payload.encoding:
         response.headers[hdrs.CONTENT_ENCODING] = payload.encoding

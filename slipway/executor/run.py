@@ -13,7 +13,9 @@ from typing import Any, Protocol, TypeVar
 from uuid import uuid4
 
 from slipway.executor.dialect import SELDON, Dialect
+from slipway.executor.errors import AnswerTooLarge, NodeAnswered
 from slipway.executor.graph import BuiltIn, EventKind, Method, Node, RandomAbTest
+from slipway.executor.limits import LARGE_MESSAGE_BYTES
 from slipway.executor.payload import Payload, Wire, with_routing
 from slipway.executor.routes import (
     ALL_CHILDREN,
@@ -80,6 +82,8 @@ class Recorder(Protocol):
 class Run:
     client: NodeClient
     journey: Journey
+    request: Payload
+    """What the client sent: a node that finds it too large has refused the client, any other message our chain."""
     dialect: Dialect = SELDON
     injects_routing: bool = False
     draw: Callable[[], float] = random.random
@@ -110,19 +114,21 @@ async def run_graph(node: Node, payload: Payload, *, run: Run, ask: Wire) -> Pay
         payload = await _call(node, Method.TRANSFORM_OUTPUT, payload, run=run, ask=ask)
         run.record(node, EventKind.RESPONSE, payload)
     if run.injects_routing:
-        payload = with_routing(payload, run.journey.routing)
+        answer = payload
+        payload = await apart(lambda: with_routing(answer, run.journey.routing), answer)
     return payload
 
 
 async def _give_input(node: Node, method: Method | BuiltIn, payload: Payload, *, run: Run, ask: Wire) -> Payload:
     if isinstance(method, BuiltIn):
-        return run.dialect.simple_answer(payload, ask)
+        return await apart(lambda: run.dialect.simple_answer(payload, ask), payload)
     return await _call(node, method, payload, run=run, ask=ask)
 
 
 async def run_feedback(root: Node, payload: Payload, *, run: Run) -> Payload:
     """Feedback to the nodes that took part; the root's answer, or the feedback itself where the root takes none."""
-    answer = await _give_feedback(root, payload, feedback_routing(payload), run=run)
+    routing = await apart(lambda: feedback_routing(payload), payload)
+    answer = await _give_feedback(root, payload, routing, run=run)
     return payload if answer is None else answer
 
 
@@ -145,8 +151,8 @@ async def _combine(
     node: Node, combiner: Method | BuiltIn, answers: Sequence[Payload], *, run: Run, ask: Wire
 ) -> Payload:
     if isinstance(combiner, BuiltIn):
-        return run.dialect.average(answers, ask, node=node.name)
-    return await _call(node, combiner, run.dialect.combine(answers), run=run, ask=ask)
+        return await apart(lambda: run.dialect.average(answers, ask, node=node.name), *answers)
+    return await _call(node, combiner, await apart(lambda: run.dialect.combine(answers), *answers), run=run, ask=ask)
 
 
 async def _choose(node: Node, payload: Payload, *, run: Run) -> int:
@@ -159,7 +165,7 @@ async def _choose(node: Node, payload: Payload, *, run: Run) -> int:
             return 0
         case Method():
             answer = await _call(node, Method.ROUTE, payload, run=run, ask=run.client.takes(node))
-            route = run.dialect.route(answer, router=node.name)
+            route = await apart(lambda: run.dialect.route(answer, router=node.name), answer)
             return check_route(route, router=node.name, children=len(node.children))
 
 
@@ -180,7 +186,20 @@ async def _give_feedback(node: Node, payload: Payload, routing: dict[str, int], 
 
 async def _call(node: Node, method: Method, payload: Payload, *, run: Run, ask: Wire) -> Payload:
     with run.journey.timed(node):
-        return await run.client.call(node, method, payload, ask=ask, journey=run.journey)
+        try:
+            return await run.client.call(node, method, payload, ask=ask, journey=run.journey)
+        except NodeAnswered as error:
+            if payload is run.request or not error.says_too_large:
+                raise
+            size = f"{len(payload.body)} bytes of other nodes' answers"
+            raise AnswerTooLarge(f"node {node.name} does not take {size}: {error}") from error
+
+
+async def apart(work: Callable[[], T], *read: Payload) -> T:
+    """``work()``, which reads those payloads: in a thread where they are large."""
+    if not any(one.encoding for one in read) and sum(len(one.body) for one in read) <= LARGE_MESSAGE_BYTES:
+        return work()
+    return await asyncio.to_thread(work)
 
 
 def entry_wire(node: Node, *, run: Run, after: Wire) -> Wire:

@@ -9,6 +9,7 @@ import grpc
 import pytest
 
 from slipway.contract.protos import prediction_pb2 as pb
+from slipway.executor import grpc_client
 from slipway.executor.addresses import Addresses
 from slipway.executor.graph import Method
 from slipway.executor.grpc_client import GrpcNodes
@@ -207,6 +208,15 @@ async def test_max_message_size_annotation_is_resource_exhausted() -> None:
         with pytest.raises(grpc.aio.AioRpcError) as caught:
             await client.call(TEXT)
     assert caught.value.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
+
+
+async def test_max_message_size_annotation_goes_for_the_calls_of_nodes_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(grpc_client, "MAX_ANSWER_BYTES", 1000)
+    node, message = Node("a"), pb.SeldonMessage(binData=b"x" * 5000)
+    annotations = {"seldon.io/grpc-max-message-size": "10000"}
+    async with serving(node), executor(node.graph("MODEL"), annotations=annotations) as client:
+        answer, _ = await client.call(message)
+    assert answer == message.SerializeToString()
 
 
 async def test_messages_above_grpc_s_own_default_pass() -> None:

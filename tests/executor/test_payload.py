@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import zlib
 
@@ -65,6 +66,21 @@ def test_compressed_body_that_grows_without_end_is_refused(monkeypatch: pytest.M
         inflate(Payload(zlib.compress(b"0" * 100_000), encoding="deflate"))
     with pytest.raises(CombineError, match="cannot be inflated"):
         inflate(Payload(b"no", encoding="gzip"))
+
+
+def test_compressed_body_is_read_to_its_end_or_refused() -> None:
+    whole = gzip.compress(b'{"strData":') + gzip.compress(b'"x"}')
+    assert inflate(Payload(whole, encoding="gzip")) == Payload(b'{"strData":"x"}')
+    with pytest.raises(CombineError, match="ends early"):
+        inflate(Payload(whole[:-3], encoding="gzip"))
+    with pytest.raises(CombineError, match="is br: gzip and deflate are read"):
+        inflate(Payload(b"\x0b\x00\x80x", encoding="br"))
+
+
+def test_members_that_are_small_alone_are_refused_together(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(payloads, "MAX_INFLATED_BYTES", 1000)
+    with pytest.raises(CombineError, match="larger than 1000 bytes"):
+        inflate(Payload(gzip.compress(b"0" * 600) * 2, encoding="gzip"))
 
 
 @pytest.mark.parametrize("body", [b"[]", b'{"strData":"x"}', b'{"meta":null}', b"{"])

@@ -185,6 +185,36 @@ async def test_compressed_answer_passes_to_a_client_that_takes_it_and_is_inflate
     assert (inflated.body, inflated.headers.get("Content-Encoding")) == (b'{"strData":"x"}', None)
 
 
+async def test_nodes_are_asked_for_encodings_that_the_executor_reads() -> None:
+    node = Node("a")
+    async with serving(node), executor(node.graph("MODEL")) as client:
+        for asked in ("br, gzip;q=0.5, *", "zstd"):
+            await client.post(headers={"Accept-Encoding": asked})
+    assert [seen.headers["Accept-Encoding"] for seen in node.calls()] == ["gzip;q=0.5", "identity"]
+
+
+async def test_chain_that_grows_above_what_a_node_takes_is_the_graph_s_fault_not_the_client_s() -> None:
+    first, second = Node("a"), Node("b")
+    second.rest = lambda _: Reply(b"too much", status=413)
+    async with serving(first, second), executor(first.graph("TRANSFORMER", second.graph("MODEL"))) as client:
+        grown = await client.post()
+    async with serving(second), executor(second.graph("MODEL")) as client:
+        own = await client.post()
+    assert (grown.status, grown.headers["x-slipway-reason"]) == (502, "NODE_ANSWER_TOO_LARGE")
+    assert "node b does not take 26 bytes of other nodes' answers" in json.loads(grown.body)["status"]["info"]
+    assert (own.status, own.body) == (413, b"too much")
+
+
+async def test_binary_tensors_behind_json_are_not_escaped() -> None:
+    node = Node("a")
+    head, tail = b'{"outputs":[]}', b"<&>\x00"
+    said = {"Content-Type": "application/json", "Inference-Header-Content-Length": str(len(head))}
+    node.rest = lambda _: Reply(head + tail, headers=said)
+    async with serving(node), executor(node.graph("MODEL")) as client:
+        answer = await client.post()
+    assert (answer.body, answer.headers["Inference-Header-Content-Length"]) == (head + tail, str(len(head)))
+
+
 async def test_body_above_the_limit_is_413() -> None:
     node = Node("a")
     async with serving(node), executor(node.graph("MODEL")) as client:
@@ -357,6 +387,17 @@ async def test_client_that_accepts_protobuf_gets_it() -> None:
             b"\x2a\x01i", headers={"Accept": "application/x-protobuf", "Content-Type": "application/x-protobuf"}
         )
     assert (answer.body, answer.headers["Content-Type"]) == (b"\x2a\x01x", "application/x-protobuf")
+
+
+async def test_client_that_takes_protobuf_alone_gets_it_from_a_node_that_has_none() -> None:
+    node = Node("a")
+    node.rest = lambda _: Reply(b'{"strData":"x"}')
+    async with serving(node), executor(node.graph("MODEL")) as client:
+        made = await client.post(headers={"Accept": "application/x-protobuf"})
+        node.rest = lambda _: Reply(b'{"no":"SeldonMessage"}')
+        other = await client.post(headers={"Accept": "application/x-protobuf"})
+    assert (made.body, made.headers["Content-Type"]) == (b"\x2a\x01x", "application/x-protobuf")
+    assert (other.body, other.headers["Content-Type"]) == (b'{"no":"SeldonMessage"}', "application/json")
 
 
 async def test_client_that_leaves_cancels_the_call_of_the_node() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import threading
 from collections import Counter
 from typing import Any
 
@@ -13,9 +14,10 @@ from hypothesis import strategies as st
 
 from slipway.executor.errors import CombineError, FeedbackRouteError, NodeAnswered, NodeTimeout, RouteError
 from slipway.executor.graph import Method, Node
+from slipway.executor.limits import LARGE_MESSAGE_BYTES
 from slipway.executor.payload import Payload, Wire
 from slipway.executor.routes import ALL_CHILDREN
-from slipway.executor.run import Journey, Run, run_feedback, run_graph
+from slipway.executor.run import Journey, Run, apart, run_feedback, run_graph
 from tests.executor import interpreter
 from tests.executor.graphs import graph_of
 from tests.executor.interpreter import Message, World
@@ -55,7 +57,7 @@ class FakeNodes:
 
 def run_of(world: World, **options: Any) -> tuple[Run, FakeNodes]:
     nodes = FakeNodes(world, **options)
-    return Run(nodes, Journey("puid"), draw=lambda: world.draw), nodes
+    return Run(nodes, Journey("puid"), render(START), draw=lambda: world.draw), nodes
 
 
 async def answer_to(graph: dict[str, Any], world: World, **options: Any) -> Message:
@@ -64,6 +66,14 @@ async def answer_to(graph: dict[str, Any], world: World, **options: Any) -> Mess
     assert not answer.is_protobuf
     world.taken.update({node: route for node, route in run.journey.routing.items() if route != ALL_CHILDREN})
     return read(answer)
+
+
+async def test_large_messages_are_read_in_a_thread_and_small_ones_are_not() -> None:
+    here = threading.get_ident()
+    half = Payload(b"x" * (LARGE_MESSAGE_BYTES // 2))
+    assert await apart(threading.get_ident, half, half) == here
+    assert await apart(threading.get_ident, half, half, Payload(b"x")) != here
+    assert await apart(threading.get_ident, Payload(b"x", encoding="gzip")) != here
 
 
 async def predict(graph: dict[str, Any], world: World) -> str:
