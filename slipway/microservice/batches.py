@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
-from slipway.microservice.batching import NotRowsError, joinable
+from slipway.microservice.batching import NotRowsError, OwnMetaError, joinable
 from slipway.microservice.hooks import Answer, Hooks
 from slipway.microservice.inputs import Input
 from slipway.microservice.threads import ComponentThreads, Raised, Waited, outcome_of, result_of
@@ -82,10 +82,14 @@ class Batches:
             taken = list(self._waiting.items())[: self._max_batch]
             for mine, _ in taken:
                 del self._waiting[mine]
-        self._count_waits([job for _, job in taken])
-        whole = outcome_of(lambda: answer_together(self._hooks, [job for _, job in taken]))
+        jobs = [job for _, job in taken]
+        self._count_waits(jobs)
+        whole = outcome_of(lambda: answer_together(self._hooks, jobs, stop_joining=self._stop_joining))
         outcomes = [Raised(whole.error) for _ in taken] if isinstance(whole, Raised) else whole
         return [(mine, outcome) for (mine, _), outcome in zip(taken, outcomes, strict=True)]
+
+    def _stop_joining(self) -> None:
+        self._max_batch = 1
 
     def _count_waits(self, jobs: Sequence[Job]) -> None:
         if self._waited is not None:
@@ -94,15 +98,18 @@ class Batches:
                 self._waited(now - job.came)
 
 
-def answer_together(hooks: Hooks, jobs: Sequence[Job]) -> list[Any]:
-    """Each job's reply or Raised, with as few calls of ``predict`` as their inputs allow."""
+def answer_together(hooks: Hooks, jobs: Sequence[Job], *, stop_joining: Callable[[], None]) -> list[Any]:
+    """Each job's reply or Raised, with as few calls of ``predict`` as their inputs allow.
+
+    ``stop_joining`` is called where a result shows that the component's requests are to be asked one by one.
+    """
     outcomes = [outcome_of(job.parse) for job in jobs]
     inputs = [None if isinstance(one, Raised) else one for one in outcomes]
     replies: list[Any] = list(outcomes)
     for group in joinable(inputs, takes_meta="predict" in hooks.component.meta_hooks):
         together = [one for index in group if (one := inputs[index]) is not None]
         begun = time.perf_counter()
-        answers = _answers(hooks, together)
+        answers = _answers(hooks, together, stop_joining)
         spent_ms = (time.perf_counter() - begun) * 1000
         for index, answer in zip(group, answers, strict=True):
             replies[index] = answer if isinstance(answer, Raised) else _rendered(jobs[index], answer, spent_ms)
@@ -113,7 +120,7 @@ def _rendered(job: Job, answer: Answer, spent_ms: float) -> Any:
     return outcome_of(lambda: job.render(answer, spent_ms))
 
 
-def _answers(hooks: Hooks, inputs: list[Input]) -> list[Answer | Raised]:
+def _answers(hooks: Hooks, inputs: list[Input], stop_joining: Callable[[], None]) -> list[Answer | Raised]:
     """One call for all; where that fails, or gives no rows, one call each: a bad request fails alone."""
     if len(inputs) > 1:
         whole = outcome_of(lambda: hooks.predict_together(inputs))
@@ -121,6 +128,9 @@ def _answers(hooks: Hooks, inputs: list[Input]) -> list[Answer | Raised]:
             return list(whole)
         if isinstance(whole.error, NotRowsError):
             logger.warning("%s cannot be batched: %s", hooks.component.name, whole.error)
+        if isinstance(whole.error, OwnMetaError):
+            logger.warning("%s is not batched from now on: %s", hooks.component.name, whole.error)
+            stop_joining()
         whole.error = None
     return [_answer(hooks, one) for one in inputs]
 

@@ -15,6 +15,10 @@ class NotRowsError(Exception):
     """A result that has not one row for each row of X."""
 
 
+class OwnMetaError(Exception):
+    """A result with tags or metrics of its own: of several requests' call, nobody knows whose they are."""
+
+
 def joinable(inputs: Sequence[Input | None], *, takes_meta: bool) -> list[list[int]]:
     """Indices of ``inputs`` in groups that can be one X; what is None is in none.
 

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from slipway.contract.protos import prediction_pb2 as pb
-from slipway.microservice.batching import NotRowsError, join, split
+from slipway.microservice.batching import NotRowsError, OwnMetaError, join, split
 from slipway.microservice.component import Component, HookMissingError
 from slipway.microservice.custom_metrics import CustomMetrics, checked_metrics
 from slipway.microservice.inputs import Input, array_of_data
@@ -63,16 +63,18 @@ class Hooks:
         return self._with_meta("predict", features, missing=[])
 
     def predict_together(self, requests: list[Input]) -> list[Answer]:
-        """One call of ``predict`` for ``joinable`` requests; raises NotRowsError, and what the hook raises.
+        """One call of ``predict`` for ``joinable`` requests; raises NotRowsError, OwnMetaError, and what the hook raises.
 
-        The component's own tags, metrics and names are asked for each reply, as without batching.
+        Each reply has its own request's meta. Components that say tags or metrics are not to be asked so.
         """
         first, rows = requests[0], join(requests)
         data, tags, metrics = _unwrap(self.component.call_with_meta("predict", rows, first.names, first.meta))
+        if tags or metrics:
+            raise OwnMetaError("predict gave tags or metrics of its own")
         if data is rows and not all(one.default_names for one in requests):
             raise NotRowsError("predict gave X itself, which is the request's own tensor in an answer of V2")
         return [
-            self._reply("predict", _Result(part, tags, metrics), request, carried=request.meta or {})
+            self._reply("predict", part, request, carried=request.meta or {})
             for part, request in zip(split(data, requests), requests, strict=True)
         ]
 

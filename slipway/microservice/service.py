@@ -28,6 +28,9 @@ HEALTH_WAIT_S = 0.3
 """A health question waits so long for the component, far below the second that a probe gives it by default; while the
 component computes, its last health answer stands."""
 
+ALONE = ("predict_raw", "predict_rest", "predict_grpc", "tags", "metrics")
+"""Hooks whose requests share no call."""
+
 logger = logging.getLogger(__name__)
 T = TypeVar("T")
 
@@ -117,9 +120,9 @@ class Service:
 
 
 def _joins(hooks: Hooks) -> bool:
-    """Whether requests of this component may share a call: not where it reads or answers each one by itself."""
+    """Whether requests of this component may share a call: not where it answers each by itself or says something of it."""
     component = hooks.component
-    alone = [name for name in ("predict_raw", "predict_rest", "predict_grpc") if component.has_own(name)]
+    alone = [name for name in ALONE if component.has_own(name)]
     if component.error_handler is not None:
         alone.append("model_error_handler")
     if alone:

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from slipway.contract.protos import prediction_pb2 as pb
 from slipway.contract.protos import prediction_pb2_grpc as stubs
-from slipway.microservice.batches import Batches, answer_together
+from slipway.microservice.batches import Batches
 from slipway.microservice.batches import Job as BatchJob
 from slipway.microservice.batching import NotRowsError, joinable, split
 from slipway.microservice.component import component_of
@@ -23,6 +23,7 @@ from slipway.microservice.hooks import Hooks
 from slipway.microservice.inputs import Input, input_of_json
 from slipway.microservice.seldon_names import SeldonComponent, SeldonResponse
 from slipway.microservice.threads import ComponentThreads, Raised
+from tests.microservice.batches import answer
 from tests.microservice.conftest import IDENTITY, Serve
 from tests.waiting import eventually
 
@@ -45,9 +46,6 @@ class Model:
             raise ValueError("negative")
         return X * 3 + 1
 
-    def tags(self) -> dict[str, Any]:
-        return {"by": "model"}
-
 
 def hooks_of(model: Any) -> Hooks:
     return Hooks(component_of(model), CustomMetrics(IDENTITY), IDENTITY)
@@ -63,7 +61,18 @@ MESSAGES = st.one_of(
     ),
     st.builds(lambda x: message([x]), st.floats(0, 1e6)),
     st.builds(lambda x: message([x], names=["a"]), st.integers(0, 9)),
-    st.builds(lambda x: {"meta": {"puid": str(x)}, **message([x, x])}, st.integers(0, 9)),
+    st.builds(
+        lambda x, meta: {"meta": {"puid": str(x), **meta}, **message([x, x])},
+        st.integers(0, 9),
+        st.sampled_from(
+            [
+                {},
+                {"tags": {"of": "one"}},
+                {"requestPath": {"node": "image:1"}},
+                {"metrics": [{"key": "k", "type": "GAUGE", "value": 2}]},
+            ]
+        ),
+    ),
     st.just({"data": {"ndarray": [1, 2]}}),
     st.just({"data": {"ndarray": "no list"}}),
 )
@@ -73,8 +82,8 @@ MESSAGES = st.one_of(
 @settings(max_examples=300, deadline=None)
 def test_replies_of_a_batch_are_those_of_one_request_each(messages: list[Any]):
     jobs = [job_of(one) for one in messages]
-    together = answer_together(hooks_of(Model()), jobs)
-    alone = [answer_together(hooks_of(Model()), [job])[0] for job in jobs]
+    together = answer(hooks_of(Model()), jobs)
+    alone = [answer(hooks_of(Model()), [job])[0] for job in jobs]
     assert [_shown(one) for one in together] == [_shown(one) for one in alone]
 
 
@@ -129,6 +138,7 @@ async def test_what_waits_while_the_model_is_busy_is_one_call_over_both_wires(se
     rest = [asyncio.create_task(served.post("/predict", message([float(number)]))) for number in range(2)]
     await eventually(lambda: served.service.admission.requests == 3)
     tensor = pb.SeldonMessage(data=pb.DefaultData(tensor=pb.Tensor(shape=[2, 1], values=[5, 6])))
+    tensor.meta.tags["of"].string_value = "the caller"
     over_grpc = stubs.ModelStub(served.channel).Predict(tensor)
     await eventually(lambda: served.service.admission.requests == 4)
     model.goes_on.set()
@@ -136,7 +146,7 @@ async def test_what_waits_while_the_model_is_busy_is_one_call_over_both_wires(se
     assert [(await one)[1]["data"]["ndarray"] for one in rest] == [[[1.0]], [[4.0]]]
     reply = await over_grpc
     assert (list(reply.data.tensor.shape), list(reply.data.tensor.values)) == ([2, 1], [16, 19])
-    assert reply.meta.tags["by"].string_value == "model"
+    assert reply.meta.tags["of"].string_value == "the caller"
     assert model.rows == [1, 4]
 
 
@@ -177,19 +187,45 @@ def test_a_result_that_is_no_rows_is_asked_for_one_by_one(caplog: pytest.LogCapt
             return {"mean": float(np.mean(X))}
 
     model = Mean()
-    answers = answer_together(hooks_of(model), [job_of(message([1, 3])), job_of(message([5, 7]))])
+    answers = answer(hooks_of(model), [job_of(message([1, 3])), job_of(message([5, 7]))])
     assert [one.data for one in answers] == [{"mean": 2.0}, {"mean": 6.0}]
     assert model.calls == 3
     assert "Mean cannot be batched: predict gave dict for 2 rows of X" in caplog.text
 
 
-def test_runtime_tags_of_a_batch_are_on_every_reply():
-    class Tagged:
-        def predict(self, X: Any, names: Any) -> Any:
-            return SeldonResponse(X.tolist(), tags={"run": 1})
+class Telling:
+    """Says of each call how many rows it had, as tag and as counter; holds one number until told to go on."""
 
-    answers = answer_together(hooks_of(Tagged()), [job_of(message([1])), job_of(message([2]))])
-    assert [(one.data, one.meta["tags"]) for one in answers] == [([[1]], {"run": 1}), ([[2]], {"run": 1})]
+    def __init__(self) -> None:
+        self.rows: list[int] = []
+        self.goes_on = threading.Event()
+
+    def predict(self, X: Any, names: Any) -> Any:
+        if HELD in X:
+            self.goes_on.wait(30)
+        self.rows.append(len(X))
+        metrics = [{"type": "COUNTER", "key": "rows_seen", "value": len(X)}]
+        return SeldonResponse(X.tolist(), tags={"rows": len(X)}, metrics=metrics)
+
+
+async def test_what_a_call_says_of_itself_is_of_one_request_and_counted_once(
+    serve: Serve, caplog: pytest.LogCaptureFixture
+):
+    model = Telling()
+    served = await serve(model, max_batch=4)
+    for _ in range(2):
+        model.goes_on.clear()
+        held = asyncio.create_task(served.post("/predict", message([HELD])))
+        await eventually(lambda: served.service.threads.longest_s() > 0)
+        calls = [asyncio.create_task(served.post("/predict", message([number]))) for number in range(3)]
+        await eventually(lambda: served.service.admission.requests == 4)
+        model.goes_on.set()
+        replies = [(await call)[1] for call in (held, *calls)]
+        assert [reply["meta"]["tags"] for reply in replies] == [{"rows": 1}] * 4
+    assert "rows_seen_total" in (text := await served.metrics())
+    assert [line.split()[-1] for line in text.splitlines() if line.startswith("rows_seen_total{")] == ["8.0"]
+    assert model.rows == [1, 3, 1, 1, 1, 1, 1, 1, 1], "only the first batch is asked together"
+    assert caplog.text.count("Telling is not batched from now on: predict gave tags or metrics of its own") == 1
 
 
 def test_meta_keeps_requests_apart_only_where_the_hook_gets_it():
@@ -212,7 +248,19 @@ async def test_batching_is_off_unless_asked_for_and_for_raw_hooks(serve: Serve, 
     class Derived(Model, SeldonComponent):
         pass
 
+    class Tagged(Model):
+        def tags(self) -> dict[str, Any]:
+            return {}
+
+    class Counting(Derived):
+        def metrics(self) -> list[Any]:
+            return []
+
     assert (await serve(Model())).service.batches is None
     assert (await serve(Derived(), max_batch=4)).service.batches is not None
     assert (await serve(Raw(), max_batch=4)).service.batches is None
     assert "Raw is not batched: it has predict_raw" in caplog.text
+    assert (await serve(Tagged(), max_batch=4)).service.batches is None
+    assert (await serve(Counting(), max_batch=4)).service.batches is None
+    assert "Tagged is not batched: it has tags" in caplog.text
+    assert "Counting is not batched: it has metrics" in caplog.text

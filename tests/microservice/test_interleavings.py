@@ -46,13 +46,24 @@ class Tagging:
 
 
 def _inputs() -> list[Input]:
-    """What requests carry: one row or several, of two shapes, with and without names, and one that fails."""
+    """What requests carry: one row or several, of two shapes, with and without names and meta, and one that fails."""
     rows = [np.array([[number]]) for number in range(12)]
     rows += [np.array([[number], [number + 1]]) for number in range(20, 24)]
     rows += [np.array([[number, number]]) for number in range(30, 34)]
     rows += [np.array([[-1]]), np.array([[5], [-7]])]
-    plain = [Input(one, [], None, "ndarray") for one in rows]
+    plain = [Input(one, [], _meta(number), "ndarray") for number, one in enumerate(rows)]
     return [*plain, Input(np.array([[40]]), ["a"], None, "ndarray"), Input(np.array([[41]]), ["a"], None, "ndarray")]
+
+
+def _meta(number: int) -> dict[str, Any] | None:
+    """Another one for each request, each part of it for some."""
+    every = {
+        "puid": f"p{number}",
+        "tags": {"of": number},
+        "requestPath": {f"node{number}": "image:1"},
+        "metrics": [{"key": "k", "type": "GAUGE", "value": number}],
+    }
+    return {key: part for place, (key, part) in enumerate(every.items()) if number >> place & 1} or None
 
 
 class SteppedThreads:
@@ -129,7 +140,8 @@ def _shown(outcome: Any) -> Any:
         return None
     if isinstance(outcome, Exception):
         return type(outcome), str(outcome)
-    return outcome.data.tobytes(), outcome.data.dtype, outcome.data.shape, outcome.names, outcome.array_kind
+    form = outcome.data.dtype, outcome.data.shape, outcome.names, outcome.array_kind
+    return outcome.data.tobytes(), *form, outcome.meta
 
 
 def _alone(hooks: Hooks, one: Input) -> Any:

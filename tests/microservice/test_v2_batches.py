@@ -13,10 +13,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from slipway.contract.protos import inference_pb2 as v2
-from slipway.microservice.batches import Job, answer_together
+from slipway.microservice.batches import Job
 from slipway.microservice.v2_batches import V2Job
 from slipway.microservice.v2_calls import ServedModel
 from slipway.serving.v2_json import V2Body, parse_infer_request, render_infer_response
+from tests.microservice.batches import answer
 from tests.microservice.conftest import Serve
 from tests.microservice.test_batches import HELD, Model, hooks_of, message
 from tests.waiting import eventually
@@ -72,8 +73,8 @@ def test_replies_of_a_batch_are_those_of_one_inference_each(kind: Callable[[], A
     @given(st.lists(INFERENCES, min_size=1, max_size=6))
     @settings(max_examples=200, deadline=None)
     def compare(bodies: list[dict[str, Any]]) -> None:
-        together = answer_together(hooks_of(kind()), [job_of(body) for body in bodies])
-        alone = [answer_together(hooks_of(kind()), [job_of(body)])[0] for body in bodies]
+        together = answer(hooks_of(kind()), [job_of(body) for body in bodies])
+        alone = [answer(hooks_of(kind()), [job_of(body)])[0] for body in bodies]
         assert list(map(_shown, together)) == list(map(_shown, alone))
 
     compare()
