@@ -15,6 +15,8 @@ HOOK = "x-slipway-hook"
 """What the executor wants of a V2 component, whose protocol knows `infer` only: `route`, `transform_output`, …"""
 WAKES = "x-slipway-wakes"
 """From the gateway to the activator: ``namespace/deployment/service/port`` of a request for what is at rest."""
+REPEATABLE = "x-slipway-repeatable"
+"""Inside the gateway: a request whose route tries it again where an upstream resets it, of what may rest."""
 SERVER_TIMING = "server-timing"
 
 WIRE_PROTOBUF = "protobuf"

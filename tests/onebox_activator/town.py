@@ -33,6 +33,7 @@ from slipway.kube.kubeconfig import Access
 from slipway.kube.reflector import Reflector
 from slipway.onebox.activator.__main__ import FOLLOWED, activated
 from slipway.onebox.activator.hold import Hold
+from slipway.onebox.activator.view import View
 from slipway.onebox.api.__main__ import make_parts
 from slipway.onebox.api.server import make_app
 from slipway.onebox.mesh.loop import run
@@ -165,6 +166,15 @@ def scaled_object(name: str, cooldown_s: int) -> dict[str, Any]:
 
 
 @asynccontextmanager
+async def _holding(kube: Kube, running: Gateway, holds: bool) -> AsyncIterator[Hold]:
+    if not holds:
+        yield Hold(View(Reflector(kube, FOLLOWED)), lambda: None)
+        return
+    async with activated(kube, Reflector(kube, FOLLOWED), running.layout) as hold:
+        yield hold
+
+
+@asynccontextmanager
 async def running_town(
     home: Path,
     weights: Mapping[str, int] | None = None,
@@ -172,8 +182,9 @@ async def running_town(
     sleepers: Mapping[str, int] | None = None,
     replicas: int = 0,
     shadow: str = "",
+    holds: bool = True,
 ) -> AsyncIterator[Town]:
-    """One sleeping predictor ``stable`` unless told otherwise."""
+    """One sleeping predictor ``stable`` unless told otherwise. ``holds``: an activator runs in this process."""
     weights = weights or {"stable": 100}
     parts = make_parts(Paths(home), admin_token=TOKEN)
     async with (
@@ -181,7 +192,7 @@ async def running_town(
         Kube(Access(str(api.make_url("/")).rstrip("/"), token=TOKEN)) as kube,
         running_upstreams(**dict.fromkeys([*weights, *([shadow] if shadow else [])], 1)) as upstreams,
         running_gateway(home, Objects()) as gateway_,
-        activated(kube, Reflector(kube, FOLLOWED), gateway_.layout) as hold,
+        _holding(kube, gateway_, holds) as hold,
         aiohttp.ClientSession(base_url=gateway_.url) as client,
         grpc.aio.insecure_channel(f"127.0.0.1:{gateway_.site.port}", options=LARGE) as channel,
     ):

@@ -14,7 +14,7 @@ from slipway.onebox.mesh.bootstrap import bootstrap, envoy_argv, envoy_binary
 from slipway.onebox.mesh.layout import Layout
 from slipway.onebox.mesh.loop import site
 from slipway.onebox.mesh.render import Resources, render
-from slipway.onebox.mesh.translate import Site, translate
+from slipway.onebox.mesh.translate import Objects, Site, translate
 from slipway.onebox.paths import Paths
 from tests.onebox_mesh.cases import CASES, GUARDED
 
@@ -76,6 +76,12 @@ def test_render_writes_the_golden_gateway_listener(golden):
     golden("gateway-listener.yaml", _dump(_listeners(resources)[0]))
 
 
+def test_render_writes_the_golden_way_to_the_activator(golden):
+    resources = render(translate(Objects(), replace(SITE, activator_sockets={"http": "/run/activator.sock"})), LAYOUT)
+    listeners = [item for item in _listeners(resources) if item["name"].startswith("waking-")]
+    golden("waking.yaml", _dump({"clusters": list(resources.clusters.values()), "listeners": listeners}))
+
+
 def test_bootstrap_is_the_golden_one(golden):
     text = _dump(bootstrap(0, LAYOUT.paths))
     golden("bootstrap.yaml", text.replace(str(LAYOUT.paths.sockets), "/sockets"))
@@ -83,14 +89,14 @@ def test_bootstrap_is_the_golden_one(golden):
 
 def test_golden_folder_has_no_orphans():
     files = {path.stem for path in (Path(__file__).parent / "golden").glob("*.yaml")}
-    assert files == {*CASES, *GUARDED, "gateway-listener", "bootstrap"}
+    assert files == {*CASES, *GUARDED, "gateway-listener", "bootstrap", "waking"}
 
 
 @pytest.mark.parametrize("case", sorted({**CASES, **GUARDED}))
 def test_envoy_accepts_every_golden_case(case, tmp_path):
     layout = Layout(Paths(tmp_path))
     layout.paths.logs.mkdir()
-    here = replace(site("127.0.0.1", 8080), lowest_port=1024)
+    here = replace(site("127.0.0.1", 8080), lowest_port=1024, activator_sockets=layout.activator_sockets)
     config = tmp_path / "static.json"
     config.write_text(json.dumps(_static(render(translate({**CASES, **GUARDED}[case], here), layout), layout)))
     done = subprocess.run(

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from slipway.onebox.mesh.ir import Cluster, ClusterPolicy, Endpoint, OutlierDetection
 from slipway.onebox.mesh.services import Service, ServicePort
-from slipway.onebox.mesh.sleepers import SOCKET_PORT, Rest, Sleeper, Target, parse_target, read_sleepers
+from slipway.onebox.mesh.sleepers import LISTENER_PORT, Rest, Sleeper, Target, parse_target, read_sleepers
 
 NAME = st.from_regex(r"[a-z0-9]([-a-z0-9]{0,20}[a-z0-9])?", fullmatch=True)
 PORT = ServicePort("http", 8000, "http")
@@ -61,7 +61,7 @@ def test_nobody_is_woken_for_what_is_not_chosen(service: Service, subset: dict[s
 
 def test_cluster_without_endpoints_has_the_activator_and_cannot_eject_it() -> None:
     cluster = REST.in_place_of(COLD, _service(app="yolo"), PORT, {"version": "2"})
-    assert cluster.endpoints == (Endpoint("/run/activator.sock", SOCKET_PORT),)
+    assert cluster.endpoints == (Endpoint("waking-http", LISTENER_PORT),)
     assert cluster.wakes == "default/yolo/yolo/8000"
     assert cluster.policy.outlier is None
 

@@ -65,6 +65,7 @@ def bootstrap(index: int, paths: Paths, network: IPv4Network | None = None) -> d
                 }
             ]
         },
+        "bootstrap_extensions": [{"name": "envoy.bootstrap.internal_listener", "typed_config": {"@type": _INTERNAL}}],
         "overload_manager": _overload_manager(),
         "memory_allocator_manager": {
             "bytes_to_release": limits.RELEASED_BYTES,
@@ -78,6 +79,8 @@ def bootstrap(index: int, paths: Paths, network: IPv4Network | None = None) -> d
     }
 
 
+_INTERNAL = "type.googleapis.com/envoy.extensions.bootstrap.internal_listener.v3.InternalListener"
+"""Listeners that only clusters of the same process reach: ``waking.py`` has two."""
 _OF_CLUSTERS = (
     *("upstream_rq_total", "upstream_rq_retry", "upstream_rq_active", "upstream_rq_pending_active", "upstream_rq_time"),
     *("upstream_rq_2xx", "upstream_rq_3xx", "upstream_rq_4xx", "upstream_rq_5xx", "upstream_rq_timeout"),

@@ -32,7 +32,7 @@ class Finding:
 
 @dataclass(frozen=True, order=True)
 class Endpoint:
-    """``pod`` is for the access log. ``port`` 0: a Unix socket, whose path is ``address``."""
+    """``pod`` is for the access log. ``port`` 0: a Unix socket, whose path is ``address``; -1: a listener of Envoy's own."""
 
     address: str
     port: int
@@ -58,6 +58,7 @@ class ClusterPolicy:
     max_connections: int = limits.MAX_UPSTREAM_CONNECTIONS
     max_pending: int = limits.MAX_UPSTREAM_PENDING
     max_requests: int = limits.MAX_UPSTREAM_REQUESTS
+    retries_at_once: int = limits.RETRY_MIN_CONCURRENCY
     outlier: OutlierDetection | None = None
 
 
@@ -66,7 +67,7 @@ class Cluster:
     """The ready endpoints of one port (and subset) of a Service, in address order.
 
     ``predictor`` (the subset) and ``version`` (its label) are for the access log.
-    ``wakes``: the only endpoint is the activator, which is told this of every request.
+    ``wakes``: the only endpoint leads to the activator, which is told this of every request.
     """
 
     name: str
@@ -178,7 +179,7 @@ class Route:
     """One route. ``destinations`` holds effective weights, all above 0; empty means that nothing is ready.
 
     ``deployment`` is (namespace, SeldonDeployment) of its first destination, for the access log; empty where it has none.
-    ``https_port``: it goes nowhere, the client is sent to HTTPS at that port.
+    ``https_port``: it goes nowhere, the client is sent to HTTPS at that port. ``wakes``: a destination is at rest.
     """
 
     name: str
@@ -197,6 +198,7 @@ class Route:
     rate_limit: RateLimit | None = None
     fault: Fault | None = None
     https_port: int | None = None
+    wakes: bool = False
 
 
 @dataclass(frozen=True)

@@ -19,6 +19,11 @@ RETRY_BUDGET_PERCENT = 20.0
 RETRY_MIN_CONCURRENCY = 64
 """Retries at once that are allowed whatever the share. A replica that dies fails all of its requests together, of two
 replicas half of what is under way: with Envoy's 3 the others were lost (14 of 903 in four deaths on a busy machine)."""
+WAKE_RETRIES = 20
+WAKE_BACKOFF_S = 0.1
+WAKE_BACKOFF_MAX_S = 1.0
+"""Of what waits at the activator, while that is started again: Envoy draws each pause between nothing and twice the last
+one's bound, so these are 9 s in the middle, and hardly ever less than 6."""
 RETRY_BACKOFF_S = 0.01
 RETRY_BACKOFF_MAX_S = 0.1
 """Short: retries are for another replica. They cannot bridge the restart of a lone one, whose endpoint is withdrawn at

@@ -13,7 +13,12 @@ from slipway.onebox.mesh.ir import Listener, Mesh
 from slipway.onebox.mesh.key_sources import render_key_cluster
 from slipway.onebox.mesh.layout import ENVOYS, Layout
 from slipway.onebox.mesh.render_clusters import render_cluster
-from slipway.onebox.mesh.render_listeners import render_certificate, render_gateway, render_service_listener
+from slipway.onebox.mesh.render_listeners import (
+    render_certificate,
+    render_gateway,
+    render_service_listener,
+    render_waking_listener,
+)
 from slipway.onebox.mesh.render_routes import render_routes
 from slipway.onebox.mesh.translate import GATEWAY_LISTENER
 
@@ -63,12 +68,13 @@ def _key_clusters(mesh: Mesh) -> dict[str, Resource]:
 
 @lru_cache(maxsize=len(ENVOYS))  # nine tenths of all the text, and the same until a Service comes or goes
 def _listeners(listeners: tuple[Listener, ...], layout: Layout, index: int) -> Response:
-    return discovery_response(
-        render_gateway(item, layout=layout, access_log=str(layout.access_log(index)))
-        if item.name == GATEWAY_LISTENER or item.chains
-        else render_service_listener(item)
-        for item in listeners
-    )
+    return discovery_response(_listener(item, layout, index) for item in listeners)
+
+
+def _listener(item: Listener, layout: Layout, index: int) -> Resource:
+    if item.name == GATEWAY_LISTENER or item.chains:
+        return render_gateway(item, layout=layout, access_log=str(layout.access_log(index)))
+    return render_service_listener(item) if item.address else render_waking_listener(item)
 
 
 def discovery_response(resources: Iterable[Resource]) -> Response:

@@ -9,7 +9,7 @@ from slipway.contract import headers
 from slipway.onebox.mesh import limits
 from slipway.onebox.mesh.access_log import log_metadata
 from slipway.onebox.mesh.ir import Cluster, Endpoint, OutlierDetection
-from slipway.onebox.mesh.sleepers import SOCKET_PORT
+from slipway.onebox.mesh.sleepers import LISTENER_PORT, SOCKET_PORT
 
 CLUSTER_TYPE = "type.googleapis.com/envoy.config.cluster.v3.Cluster"
 HTTP_OPTIONS = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions"
@@ -62,6 +62,8 @@ def _endpoint(endpoint: Endpoint) -> dict[str, Any]:
     address: dict[str, Any] = {"socket_address": {"address": endpoint.address, "port_value": endpoint.port}}
     if endpoint.port == SOCKET_PORT:
         address = {"pipe": {"path": endpoint.address}}
+    if endpoint.port == LISTENER_PORT:
+        address = {"envoy_internal_address": {"server_listener_name": endpoint.address}}
     return {"endpoint": {"address": address}, **log_metadata(pod=endpoint.pod)}
 
 
@@ -72,7 +74,7 @@ def _threshold(cluster: Cluster) -> dict[str, Any]:
         "max_requests": cluster.policy.max_requests,
         "retry_budget": {
             "budget_percent": {"value": limits.RETRY_BUDGET_PERCENT},
-            "min_retry_concurrency": limits.RETRY_MIN_CONCURRENCY,
+            "min_retry_concurrency": cluster.policy.retries_at_once,
         },
     }
 

@@ -12,6 +12,7 @@ from slipway.onebox.mesh.render_clusters import duration
 from slipway.onebox.mesh.render_filters import render_filters, router_filter
 from slipway.onebox.mesh.render_routes import retry_policy
 from slipway.onebox.mesh.replies import GATEWAY_REPLIES, LOCAL_REPLIES, render_local_replies
+from slipway.onebox.mesh.waking import waking_manager
 
 LISTENER_TYPE = "type.googleapis.com/envoy.config.listener.v3.Listener"
 _TYPES = "type.googleapis.com/envoy.extensions"
@@ -122,6 +123,19 @@ def render_service_listener(listener: Listener) -> dict[str, Any]:
         "local_reply_config": render_local_replies(),
     }
     return _listener(listener, "envoy.filters.network.http_connection_manager", {"@type": _HCM, **manager})
+
+
+def render_waking_listener(listener: Listener) -> dict[str, Any]:
+    """Without an address: only clusters of the same Envoy lead to it."""
+    manager = {
+        **_manager("waking"),
+        **waking_manager(listener.cluster),
+        "local_reply_config": render_local_replies(),
+    }
+    found = _listener(listener, "envoy.filters.network.http_connection_manager", {"@type": _HCM, **manager})
+    outside = {"address", "enable_reuse_port"}
+    inside = {"internal_listener": {}, "ignore_global_conn_limit": True}
+    return {**{key: value for key, value in found.items() if key not in outside}, **inside}
 
 
 def _listener(listener: Listener, filter_name: str, config: dict[str, Any]) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import replace
 from typing import Any
 
 from slipway.contract import headers
@@ -27,6 +28,8 @@ from slipway.onebox.mesh.replies import JSON, NO_READY_PREDICTOR, NOTHING_READY,
 
 ROUTES_TYPE = "type.googleapis.com/envoy.config.route.v3.RouteConfiguration"
 _PREVIOUS_HOSTS = "envoy.extensions.retry.host.previous_hosts.v3.PreviousHostsPredicate"
+RESETS = frozenset({"5xx", "gateway-error", "reset"})
+"""Conditions of ``retry_on`` that hold for a connection that ends without an answer."""
 _NOT_READY = LocalReply(NO_READY_PREDICTOR, NOTHING_READY, 503)
 
 
@@ -88,9 +91,16 @@ def _route(route: Route) -> dict[str, Any]:
         resource |= _direct(DirectResponse(503, JSON, body, headers=reason))
     else:
         resource["route"] = _action(route)
-        resource |= _header_changes(route.request_headers, "request")
+        resource |= _header_changes(_request_headers(route), "request")
         resource |= _header_changes(route.response_headers, "response")
     return {**resource, **route_filters(route)}
+
+
+def _request_headers(route: Route) -> HeaderChanges:
+    """Only what this route tries again after a reset may be tried again where the activator ends: no feedback, say."""
+    if not route.wakes or route.retries is None or not RESETS.intersection(route.retries.on):
+        return route.request_headers
+    return replace(route.request_headers, set=(*route.request_headers.set, (headers.REPEATABLE, "true")))
 
 
 def _to_https(port: int) -> dict[str, Any]:

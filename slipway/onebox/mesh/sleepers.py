@@ -1,7 +1,7 @@
 """Deployments that may rest at zero replicas, and who answers in their place: the activator, which wakes them.
 
 A ScaledObject (KEDA's kind; a componentSpec's ``kedaSpec`` makes one) says that its Deployment may rest. While no
-endpoint of a Service is ready and such a Deployment stands behind it, the Service's cluster has the activator's socket
+endpoint of a Service is ready and such a Deployment stands behind it, the Service's cluster has the way to the activator
 as its one endpoint. So a predictor at rest keeps its share of a canary, and a warm one is reached as any other.
 """
 
@@ -18,6 +18,8 @@ from slipway.onebox.mesh.services import Service, ServicePort
 Object = Mapping[str, Any]
 SOCKET_PORT = 0
 """An endpoint with this port is a Unix socket: its address is a path."""
+LISTENER_PORT = -1
+"""An endpoint with this port is a listener inside the same Envoy: its address is a name."""
 
 
 @dataclass(frozen=True, order=True)
@@ -42,6 +44,11 @@ class Target:
     def text(self) -> str:
         """Its form in a header."""
         return f"{self.namespace}/{self.deployment}/{self.service}/{self.port}"
+
+
+def waking_listener(protocol: Protocol) -> str:
+    """The name of the listener that leads to the activator's socket."""
+    return f"waking-{protocol}"
 
 
 def parse_target(text: str) -> Target | None:
@@ -94,12 +101,16 @@ class Rest:
 
     def in_place_of(self, cluster: Cluster, service: Service, port: ServicePort, subset: Mapping[str, str]) -> Cluster:
         """``cluster`` itself while it has an endpoint, or where no Deployment behind it may rest."""
-        socket = self.sockets.get(cluster.protocol)
-        if cluster.endpoints or socket is None:
+        if cluster.endpoints or cluster.protocol not in self.sockets:
             return cluster
         sleeper = next((item for item in self.sleepers if stands_behind(item, service, subset)), None)
         if sleeper is None:
             return cluster
         target = Target(sleeper.namespace, sleeper.name, service.name, port.number)
         patient = replace(cluster.policy, outlier=None)  # its refusals are no reason to leave who alone can wake it
-        return replace(cluster, endpoints=(Endpoint(socket, SOCKET_PORT),), policy=patient, wakes=target.text)
+        return replace(
+            cluster,
+            endpoints=(Endpoint(waking_listener(cluster.protocol), LISTENER_PORT),),
+            policy=patient,
+            wakes=target.text,
+        )

@@ -35,6 +35,7 @@ from slipway.onebox.mesh.own_knobs import read_own_knobs
 from slipway.onebox.mesh.services import Key, Service, cluster_name, index_services
 from slipway.onebox.mesh.sleepers import Rest, read_sleepers
 from slipway.onebox.mesh.virtual_services import FEEDBACK, Destinations, qualified, read_http_routes
+from slipway.onebox.mesh.waking import waking_clusters, waking_listeners
 
 Object = Mapping[str, Any]
 GATEWAY_LISTENER = "gateway"
@@ -90,12 +91,14 @@ def translate(objects: Objects, site: Site) -> Mesh:
         objects.request_authentications, findings, services=services, trusted=site.trusted_authorities
     )
     policies = read_policies(objects.authorization_policies, findings)
-    every = {**clusters, **bounded_copies(destinations.clusters, served.routes)}
+    sockets = site.activator_sockets
+    every = {**clusters, **waking_clusters(sockets), **bounded_copies(destinations.clusters, served.routes)}
     return Mesh(
         (
             Listener(GATEWAY_LISTENER, site.address, site.port, "http", jwt_rules=jwt_rules),
             *(_secure_listener(port, servers, site, jwt_rules) for port in served.secure),
             *listeners,
+            *waking_listeners(sockets),
         ),
         _plain_hosts(served, policies, site),
         tuple(every[name] for name in sorted(every)),

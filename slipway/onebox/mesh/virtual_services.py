@@ -159,6 +159,7 @@ def _route(http: Reader, match: RouteMatch, name: str, *, destinations: Destinat
         sticky=knobs.sticky if is_sticky else None,
         rate_limit=knobs.rate_limit,
         fault=read_fault(http.child("fault"), _percent),
+        wakes=any(cluster.wakes for cluster, _ in declared if cluster),
     )
 
 
