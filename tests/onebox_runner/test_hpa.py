@@ -300,6 +300,17 @@ def test_behaviour_and_metrics_are_read():
     assert (spec.series, spec.resources) == (frozenset({Series("q", (("model_name", "yolo"),))}), frozenset({"memory"}))
 
 
+@pytest.mark.parametrize("kind", ["Object", "External"])
+def test_a_metric_that_needs_an_adapter_is_named_where_kubectl_describe_shows_it(kind: str):
+    metric = {"name": "messages-waiting"}
+    source = {"metric": metric, "target": {"type": "Value", "value": "30"}, "describedObject": {"name": "main-queue"}}
+    found = decided(parsed(metrics=[{"type": kind, kind.lower(): source}]), 2, {"p0": 0, "p1": 0})
+    active = found.conditions["ScalingActive"]
+    assert (found.replicas, active.is_true, active.reason) == (None, False, f"FailedGet{kind}Metric")
+    assert f"{kind.lower()} metric messages-waiting: no metrics adapter is on one machine" in active.message
+    assert [item.reason for item in found.complaints] == [f"FailedGet{kind}Metric", "FailedComputeMetricsReplicas"]
+
+
 def test_metrics_beyond_the_bound_are_not_measured():
     spec = parsed(metrics=[{"type": "Resource", "resource": {"name": "cpu", "target": {"averageValue": "1"}}}] * 40)
     assert [isinstance(item, Unreadable) for item in spec.metrics] == [False] * MAX_METRICS + [True] * 8

@@ -152,9 +152,14 @@ def _metric(spec: Mapping[str, Any]) -> Metric | Unreadable:
             return _resource(kind, spec["containerResource"])
         case "Pods":
             return _pods(spec["pods"])
-    return Unreadable(
-        f"FailedGet{kind}Metric",
-        f"metrics of type {kind} need a metrics API of a cluster: here Resource, ContainerResource and Pods are measured",
+    return Unreadable(f"FailedGet{kind}Metric", _needs_an_adapter(kind, spec.get(kind.lower()) or {}))
+
+
+def _needs_an_adapter(kind: str, source: Mapping[str, Any]) -> str:
+    name = (source.get("metric") or {}).get("name") or "without a name"
+    return (
+        f"{kind.lower()} metric {name}: no metrics adapter is on one machine, where metrics of type Resource, "
+        "ContainerResource and Pods are measured"
     )
 
 
