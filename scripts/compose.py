@@ -19,6 +19,7 @@ from slipway.contract.sdep import SeldonDeployment
 from slipway.controller.desired import desired
 from slipway.controller.facts import Facts
 from slipway.controller.pods import PREDICTOR_KEY
+from slipway.controller.settings import ONE_MACHINE
 from slipway.onebox.mesh.bootstrap import bootstrap, envoy_argv
 from slipway.onebox.mesh.layout import Layout
 from slipway.onebox.mesh.render import discovery_response, render
@@ -61,7 +62,7 @@ def objects() -> list[Object]:
         for node in predictor.graph.walk()
         if node.model_uri
     }
-    return desired(sdep, Facts(models=models))
+    return desired(sdep, Facts(ONE_MACHINE, models=models))
 
 
 def _unresolved(uri: str) -> ResolvedModel:

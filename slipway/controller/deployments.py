@@ -86,7 +86,7 @@ def _component(
                 **(component.metadata.get("annotations") or {}),
             },
         },
-        "spec": pod_spec(component.spec, containers, initializers, volumes, predictor),
+        "spec": pod_spec(component.spec, containers, initializers, volumes, predictor, facts.settings),
     }
     is_scaled = component.keda_spec is not None or component.hpa_spec is not None
     replicas = None if is_scaled else _first(component.replicas, predictor.replicas, sdep.replicas)
@@ -99,12 +99,11 @@ def _component(
 def _separate_engine(predictor: PredictorSpec, sdep: SeldonDeployment, facts: Facts) -> list[Object]:
     name = orchestrator_deployment_name(sdep.name, predictor, is_prefixed=facts.settings.prefixes_names)
     labels = pod_labels(name, predictor, sdep) | {"seldon-app": predictor_service_name(sdep.name, predictor)}
+    orchestrator = orchestrator_container(predictor, sdep, facts, {})
     template = {
         # Seldon gives this Pod prometheus.io/* only, and so loses its timeouts and sizes; they belong here.
         "metadata": {"labels": labels, "annotations": pod_annotations(predictor, sdep)},
-        "spec": pod_spec(
-            {}, [orchestrator_container(predictor, sdep, facts, {})], [], [_predictor_volume(name)], predictor
-        ),
+        "spec": pod_spec({}, [orchestrator], [], [_predictor_volume(name)], predictor, facts.settings),
     }
     replicas = _first(predictor.svc_orch_spec.get("replicas"), predictor.replicas, sdep.replicas)
     deployment = deployment_object(name, template, predictor, sdep, replicas=replicas, contains_engine=True)

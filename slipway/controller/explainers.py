@@ -96,7 +96,7 @@ def _deployment(name: str, explainer: Explainer, alone: PredictorSpec, sdep: Sel
             "labels": {**pod_labels(name, alone, sdep), EXPLAINER: "true"},
             "annotations": pod_annotations(alone, sdep),
         },
-        "spec": pod_spec(alone.component_specs[0].spec, containers, initializers, volumes, alone),
+        "spec": pod_spec(alone.component_specs[0].spec, containers, initializers, volumes, alone, facts.settings),
     }
     replicas = 0 if _is_at_rest(alone, sdep) else explainer.replicas
     return deployment_object(name, template, alone, sdep, replicas=replicas, contains_engine=False)

@@ -14,6 +14,7 @@ from slipway.contract.model_digests import digest_of
 from slipway.contract.names import ORCHESTRATOR, claim_volume_name, initializer_name, model_volume_name
 from slipway.contract.predictor_servers import UNPICKLING
 from slipway.contract.sdep import Json, PredictiveUnit, PredictorSpec, SeldonDeployment
+from slipway.controller.ending import executor_options, grace_s, outliving
 from slipway.controller.facts import Facts
 from slipway.controller.meta import GRPC_PORT, HTTP_PORT, Object
 from slipway.controller.pod_labels import labels_json
@@ -28,7 +29,6 @@ from slipway.controller.published_servers import (
 )
 from slipway.controller.settings import Settings
 
-GRACE_S = 20
 PVC_PATH = "/mnt/pvc"
 PREDICTOR_PATH = "/etc/slipway/predictor"
 PREDICTOR_KEY = "predictor.json"
@@ -75,7 +75,7 @@ def node_containers(
         if loads_itself(node, sdep):
             completed["envFrom"] = [*(completed.get("envFrom") or ()), *_model_secret(node, facts)]
         beside = sidecars(node, sdep, facts.settings.predictor_servers, _read_only(_model_mounts(node)))
-        containers += [secured(item, pod) for item in (completed, *beside)]
+        containers += [secured(outliving(item, facts.settings), pod) for item in (completed, *beside)]
         if _is_fetched(node, sdep):
             volumes.extend(_model_volumes(node))
             if not _has(initializers, initializer_name(node.name)):
@@ -249,7 +249,7 @@ def orchestrator_container(predictor: PredictorSpec, sdep: SeldonDeployment, fac
     container = {
         "name": ORCHESTRATOR,
         "image": facts.settings.executor_image,
-        "args": _orchestrator_args(predictor, sdep),
+        "args": _orchestrator_args(predictor, sdep, facts.settings),
         "env": _orchestrator_env(predictor, sdep, facts.settings),
         "ports": [
             # no second entry `metrics` with the same number: server-side apply refuses duplicate keys
@@ -265,7 +265,7 @@ def orchestrator_container(predictor: PredictorSpec, sdep: SeldonDeployment, fac
     return own_secured(_common(container, predictor), of_the_pod(base))
 
 
-def _orchestrator_args(predictor: PredictorSpec, sdep: SeldonDeployment) -> list[str]:
+def _orchestrator_args(predictor: PredictorSpec, sdep: SeldonDeployment, settings: Settings) -> list[str]:
     def option(name: str, default: str) -> str:
         return sdep.annotation(f"seldon.io/executor-logger-{name}") or default
 
@@ -284,6 +284,7 @@ def _orchestrator_args(predictor: PredictorSpec, sdep: SeldonDeployment) -> list
         "full_health_checks": "false",
         "predictor-file": f"{PREDICTOR_PATH}/{PREDICTOR_KEY}",
         "annotations-file": ANNOTATIONS_FILE,
+        **executor_options(settings),
     }
     return [word for name, value in pairs.items() for word in (f"--{name}", value)]
 
@@ -304,6 +305,7 @@ def pod_spec(
     initializers: list[Object],
     volumes: list[Object],
     predictor: PredictorSpec,
+    settings: Settings,
 ) -> Object:
     """A PodSpec: what the componentSpec says, completed."""
     given = list(base.get("volumes") or ())
@@ -311,7 +313,7 @@ def pod_spec(
     if secret := predictor.ssl.get("certSecretName"):
         all_volumes.append({"name": secret, "secret": {"secretName": secret}})
     spec: dict[str, Any] = {
-        "terminationGracePeriodSeconds": GRACE_S,
+        "terminationGracePeriodSeconds": grace_s(settings),
         "securityContext": dict(OF_THE_POD),
         **base,
         "containers": containers,

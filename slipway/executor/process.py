@@ -16,6 +16,7 @@ from slipway.executor.rest_client import open_session
 from slipway.executor.settings import Settings
 from slipway.executor.timeouts import CallLimits
 from slipway.serving.lifecycle import Lifecycle
+from slipway.serving.lifeline import lifeline
 from slipway.serving.server import Grpc, Rest, Servers
 from slipway.serving.tracing import open_tracing
 
@@ -53,7 +54,10 @@ async def serve(graph: Graph, *, settings: Settings, limits: CallLimits) -> int:
     """Serve until a signal asks for the end, drain; the exit code."""
     lifecycle = Lifecycle()
     lifecycle.stop_on_signals()
-    async with running(graph, settings=settings, limits=limits, lifecycle=lifecycle) as servers:
+    async with (
+        running(graph, settings=settings, limits=limits, lifecycle=lifecycle) as servers,
+        lifeline(lifecycle, pod_ip=settings.pod_ip),
+    ):
         return await servers.serve()
 
 

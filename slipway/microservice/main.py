@@ -9,6 +9,7 @@ import sys
 import threading
 import traceback
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 
 from prometheus_client import CollectorRegistry
@@ -32,6 +33,7 @@ from slipway.microservice.threads import ComponentThreads
 from slipway.microservice.v2_grpc import DESCRIPTORS, v2_handler
 from slipway.microservice.v2_grpc import SERVICE as V2_SERVICE
 from slipway.serving.lifecycle import Lifecycle
+from slipway.serving.lifeline import executor_ended
 from slipway.serving.limits import HEALTH_CALLS
 from slipway.serving.podinfo import GRPC_MAX_MESSAGE_SIZE, AnnotationError, read_annotations, whole_number
 from slipway.serving.server import BindError, Grpc, Rest, Servers, run
@@ -131,7 +133,7 @@ async def _serve(
     servers = await _start(settings, service, worker, annotations)
     _start_custom_service(component)
     _log_ports(settings, servers)
-    await servers.serve()
+    await servers.serve(outlive=partial(executor_ended, pod_ip=settings.pod_ip, notice_s=settings.shutdown.drain_s))
     return OK if watch.cancel() else FAILED
 
 

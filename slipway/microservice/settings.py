@@ -13,7 +13,7 @@ from slipway.contract.parameters import FALSE, TRUE, ParameterError, parse_param
 from slipway.serving.lifecycle import Shutdown
 from slipway.serving.limits import DRAIN_S, GRACE_S, MAX_CONNECTIONS, MAX_IN_FLIGHT
 from slipway.serving.podinfo import annotations_file
-from slipway.serving.server import bind_host
+from slipway.serving.server import POD_IP, bind_host
 from slipway.serving.tracing_jaeger import TracingError
 from slipway.serving.tracing_settings import TracingSettings, read_tracing
 
@@ -55,6 +55,7 @@ class Settings:
     parameters: Mapping[str, Any]
     identity: Identity
     host: str
+    pod_ip: str
     http_port: int
     grpc_port: int | None
     metrics_port: int
@@ -100,6 +101,7 @@ def _settings(flags: argparse.Namespace, environment: Mapping[str, str]) -> Sett
         parameters=parse_parameters(_json("--parameters", flags.parameters)),
         identity=_identity(environment),
         host=bind_host(environment),
+        pod_ip=environment.get(POD_IP, ""),
         http_port=_port("--http-port", flags.http_port),
         grpc_port=_port("--grpc-port", flags.grpc_port) if grpc_workers else None,
         metrics_port=_port("--metrics-port", flags.metrics_port),

@@ -48,10 +48,17 @@ LINGERING_S = 2.0
 """How long the rest of a refused body is read and dropped, so that the client sees the answer and not a reset."""
 
 DRAIN_S = 0.5
-"""After SIGTERM: not ready, still serving, so that callers learn it before the ports close."""
+"""After SIGTERM: not ready, still serving, so that callers learn it before the ports close. A component serves longer where
+its Pod's executor does."""
 
 GRACE_S = 15.0
 """After the drain: time for the work under way; what is left then is cancelled."""
+
+MAX_OUTLIVED_S = 60.0
+"""A component waits so long for its Pod's executor that has begun to end; a Pod's own grace is shorter as a rule."""
+
+MAX_HOLDERS = 256
+"""Processes that wait for an executor's end: each worker of each component of a Pod; one more does not wait."""
 
 DEFAULT_CALL_S = 5000.0
 """One call into a component where the Pod's annotations say nothing; after that the process ends (Seldon's default)."""

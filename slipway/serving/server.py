@@ -6,7 +6,7 @@ import asyncio
 import logging
 import os
 import socket
-from collections.abc import Coroutine, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Self
@@ -217,13 +217,13 @@ class Servers:
         """The TCP ports of the applications, in their order."""
         return [int(address.rpartition(":")[2]) for address in self.rest_addresses if not address.startswith("/")]
 
-    async def serve(self) -> int:
-        """Serve until SIGTERM or SIGINT, then drain and stop; the exit code."""
+    async def serve(self, *, outlive: Callable[[], Awaitable[None]] | None = None) -> int:
+        """Serve until SIGTERM or SIGINT, then drain and stop; the exit code. The drain ends after ``outlive()``, too."""
         await self.lifecycle.stop_asked.wait()
         logger.info("draining for %g s, then up to %g s for work under way", *self._patience())
         self.lifecycle.start_draining()
         await self._health.enter_graceful_shutdown()
-        await asyncio.sleep(self.shutdown.drain_s)
+        await asyncio.gather(asyncio.sleep(self.shutdown.drain_s), *([outlive()] if outlive else ()))
         await self.stop(self.shutdown.grace_s)
         return 0
 

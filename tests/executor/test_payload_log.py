@@ -23,7 +23,7 @@ import pytest
 from slipway.contract.protos import inference_pb2 as v2
 from slipway.contract.protos import prediction_pb2 as pb
 from slipway.contract.protos import tensorflow_serving_pb2 as tf
-from slipway.controller import pods
+from slipway.controller import ending
 from slipway.executor import payload_log, payload_log_losses, payload_log_sender
 from slipway.executor.errors import SettingError
 from slipway.executor.limits import LOG_FLUSH_S
@@ -637,7 +637,8 @@ async def test_logger_that_is_added_to_a_running_predictor_counts_and_sigterm_fl
 
 def test_end_of_an_executor_fits_into_that_of_its_pod() -> None:
     flush_s = max(LOG_FLUSH_S, tracing_queue.FLUSH_S + tracing_queue.ABANDON_S)  # at once
-    assert DRAIN_S + GRACE_S + flush_s < pods.GRACE_S
+    assert DRAIN_S + GRACE_S + flush_s < ending.GRACE_S
+    assert ending.CLUSTER_DRAIN_S + GRACE_S + flush_s + ending.PROXY_DRAIN_S < ending.CLUSTER_GRACE_S
 
 
 async def test_kafka_in_the_environment_ends_the_start_with_a_sentence() -> None:
