@@ -105,7 +105,8 @@ GOOD = tls_secret("a.example", ca_crt=AUTHORITY.chain)
 @pytest.mark.parametrize(
     ("server", "secret", "words"),
     [
-        (mutual(), tls_secret("a", ca_crt="-----BEGIN CERTIFICATE-----\nx"), "ca.crt cannot be read"),
+        (mutual(), tls_secret("a", ca_crt=AUTHORITY.chain.replace("\nMII", "\nAAA")), "ca.crt cannot be read"),
+        (mutual(), tls_secret("a", ca_crt="-----BEGIN CERTIFICATE-----\nx"), "ca.crt has no certificate"),
         (mutual(), tls_secret("a", ca_crt=AUTHORITY.chain, ca_crl="x"), "ca.crl is not looked at"),
         (mutual(caCertCredentialName="own"), GOOD, "Secret istio-system/own: ca.crt has no certificate"),
         (mutual(mode="ISTIO_MUTUAL"), GOOD, "tls.mode SIMPLE, MUTUAL or OPTIONAL_MUTUAL"),
@@ -125,7 +126,7 @@ def test_a_port_asks_all_of_its_clients_the_same():
 
 
 def test_a_secret_of_its_own_holds_the_authorities():
-    own = tls_secret("x", name="own", ca_crt=AUTHORITY.chain)
+    own = tls_secret("x", name="own", ca_crt=f"# die Behörde für alle\n{AUTHORITY.chain}")
     server = mutual(caCertCredentialName="own", maxProtocolVersion="TLSV1_9", caCertificates="/etc/ca.crt")
     objects = replace(world([], {}, gateways=[gateway_of(server)]), secrets=(tls_secret("a.example"), own))
     mesh = translate(objects, SITE)

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import json
 import ssl
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
 import pytest
 from aiohttp import web
+from hypothesis import given
+from hypothesis import strategies as st
 
 from slipway.onebox.mesh import limits
 from slipway.onebox.mesh.authentication import NO_KEYS, read_authentications
-from slipway.onebox.mesh.key_sources import NotFetched, key_source
+from slipway.onebox.mesh.key_sources import NotFetched, key_source, render_key_cluster
 from slipway.onebox.mesh.services import index_services
 from tests.onebox_mesh.certificates import pair_of
 from tests.onebox_mesh.envoys import free_port
@@ -116,6 +119,18 @@ def test_uri_that_keys_cannot_come_from_says_why(uri, why):
     services = index_services([service("yolo", {"http": 8000})], [], [])
     with pytest.raises(NotFetched, match=why):
         key_source(uri, timeout_s=1, services=services, trusted="")
+
+
+@given(st.text(max_size=40), st.sampled_from(["http://", "https://", "http://a", ""]))
+def test_any_uri_is_one_that_envoy_can_ask_or_is_refused(text, scheme):
+    try:
+        source = key_source(scheme + text, timeout_s=1, services={}, trusted="/ca.crt")
+    except NotFetched:
+        return
+    assert source.host
+    assert 0 < source.port < 65536
+    assert source.uri.isascii()
+    json.dumps(render_key_cluster(source))
 
 
 def test_addresses_of_services_and_of_the_world_are_found():

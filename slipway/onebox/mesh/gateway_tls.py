@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+import re
 import ssl
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -26,6 +27,8 @@ FIELDS = {"mode", "credentialName", "minProtocolVersion", "maxProtocolVersion"}
 CLIENT_FIELDS = {*FIELDS, "caCertCredentialName", "caCertificates", "subjectAltNames"}
 AUTHORITY_KEYS = ("cacert", "ca.crt")
 REVOKED = "ca.crl"
+_BLOCK = re.compile(r"-----BEGIN CERTIFICATE-----[A-Za-z0-9+/=\s]+-----END CERTIFICATE-----", re.ASCII)
+"""Without what bundles say between their certificates, in whatever letters."""
 
 
 @dataclass(frozen=True)
@@ -74,7 +77,8 @@ def _client(tls: Reader, name: str, secrets: Secrets, *, is_required: bool) -> C
     own = tls.text("caCertCredentialName")
     names = (own,) if own else (f"{name}-cacert", name)
     secret = next((found for each in names if (found := secrets.get((tls.namespace, each)))), None)
-    authorities = "".join(_pem(secret, key, "CERTIFICATE") for key in AUTHORITY_KEYS)
+    texts = (_pem(secret, key, "CERTIFICATE") for key in AUTHORITY_KEYS)
+    authorities = "".join(f"{block}\n" for text in texts for block in _BLOCK.findall(text))
     if tls.data.get("caCertificates"):
         tls.report("caCertificates", "is a file of a cluster's gateway Pod: here ca.crt of a Secret says whom to trust")
     key = "caCertCredentialName" if own else "credentialName"
