@@ -2,6 +2,7 @@
 
     python -m scripts.cluster_secrets build/secrets              # everything that docs/kubernetes.md makes Secrets of
     python -m scripts.cluster_secrets build/secrets --user ada   # one user of the hub
+    python -m scripts.cluster_secrets build/secrets --team blue  # one team
 
 What is there stays as it is, so that a second run adds only what is missing. Keep the folder where you keep secrets, or
 delete it: the cluster has them all.
@@ -21,6 +22,7 @@ from slipway.onebox.services.credentials import MLFLOW_ADMIN, MLFLOW_READER, S3_
 from slipway.onebox.services.hub.names import USER_PATTERN, namespace_of
 from slipway.onebox.services.secrets import write_private
 from slipway.onebox.services.swift import BUCKET, TRAINING_BUCKET
+from slipway.onebox.services.teams import OF_HUB, mlflow_account
 
 BACKUP_BUCKET = "slipway-backups"
 S3_ADDRESS = "http://seaweedfs-s3.seaweedfs:8333"
@@ -42,6 +44,7 @@ ROLES: Mapping[str, Mapping[str, tuple[str, ...]]] = {
     "backup": {BACKUP_BUCKET: WRITE},
 }
 """Who → what in which bucket, in SeaweedFS' words; nothing named: everything. As on one machine, and the backups."""
+TEAM_PATTERN = rf"(?!{OF_HUB})[a-z0-9]([-a-z0-9]{{0,61}}[a-z0-9])?"
 Draw = Callable[[], str]
 Files = dict[str, str]
 
@@ -65,9 +68,9 @@ def platform_files(draw: Draw) -> Files:
     }
 
 
-def user_files(user: str, scientist: str, draw: Draw) -> Files:
-    """A hub user's Secret and the request that makes the account at MLflow; ``scientist`` is the text of that file."""
-    name, password = namespace_of(user), draw()
+def account_files(name: str, scientist: str, draw: Draw) -> Files:
+    """A hub user's or a team's Secret, and the request for the account ``name`` at MLflow. ``scientist``: that file's text."""
+    password = draw()
     keys = {"MLFLOW_TRACKING_USERNAME": name, "MLFLOW_TRACKING_PASSWORD": password}
     return {
         f"{name}.env": scientist + _env(keys),
@@ -113,18 +116,23 @@ def add(folder: Path, files: Files) -> list[Path]:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Draw the secrets of a cluster, or of one user of its hub, into FOLDER."""
+    """Draw the secrets of a cluster, of one user of its hub or of one team into FOLDER."""
     parser = argparse.ArgumentParser(
         prog="python -m scripts.cluster_secrets",
         description=main.__doc__,
         epilog="example: python -m scripts.cluster_secrets build/secrets --user ada",
     )
     parser.add_argument("folder", type=Path)
-    parser.add_argument("--user", help="a name at the hub")
+    whose = parser.add_mutually_exclusive_group()
+    whose.add_argument("--user", help="a name at the hub")
+    whose.add_argument("--team", help="a name that `slipway tenant add` was given")
     given = parser.parse_args(arguments)
     if given.user is not None and not re.match(USER_PATTERN, given.user):
         parser.error(f"--user {given.user!r}: lower-case letters, digits and single hyphens, beginning with a letter")
-    written = _platform(given.folder) if given.user is None else _user(given.folder, given.user)
+    if given.team is not None and not re.fullmatch(TEAM_PATTERN, given.team):
+        parser.error(f"--team {given.team!r}: the name of a namespace that is no hub user's")
+    account = namespace_of(given.user) if given.user else mlflow_account(given.team) if given.team else ""
+    written = _account(given.folder, account) if account else _platform(given.folder)
     print(*([f"{path}: written" for path in written] or ["nothing was missing"]), sep="\n")
     return 0
 
@@ -138,12 +146,12 @@ def _platform(folder: Path) -> list[Path]:
     return add(folder, files)
 
 
-def _user(folder: Path, user: str) -> list[Path]:
+def _account(folder: Path, name: str) -> list[Path]:
     try:
         scientist = (folder / SCIENTIST).read_text()
     except FileNotFoundError:
         sys.exit(f"{folder / SCIENTIST} is missing: give the folder that holds the platform's own secrets")
-    return add(folder, user_files(user, scientist, _draw))
+    return add(folder, account_files(name, scientist, _draw))
 
 
 def _draw() -> str:

@@ -25,13 +25,14 @@ from slipway.cli.tenant_objects import (
     refuse_name,
     why_left_out,
 )
+from slipway.cli.tenant_training import give_training, take_training
 from slipway.kube.client import Kube
 from slipway.kube.discovery import UnknownKind, discover, is_one_machine, kind_of_manifest
 from slipway.kube.errors import NotFound
 from slipway.kube.kinds import NAMESPACE, SELDON_DEPLOYMENT, VIRTUAL_SERVICE, Kind
 from slipway.kube.manifests import in_order, parse_manifests
 from slipway.onebox.images.build import PLATFORM_ROOT
-from slipway.onebox.services.hub.names import namespace_of
+from slipway.onebox.services.teams import OF_HUB
 
 FOLDER = PLATFORM_ROOT / "seldon" / "team"
 ADMISSION = PLATFORM_ROOT / "seldon" / "admission"
@@ -40,8 +41,6 @@ DAEMON_SET = Kind("apps", "v1", "daemonsets", "DaemonSet")
 CNI = "k8s-app=istio-cni-node"
 """Label of the Pods and the DaemonSet of Istio's chart ``cni``."""
 ADMISSION_POLICY = "ValidatingAdmissionPolicy"
-OF_HUB = namespace_of("")
-"""How the namespaces of the hub's users begin."""
 
 
 @click.group("tenant")
@@ -80,7 +79,9 @@ def add_command(
 ) -> None:
     """Add a team, or bring one up to date; again without harm.
 
-    People are named as the API's log-in names them. The same command with other numbers or people changes them.
+    People are named as the API's log-in names them. The same command with other numbers or people changes them. On one
+    machine the team gets an account at MLflow, and the Secret slipway-training that its training Jobs read; on a cluster
+    the commands that make them are printed.
 
     \b
     Examples:
@@ -137,6 +138,8 @@ async def _add(
             click.echo(await apply_object(kube, item, kind, namespace=place, dry_run=dry_run))
     if why_not:
         click.echo(f"pod security {why_not}")
+    for line in await give_training(kube, team.name, here=here, dry_run=dry_run):
+        click.echo(line)
 
 
 async def _has_cni(kube: Kube) -> bool:
@@ -184,7 +187,7 @@ async def _list(kube: Kube) -> None:
 @click.argument("name", metavar="TEAM")
 @click.option("--yes", is_flag=True, help="Do not ask.")
 def remove_command(name: str, *, yes: bool) -> None:
-    """Delete a team's namespace with all that runs in it. Models and runs stay in MLflow and S3.
+    """Delete a team's namespace with all that runs in it, and on one machine its MLflow account. Models and runs stay.
 
     \b
     Examples:
@@ -201,15 +204,18 @@ def remove_command(name: str, *, yes: bool) -> None:
 async def _remove(kube: Kube, name: str, *, asks: bool) -> None:
     if await _namespace(kube, name) is None:
         raise Failure(f"{name}: there is no such tenant; `slipway tenant list` shows them")
-    if name.startswith(OF_HUB) and await is_one_machine(kube):
+    here = await is_one_machine(kube)
+    if name.startswith(OF_HUB) and here:
         raise Failure(
             f"{name}: a user of the hub, who has keys and files too: `slipway hub remove {name[len(OF_HUB) :]}`"
         )
     theirs = [item["metadata"]["name"] for item in (await kube.list(SELDON_DEPLOYMENT, namespace=name)).items]
     if asks:
         click.confirm(f"Delete the namespace {name} with {_said(theirs)} and all else that is in it?", abort=True)
+    told = await take_training(kube, name, here=here)
     await kube.delete(NAMESPACE, name)
-    click.echo(f"namespace/{name} deleted")
+    for line in (f"namespace/{name} deleted", *told):
+        click.echo(line)
 
 
 def _said(names: Sequence[str]) -> str:

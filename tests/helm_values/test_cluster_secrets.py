@@ -60,7 +60,7 @@ def test_mlflow_finds_every_key() -> None:
 
 
 def test_hub_finds_every_key_of_its_user() -> None:
-    files = cluster_secrets.user_files("ada", _files()["scientist.env"], lambda: "drawn")
+    files = cluster_secrets.account_files("user-ada", _files()["scientist.env"], lambda: "drawn")
     wanted = dict(_refs(load(FOLDER / "jupyterhub.yaml")["singleuser"]))
     assert set(wanted) == {"user-{username}"}
     keys = {key for _, key in _refs(load(FOLDER / "jupyterhub.yaml")["singleuser"])}
@@ -70,7 +70,7 @@ def test_hub_finds_every_key_of_its_user() -> None:
 
 def test_training_of_a_user_finds_the_keys_of_one_machine(tmp_path: Path) -> None:
     """The Secret `slipway-training` has them there (slipway/onebox/services/hub/accounts.py)."""
-    files = cluster_secrets.user_files("ada", _files()["scientist.env"], lambda: "drawn")
+    files = cluster_secrets.account_files("user-ada", _files()["scientist.env"], lambda: "drawn")
     on_one_machine = render_credentials(Settings(), reader(ensure_secrets(tmp_path / "secrets")))
     assert set(_variables(files["user-ada.env"])) == set(on_one_machine)
 

@@ -81,6 +81,11 @@ def api_endpoint(settings: Settings) -> str:
     return f"http://{HOST}:{settings.api_port}"
 
 
+def api_server(settings: Settings) -> str:
+    """As kubeconfigs name it: with TLS, because kubectl sends a token over nothing else."""
+    return f"https://{HOST}:{settings.api_port}"
+
+
 def load_model_credentials(paths: Paths) -> Mapping[str, str]:
     """What a registrar on this machine puts into its environment before it uses MLflow or S3.
 
@@ -96,12 +101,12 @@ def render_env_file(variables: Mapping[str, str]) -> str:
 
 
 def render_kubeconfig(settings: Settings, secrets: Secrets) -> dict[str, Any]:
-    """HTTPS, because kubectl sends a token over TLS only."""
-    server = f"https://{HOST}:{settings.api_port}"
+    """Of the administrator."""
+    cluster = {"server": api_server(settings), "certificate-authority": CERTIFICATE}
     return {
         "apiVersion": "v1",
         "kind": "Config",
-        "clusters": [{"name": "slipway", "cluster": {"server": server, "certificate-authority": CERTIFICATE}}],
+        "clusters": [{"name": "slipway", "cluster": cluster}],
         "users": [{"name": "admin", "user": {"token": secrets.api_token}}],
         "contexts": [{"name": "slipway", "context": {"cluster": "slipway", "user": "admin", "namespace": "default"}}],
         "current-context": "slipway",

@@ -27,17 +27,15 @@ async def ensure_account(settings: Settings, secrets: Secrets, *, user: str, pas
     Raises:
         AccountError: MLflow refuses.
     """
-    admin = aiohttp.BasicAuth(MLFLOW_ADMIN, secrets.mlflow_admin_password)
     account = {"username": user, "password": password}
-    async with aiohttp.ClientSession(mlflow_endpoint(settings), timeout=TIMEOUT, auth=admin) as session:
-        found = await session.get("/api/2.0/mlflow/users/get", params={"username": user})
-        if found.status == 404:
-            answer = await session.post("/api/2.0/mlflow/users/create", json=account)
-        elif found.status == 200:
-            answer = await session.patch("/api/2.0/mlflow/users/update-password", json=account)
-        else:
-            answer = found
-        await _refuse(answer)
+    async with _as_admin(settings, secrets) as session:
+        async with session.get("/api/2.0/mlflow/users/get", params={"username": user}) as found:
+            if found.status not in (200, 404):
+                await _refuse(found)
+            is_there = found.status == 200
+        write, path = (session.patch, "update-password") if is_there else (session.post, "create")
+        async with write(f"/api/2.0/mlflow/users/{path}", json=account) as answer:
+            await _refuse(answer)
 
 
 async def remove_account(settings: Settings, secrets: Secrets, *, user: str) -> bool:
@@ -46,13 +44,16 @@ async def remove_account(settings: Settings, secrets: Secrets, *, user: str) -> 
     Raises:
         AccountError: MLflow refuses.
     """
-    admin = aiohttp.BasicAuth(MLFLOW_ADMIN, secrets.mlflow_admin_password)
-    async with aiohttp.ClientSession(mlflow_endpoint(settings), timeout=TIMEOUT, auth=admin) as session:
-        answer = await session.delete("/api/2.0/mlflow/users/delete", json={"username": user})
-        if answer.status == 404:
-            return False
-        await _refuse(answer)
-        return True
+    delete = "/api/2.0/mlflow/users/delete"
+    async with _as_admin(settings, secrets) as session, session.delete(delete, json={"username": user}) as answer:
+        if answer.status != 404:
+            await _refuse(answer)
+        return answer.status != 404
+
+
+def _as_admin(settings: Settings, secrets: Secrets) -> aiohttp.ClientSession:
+    login = aiohttp.encode_basic_auth(MLFLOW_ADMIN, secrets.mlflow_admin_password)
+    return aiohttp.ClientSession(mlflow_endpoint(settings), timeout=TIMEOUT, headers={"Authorization": login})
 
 
 async def _refuse(answer: aiohttp.ClientResponse) -> None:

@@ -11,10 +11,10 @@ from pathlib import Path
 from typing import Any
 
 from slipway.onebox.runner.process import MARK
-from slipway.onebox.services.credentials import Role, gateway_endpoint, render_credentials, scientist
+from slipway.onebox.services.credentials import Role, api_server, gateway_endpoint, render_credentials, scientist
 from slipway.onebox.services.hub.names import SERVICE_ACCOUNT, namespace_of
 from slipway.onebox.services.secrets import Secrets
-from slipway.onebox.settings import HOST, Settings
+from slipway.onebox.settings import Settings
 
 TOKEN_SECRET = f"{SERVICE_ACCOUNT}-token"
 TRAINING_SECRET = "slipway-training"  # noqa: S105  - a Secret's name
@@ -37,10 +37,10 @@ class Account:
 
 
 def account_of(user: str, secrets: Secrets) -> Account:
-    return Account(user, _derive(secrets, f"mlflow/{user}"), _derive(secrets, f"api/{user}"))
+    return Account(user, derived_key(secrets, f"mlflow/{user}"), derived_key(secrets, f"api/{user}"))
 
 
-def _derive(secrets: Secrets, purpose: str) -> str:
+def derived_key(secrets: Secrets, purpose: str) -> str:
     """HMAC-SHA256 of the purpose under the hub's user key, in 43 URL-safe characters."""
     digest = hmac.digest(secrets.hub_user_key.encode(), purpose.encode(), hashlib.sha256)
     return base64.urlsafe_b64encode(digest).decode().rstrip("=")
@@ -49,7 +49,7 @@ def _derive(secrets: Secrets, purpose: str) -> str:
 def render_user_kubeconfig(account: Account, settings: Settings, *, certificate: bytes) -> dict[str, Any]:
     """With the certificate inside, because the user cannot read the platform's files."""
     cluster = {
-        "server": f"https://{HOST}:{settings.api_port}",
+        "server": api_server(settings),
         "certificate-authority-data": base64.b64encode(certificate).decode(),
     }
     context = {"cluster": "slipway", "user": SERVICE_ACCOUNT, "namespace": account.namespace}
@@ -89,12 +89,17 @@ def kubeconfig_of(home: Path) -> Path:
 
 def training_secret(account: Account, settings: Settings, secrets: Secrets) -> Mapping[str, Any]:
     """What a training Job of the user's reads its keys from (training/job.yaml): the user's own."""
+    return training_secret_of(account.namespace, settings, account.role(secrets))
+
+
+def training_secret_of(namespace: str, settings: Settings, role: Role) -> Mapping[str, Any]:
+    """The same for whoever has this role."""
     return {
         "apiVersion": "v1",
         "kind": "Secret",
-        "metadata": {"name": TRAINING_SECRET, "namespace": account.namespace},
+        "metadata": {"name": TRAINING_SECRET, "namespace": namespace},
         "type": "Opaque",
-        "stringData": render_credentials(settings, account.role(secrets)),
+        "stringData": render_credentials(settings, role),
     }
 
 
