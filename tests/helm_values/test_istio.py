@@ -10,7 +10,9 @@ from typing import Any
 
 import jsonschema
 import pytest
+import yaml
 
+from slipway.controller import ending
 from slipway.onebox.mesh import limits
 from slipway.onebox.mesh.access_log import FORMAT
 from slipway.onebox.mesh.bootstrap import envoy_binary
@@ -53,7 +55,7 @@ def _istiod_complaints(values: Values) -> list[str]:
 @pytest.mark.parametrize("small", [False, True], ids=["whole", "small"])
 def test_gateway_keeps_to_the_schema(small: bool) -> None:
     assert not _gateway_complaints(_given("gateway", small=small))
-    assert not keys.complaints(_given("gateway", small=small), defaults("gateway"))
+    assert not keys.complaints(_given("gateway", small=small), defaults("gateway"), also=("podAnnotations",))
 
 
 @pytest.mark.parametrize(
@@ -108,6 +110,33 @@ def test_retries_of_the_mesh_are_those_of_one_machine() -> None:
 
 def test_wrong_retries_are_found() -> None:
     assert complain_of_definition(_virtual_service({"attempt": 2}))
+
+
+def _seconds(text: str) -> int:
+    assert re.fullmatch(r"\d+s", text), text
+    return int(text[:-1])
+
+
+def test_proxies_drain_within_the_grace_of_their_pods() -> None:
+    """A sidecar ends after the containers of its Pod, as `ENABLE_NATIVE_SIDECARS` says; a gateway is alone."""
+    assert _given("istiod")["env"]["ENABLE_NATIVE_SIDECARS"] == "true"
+    assert _seconds(_mesh()["defaultConfig"]["terminationDrainDuration"]) == ending.PROXY_DRAIN_S
+    gateway = _given("gateway")
+    own = yaml.safe_load(gateway["podAnnotations"]["proxy.istio.io/config"])
+    assert 0 < _seconds(own["terminationDrainDuration"]) < gateway["terminationGracePeriodSeconds"]
+
+
+@pytest.mark.parametrize("name", ["membership_total", "retry_or_shadow_abandoned"])
+def test_gateways_count_what_the_alerts_read_of_predictors_alone(name: str) -> None:
+    """Envoy wants a full match. Newer releases of Istio end a cluster's name with `;`, so that a counter's begins there."""
+    rules = (REPOSITORY / "monitoring" / "rules" / "alerts.yml").read_text()
+    assert f"envoy_cluster_{name}" in rules
+    (pattern,) = _mesh()["defaultConfig"]["proxyStatsMatcher"]["inclusionRegexps"]
+    for end in ("", ";"):
+        of_predictor = f"cluster.outbound|8000|main|yolo-main.default.svc.cluster.local{end}"
+        assert re.fullmatch(pattern, f"{of_predictor}.{name}")
+        assert not re.fullmatch(pattern, f"{of_predictor}.upstream_rq_total")
+        assert not re.fullmatch(pattern, f"cluster.outbound|5000||mlflow.mlflow.svc.cluster.local{end}.{name}")
 
 
 def test_access_log_has_the_keys_of_one_machine() -> None:

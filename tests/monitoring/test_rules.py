@@ -120,6 +120,38 @@ def test_both_sides_call_their_jobs_the_same():
     assert here == there == set(re.findall(r"slipway-(?:pods|gateway)", " ".join(here)))
 
 
+def _relabelled(rules: list[dict[str, Any]], labels: dict[str, str]) -> dict[str, str]:
+    """Prometheus' `replace`: the whole value has to match, of labels that are joined by `;`."""
+    labels = dict(labels)
+    for given in rules:
+        rule = {re.sub(r"_(\w)", lambda letter: letter[1].upper(), key): value for key, value in given.items()}
+        value = ";".join(labels.get(name, "") for name in rule["sourceLabels"])
+        if found := re.fullmatch(rule["regex"], value):
+            labels[rule["targetLabel"]] = found.expand(rule["replacement"].replace("$", "\\"))
+    return labels
+
+
+@pytest.mark.parametrize(
+    ("cluster", "wanted"),
+    [
+        (
+            "outbound|8000|main|yolo-main.default.svc.cluster.local",
+            {"predictor_name": "main", "service": "yolo-main", "namespace": "default"},
+        ),
+        ("xds-grpc", {"namespace": "istio-system"}),
+    ],
+)
+def test_predictors_of_a_gateway_are_called_the_same_on_both_sides(cluster, wanted):
+    """Envoy's own label of a cluster is `envoy_cluster_name`, Istio's `cluster_name`."""
+    (_, here) = yaml.safe_load((MONITORING / "prometheus.yml").read_text())["scrape_configs"]
+    (there,) = yaml.safe_load((MONITORING / "kubernetes" / "gateway.yaml").read_text())["spec"]["podMetricsEndpoints"]
+    before = {"namespace": "istio-system"}
+    ours = _relabelled(here["metric_relabel_configs"], {**before, "envoy_cluster_name": cluster})
+    istios = _relabelled(there["metricRelabelings"], {**before, "cluster_name": cluster})
+    assert {**ours, "envoy_cluster_name": cluster} == {"envoy_cluster_name": cluster, **wanted}
+    assert {"envoy_cluster_name": cluster, **istios} == {**ours, "cluster_name": cluster}
+
+
 def test_page_starts_prometheus_with_the_configuration_that_is_there():
     page = (MONITORING / "README.md").read_text()
     assert "--config.file=monitoring/prometheus.yml" in page
