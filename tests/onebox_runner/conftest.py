@@ -38,6 +38,7 @@ class RecordingKube:
         self.statuses: list[dict[str, Any]] = []
         self.annotations: dict[str, str] = {}
         self.events: list[dict[str, Any]] = []
+        self.deleted: list[str] = []
 
     async def patch(
         self, kind: Kind, name: str, body: Any, *, subresource: str | None = None, **_: Any
@@ -47,6 +48,10 @@ class RecordingKube:
         elif kind == POD:
             self.annotations.update(body["metadata"]["annotations"])
         return {"metadata": {"name": name}}
+
+    async def delete(self, kind: Kind, name: str, **_: Any) -> None:
+        assert kind == POD
+        self.deleted.append(name)
 
     async def create(self, obj: Any, **_: Any) -> Any:
         assert obj["kind"] == EVENT.kind

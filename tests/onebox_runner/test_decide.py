@@ -29,6 +29,7 @@ from slipway.onebox.runner.observed import (
     Observed,
     exited,
     final_phase,
+    hastened,
     is_ready,
     prepared,
     probed,
@@ -270,3 +271,31 @@ def test_any_history_keeps_the_promises(events: list[tuple[str, float]]) -> None
             if isinstance(action, Kill):
                 observed = exited(observed, action.container, code=137, reason="x", now=now)
     assert observed.is_finished
+
+
+def test_a_shorter_grace_period_ends_a_stop_earlier_and_a_longer_one_not_later() -> None:
+    pod = make_pod(terminationGracePeriodSeconds=40)
+    stopping = replace(running(pod), stopping="deleted", drain_until=NOW)
+    (stop,), observed = take(pod, stopping, NOW)
+    assert stop == StopContainer("main", 40.0, "deleted")
+    assert next_due(pod, observed, NOW) == NOW + 40
+    observed = hastened(observed, NOW + 5)
+    assert next_due(pod, observed, NOW + 1) == NOW + 5
+    observed = hastened(observed, NOW + 30)
+    assert next_actions(pod, observed, NOW + 4.9) == []
+    assert next_actions(pod, observed, NOW + 5) == [Kill("main", "did not end within its grace period")]
+
+
+def test_a_pod_without_any_grace_is_killed_at_once() -> None:
+    pod = make_pod(terminationGracePeriodSeconds=0)
+    actions, observed = take(pod, replace(running(pod), stopping="gone"), NOW)
+    assert actions == [StopContainer("main", 0.0, "gone")]
+    assert next_actions(pod, observed, NOW) == [Kill("main", "did not end within its grace period")]
+
+
+def test_nothing_is_due_while_a_drained_pod_has_time_to_end() -> None:
+    pod = make_pod(terminationGracePeriodSeconds=40)
+    observed = replace(running(pod), stopping="deleted")
+    for at in (NOW, NOW + DRAIN_S):
+        _, observed = take(pod, observed, at)
+    assert next_due(pod, observed, NOW + DRAIN_S) == NOW + DRAIN_S + 40, "else its worker would never sleep"

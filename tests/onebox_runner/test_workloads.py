@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from slipway.onebox.runner.deployment_status import Counts, render_deployment_status
+from slipway.onebox.runner.deployment_status import Counts, deadline_at, render_deployment_status
 from slipway.onebox.runner.deployments import Bounds, Generation, bounds, paused_sizes, plan_deployment, rolling_sizes
 from slipway.onebox.runner.jobs import plan_job, retry_at
 from slipway.onebox.runner.replica_sets import plan_replica_set
@@ -446,3 +446,50 @@ def test_paused_sizes_come_to_what_is_asked_for(counts: list[int], replicas: int
         assert replicas <= sum(sizes.values()) <= replicas + surge
         settled = paused_sizes(_generations(*(sizes.get(f"d-{index}", 0) for index in range(len(counts)))), Bounds(replicas, surge, min(unavailable, replicas)))  # fmt: skip
         assert sum(settled.values()) in (0, replicas)
+
+
+def progressing(world: World) -> tuple[str, str, str]:
+    found = next(i for i in world.one("Deployment", "d")["status"]["conditions"] if i["type"] == "Progressing")
+    return found["status"], found["reason"], found["message"]
+
+
+def set_paused(world: World, *, paused: bool) -> None:
+    deployment = world.one("Deployment", "d")
+    deployment["spec"] = {**deployment["spec"], "paused": paused}
+
+
+def test_paused_roll_out_does_not_time_out_and_its_deadline_begins_anew():
+    world = World(deployment_object(1, progressDeadlineSeconds=60, strategy={"rollingUpdate": {"maxUnavailable": 0}}))
+    world.settle(NOW)
+    world.make_ready(world.all("Pod")[0], NOW)
+    world.settle(NOW)
+    roll_to(world, "test/app:2")
+    world.settle(NOW + 1)
+    set_paused(world, paused=True)
+    world.settle(NOW + 2)
+    assert progressing(world) == ("Unknown", "DeploymentPaused", "Deployment is paused")
+    world.settle(NOW + 1000)
+    assert progressing(world)[1] == "DeploymentPaused"
+    assert deadline_at(world.one("Deployment", "d")) is None
+    set_paused(world, paused=False)
+    world.settle(NOW + 1001)
+    assert progressing(world) == ("Unknown", "DeploymentResumed", "Deployment is resumed")
+    assert deadline_at(world.one("Deployment", "d")) == NOW + 1062
+    world.settle(NOW + 1060)
+    assert progressing(world)[1] == "DeploymentResumed"
+    world.settle(NOW + 1062)
+    assert progressing(world)[:2] == ("False", "ProgressDeadlineExceeded")
+    set_paused(world, paused=True)
+    world.settle(NOW + 1063)
+    assert progressing(world)[1] == "ProgressDeadlineExceeded", "what timed out stays so"
+
+
+def test_roll_out_that_goes_on_after_a_pause_is_progressing_and_then_done():
+    world = World(deployment_object(1))
+    world.settle(NOW)
+    for paused in (True, False):
+        set_paused(world, paused=paused)
+        world.settle(NOW)
+    world.make_ready(world.all("Pod")[0], NOW)
+    world.settle(NOW + 1)
+    assert progressing(world)[:2] == ("True", "NewReplicaSetAvailable")

@@ -103,7 +103,8 @@ def next_due(pod: Pod, observed: Observed, now: float) -> float:
     """When ``next_actions`` may next give something without any event; infinity where only an event can."""
     times = [state.stop.kill_at for state in observed.containers.values() if state.stop and not state.stop.is_killed]
     if observed.stopping:
-        return min([*times, *([observed.drain_until] if observed.drain_until else [])], default=math.inf)
+        until = observed.drain_until
+        return min([*times, *([until] if until is not None and until > now else [])], default=math.inf)
     if observed.preparation != "done":
         return observed.prepare_not_before if observed.preparation == "missing" else math.inf
     for container in (*pod.init_containers, *pod.containers):
@@ -150,10 +151,11 @@ def _stop_all(pod: Pod, observed: Observed, now: float) -> list[Action]:
     alive = observed.alive
     if not alive:
         return [] if observed.preparation == "running" else [Finish(observed.stopping)]
-    if observed.drain_until is None:
-        return [Drain(observed.stopping)]
-    if now < observed.drain_until:
-        return []
+    if pod.grace_s > 0:  # without any grace nobody waits for the last requests
+        if observed.drain_until is None:
+            return [Drain(observed.stopping)]
+        if now < observed.drain_until:
+            return []
     stops = [StopContainer(name, pod.grace_s, observed.stopping) for name in _unstopped(observed)]
     return [*stops, *_kills(observed, now)]
 

@@ -9,6 +9,7 @@ from typing import Any
 from slipway.onebox.runner.workload_steps import Object, parse_time, prune_zero, time_text
 
 DEFAULT_DEADLINE_S = 600
+PAUSED, RESUMED, TIMED_OUT = "DeploymentPaused", "DeploymentResumed", "ProgressDeadlineExceeded"
 
 
 @dataclass(frozen=True)
@@ -40,7 +41,7 @@ def render_deployment_status(deployment: Object, counts: Counts, now: float) -> 
     conditions = [
         *_others(old),
         _available(old, counts, now),
-        _progressing(deployment, counts, now),
+        _paused(old, now) if deployment["spec"].get("paused") else _progressing(deployment, counts, now),
     ]
     return {**status, "conditions": conditions}
 
@@ -69,21 +70,31 @@ def _progressing(deployment: Object, counts: Counts, now: float) -> dict[str, An
         )
     if is_seen and before.get("reason") == "NewReplicaSetAvailable" and counts.updated == counts.total:
         return dict(before)  # the roll-out was done; a Pod that fails later is no roll-out
+    if before.get("reason") == PAUSED:
+        return _condition(old, "Progressing", "Unknown", RESUMED, "Deployment is resumed", now)
     if _has_progress(old, counts) or not before or not is_seen:
         return _condition(
             old, "Progressing", "True", "ReplicaSetUpdated", f"{subject} is progressing.", now, touch=True
         )
     limit_s = float(deployment["spec"].get("progressDeadlineSeconds") or DEFAULT_DEADLINE_S)
-    if before.get("reason") == "ProgressDeadlineExceeded" or now - parse_time(before.get("lastUpdateTime")) > limit_s:
+    if before.get("reason") == TIMED_OUT or now - parse_time(before.get("lastUpdateTime")) > limit_s:
         message = f"{subject} has timed out progressing."
-        return _condition(old, "Progressing", "False", "ProgressDeadlineExceeded", message, now)
+        return _condition(old, "Progressing", "False", TIMED_OUT, message, now)
     return dict(before)
+
+
+def _paused(old: Object, now: float) -> dict[str, Any]:
+    """No deadline is counted; what has timed out stays so."""
+    before = _find(old, "Progressing")
+    if before.get("reason") == TIMED_OUT:
+        return dict(before)
+    return _condition(old, "Progressing", "Unknown", PAUSED, "Deployment is paused", now)
 
 
 def deadline_at(deployment: Object) -> float | None:
     """When a roll-out that is under way is given up; None where none is."""
     before = _find(deployment.get("status") or {}, "Progressing")
-    if before.get("reason") != "ReplicaSetUpdated":
+    if before.get("reason") not in ("ReplicaSetUpdated", RESUMED):
         return None
     limit_s = float(deployment["spec"].get("progressDeadlineSeconds") or DEFAULT_DEADLINE_S)
     return parse_time(before.get("lastUpdateTime")) + limit_s + 1

@@ -8,6 +8,7 @@ from collections.abc import Collection, Mapping
 
 from slipway.kube.errors import Conflict, KubeError, NotFound
 from slipway.kube.kinds import POD
+from slipway.kube.malformed import MALFORMED
 from slipway.kube.reflector import ObjectKey, backoff_s
 from slipway.onebox.runner.machine import Machine
 from slipway.onebox.runner.memory import used_bytes
@@ -48,12 +49,15 @@ class Kubelet:
         self._scheduler.see(by_uid)
         for uid, worker in self._workers.items():
             if uid not in by_uid:
-                worker.stop("gone from the API")
+                worker.stop("gone from the API", grace_s=0)  # kubectl delete --force
         for uid, obj in by_uid.items():
             try:
                 self._follow(uid, obj)
             except InvalidPod as exc:
                 self._refuse(uid, obj, exc)
+            except (OSError, *MALFORMED):  # what is left of it on this machine cannot be read, or taken up
+                log.exception("%s: not taken up; it is tried again in %.0f s", obj["metadata"]["name"], RESTART_AFTER_S)
+                self._rest(uid)
 
     def refresh_volumes(self) -> None:
         for worker in self._workers.values():
@@ -66,8 +70,13 @@ class Kubelet:
             state = read_state(folder)
             if state is None or state.uid in known:
                 continue
-            worker = PodWorker(_shell(state.namespace, state.name, state.uid, list(state.containers)), self._machine)
-            worker.stop("deleted while no runner was there")
+            shell = _shell(state.namespace, state.name, state.uid, list(state.containers))
+            try:
+                worker = PodWorker(shell, self._machine)
+            except (InvalidPod, OSError, *MALFORMED):
+                log.exception("%s: what is left of it cannot be stopped", folder)
+                continue
+            worker.stop("deleted while no runner was there", grace_s=0)
             self._begin(state.uid, worker)
 
     async def stop_all(self) -> None:
@@ -124,11 +133,14 @@ class Kubelet:
             raise
         except Exception:  # a bug of ours must not take the other Pods along
             log.exception("%s: its worker ended; it starts again in %.0f s", "/".join(worker.pod.key), RESTART_AFTER_S)
-            self._resting.add(uid)
-            asyncio.get_running_loop().call_later(RESTART_AFTER_S, self._rested, uid)
+            self._rest(uid)
         finally:
             self._workers.pop(uid, None)
             self._tasks.pop(uid, None)
+
+    def _rest(self, uid: str) -> None:
+        self._resting.add(uid)
+        asyncio.get_running_loop().call_later(RESTART_AFTER_S, self._rested, uid)
 
     def _rested(self, uid: str) -> None:
         self._resting.discard(uid)

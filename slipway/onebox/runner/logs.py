@@ -9,7 +9,9 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import fcntl
+import logging
 import os
+import re
 from collections import deque
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
@@ -27,6 +29,9 @@ KEPT_RUNS = 2
 TAIL_LINES, TAIL_BYTES = 80, 2048
 """How much of the output a container's termination message may hold, as on a kubelet."""
 F_SETPIPE_SZ = 1031
+LOG_NAME = re.compile(r"([0-9]{1,18})\.log(\.1)?")
+
+logger = logging.getLogger(__name__)
 
 
 class LogFile:
@@ -39,18 +44,29 @@ class LogFile:
         self._stream = path.open("ab", buffering=0)
         self._size = self._stream.tell()
         self._tail: deque[bytes] = deque(maxlen=TAIL_LINES)
+        self._is_failing = False
 
     def write(self, stream: str, lines: list[bytes]) -> None:
         self._tail.extend(line[-TAIL_BYTES:] for line in lines)
         stamp = self._clock().strftime("%Y-%m-%dT%H:%M:%S.%f000Z")
         text = b"".join(f"{stamp} {stream} F ".encode() + line + b"\n" for line in lines)
+        try:
+            self._append(text)
+        except OSError as exc:  # a full disk must not end what prints: these lines are lost
+            if not self._is_failing:
+                logger.warning("%s: lines are lost until it can be written again: %s", self.path, exc)
+            self._is_failing = True
+        else:
+            self._is_failing = False
+
+    def _append(self, text: bytes) -> None:
         if self._size and self._size + len(text) > MAX_LOG_BYTES:
+            with contextlib.suppress(FileNotFoundError):
+                self.path.replace(self.path.with_name(self.path.name + ".1"))
+            stream = self.path.open("ab", buffering=0)
             self._stream.close()
-            self.path.replace(self.path.with_name(self.path.name + ".1"))
-            self._stream = self.path.open("ab", buffering=0)
-            self._size = 0
-        self._stream.write(text)
-        self._size += len(text)
+            self._stream, self._size = stream, 0
+        self._size += self._stream.write(text) or 0
 
     @property
     def tail(self) -> str:
@@ -109,9 +125,15 @@ class Output:
     def __init__(self, log: Path, *, pipes: Path) -> None:
         """``pipes``: the common start of the pipes' paths."""
         self._log = LogFile(log)
-        names = ((pipes.with_name(f"{pipes.name}.{stream}"), stream) for stream in ("stdout", "stderr"))
-        self._readers = [PipeReader(path, stream=stream, log=self._log) for path, stream in names]
-        self._forget_old(log)
+        self._readers: list[PipeReader] = []
+        try:
+            for stream in ("stdout", "stderr"):
+                path = pipes.with_name(f"{pipes.name}.{stream}")
+                self._readers.append(PipeReader(path, stream=stream, log=self._log))
+        except OSError:
+            self.close()
+            raise
+        _forget_old(log)
 
     @contextlib.contextmanager
     def writers(self) -> Iterator[tuple[int, int]]:
@@ -130,8 +152,14 @@ class Output:
         self._log.close()
         return self._log.tail
 
-    def _forget_old(self, log: Path) -> None:
-        newest = int(log.name.partition(".")[0])
-        for old in log.parent.iterdir():
-            if int(old.name.partition(".")[0]) <= newest - KEPT_RUNS:
-                old.unlink()
+
+def _forget_old(log: Path) -> None:
+    """Only what a run of a container wrote: another file in this folder is somebody's, and says nothing to us."""
+    newest = int(log.name.partition(".")[0])
+    for old in log.parent.iterdir():
+        named = LOG_NAME.fullmatch(old.name)
+        if named and int(named[1]) <= newest - KEPT_RUNS:
+            try:
+                old.unlink(missing_ok=True)
+            except OSError as exc:
+                logger.warning("an old log stays: %s", exc)

@@ -154,6 +154,17 @@ def started(observed: Observed, container: Container, *, now: float) -> Observed
     )
 
 
+def hastened(observed: Observed, kill_at: float) -> Observed:
+    """A stop that has begun ends by ``kill_at`` (seconds of the wall clock); one that ends sooner still does."""
+    containers = {
+        name: replace(state, stop=replace(state.stop, kill_at=min(state.stop.kill_at, kill_at)))
+        if state.stop
+        else state
+        for name, state in observed.containers.items()
+    }
+    return replace(observed, containers=containers)
+
+
 def image_awaited(observed: Observed, name: str, *, message: str) -> Observed:
     """Its image is being built: it waits for ``image_came`` or ``start_failed``."""
     state = replace(observed.of(name), phase="waiting", not_before=math.inf, problem=BUILDING, problem_message=message)

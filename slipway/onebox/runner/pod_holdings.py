@@ -55,6 +55,8 @@ class PodHoldings:
         self._outputs: dict[str, Output] = {}
         self._volumes: dict[str, Path] = {}
         self._killed_for_memory: set[str] = set()
+        self._known: set[str] = set()  # containers of which nothing runs that this runner does not know
+        self._is_new = not self.folder.exists()
 
     def prepare(self) -> None:
         """The address, the folders and the volumes. Raises NoAddress, MissingReference, InvalidPod, ImageError, OSError."""
@@ -75,6 +77,8 @@ class PodHoldings:
     def launch(self, name: str, *, restart: int) -> Process:
         """Raises ImageError, MissingReference, InvalidPod; OSError and ValueError where there is no such program."""
         command = self._command(name)
+        if not self._is_new and name not in self._known:
+            self.kill_left_behind(name)  # started by an earlier runner that could not write it down
         self._open_output(name, restart)
         try:
             with self._outputs[name].writers() as (stdout, stderr):
@@ -90,9 +94,10 @@ class PodHoldings:
         """The process that an earlier runner started, where it still lives."""
         process = adopt(identity, mark=self._mark(name))
         if process is not None:
-            log.info("%s: adopted %s, process %d", "/".join(self.pod.key), name, process.identity.pid)
             self.processes[name] = process
             self._open_output(name, restart)
+            self._known.add(name)
+            log.info("%s: adopted %s, process %d", "/".join(self.pod.key), name, process.identity.pid)
         return process
 
     def ended(self, name: str) -> tuple[str, bool]:
@@ -108,8 +113,9 @@ class PodHoldings:
         self.processes[name].signal_group(signal.SIGKILL)
 
     def kill_left_behind(self, name: str) -> None:
-        """What is left of a container whose own process has ended."""
+        """What is left of a container whose own process has ended, or that nobody knows of."""
         kill_marked(self._mark(name))
+        self._known.add(name)
 
     def is_running(self, name: str, process: Process | None) -> bool:
         """Whether it is still that process which runs."""
@@ -138,6 +144,12 @@ class PodHoldings:
     def close_outputs(self) -> None:
         for output in self._outputs.values():
             output.close()
+
+    def let_go(self) -> None:
+        """Processes run on, and what they print waits in their pipes."""
+        self.close_outputs()
+        for process in self.processes.values():
+            process.let_go()
 
     def release_address(self) -> None:
         self._machine.addresses.release(self.ip)

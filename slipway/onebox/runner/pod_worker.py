@@ -38,6 +38,7 @@ from slipway.onebox.runner.observed import (
     Observed,
     end_reason,
     exited,
+    hastened,
     image_awaited,
     image_came,
     preparation_failed,
@@ -57,6 +58,8 @@ from slipway.onebox.runner.status import Facts, render_status
 from slipway.onebox.runner.unhonoured import unhonoured_fields
 
 MAX_SLEEP_S = 60.0
+SAVE_AGAIN_S = 5.0
+"""After a state file that could not be written: the disk is full, for example."""
 POST_START_TIMEOUT_S = 60.0
 
 log = logging.getLogger(__name__)
@@ -82,7 +85,13 @@ class PodWorker:
         self._wake = asyncio.Event()
         self._crash: BaseException | None = None  # a bug in a step: ``run`` raises it
         self._published: tuple[Observed, Facts, str, Pod] | None = None
-        self._restore(state)
+        self._is_unsaved = False
+        try:
+            self._restore(state)
+        except OSError:  # nothing has run yet of the tasks
+            self._cancel_tasks()
+            self._holdings.let_go()
+            raise
 
     @property
     def pod(self) -> Pod:
@@ -100,9 +109,14 @@ class PodWorker:
         if self.pod.is_deleted:
             self.stop("deleted")
 
-    def stop(self, reason: str) -> None:
-        if not self._observed.stopping:
-            self._observed = replace(self._observed, stopping=reason)
+    def stop(self, reason: str, *, grace_s: float = math.inf) -> None:
+        """Within the Pod's grace period, or ``grace_s`` where that is shorter. Said again, the earliest end holds."""
+        self._holdings.pod = replace(self.pod, grace_s=min(self.pod.grace_s, grace_s))
+        observed = hastened(self._observed, time.time() + self.pod.grace_s)
+        if not observed.stopping:
+            observed = replace(observed, stopping=reason)
+        if observed != self._observed:
+            self._observed = observed
             self._wake.set()
 
     def refresh_volumes(self) -> None:
@@ -139,17 +153,22 @@ class PodWorker:
                     self._do(action)
                 self._publish()
                 if not self._observed.is_finished:  # what fell due while the steps were taken counts: ``now`` is theirs
-                    await self._sleep(min(MAX_SLEEP_S, next_due(self.pod, self._observed, now) - time.time()))
+                    pause_s = next_due(self.pod, self._observed, now) - time.time()
+                    await self._sleep(min(SAVE_AGAIN_S if self._is_unsaved else MAX_SLEEP_S, pause_s))
                 if self._crash is not None:
                     raise self._crash
         finally:
-            for task in self._tasks:
-                task.cancel()
-            await asyncio.gather(*self._tasks, return_exceptions=True)
+            await asyncio.gather(*self._cancel_tasks(), return_exceptions=True)
             self._holdings.close_outputs()
             await self._report.flush()
             reporting.cancel()
             self._holdings.release_address()
+
+    def _cancel_tasks(self) -> list[asyncio.Task[None]]:
+        tasks = list(self._tasks)
+        for task in tasks:
+            task.cancel()
+        return tasks
 
     def remove_folder(self) -> None:
         """Also where a container left folders that it made read-only."""
@@ -335,7 +354,7 @@ class PodWorker:
             pids=self._holdings.leaders(),
         )
         known = (without_trials(self._observed), facts, self._holdings.ip, self.pod)
-        if known == self._published:
+        if known == self._published and not self._is_unsaved:
             return
         self._published = known
         self._save()
@@ -343,19 +362,26 @@ class PodWorker:
         self._report.show(render_status(self.pod, self._observed, facts, previous=previous, now=time.time()))
 
     def _save(self) -> None:
-        self._file.write(
-            PodState(
-                namespace=self.pod.namespace,
-                name=self.pod.name,
-                uid=self.pod.uid,
-                ip=self._holdings.ip,
-                start_time=self._start_time,
-                images=self._holdings.images,
-                containers=self._observed.containers,
-                processes={name: process.identity for name, process in self._holdings.processes.items()},
-                boot=boot_id(),
-            ),
+        """What cannot be written is written later; a runner that comes before ends what it then cannot know of."""
+        state = PodState(
+            namespace=self.pod.namespace,
+            name=self.pod.name,
+            uid=self.pod.uid,
+            ip=self._holdings.ip,
+            start_time=self._start_time,
+            images=self._holdings.images,
+            containers=self._observed.containers,
+            processes={name: process.identity for name, process in self._holdings.processes.items()},
+            boot=boot_id(),
         )
+        try:
+            self._file.write(state)
+        except OSError as exc:
+            if not self._is_unsaved:
+                self._warn("FailedStateWrite", f"{exc}: it is tried again every {SAVE_AGAIN_S:g} s")
+            self._is_unsaved = True
+        else:
+            self._is_unsaved = False
 
     def _spawn_task(self, work: Coroutine[Any, Any, None]) -> None:
         task = asyncio.create_task(work)

@@ -1,4 +1,4 @@
-"""One check of a container: HTTP GET, TCP connect, a command, or gRPC health; each within its own time limit."""
+"""One check of a container: HTTP GET, TCP connect, a command, gRPC health, or a pause; each within its own time limit."""
 
 from __future__ import annotations
 
@@ -40,6 +40,8 @@ async def run_check(  # noqa: PLR0911  - one per kind of check
             return await _tcp(host, check.port, timeout_s=timeout_s)
         if check.how == "grpc":
             return await _grpc(host, check, timeout_s=timeout_s)
+        if check.how == "sleep":
+            return await _sleep(check.sleep_s, timeout_s=timeout_s)
         code = await execute(check.command, timeout_s)
     except TimeoutError:
         return Result(False, f"{check.how} check: no answer within {timeout_s:g} s")
@@ -66,6 +68,12 @@ async def _tcp(host: str, port: int, *, timeout_s: float) -> Result:
         _, writer = await asyncio.open_connection(host, port)
     writer.close()
     return Result(True)
+
+
+async def _sleep(sleep_s: float, *, timeout_s: float) -> Result:
+    await asyncio.sleep(min(sleep_s, timeout_s))
+    is_whole = sleep_s <= timeout_s
+    return Result(is_whole, "" if is_whole else f"sleep of {sleep_s:g} s: cut off after {timeout_s:g} s")
 
 
 async def _grpc(host: str, check: Check, *, timeout_s: float) -> Result:

@@ -74,17 +74,26 @@ class Process:
         loop.add_reader(self._pidfd, _resolve, ended)
         try:
             await ended
-        finally:
+        except asyncio.CancelledError:
             loop.remove_reader(self._pidfd)
+            self.let_go()
+            raise
+        loop.remove_reader(self._pidfd)
         self.signal_group(signal.SIGKILL)  # before reaping: until then the group's number cannot be reused
         self._ended = True
         if self._mark:
             await asyncio.to_thread(kill_marked, self._mark)
-        os.close(self._pidfd)
+        self.let_go()
         if self._popen is None:
             return None
         code = self._popen.wait()
         return 128 - code if code < 0 else code
+
+    def let_go(self) -> None:
+        """Wait for it no more; where it runs, it runs on, and can be adopted."""
+        if self._pidfd >= 0:
+            os.close(self._pidfd)
+            self._pidfd = -1
 
     def signal_group(self, number: signal.Signals) -> None:
         """To every process of the group; nothing happens where the container has ended."""

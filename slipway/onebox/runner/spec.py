@@ -26,9 +26,12 @@ class InvalidPod(Exception):
 
 @dataclass(frozen=True)
 class Check:
-    """What a probe or a hook does: exactly one of HTTP GET, TCP connect, command, gRPC health. ``host`` '' is the Pod."""
+    """What a probe or a hook does: exactly one of HTTP GET, TCP connect, command, gRPC health, or (a hook) a pause.
 
-    how: Literal["http", "tcp", "exec", "grpc"]
+    ``host`` '' is the Pod.
+    """
+
+    how: Literal["http", "tcp", "exec", "grpc", "sleep"]
     port: int = 0
     host: str = ""
     path: str = "/"
@@ -36,6 +39,7 @@ class Check:
     headers: tuple[tuple[str, str], ...] = ()
     command: tuple[str, ...] = ()
     service: str = ""
+    sleep_s: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -185,8 +189,8 @@ def _container(item: Object) -> Container:
             for kind in PROBE_KINDS
             if item.get(f"{kind}Probe")
         },
-        pre_stop=_check(lifecycle.get("preStop"), ports=ports, where=f"{name}.lifecycle.preStop"),
-        post_start=_check(lifecycle.get("postStart"), ports=ports, where=f"{name}.lifecycle.postStart"),
+        pre_stop=_hook(lifecycle.get("preStop"), ports=ports, where=f"{name}.lifecycle.preStop"),
+        post_start=_hook(lifecycle.get("postStart"), ports=ports, where=f"{name}.lifecycle.postStart"),
         falls_back_to_logs=item.get("terminationMessagePolicy") == "FallbackToLogsOnError",
         resources=_resources(item.get("resources") or {}),
     )
@@ -217,7 +221,19 @@ def _probe(item: Object, *, ports: Mapping[str, int], where: str) -> Probe:
     )
 
 
-def _check(item: Object | None, *, ports: Mapping[str, int], where: str) -> Check | None:
+def _hook(item: Object | None, *, ports: Mapping[str, int], where: str) -> Check | None:
+    """As a probe does it, or a pause: https://kubernetes.io/docs/concepts/containers/container-lifecycle-hooks/."""
+    if not item or not item.get("sleep"):
+        return _check(item, ports=ports, where=where, known="exec, httpGet, sleep, tcpSocket")
+    seconds = float(item["sleep"]["seconds"])
+    if not 0 <= seconds < math.inf:
+        raise InvalidPod(f"{where}.sleep.seconds: {seconds:g} is not a time: expected 0 or more")
+    return Check("sleep", sleep_s=seconds)
+
+
+def _check(
+    item: Object | None, *, ports: Mapping[str, int], where: str, known: str = "httpGet, tcpSocket, exec, grpc"
+) -> Check | None:
     if not item:
         return None
     if http := item.get("httpGet"):
@@ -236,7 +252,7 @@ def _check(item: Object | None, *, ports: Mapping[str, int], where: str) -> Chec
         return Check("exec", command=tuple(command.get("command") or ()))
     if grpc := item.get("grpc"):
         return Check("grpc", port=_port(grpc["port"], ports, where), service=grpc.get("service") or "")
-    raise InvalidPod(f"{where}: one of httpGet, tcpSocket, exec, grpc is needed")
+    raise InvalidPod(f"{where}: one of {known} is needed")
 
 
 def _port(value: object, ports: Mapping[str, int], where: str) -> int:
