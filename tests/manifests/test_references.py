@@ -173,3 +173,13 @@ def test_autoscalers_that_the_controller_makes_are_looked_at(folder: str, kind: 
     objects = list(predictors(f"seldon/overlays/{folder}"))
     (name,) = [item["metadata"]["name"] for item in objects if item["kind"] == kind]
     assert len(targets_missing(changed(objects, kind, name, "spec.scaleTargetRef.name", "x"))) == 1
+
+
+def test_database_of_one_instance_lets_its_node_be_drained() -> None:
+    """CloudNativePG guards the primary by a PodDisruptionBudget: https://cloudnative-pg.io/documentation/current/kubernetes_upgrade/."""
+    of = {
+        name: next(item["spec"] for item in built(REPOSITORY / "mlflow/overlays" / name) if item["kind"] == "Cluster")
+        for name in ("cnpg", "dev")
+    }
+    assert (of["dev"]["instances"], of["dev"].get("enablePDB")) == (1, False)
+    assert (of["cnpg"]["instances"], of["cnpg"].get("enablePDB", True)) == (2, True)

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime, timedelta
 from functools import cache
 from typing import Any
 
 import pytest
 import yaml
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
 
 from slipway.contract.controller_id import LABEL, is_looked_after
 from slipway.contract.sdep import GROUP, VERSIONS
@@ -187,3 +192,43 @@ def test_one_tag_for_the_image():
         for path in ("kubernetes/webhook", "kubernetes/controller")
     }
     assert tags["kubernetes/webhook"] == tags["kubernetes/controller"]
+
+
+def test_cert_manager_s_authority_keeps_its_key_so_that_the_ca_bundle_of_either_day_trusts_the_certificate():
+    """Pods hear of a renewed Secret minutes after caBundle has: what is shown meanwhile was signed before."""
+    keys = {item["metadata"]["name"]: item["spec"]["privateKey"] for item in objects(WITH_CERT_MANAGER, "Certificate")}
+    assert keys["slipway-webhook-authority"]["rotationPolicy"] == "Never"
+    assert keys["slipway-webhook"]["rotationPolicy"] == "Always"
+    key = ec.generate_private_key(ec.SECP256R1())
+    older, newer = (authority(key, day) for day in (0, 700))
+    shown = signed(key, older.subject, "slipway-webhook", ec.generate_private_key(ec.SECP256R1()), 600, is_ca=False)
+    for each in (older, newer):
+        shown.verify_directly_issued_by(each)
+
+
+def authority(key: ec.EllipticCurvePrivateKey, day: int) -> x509.Certificate:
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "slipway-webhook authority")])
+    return signed(key, name, "slipway-webhook authority", key, day, is_ca=True)
+
+
+def signed(
+    by: ec.EllipticCurvePrivateKey,
+    issuer: x509.Name,
+    name: str,
+    key: ec.EllipticCurvePrivateKey,
+    day: int,
+    *,
+    is_ca: bool,
+) -> x509.Certificate:
+    begins = datetime(2026, 11, 22, tzinfo=UTC) + timedelta(days=day)
+    builder = x509.CertificateBuilder(
+        issuer,
+        x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)]),
+        key.public_key(),
+        x509.random_serial_number(),
+        begins,
+        begins + timedelta(days=90),
+    )
+    return builder.add_extension(x509.BasicConstraints(ca=is_ca, path_length=None), critical=True).sign(
+        by, hashes.SHA256()
+    )
