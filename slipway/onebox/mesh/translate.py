@@ -135,7 +135,7 @@ def _served(
     """Redirected are, as in Istio, the servers' own hosts and those of the VirtualServices that are bound there."""
     items, every = tuple(objects), servers.every
     own = frozenset(chain.from_iterable(servers.redirects.values()))
-    bound = _routes_by_host(items, servers.redirects, destinations, findings=[], every=every)
+    bound = _routes_by_host(items if own else (), servers.redirects, destinations, findings=[], every=every)
     redirected = own | (bound.keys() - {ANY_HOST})
     plain = _routes_by_host(
         items, servers.plain, destinations, findings=findings, every=every, narrow=ANY_HOST in redirected
