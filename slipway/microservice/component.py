@@ -106,14 +106,14 @@ def create_component(interface: str, parameters: Mapping[str, Any]) -> Component
     module_name, class_name = split_interface(interface)
     try:
         module = importlib.import_module(module_name)
-    except Exception as exc:
+    except (Exception, SystemExit) as exc:
         raise ComponentError(f"import of {module_name} failed: {one_line(exc)}") from exc
     made = getattr(module, class_name, None)
     if not callable(made):
         raise ComponentError(f"{interface}: module {module_name} ({_file_of(module)}) has no class {class_name}")
     try:
         instance = made(**parameters)
-    except Exception as exc:
+    except (Exception, SystemExit) as exc:
         given = ", ".join(sorted(parameters)) or "none"
         raise ComponentError(f"{interface}(...) failed: {one_line(exc)}; parameters given: {given}") from exc
     try:

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
-from slipway.microservice.threads import ComponentThreads
 from slipway.serving import limits
 from slipway.serving.podinfo import REST_TIMEOUT, whole_number
 
@@ -27,8 +26,11 @@ def patience_s(annotations: Mapping[str, str]) -> float:
     return limits.DEFAULT_CALL_S if given_ms is None else max(given_ms / 1000, limits.MIN_CALL_S)
 
 
-async def hung(threads: ComponentThreads, patience: float) -> None:
-    """Returns when a call has run for longer than ``patience`` seconds: its thread cannot be stopped."""
-    while (longest := threads.longest_s()) <= patience:  # noqa: ASYNC110 - time passing sets no event
+async def hung(longest_s: Callable[[], float], patience: float) -> None:
+    """Returns when a call has run for longer than ``patience`` seconds: its thread cannot be stopped.
+
+    ``longest_s``: for how long the oldest call that runs has.
+    """
+    while (longest := longest_s()) <= patience:  # noqa: ASYNC110 - time passing sets no event
         await asyncio.sleep(min(patience - longest, limits.HANG_CHECK_S) + limits.HANG_CHECK_MIN_S)
     logger.error(HUNG, longest)

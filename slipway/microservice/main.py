@@ -5,10 +5,11 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
+import signal
 import sys
 import threading
 import traceback
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -23,6 +24,7 @@ from slipway.microservice.hang import hung, patience_s
 from slipway.microservice.hooks import Hooks
 from slipway.microservice.inline import InlineCalls
 from slipway.microservice.inline import watch as watch_inline
+from slipway.microservice.main_thread import Hear, end_by, hear_in_loop, heard_signals, serve_beside
 from slipway.microservice.metadata import MetadataError, read_metadata
 from slipway.microservice.pidfile import written_pid
 from slipway.microservice.rest_app import component_app, metrics_app
@@ -41,6 +43,7 @@ from slipway.serving.tracing import Tracing, open_tracing
 from slipway.serving.tracing_jaeger import TracingError
 
 OK, FAILED, USAGE = 0, 1, 2
+STOPPING = (signal.SIGTERM, signal.SIGINT)
 LOG_FORMAT = "%(asctime)s %(levelname)s %(name)s: %(message)s"
 
 logger = logging.getLogger(__name__)
@@ -77,48 +80,72 @@ def _say(line: str) -> None:
 
 
 def _serve_component(settings: Settings, worker: workers.Worker | None, argv: Sequence[str]) -> int:
-    tracing = open_tracing(settings.tracing, labels={"worker_id": worker.number if worker else "0"})
+    """In the main thread, which makes, loads and calls the component; unless ``--inline`` the servers have one beside it."""
+    tracing, restart = open_tracing(settings.tracing, labels={"worker_id": worker.number if worker else "0"}), Restart()
     tracing.share()
+
+    def serve(calls: ComponentThreads | InlineCalls, component: Component | None, hear: Hear) -> int:
+        def hears(lifecycle: Lifecycle) -> None:
+            stops = {number: partial(_stop, lifecycle, number) for number in STOPPING}
+            hear({**stops, **dict.fromkeys(restart.signals, partial(restart.ask, lifecycle))})
+
+        try:
+            with written_pid(None if worker else settings.pidfile):
+                code = run(_serve(settings, component, calls, worker, tracing, hears))
+        finally:
+            tracing.close()
+        if restart.asked:
+            start_afresh(argv, metrics_socket=worker.metrics_socket if worker else None)
+        if calls.busy:  # its code would run on while Python takes itself apart
+            logging.shutdown()
+            os._exit(code)
+        return code
+
+    if settings.is_inline:
+        for number in STOPPING:
+            signal.signal(number, lambda _number, _frame: os._exit(OK))  # until the event loop hears them
+        return serve(InlineCalls(), _made(settings), hear_in_loop)
+    threads, hear = ComponentThreads(settings.threads, has_mine=True), heard_signals(*STOPPING, *restart.signals)
+    return serve_beside(lambda: serve(threads, None, hear), threads)
+
+
+def _stop(lifecycle: Lifecycle, number: signal.Signals) -> None:
+    """The first signal asks for a stop; a second one ends the process at once with the signal's own exit status."""
+    if lifecycle.stop_asked.is_set():
+        end_by(number)
+    lifecycle.stop_asked.set()
+
+
+def _made(settings: Settings) -> Component:
+    """The component, made and loaded in this thread. Raises ComponentError."""
     component = create_component(settings.interface, settings.parameters)
-    threads, restart = ComponentThreads(settings.threads), Restart()
-    try:
-        with written_pid(None if worker else settings.pidfile):
-            code = run(_serve(settings, component, threads, worker, restart, tracing=tracing))
-    finally:
-        threads.close()
-        tracing.close()
-    if restart.asked:
-        start_afresh(argv, metrics_socket=worker.metrics_socket if worker else None)
-    if threads.busy:  # its code would run on while Python takes itself apart
-        logging.shutdown()
-        os._exit(code)
-    return code
+    load(component)
+    return component
 
 
 async def _serve(
     settings: Settings,
-    component: Component,
-    threads: ComponentThreads,
+    component: Component | None,
+    calls: ComponentThreads | InlineCalls,
     worker: workers.Worker | None,
-    restart: Restart,
-    *,
     tracing: Tracing,
+    hear: Callable[[Lifecycle], None],
 ) -> int:
+    """``component``: None where it is still to be made."""
     lifecycle = Lifecycle()
-    lifecycle.stop_on_signals()
-    restart.on_hangup(lifecycle)
+    hear(lifecycle)
     if worker is not None:
         worker.stop_with_supervisor(lifecycle)
-    if not await _loaded(component, threads, lifecycle):
+    component = component or await _loaded(settings, calls, lifecycle)
+    if component is None:
         return OK
     metrics = CustomMetrics(settings.identity, worker=worker.number if worker else "0")
     hooks = Hooks(component, metrics, settings.identity, settings.metrics_in_replies)
-    calls = InlineCalls() if settings.is_inline else threads
     service = Service(
         hooks,
         calls,
         lifecycle=lifecycle,
-        metadata=await threads.run(lambda: _metadata(component, settings)),
+        metadata=await calls.run(partial(_metadata, component, settings)),
         max_in_flight=settings.max_in_flight,
         max_batch=settings.max_batch,
         max_requests=settings.max_requests,
@@ -128,7 +155,7 @@ async def _serve(
     annotations = read_annotations(settings.annotations_file)
     if isinstance(calls, InlineCalls):
         watch_inline(calls, patience_s(annotations), lambda: os._exit(FAILED))
-    watch = asyncio.create_task(hung(threads, patience_s(annotations)))
+    watch = asyncio.create_task(hung(calls.longest_s, patience_s(annotations)))
     watch.add_done_callback(lambda _: lifecycle.stop_asked.set())
     servers = await _start(settings, service, worker, annotations)
     _start_custom_service(component)
@@ -137,16 +164,13 @@ async def _serve(
     return OK if watch.cancel() else FAILED
 
 
-async def _loaded(component: Component, threads: ComponentThreads, lifecycle: Lifecycle) -> bool:
-    """Load the model; False when a signal came first. Raises ComponentError. No port is open meanwhile."""
-    loading = asyncio.create_task(threads.run(lambda: load(component)))
+async def _loaded(settings: Settings, calls: ComponentThreads | InlineCalls, lifecycle: Lifecycle) -> Component | None:
+    """The component; None when a signal came first. Raises ComponentError. No port is open meanwhile."""
+    loading = asyncio.create_task(calls.run(partial(_made, settings)))
     stopping = asyncio.create_task(lifecycle.stop_asked.wait())
     done, _ = await asyncio.wait({loading, stopping}, return_when=asyncio.FIRST_COMPLETED)
     stopping.cancel()
-    if loading not in done:
-        return False
-    loading.result()
-    return True
+    return loading.result() if loading in done else None
 
 
 def _metadata(component: Component, settings: Settings) -> dict[str, object] | str:

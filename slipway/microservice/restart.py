@@ -23,23 +23,24 @@ POLL_S = 0.1
 logger = logging.getLogger(__name__)
 
 
+def hangup_signals() -> tuple[signal.Signals, ...]:
+    """SIGHUP; none where the process was started to ignore it (nohup). Asked before handlers are set."""
+    return () if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN else (signal.SIGHUP,)
+
+
 class Restart:
     """Whether the stop that was asked for is one of SIGHUP's."""
 
     def __init__(self) -> None:
         self.asked = False
+        self.signals = hangup_signals()
 
-    def on_hangup(self, lifecycle: Lifecycle) -> None:
-        """From now on SIGHUP drains and stops the servers; not where the process was started to ignore it (nohup)."""
-
-        def ask() -> None:
-            if not lifecycle.stop_asked.is_set():
-                logger.info("SIGHUP: this process starts afresh")
-                self.asked = True
-                lifecycle.stop_asked.set()
-
-        if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
-            asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, ask)
+    def ask(self, lifecycle: Lifecycle) -> None:
+        """Drain and stop the servers, to start again."""
+        if not lifecycle.stop_asked.is_set():
+            logger.info("SIGHUP: this process starts afresh")
+            self.asked = True
+            lifecycle.stop_asked.set()
 
 
 def start_afresh(argv: Sequence[str], *, metrics_socket: Path | None) -> NoReturn:
@@ -63,8 +64,8 @@ class Workers:
             if self._restarting is None or self._restarting.done():
                 self._restarting = asyncio.get_running_loop().create_task(restart_in_turn(dict(self.running)))
 
-        if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
-            asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, ask)
+        for number in hangup_signals():
+            asyncio.get_running_loop().add_signal_handler(number, ask)
 
 
 async def restart_in_turn(workers: Mapping[Path, asyncio.subprocess.Process]) -> None:

@@ -95,7 +95,7 @@ def _settings(flags: argparse.Namespace, environment: Mapping[str, str]) -> Sett
     number, grpc_workers = _number, _number("--grpc-workers", flags.grpc_workers)
     threads = max(number("--threads", flags.threads), number("--grpc-threads", flags.grpc_threads))
     threads = 1 if number("--single-threaded", flags.single_threaded) else max(1, threads)
-    max_batch = max(1, number("--max-batch", flags.max_batch))
+    max_batch, max_in_flight = max(1, number("--max-batch", flags.max_batch)), _in_flight(flags.max_in_flight)
     return Settings(
         interface=flags.interface_name,
         parameters=parse_parameters(_json("--parameters", flags.parameters)),
@@ -108,8 +108,8 @@ def _settings(flags: argparse.Namespace, environment: Mapping[str, str]) -> Sett
         metrics_path=_path(environment.get("PREDICTIVE_UNIT_METRICS_ENDPOINT", "/metrics")),
         workers=max(1, number("--workers", flags.workers), grpc_workers),
         threads=threads,
-        is_inline=_inline(flags.inline, threads=threads, max_batch=max_batch),
-        max_in_flight=_in_flight(flags.max_in_flight),
+        is_inline=_inline(flags.inline, threads=threads, max_batch=max_batch, max_in_flight=max_in_flight),
+        max_in_flight=max_in_flight,
         max_batch=max_batch,
         max_requests=number("--max-requests", flags.max_requests),
         max_requests_jitter=number("--max-requests-jitter", flags.max_requests_jitter),
@@ -222,9 +222,14 @@ def _number(name: str, text: str) -> int:
     return int(text)
 
 
-def _inline(text: str, *, threads: int, max_batch: int) -> bool:
+def _inline(text: str, *, threads: int, max_batch: int, max_in_flight: int) -> bool:
     if not _flag("--inline", text):
         return False
+    if max_in_flight != MAX_IN_FLIGHT:
+        raise SettingError(
+            f"--inline: a call holds up the reading of others, none waits here, so --max-in-flight {max_in_flight} has no "
+            f"effect: leave one"
+        )
     for name, count in (("--threads", threads), ("--max-batch", max_batch)):
         if count > 1:
             raise SettingError(

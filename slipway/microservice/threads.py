@@ -41,15 +41,16 @@ class ComponentThreads:
     its own and three locks for each call) costs as much as a short call.
     """
 
-    def __init__(self, threads: int) -> None:
+    def __init__(self, threads: int, *, has_mine: bool = False) -> None:
+        """``has_mine``: the first of them is the one that will call ``work``, the others are made here."""
         self.count = threads
         self._free = asyncio.Semaphore(threads)
-        self._idle = list(range(threads))
+        self._idle = list(reversed(range(threads)))  # calls that come one by one are the first thread's
         self._begun = [NOTHING_RUNS] * threads
         self._waiting = 0
         self._queues: list[SimpleQueue[Task | None]] = [SimpleQueue() for _ in range(threads)]
-        for number, queue in enumerate(self._queues):
-            threading.Thread(target=self._work, args=(number, queue), name=f"component_{number}", daemon=True).start()
+        for number in range(1 if has_mine else 0, threads):
+            threading.Thread(target=self.work, args=(number,), name=f"component_{number}", daemon=True).start()
 
     @property
     def busy(self) -> int:
@@ -77,8 +78,9 @@ class ComponentThreads:
         self._queues[number].put((contextvars.copy_context(), call, loop, outcome))
         return result_of(await outcome)
 
-    def _work(self, number: int, queue: SimpleQueue[Task | None]) -> None:
-        """A thread. One message tells the event loop all there is to tell of a call: each costs as much as a short one."""
+    def work(self, number: int = 0) -> None:
+        """A thread, until ``close``. One message tells the event loop all there is to tell of a call: each takes time."""
+        queue = self._queues[number]
         while (task := queue.get()) is not None:
             context, call, loop, outcome = task
             found = context.run(outcome_of, call)

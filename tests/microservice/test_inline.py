@@ -18,12 +18,14 @@ from slipway.serving.errors import ServingError
 NAMED = """
 import threading
 class Mod:
+    def __init__(self):
+        self.made_in = threading.current_thread().name
     def load(self):
         self.loaded_in = threading.current_thread().name
     def predict(self, X, names):
         if len(X) > 1:
             raise ValueError("one row is expected")
-        return {"loaded": self.loaded_in, "called": threading.current_thread().name}
+        return {"made": self.made_in, "loaded": self.loaded_in, "called": threading.current_thread().name}
     def health_status(self):
         return threading.current_thread().name
 """
@@ -38,9 +40,9 @@ def _post(address: str, body: object) -> dict[str, object]:
     return found
 
 
-def test_calls_of_both_protocols_run_in_the_event_loop_and_the_load_beside_it(start_process):
+def test_calls_of_both_protocols_and_the_load_run_in_the_thread_of_the_event_loop(start_process):
     rest, target, _ = start_process(NAMED, "--inline").ready()
-    names = {"loaded": "component_0", "called": "MainThread"}
+    names = {"made": "MainThread", "loaded": "MainThread", "called": "MainThread"}
     assert _post(rest, {"data": {"ndarray": [[1]]}})["jsonData"] == names
     with grpc.insecure_channel(target) as channel:
         reply = stubs.ModelStub(channel).Predict(pb.SeldonMessage(strData="x"), timeout=10)

@@ -151,6 +151,7 @@ def test_a_component_that_cannot_be_served_ends_with_one_line(start_process, sou
         (["--threads", "many"], "--threads"),
         (["--inline", "--threads", "2"], "--threads 2 cannot be"),
         (["--inline", "--max-batch", "8"], "--max-batch 8 cannot be"),
+        (["--inline", "--max-in-flight", "4"], "--max-in-flight 4 has no effect"),
         (["--unknown"], "--unknown"),
     ],
 )
