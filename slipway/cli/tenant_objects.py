@@ -8,7 +8,7 @@ from copy import deepcopy
 from dataclasses import dataclass, field
 from typing import Any
 
-from slipway.onebox.runner.quantity import parse_quantity
+from slipway.contract.quantity import parse_quantity
 
 RENDERED = "tenant"
 """The namespace as it stands in ``seldon/team``."""

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from scripts.compose import files, gateway_arguments, pod_template
-from slipway.onebox.runner.quantity import parse_quantity
+from slipway.contract.quantity import parse_quantity
 from tests.compose.files import mounts, services, words
 from tests.data import REPOSITORY
 

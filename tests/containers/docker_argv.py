@@ -10,8 +10,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from slipway.contract.quantity import parse_quantity
 from slipway.onebox.runner.environ import expand
-from slipway.onebox.runner.quantity import parse_quantity
 from slipway.onebox.runner.spec import Container, InvalidPod, Pod
 
 Object = dict[str, Any]

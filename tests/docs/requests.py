@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from slipway.onebox.runner.quantity import parse_quantity
+from slipway.contract.quantity import parse_quantity
 from tests.docs import kubectl
 from tests.helm_values.charts import Values
 

@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
+from slipway.contract.quantity import parse_quantity
 from slipway.contract.sdep import SeldonDeployment
 from slipway.controller.desired import desired
 from slipway.controller.facts import Facts
-from slipway.onebox.runner.quantity import parse_quantity
 from tests.data import REPOSITORY
 from tests.manifests.cluster import templates
 from tests.manifests.files import kustomizations, shown

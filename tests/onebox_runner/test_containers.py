@@ -13,6 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from slipway.contract.quantity import parse_quantity
 from slipway.kube.kinds import POD
 from slipway.onebox.runner.addresses import Addresses, NoAddress
 from slipway.onebox.runner.cache import Cache
@@ -20,7 +21,6 @@ from slipway.onebox.runner.environ import container_env, expand, thread_env
 from slipway.onebox.runner.logs import MAX_LOG_BYTES, LogFile, Output
 from slipway.onebox.runner.memory import parse_pss
 from slipway.onebox.runner.placement import Bind, place, translate
-from slipway.onebox.runner.quantity import parse_quantity
 from slipway.onebox.runner.references import MissingReference, Sources
 from slipway.onebox.runner.spec import InvalidPod, parse_pod
 from slipway.onebox.runner.unhonoured import unhonoured_fields

@@ -15,12 +15,12 @@ from aiohttp.test_utils import TestServer
 from hypothesis import given
 from hypothesis import strategies as st
 
+from slipway.contract.quantity import parse_quantity, quantity_text
 from slipway.kube.scrape import Exposition, expositions
 from slipway.onebox.runner import scaling_read
 from slipway.onebox.runner.hpa_metrics import Use
 from slipway.onebox.runner.hpa_pods import Source
 from slipway.onebox.runner.hpa_spec import Series
-from slipway.onebox.runner.quantity import parse_quantity, quantity_text
 from slipway.onebox.runner.scaling_read import read_resources, read_series
 from slipway.onebox.runner.scaling_samples import WINDOW_S, Samples, measured
 from slipway.onebox.runner.scaling_series import Counter, Gauge, Observations, parse_series

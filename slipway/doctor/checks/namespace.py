@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator
 from decimal import Decimal
 from typing import Any
 
+from slipway.contract.quantity import parse_quantity
 from slipway.doctor.check import Check, Said
 from slipway.doctor.checks.mesh import NAMESPACES, gets_sidecar, labels_of
 from slipway.doctor.checks.pod_security import refused
@@ -14,7 +15,6 @@ from slipway.doctor.checks.workloads import place_of
 from slipway.doctor.facts import Facts, NotKnown, Object
 from slipway.doctor.question import OWN, Question
 from slipway.kube.kinds import POD, Kind
-from slipway.onebox.runner.quantity import parse_quantity
 
 RESOURCE_QUOTA = Kind("", "v1", "resourcequotas", "ResourceQuota")
 LIMIT_RANGE = Kind("", "v1", "limitranges", "LimitRange")

@@ -6,9 +6,9 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from slipway.contract.quantity import parse_quantity
 from slipway.crd.structural import quote
 from slipway.onebox.api.errors import Cause
-from slipway.onebox.runner.quantity import parse_quantity
 
 Object = Mapping[str, Any]
 MAX_PORT = 65535

@@ -10,9 +10,9 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
+from slipway.contract.quantity import parse_quantity
 from slipway.crd.structural import is_type, is_whole, json_type
 from slipway.onebox.api.errors import bad_request
-from slipway.onebox.runner.quantity import parse_quantity
 
 Schema = Mapping[str, Any]
 MICRO_TIME = re.compile(r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}(Z|[+-]\d\d:\d\d)$")

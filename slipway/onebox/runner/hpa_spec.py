@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from slipway.onebox.runner.quantity import parse_quantity
+from slipway.contract.quantity import parse_quantity
 from slipway.onebox.runner.workload_steps import Object
 
 TOLERANCE = 0.1

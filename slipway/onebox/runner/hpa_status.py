@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from slipway.contract.quantity import quantity_text
 from slipway.onebox.runner.hpa import Condition, Decision
 from slipway.onebox.runner.hpa_metrics import Proposal
 from slipway.onebox.runner.hpa_spec import Autoscaler, Metric, Unreadable
-from slipway.onebox.runner.quantity import quantity_text
 from slipway.onebox.runner.workload_steps import Object, time_text
 
 METRICS_S = 15.0

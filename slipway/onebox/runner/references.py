@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from slipway.onebox.runner.quantity import parse_quantity
+from slipway.contract.quantity import parse_quantity
 from slipway.onebox.runner.spec import Container, Object, Pod
 
 NODE_NAME = "onebox"

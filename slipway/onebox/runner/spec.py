@@ -8,8 +8,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from slipway.contract.quantity import parse_quantity
 from slipway.kube.malformed import MALFORMED
-from slipway.onebox.runner.quantity import parse_quantity
 
 Object = Mapping[str, Any]
 ProbeKind = Literal["startup", "readiness", "liveness"]
