@@ -8,6 +8,7 @@ import os
 import shlex
 import sys
 import time
+from collections.abc import Mapping
 
 import click
 
@@ -83,6 +84,7 @@ def up_command(
       slipway up --gateway-port 9090
       slipway up --without mlflow,s3
     """  # noqa: D301  - click reads the backspace character
+    _refuse_same(ports)
     began_s, began_at = time.monotonic(), time.time()
     try:
         paths = Paths.from_env()
@@ -105,6 +107,15 @@ def up_command(
     click.echo(render_addresses(platform.paths, platform.settings, has_hub=has_hub))
     if has_hub and os.getuid() != 0:
         click.echo(f"\n{SHARED_USER}")
+
+
+def _refuse_same(ports: Mapping[str, int | None]) -> None:
+    """Raises UsageError where two options name one port; one that is remembered is compared later."""
+    chosen = [(f"--{name.replace('_', '-')}", port) for name, port in ports.items() if port is not None]
+    for index, (option, port) in enumerate(chosen):
+        for other, taken in chosen[:index]:
+            if port == taken:
+                raise click.UsageError(f"{other} and {option} are both {port}: each listens on a port of its own")
 
 
 @click.command("down")

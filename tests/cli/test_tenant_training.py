@@ -83,10 +83,10 @@ def slipway(api: ApiProcess, mlflow: int, monkeypatch: pytest.MonkeyPatch) -> Sl
     return lambda *words: CliRunner().invoke(main, list(words))
 
 
-def choose_mlflow(api: ApiProcess, port: int) -> None:
+def choose_mlflow(api: ApiProcess, port: int, **others: int) -> None:
     settings = load_settings(api.paths.settings)
     api_port = int(api.address.rpartition(":")[2])
-    save_settings(api.paths.settings, replace(settings, api_port=api_port, mlflow_port=port))
+    save_settings(api.paths.settings, replace(settings, api_port=api_port, mlflow_port=port, **others))
 
 
 def test_team_may_log_in_at_mlflow_with_what_its_secret_says(
@@ -112,6 +112,14 @@ def test_team_may_log_in_at_mlflow_with_what_its_secret_says(
     gone = slipway("tenant", "remove", "red", "--yes")
     assert gone.output.splitlines() == ["namespace/red deleted", "MLflow account team-red deleted"]
     assert accounts == {"admin": "x"}
+
+
+def test_secret_follows_ports_that_have_changed(api: ApiProcess, slipway: Slipway, mlflow: int) -> None:
+    assert "secret/slipway-training created" in slipway("tenant", "add", "teal").output
+    before = load_settings(api.paths.settings).s3_port
+    choose_mlflow(api, mlflow, s3_port=unused_port())
+    assert "secret/slipway-training configured" in slipway("tenant", "add", "teal").output
+    choose_mlflow(api, mlflow, s3_port=before)
 
 
 def test_dry_run_makes_no_account(slipway: Slipway, accounts: Accounts) -> None:

@@ -121,7 +121,8 @@ def test_unknown_part_is_refused_with_the_known_ones(specs: tuple[ProcessSpec, .
     [
         (("up", "--only", "minio"), 2, "minio: there are postgres"),
         (("up", "--gateway-port", "0"), 2, "0 is not in the range"),
-        (("up", "--gateway-port", "9", "--api-port", "9"), 1, "two settings have the same port"),
+        (("up", "--gateway-port", "9", "--api-port", "9"), 2, "--gateway-port and --api-port are both 9"),
+        (("up", "--gateway-port", "8001"), 1, "two settings have the same port"),
         (("down", "minio"), 2, "minio: no such part"),
     ],
 )
