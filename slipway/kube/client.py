@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import io
 import json
 from collections.abc import AsyncIterator, Mapping, Sequence
@@ -82,7 +83,6 @@ class Kube:
         self._session = aiohttp.ClientSession(
             base_url=self.access.server,
             connector=aiohttp.TCPConnector(limit=MAX_CONNECTIONS),
-            timeout=aiohttp.ClientTimeout(total=self._conduct.timeout_s, sock_connect=CONNECT_TIMEOUT_S),
             headers={"User-Agent": self._user_agent, "Accept": "application/json"},
             read_bufsize=LOG_CHUNK_BYTES,
         )
@@ -240,8 +240,7 @@ class Kube:
             fieldSelector=field_selector,
             timeoutSeconds=timeout_s,
         )
-        timeout = aiohttp.ClientTimeout(total=timeout_s + 30, sock_connect=CONNECT_TIMEOUT_S, sock_read=WATCH_IDLE_S)
-        async with self._response("GET", kind.path(namespace=namespace), query=query, timeout=timeout) as response:
+        async with self._response("GET", kind.path(namespace=namespace), query=query, idle_s=WATCH_IDLE_S) as response:
             async for line in lines(response):
                 event = parse(line)
                 if event.get("type") == "ERROR":
@@ -269,9 +268,9 @@ class Kube:
             tailLines=tail_lines,
             sinceSeconds=since_s,
         )
-        timeout = aiohttp.ClientTimeout(total=None if follow else REQUEST_TIMEOUT_S, sock_connect=CONNECT_TIMEOUT_S)
+        idle_s = None if follow else REQUEST_TIMEOUT_S
         path = POD.path(namespace=namespace, name=name, subresource="log")
-        async with self._response("GET", path, query=query, timeout=timeout) as response:
+        async with self._response("GET", path, query=query, idle_s=idle_s) as response:
             async for chunk in response.content.iter_chunked(LOG_CHUNK_BYTES):
                 yield chunk
 
@@ -285,13 +284,13 @@ class Kube:
         headers: Mapping[str, str] | None = None,
     ) -> Object:
         """One JSON exchange with any path of the API (discovery, Tables): the decoded answer."""
-        async with self._response(method, path, body=body, query=query, headers=headers) as response:
+        limit_s = self._conduct.timeout_s
+        async with self._response(method, path, body=body, query=query, headers=headers, limit_s=limit_s) as response:
             return parse(await bounded(response))
 
     async def download(self, path: str, *, idle_s: float = REQUEST_TIMEOUT_S) -> AsyncIterator[bytes]:
         """Any path of the API in chunks; it may take as long as it likes, but may not be silent for ``idle_s``."""
-        timeout = aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_TIMEOUT_S, sock_read=idle_s)
-        async with self._response("GET", path, headers={"Accept": "*/*"}, timeout=timeout) as response:
+        async with self._response("GET", path, headers={"Accept": "*/*"}, idle_s=idle_s) as response:
             async for chunk in response.content.iter_chunked(LOG_CHUNK_BYTES):
                 yield chunk
 
@@ -304,29 +303,35 @@ class Kube:
         body: object = None,
         query: Mapping[str, str] | None = None,
         headers: Mapping[str, str] | None = None,
-        timeout: aiohttp.ClientTimeout | None = None,  # noqa: ASYNC109  - handed to aiohttp, which enforces it
+        limit_s: float | None = None,
+        idle_s: float | None = None,
     ) -> AsyncIterator[aiohttp.ClientResponse]:
+        """``limit_s``: until the context is left; not for one that yields inside of it. ``idle_s``: how long nothing may come."""
         if self._session is None:
             raise RuntimeError("Kube is used outside of `async with`")
-        options: dict[str, Any] = {} if timeout is None else {"timeout": timeout}
         await self._conduct.admit(method, is_watch="watch" in (query or ()))
         issued = await self.access.issued()
         code = NO_ANSWER
+        # Not aiohttp's `total`: where it comes together with a cancellation, the cancellation is lost.
+        timeout = aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_TIMEOUT_S, sock_read=idle_s)
         try:
-            async with self._session.request(
-                method,
-                path,
-                params=query,
-                data=_payload(body),
-                headers=[
-                    *{"Content-Type": "application/json", **(headers or {})}.items(),
-                    *self.access.headers(issued),
-                ],
-                server_hostname=self.access.server_name,
-                ssl=self.access.ssl_context(issued) or True,
-                proxy=self.access.proxy_url,
-                **options,
-            ) as response:
+            async with (
+                asyncio.timeout(limit_s),
+                self._session.request(
+                    method,
+                    path,
+                    params=query,
+                    data=_payload(body),
+                    headers=[
+                        *{"Content-Type": "application/json", **(headers or {})}.items(),
+                        *self.access.headers(issued),
+                    ],
+                    server_hostname=self.access.server_name,
+                    ssl=self.access.ssl_context(issued) or True,
+                    proxy=self.access.proxy_url,
+                    timeout=timeout,
+                ) as response,
+            ):
                 code = str(response.status)
                 self._conduct.heard(method, code)
                 if response.status >= 400:

@@ -78,18 +78,23 @@ async def ask(
     method: Literal["GET", "POST", "DELETE"] = "GET",
 ) -> dict[str, Any]:
     """The answer's JSON object; ``query`` is the body of anything but a GET. Errors begin with ``subject``."""
+    import asyncio
+
     import aiohttp
 
     sent: dict[str, Any] = {"params": query} if method == "GET" else {"json": query}
     try:
-        async with session.request(
-            method,
-            f"{registry.uri}/api/2.0/mlflow/{path}",
-            headers=registry.headers,
-            timeout=aiohttp.ClientTimeout(total=REQUEST_TIMEOUT_S),
-            allow_redirects=False,  # the login is for this server
-            **sent,
-        ) as response:
+        async with (
+            asyncio.timeout(REQUEST_TIMEOUT_S),  # not aiohttp's `total`: a cancellation that comes with it is lost
+            session.request(
+                method,
+                f"{registry.uri}/api/2.0/mlflow/{path}",
+                headers=registry.headers,
+                timeout=aiohttp.ClientTimeout(total=None),
+                allow_redirects=False,  # the login is for this server
+                **sent,
+            ) as response,
+        ):
             body = await _body(response, registry=registry, subject=subject)
     except (aiohttp.ClientError, OSError, ValueError) as exc:  # OSError: also a timeout; ValueError: no address at all
         raise RegistryUnavailable(f"{subject}: {registry.uri} does not answer ({type(exc).__name__}: {exc})") from exc

@@ -15,8 +15,12 @@ from slipway.kube.errors import ApiError, KubeError, ServerError, Temporary, Too
 from slipway.kube.kinds import CONFIG_MAP, SECRET
 from slipway.kube.kubeconfig import Access
 from slipway.kube.rate import Rate
+from slipway.kube.reflector import Reflector
+from tests.cancelling import cancel_with_its_timeout
+from tests.waiting import eventually
 
 Answer = Callable[[web.Request], web.StreamResponse]
+LIMIT_S = 0.2
 OBJECT = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "a", "namespace": "default"}}
 
 
@@ -88,7 +92,7 @@ async def test_malformed_apply_is_no_reason_to_try_again(api: Api, url: str) -> 
 
 async def test_answers_are_counted_and_slow_ones_end(api: Api, url: str) -> None:
     heard: list[tuple[str, str]] = []
-    conduct = Conduct(on_answer=lambda method, code: heard.append((method, code)), timeout_s=0.2)
+    conduct = Conduct(on_answer=lambda method, code: heard.append((method, code)), timeout_s=1.0)
     async with Kube(Access(url), conduct=conduct) as kube:
         await kube.get(CONFIG_MAP, "a", namespace="default")
         api.answer = status(409)
@@ -98,6 +102,23 @@ async def test_answers_are_counted_and_slow_ones_end(api: Api, url: str) -> None
         with pytest.raises(Unavailable, match="TimeoutError|imeout"):
             await kube.get(CONFIG_MAP, "a", namespace="default")
     assert heard == [("GET", "200"), ("PATCH", "409"), ("GET", "<error>")]
+
+
+async def test_cancellation_that_comes_with_the_limit_of_a_request_is_heard(api: Api, url: str) -> None:
+    api.hangs = True
+    async with Kube(Access(url), conduct=Conduct(timeout_s=LIMIT_S)) as kube:
+        task = asyncio.create_task(kube.get(CONFIG_MAP, "a", namespace="default"))
+        await eventually(lambda: api.seen)
+        await cancel_with_its_timeout(task, limit_s=LIMIT_S)
+
+
+async def test_follower_whose_list_is_due_to_fail_ends_when_it_is_cancelled(api: Api, url: str) -> None:
+    """It would go on for ever, and whoever leaves the reflector would wait for it."""
+    api.hangs = True
+    async with Kube(Access(url), conduct=Conduct(timeout_s=LIMIT_S)) as kube, Reflector(kube, [CONFIG_MAP]):
+        await eventually(lambda: api.seen)
+        follower = next(task for task in asyncio.all_tasks() if task.get_name() == f"reflector {CONFIG_MAP}")
+        await cancel_with_its_timeout(follower, limit_s=LIMIT_S)
 
 
 async def test_nothing_is_written_where_it_must_not_be(api: Api, url: str) -> None:

@@ -26,6 +26,7 @@ from slipway.registry import (
     parse_model_reference,
     resolve,
 )
+from tests.cancelling import cancel_with_its_timeout
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 URI = "models:/yolo@champion"
@@ -177,6 +178,23 @@ async def test_resolve_does_not_wait_for_ever(serve: Serve, monkeypatch: pytest.
     address = await serve(handle)
     with pytest.raises(RegistryUnavailable, match="does not answer \\(TimeoutError"):
         await ask(address)
+    hang.set()
+
+
+async def test_cancellation_that_comes_with_the_limit_of_a_question_is_heard(
+    serve: Serve, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys.modules[RegistryAddress.__module__], "REQUEST_TIMEOUT_S", FAST_S)
+    asked, hang = asyncio.Event(), asyncio.Event()
+
+    async def handle(_: web.Request) -> web.Response:
+        asked.set()
+        await hang.wait()
+        return web.Response()
+
+    task = asyncio.create_task(ask(await serve(handle)))
+    await asked.wait()
+    await cancel_with_its_timeout(task, limit_s=FAST_S)
     hang.set()
 
 
