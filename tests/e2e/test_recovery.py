@@ -17,7 +17,10 @@ import pytest
 from scripts.demo import photo
 from slipway.onebox.services.credentials import load_model_credentials
 from slipway.onebox.services.pods import living_containers
+from slipway.onebox.supervisor.history import Phase
+from slipway.onebox.supervisor.process import signal_group
 from slipway.onebox.supervisor.procfs import identify
+from slipway.onebox.supervisor.state import ProcessState, load_states
 from tests.e2e import guest
 from tests.e2e.platform import Platform
 from tests.e2e.s3 import client as s3_client
@@ -93,6 +96,23 @@ def is_ready(platform: Platform, pod: str) -> bool:
 
 def initializer_log(platform: Platform, pod: str) -> str:
     return platform.kubectl("logs", pod, "-n", guest.NAMESPACE, "-c", INITIALIZER, check=False)
+
+
+async def test_hung_envoy_is_replaced_and_every_connection_is_answered_again(platform: Platform) -> None:
+    def envoy() -> ProcessState:
+        return load_states(platform.paths.run)["envoy-0"]
+
+    hung = envoy()
+    assert hung.identity is not None
+    signal_group(hung.identity, signal.SIGSTOP)  # it keeps its port, and half of all new connections
+
+    def is_replaced() -> bool:
+        now = envoy()
+        return now.phase is Phase.READY and now.identity != hung.identity
+
+    wait_until(is_replaced, timeout_s=HEALS_WITHIN_S, what="another envoy-0 is ready")
+    for _ in range(10):
+        assert all(answer.model for answer in await serve(platform))
 
 
 async def test_kill_of_everything_without_registry_and_s3_comes_back(

@@ -12,6 +12,7 @@ from slipway.onebox.supervisor.history import (
     BecameReady,
     Event,
     Exited,
+    FellSilent,
     Forgiven,
     Phase,
     Record,
@@ -58,6 +59,13 @@ def test_exit_after_a_wished_stop_is_stopped() -> None:
 def test_exit_after_a_failed_start_keeps_the_reason() -> None:
     record = replay(started(), StopBegan("mlflow", 60.0, "not ready within 60 s"), Exited("mlflow", -15, 61.0))
     assert (record.phase, record.problem) == (Phase.BACKOFF, "not ready within 60 s")
+
+
+def test_silence_of_a_ready_server_is_a_failure_with_its_reason() -> None:
+    hung = (started(), BecameReady("mlflow", 1.0), FellSilent("mlflow", 7, 100.0, "did not answer for 60 s"))
+    assert replay(*hung).phase is Phase.STOPPING
+    ended = replay(*hung, Exited("mlflow", -9, 100.1))
+    assert (ended.phase, ended.problem) == (Phase.BACKOFF, "did not answer for 60 s")
 
 
 def test_old_problem_is_forgotten_once_ready() -> None:

@@ -1,15 +1,19 @@
 from __future__ import annotations
 
+import contextlib
+import socket
 from pathlib import Path
 
+import aiohttp
 import pytest
 from aiohttp import web
 
-from slipway.onebox.services.probes import FilesProbe, HttpProbe, PostgresProbe, S3Probe
-from slipway.onebox.supervisor.spec import NotReadyError
+from slipway.onebox.services import probes
+from slipway.onebox.services.probes import HttpProbe, PostgresProbe, S3Probe
+from slipway.onebox.supervisor.spec import NotReadyError, SilentError
 
 
-async def serve(status: int, socket: Path) -> web.AppRunner:
+async def serve(status: int, path: Path) -> web.AppRunner:
     async def answer(_: web.Request) -> web.Response:
         return web.Response(status=status)
 
@@ -17,7 +21,7 @@ async def serve(status: int, socket: Path) -> web.AppRunner:
     app.router.add_get("/{tail:.*}", answer)
     runner = web.AppRunner(app)
     await runner.setup()
-    await web.UnixSite(runner, str(socket)).start()
+    await web.UnixSite(runner, str(path)).start()
     return runner
 
 
@@ -41,19 +45,24 @@ async def test_probes_say_no_where_nobody_listens(tmp_path: Path, unused_tcp_por
         HttpProbe("http://envoy/ready", socket=tmp_path / "none.sock"),
         S3Probe(f"http://127.0.0.1:{unused_tcp_port}", "user", "key", "us-east-1"),
         PostgresProbe(tmp_path, "slipway"),
-        FilesProbe((tmp_path / "bootstrap.json",)),
     ):
         with pytest.raises(NotReadyError):
             await probe.check()
 
 
-async def test_files_probe_is_ready_once_all_are_there(tmp_path: Path) -> None:
-    files = (tmp_path / "a", tmp_path / "b")
-    files[0].touch()
-    with pytest.raises(NotReadyError, match=r"not written yet: \S+/b$"):
-        await FilesProbe(files).check()
-    files[1].touch()
-    await FilesProbe(files).check()
+async def test_nobody_there_says_no_and_a_hung_process_says_nothing(
+    tmp_path: Path, unused_tcp_port: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(probes, "PROBE_TIMEOUT", aiohttp.ClientTimeout(total=0.2))
+    with pytest.raises(NotReadyError) as refused:
+        await HttpProbe(f"http://127.0.0.1:{unused_tcp_port}/health").check()
+    assert not isinstance(refused.value, SilentError)
+    listening = socket.socket(socket.AF_UNIX)  # it takes connections and never reads, as under SIGSTOP
+    with contextlib.closing(listening):
+        listening.bind(str(tmp_path / "hung.sock"))
+        listening.listen()
+        with pytest.raises(SilentError, match=r"^GET http://envoy/ready: no answer within"):
+            await HttpProbe("http://envoy/ready", socket=tmp_path / "hung.sock").check()
 
 
 def test_key_of_the_s3_probe_does_not_print() -> None:

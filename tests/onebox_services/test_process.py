@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import errno
 import os
 import signal
 import socket
@@ -95,6 +96,18 @@ def test_log_is_cut_when_it_is_too_long(tmp_path: Path, monkeypatch: pytest.Monk
     launcher.cut_log(log)
     assert log.read_text() == ""
     assert (tmp_path / "api.log.1").read_text() == "0123456789"
+
+
+def test_log_is_cut_on_a_full_disk_too_and_its_past_given_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(_path: Path, _content: bytes) -> int:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(launcher, "LOG_BYTES", 10)
+    monkeypatch.setattr(Path, "write_bytes", full)
+    log = tmp_path / "api.log"
+    log.write_text("dropped0123456789")
+    launcher.cut_log(log)
+    assert (log.read_text(), log.with_name("api.log.1").exists()) == ("", False)
 
 
 def test_last_lines_of_a_log(tmp_path: Path) -> None:

@@ -3,21 +3,23 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import os
 import signal
 import socket
 import time
 from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
-from slipway.onebox.supervisor import history
+from slipway.onebox.supervisor import history, loop
 from slipway.onebox.supervisor import process as launcher
 from slipway.onebox.supervisor.control import stop_without_supervisor
 from slipway.onebox.supervisor.history import Phase
 from slipway.onebox.supervisor.loop import Desired, Supervisor
-from slipway.onebox.supervisor.spec import Port, ProcessSpec
+from slipway.onebox.supervisor.spec import Port, ProcessSpec, SilentError
 from slipway.onebox.supervisor.state import ProcessState, load_states
 from tests.onebox_services.specs import FOREVER, FileProbe, python
 from tests.waiting import eventually
@@ -119,6 +121,55 @@ async def test_asking_again_forgives_a_crash_loop(machine: Machine) -> None:
     await machine.reaches("server", Phase.CRASH_LOOP)
     fine.touch()
     machine.want(spec)
+    await machine.reaches("server", Phase.READY)
+
+
+@dataclass(frozen=True)
+class Mute:
+    """Answers unless the file is there."""
+
+    path: Path
+
+    async def check(self) -> None:
+        if self.path.exists():
+            raise SilentError("no answer")
+
+
+async def test_hung_process_is_killed_and_started_again(machine: Machine) -> None:
+    mute = machine.folder / "mute"
+    machine.want(python("server", FOREVER, probe=Mute(mute), hung_after_s=0.1))
+    first = await machine.reaches("server", Phase.READY)
+    assert first.identity is not None
+    os.kill(first.identity.pid, signal.SIGSTOP)
+    mute.touch()
+    await eventually(lambda: not first.is_alive, what="the hung process is gone")
+    mute.unlink()
+
+    def another() -> bool:
+        state = machine.state("server")
+        return state is not None and state.phase is Phase.READY and state.identity != first.identity
+
+    await eventually(another, what=f"another one is ready: {machine.lines}")
+    assert any(line.startswith("kill server   did not answer for") for line in machine.lines)
+
+
+async def test_full_disk_ends_neither_the_supervisor_nor_its_housekeeping(
+    machine: Machine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(_log: Path) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(launcher, "cut_log", full)
+    monkeypatch.setattr(loop, "HOUSEKEEPING_S", 0.01)
+    monkeypatch.setattr(history, "FIRST_BACKOFF_S", 0.001)
+    machine.want(python("server", FOREVER))
+    state = await machine.reaches("server", Phase.CRASH_LOOP)
+    assert state.problem.startswith("server: cannot start")
+    assert state.problem.endswith("No space left on device")
+    told = "supervisor: its log cannot be cut: [Errno 28] No space left on device"
+    await eventually(lambda: machine.lines.count(told) > 2, what="housekeeping goes on")
+    monkeypatch.undo()
+    machine.want(python("server", FOREVER))
     await machine.reaches("server", Phase.READY)
 
 

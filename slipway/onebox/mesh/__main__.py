@@ -9,10 +9,13 @@ import signal
 import sys
 from collections.abc import Sequence
 from ipaddress import IPv4Network
+from pathlib import Path
 
 from slipway.kube.client import Kube
 from slipway.kube.errors import ConfigError
+from slipway.kube.health import serve_health
 from slipway.onebox.arguments import process_parser
+from slipway.onebox.mesh.layout import ENVOYS, Layout
 from slipway.onebox.mesh.loop import run, site
 from slipway.onebox.paths import Paths
 from slipway.onebox.settings import SettingsError, parse_cluster_network
@@ -51,6 +54,12 @@ def _parser() -> argparse.ArgumentParser:
         metavar="NETWORK",
         help="the home's, at whose last two addresses the Envoys show their metrics; default: they do not",
     )
+    parser.add_argument(
+        "--health-socket",
+        type=Path,
+        metavar="PATH",
+        help="answer GET /readyz on this Unix socket, once Envoys can start",
+    )
     parser.add_argument("--log-level", default="INFO", choices=["DEBUG", "INFO", "WARNING", "ERROR"])
     return parser
 
@@ -76,8 +85,17 @@ async def _run(arguments: argparse.Namespace) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         if task is not None:
             loop.add_signal_handler(number, task.cancel)
-    async with Kube.from_kubeconfig(arguments.kubeconfig, user_agent="slipway-mesh") as kube:
-        await run(kube, Paths(arguments.home.absolute()), site(*arguments.gateway), arguments.cluster_network)
+    paths = Paths(arguments.home.absolute())
+    async with (
+        Kube.from_kubeconfig(arguments.kubeconfig, user_agent="slipway-mesh") as kube,
+        serve_health(arguments.health_socket, lambda: can_start_envoys(paths)),
+    ):
+        await run(kube, paths, site(*arguments.gateway), arguments.cluster_network)
+
+
+def can_start_envoys(paths: Paths) -> bool:
+    """Whether the files are there that each Envoy begins with."""
+    return all(Layout(paths).bootstrap(index).exists() for index in ENVOYS)
 
 
 if __name__ == "__main__":

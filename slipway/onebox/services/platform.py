@@ -12,7 +12,7 @@ from slipway.onebox.paths import Paths
 from slipway.onebox.services import mlflow, postgres, swift
 from slipway.onebox.services.credentials import api_endpoint, reader, render_credentials
 from slipway.onebox.services.hub import processes as hub
-from slipway.onebox.services.probes import FilesProbe, HttpProbe
+from slipway.onebox.services.probes import HttpProbe
 from slipway.onebox.services.secrets import Secrets
 from slipway.onebox.services.wanted import Wish
 from slipway.onebox.settings import HOST, Settings
@@ -28,6 +28,7 @@ IMAGES_WITHIN_S = 600.0  # the first time, a Python environment is made
 RUNNER_GRACE_S = 30.0
 ACTIVATOR_GRACE_S = DRAIN_S + 5.0
 ENVOY_GRACE_S = 5.0
+ENVOY_HUNG_AFTER_S = 10.0  # half of all new connections go to each of the two
 
 
 def build_specs(paths: Paths, settings: Settings, secrets: Secrets, wish: Wish) -> tuple[ProcessSpec, ...]:
@@ -98,9 +99,12 @@ def _control(paths: Paths, settings: Settings, secrets: Secrets, *, env: dict[st
         ProcessSpec(
             name="mesh",
             part="mesh",
-            argv=(*_module("slipway.onebox.mesh"), *home, *kubeconfig, "--gateway", gateway, *network),
+            argv=(
+                *_module("slipway.onebox.mesh"),
+                *(*home, *kubeconfig, "--gateway", gateway, *network, *_health(paths, "mesh")),
+            ),
             env=env,
-            probe=FilesProbe(tuple(Layout(paths).bootstrap(index) for index in ENVOYS)),
+            probe=_health_probe(paths, "mesh"),
             after=("api",),
         ),
         ProcessSpec(
@@ -125,6 +129,7 @@ def _envoy(index: int, paths: Paths, settings: Settings, *, env: dict[str, str])
         probe=HttpProbe("http://envoy/ready", socket=Layout(paths).admin_socket(index)),
         after=("mesh",),
         grace_s=ENVOY_GRACE_S,
+        hung_after_s=ENVOY_HUNG_AFTER_S,
     )
 
 

@@ -12,7 +12,7 @@ from botocore.auth import S3SigV4Auth
 from botocore.awsrequest import AWSRequest
 from botocore.credentials import Credentials
 
-from slipway.onebox.supervisor.spec import NotReadyError
+from slipway.onebox.supervisor.spec import NotReadyError, SilentError
 
 PROBE_TIMEOUT_S = 2.0
 PROBE_TIMEOUT = aiohttp.ClientTimeout(total=PROBE_TIMEOUT_S)
@@ -27,18 +27,6 @@ class HttpProbe:
 
     async def check(self) -> None:
         await _get(self.url, socket=self.socket)
-
-
-@dataclass(frozen=True)
-class FilesProbe:
-    """Ready when the files that others wait for are there."""
-
-    files: tuple[Path, ...]
-
-    async def check(self) -> None:
-        missing = [str(path) for path in self.files if not path.exists()]
-        if missing:
-            raise NotReadyError(f"not written yet: {', '.join(missing)}")
 
 
 @dataclass(frozen=True)
@@ -72,10 +60,13 @@ class PostgresProbe:
                 host=str(self.folder), user=self.user, dbname="postgres", connect_timeout=int(PROBE_TIMEOUT_S)
             )
         except psycopg2.OperationalError as error:
-            raise NotReadyError(str(error).strip()) from error
+            said = str(error).strip()
+            raise (SilentError if "timeout expired" in said else NotReadyError)(said) from error
         try:
             with connection.cursor() as cursor:
                 cursor.execute("select 1")
+        except psycopg2.Error as error:  # it went amid the question
+            raise NotReadyError(str(error).strip()) from error
         finally:
             connection.close()
 
@@ -89,5 +80,7 @@ async def _get(url: str, *, socket: Path | None = None, headers: dict[str, str] 
         ):
             if response.status != 200:
                 raise NotReadyError(f"GET {url} answered {response.status}")
-    except (aiohttp.ClientError, OSError, TimeoutError) as error:
+    except TimeoutError as error:
+        raise SilentError(f"GET {url}: no answer within {PROBE_TIMEOUT_S:g} s") from error
+    except (aiohttp.ClientError, OSError) as error:
         raise NotReadyError(f"GET {url}: {error or type(error).__name__}") from error

@@ -22,7 +22,7 @@ class PortTakenError(SupervisorError):
 
 
 class LauncherError(SupervisorError):
-    """``path`` is the program that could not be executed."""
+    """``path`` is the program that could not be executed, or the log that could not be opened."""
 
     def __init__(self, *, process: str, path: str, cause: OSError) -> None:
         self.process, self.path = process, path

@@ -54,6 +54,16 @@ class StopBegan:
 
 
 @dataclass(frozen=True)
+class FellSilent:
+    """It was ready and does not answer any more: a hung process, which no signal but KILL ends."""
+
+    name: str
+    pid: int
+    at_s: float
+    failure: str
+
+
+@dataclass(frozen=True)
 class Exited:
     """``code`` is negative for a signal, None when an adopted process's code is not known."""
 
@@ -80,7 +90,7 @@ class Forgiven:
     at_s: float
 
 
-Event = Started | BecameReady | StopBegan | Exited | StartFailed | Forgiven
+Event = Started | BecameReady | StopBegan | FellSilent | Exited | StartFailed | Forgiven
 
 
 @dataclass(frozen=True)
@@ -128,7 +138,7 @@ def fold(record: Record, event: Event) -> Record:
         case BecameReady():
             took_s = event.at_s - record.started_s
             return replace(record, phase=Phase.READY, since_s=event.at_s, ready_after_s=took_s, problem="")
-        case StopBegan():
+        case StopBegan() | FellSilent():
             return replace(record, phase=Phase.STOPPING, since_s=event.at_s, problem=event.failure)
         case Exited():
             return _after_exit(record, event)

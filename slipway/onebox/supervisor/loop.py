@@ -17,6 +17,7 @@ from slipway.onebox.supervisor.history import (
     BecameReady,
     Event,
     Exited,
+    FellSilent,
     Forgiven,
     Phase,
     Record,
@@ -28,6 +29,7 @@ from slipway.onebox.supervisor.history import (
 from slipway.onebox.supervisor.plan import Action, next_wake_s, plan
 from slipway.onebox.supervisor.process import Process
 from slipway.onebox.supervisor.procfs import descendants
+from slipway.onebox.supervisor.silence import Silence
 from slipway.onebox.supervisor.spec import NotReadyError, ProcessSpec
 from slipway.onebox.supervisor.state import ProcessState, load_states, remove_state, write_state
 
@@ -133,6 +135,8 @@ class Supervisor:
                     self._reload()
                 except SupervisorError as error:  # what runs goes on as it was
                     self._say(str(error))
+            case FellSilent():
+                self._kill_hung(message)
             case signal.Signals():
                 self._desired = replace(self._desired, wanted=frozenset())
             case _:
@@ -190,6 +194,14 @@ class Supervisor:
             self._say(f"kill {name}   did not end in time")
             process.send(signal.SIGKILL)
 
+    def _kill_hung(self, event: FellSilent) -> None:
+        process = self._processes.get(event.name)
+        if process is None or process.pid != event.pid or self._records[event.name].phase is not Phase.READY:
+            return
+        self._observe(event)
+        self._say(f"kill {event.name}   {event.failure}")
+        process.send(signal.SIGKILL)
+
     async def _follow(self, spec: ProcessSpec, process: Process) -> None:
         """Report readiness, then the end, of one process."""
         try:
@@ -223,7 +235,11 @@ class Supervisor:
                 continue
             if self._records[spec.name].phase is Phase.STARTING and self._processes.get(spec.name) is process:
                 self._inbox.put_nowait(BecameReady(spec.name, time.monotonic()))
-            return
+            break
+        silence = Silence(spec.probe, hung_after_s=spec.hung_after_s)
+        silent_s = await silence.lasts()
+        failure = f"did not answer for {silent_s:.0f} s"
+        self._inbox.put_nowait(FellSilent(spec.name, process.pid, time.monotonic(), failure))
 
     def _report_broken_probe(self, probing: asyncio.Task[None]) -> None:
         if not probing.cancelled() and (error := probing.exception()) is not None:
@@ -258,7 +274,10 @@ class Supervisor:
     async def _keep_logs_bounded(self) -> None:
         while True:
             for name in (*self._records, SUPERVISOR):
-                launcher.cut_log(self._log(name))
+                try:
+                    launcher.cut_log(self._log(name))
+                except OSError as error:
+                    self._say(f"{name}: its log cannot be cut: {error}")
             await asyncio.sleep(HOUSEKEEPING_S)
 
 

@@ -9,6 +9,7 @@ from collections.abc import Callable, Collection, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import BinaryIO
 
 from slipway.onebox.supervisor.errors import LauncherError, PortTakenError
 from slipway.onebox.supervisor.procfs import (
@@ -88,12 +89,10 @@ def start(spec: ProcessSpec, *, log: Path, ours: Collection[int]) -> Process:
 
     Raises:
         PortTakenError: one of its ports answers, and not to a process in ``ours``.
-        LauncherError: the program cannot be executed.
+        LauncherError: the program cannot be executed, or its log not be written.
     """
     refuse_taken_ports(spec, ours=ours)
-    log.parent.mkdir(parents=True, exist_ok=True)
-    cut_log(log)
-    with log.open("ab") as output:
+    with _opened(log, name=spec.name) as output:
         try:
             child = subprocess.Popen(
                 spec.argv,
@@ -109,6 +108,16 @@ def start(spec: ProcessSpec, *, log: Path, ours: Collection[int]) -> Process:
         give_way(child.pid, spec.nice)
     identity = identify(child.pid) or Identity(child.pid, 0, "")  # ended at once: a zombie until reaped
     return Process(identity, child)
+
+
+def _opened(log: Path, *, name: str) -> BinaryIO:
+    """The log, for appending. Raises LauncherError, as on a full disk."""
+    try:
+        log.parent.mkdir(parents=True, exist_ok=True)
+        cut_log(log)
+        return log.open("ab")
+    except OSError as error:
+        raise LauncherError(process=name, path=str(log), cause=error) from error
 
 
 def give_way(pid: int, more: int) -> None:
@@ -144,13 +153,18 @@ def refuse_taken_ports(spec: ProcessSpec, *, ours: Collection[int]) -> None:
 def cut_log(log: Path) -> None:
     """Keep a log bounded: above the limit, its contents move to ``<name>.1`` and the file starts anew.
 
-    The file itself stays (truncated), because running processes hold it open for appending.
+    The file itself stays (truncated), because running processes hold it open for appending. Where the disk has no room
+    for ``.1`` the past is given up.
     """
     if not log.exists() or log.stat().st_size <= LOG_BYTES:
         return
     with log.open("rb+") as file:
         file.seek(-LOG_BYTES, os.SEEK_END)
-        log.with_name(f"{log.name}.1").write_bytes(file.read())
+        kept = log.with_name(f"{log.name}.1")
+        try:
+            kept.write_bytes(file.read())
+        except OSError:
+            kept.unlink(missing_ok=True)
         file.truncate(0)
 
 

@@ -21,6 +21,10 @@ class NotReadyError(Exception):
     """The probe's answer was no; the message says what was asked and what came back."""
 
 
+class SilentError(NotReadyError):
+    """There was no answer at all within the probe's time limit."""
+
+
 @dataclass(frozen=True)
 class Port:
     """A TCP address the process listens on; ``flag`` is what chooses another (None: picked by us)."""
@@ -40,7 +44,8 @@ class ProcessSpec:
     ``probe`` None makes it a task: it runs to the end, and exit code 0 is its readiness. ``after`` names processes
     that must be ready first (one that is not wanted is not waited for). ``inherited`` comes from the shell that asked
     and does not count as a change of the spec; ``env`` wins over it. ``nice`` is added to the niceness: parts
-    off the serving path give way while everything starts at once.
+    off the serving path give way while everything starts at once. ``hung_after_s``: once ready, a process that is silent
+    for so long is killed and started again.
     """
 
     name: str
@@ -53,6 +58,7 @@ class ProcessSpec:
     after: tuple[str, ...] = ()
     grace_s: float = 10.0
     ready_within_s: float = 60.0
+    hung_after_s: float = 60.0
     stop_signal: int = signal.SIGTERM
     nice: int = 0
 
