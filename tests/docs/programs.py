@@ -19,7 +19,7 @@ EXTERNAL: Mapping[str, frozenset[str]] = {
     "k3s": frozenset({"ctr"}),
     "kind": frozenset({"create", "load", "delete"}),
     "minikube": frozenset({"start", "image", "tunnel", "delete", "addons"}),
-    "sudo": frozenset({"k3s"}),
+    "sudo": frozenset({"install", "k3s"}),
 }
 """Programs that are not ours and not here, and what the page may do with them: only their names are checked."""
 

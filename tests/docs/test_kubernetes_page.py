@@ -15,9 +15,7 @@ from tests.data import REPOSITORY
 from tests.docs import helm, kubectl, programs, prose, requests, steps, wanted, workspace, world
 from tests.docs.commands import Command, blocks, commands, option, options
 from tests.docs.findings import assert_none
-from tests.helm_values import keys
 from tests.helm_values.charts import (
-    DEFAULTS,
     Values,
     charts,
     defaults,
@@ -32,7 +30,7 @@ from tests.manifests.not_validated import NOT_VALIDATED
 PAGE = REPOSITORY / "docs" / "kubernetes.md"
 TEXT = PAGE.read_text()
 COMMANDS = commands(TEXT)
-BUILTINS = {"set", "."}
+BUILTINS = {"set", ".", "export"}
 SECRETS_OF_OTHERS = {("slipway-system", "mlflow-db-app")}
 """CloudNativePG makes it."""
 SERVERS = REPOSITORY / "kubernetes" / "controller" / "predictor-servers.json"
@@ -105,21 +103,37 @@ def test_charts_are_those_of_the_table() -> None:
     assert_none(said for command in _of("helm") for said in helm.complain(command, *known, repository=REPOSITORY))
 
 
-@pytest.mark.data
-def test_keys_that_are_set_by_hand_are_the_charts() -> None:
-    checked = 0
-    for command in _of("helm"):
-        chart = command.words[4].partition("/")[2] if "--install" in command.words else ""
-        for key, _, value in (item.partition("=") for item in options(command.words, "--set")):
-            if chart in DEFAULTS:
-                checked += 1
-                assert not keys.complaints(_nested(key, value == "true"), defaults(chart)), command
-    assert checked
+def test_nothing_is_set_by_hand_that_a_file_could_hold() -> None:
+    by_hand = {item for command in _of("helm") for item in options(command.words, "--set")}
+    assert by_hand == {"crds.enabled=true"}  # cert-manager has no file here
 
 
-def _nested(key: str, value: object) -> Values:
-    first, _, rest = key.partition(".")
-    return {first: _nested(rest, value) if rest else value}
+def _receivers() -> Values:
+    values: Values = load(REPOSITORY / "helm-values" / "kube-prometheus-stack-receivers.yaml")["alertmanager"]
+    return values
+
+
+def test_every_severity_of_our_rules_has_a_receiver_whose_address_is_in_the_secret(folder: Path) -> None:
+    rules = kubectl.build(REPOSITORY / "monitoring" / "kubernetes")
+    severities = {
+        rule["labels"]["severity"]
+        for item in rules
+        if item["kind"] == "PrometheusRule"
+        for group in item["spec"]["groups"]
+        for rule in group["rules"]
+        if "alert" in rule
+    }
+    config = _receivers()["config"]
+    routed = {matcher: route["receiver"] for route in config["route"]["routes"] for matcher in route["matchers"]}
+    assert {f'severity="{severity}"' for severity in severities} <= set(routed)
+    files = {
+        item["name"]: [hook["url_file"] for hook in item.get("webhook_configs", [])] for item in config["receivers"]
+    }
+    assert set(routed.values()) | {config["route"]["receiver"]} == set(files)
+    (secret,) = _receivers()["alertmanagerSpec"]["secrets"]
+    lines = (folder / "build" / "secrets" / f"{secret}.env").read_text().splitlines()
+    held = {f"/etc/alertmanager/secrets/{secret}/{line.partition('=')[0]}" for line in lines}
+    assert {path for paths in files.values() for path in paths} == held
 
 
 def test_every_chart_of_the_table_is_installed_from_an_added_repository() -> None:
@@ -168,6 +182,7 @@ def test_every_secret_that_manifests_and_charts_read_is_made(made: world.World) 
         ("seaweedfs", load(REPOSITORY / "helm-values" / "seaweedfs.yaml")["s3"]["existingConfigSecret"]),
         ("monitoring", grafana),
         ("jupyterhub", "hub-google"),
+        *(("monitoring", name) for name in _receivers()["alertmanagerSpec"]["secrets"]),
         ("istio-system", "gateway-tls"),
     }
     assert wanted.secrets_missing(made) == SECRETS_OF_OTHERS

@@ -46,8 +46,9 @@ def _run(command: Command, folder: Path, repository: Path) -> None:
 
 
 def _add_what_the_reader_brings(secrets: Path) -> None:
-    """Google's keys, a photo's certificate: the page says that they are the reader's own."""
+    """Google's keys, receivers of alerts, a photo's certificate: the page says that they are the reader's own."""
     (secrets / "hub-google.env").write_text("client-id=a\nclient-secret=b\n")
+    (secrets / "alert-receivers.env").write_text("page=https://a.example.org\nticket=https://b.example.org\n")
     key = ec.generate_private_key(ec.SECP256R1())
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "gateway.example.org")])
     now = dt.datetime.now(dt.UTC)

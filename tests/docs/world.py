@@ -21,6 +21,7 @@ from tests.helm_values.charts import Chart
 
 OF_CHARTS = {
     ("istio-system", "service", "istio-ingressgateway"): "gateway",
+    ("jupyterhub", "deployment", "autohttps"): "jupyterhub",
     ("jupyterhub", "service", "proxy-public"): "jupyterhub",
     ("seaweedfs", "service", "seaweedfs-s3"): "seaweedfs",
 }

@@ -23,7 +23,7 @@ pytestmark = pytest.mark.data
 IMAGE_ROOT, ENVIRONMENT = Path("/opt/slipway/app"), Path("/opt/slipway/venv")
 """Where images/Dockerfile puts an image's files and its Python environment."""
 GIB = 1 << 30
-HTTPS, EVERYTHING = "jupyterhub-https.yaml", "everything-on.yaml"
+HTTPS, EVERYTHING, FORWARDED = "jupyterhub-https.yaml", "everything-on.yaml", "small/jupyterhub.yaml"
 UNSET = {
     *(f"imagePullSecret.{key}" for key in ("registry", "username", "password", "email")),  # no secrets in values
     *("hub.cookieSecret", "proxy.secretToken", "hub.existingSecret"),  # the chart draws and keeps them
@@ -48,7 +48,9 @@ def hub(*more: str) -> Values:
     return values
 
 
-@pytest.mark.parametrize("more", [(), (HTTPS,), (HTTPS, EVERYTHING)], ids=["inside", "https", "everything"])
+@pytest.mark.parametrize(
+    "more", [(), (FORWARDED,), (HTTPS,), (HTTPS, EVERYTHING)], ids=["inside", "forwarded", "https", "everything"]
+)
 def test_hub_keeps_to_the_schema(more: tuple[str, ...]) -> None:
     assert not complaints(hub(*more))
 
@@ -168,3 +170,15 @@ def test_servers_run_as_the_user_of_the_images() -> None:
     assert f"USER {values['uid']}:{values['fsGid']}" in dockerfile
     assert f"HOME={values['storage']['homeMountPath']}" in dockerfile
     assert {str(IMAGE_ROOT), str(ENVIRONMENT)} <= set(dockerfile.replace("/ ", " ").replace("=", " ").split())
+
+
+def test_callbacks_are_those_that_the_page_registers_and_of_where_the_hub_is() -> None:
+    page = (REPOSITORY / "docs" / "kubernetes.md").read_text()
+    callbacks = [
+        hub(name)["hub"]["config"]["GoogleOAuthenticator"]["oauth_callback_url"] for name in (HTTPS, FORWARDED)
+    ]
+    assert all(f"`{callback}`" in page for callback in callbacks)
+    (host,) = hub(HTTPS)["proxy"]["https"]["hosts"]
+    assert callbacks[0] == f"https://{host}/hub/oauth_callback"
+    (port,) = re.findall(r"port-forward service/proxy-public (\d+):", page)
+    assert callbacks[1] == f"http://localhost:{port}/hub/oauth_callback"

@@ -8,7 +8,7 @@ import pytest
 
 from slipway.onebox.services.swift import BUCKET, TRAINING_BUCKET
 from tests.helm_values import keys
-from tests.helm_values.charts import DEFAULTS, Values, charts, defaults, load, merge
+from tests.helm_values.charts import DEFAULTS, FOLDER, Values, charts, defaults, load, merge
 
 pytestmark = pytest.mark.data
 COMMENTED = {"seaweedfs": ("s3.createBuckets",), "seldon-core-operator": ()}
@@ -17,6 +17,12 @@ COMMENTED = {"seaweedfs": ("s3.createBuckets",), "seldon-core-operator": ()}
 
 def _complaints(chart: str, values: Values) -> list[str]:
     return keys.complaints(values, defaults(chart), also=COMMENTED[chart])
+
+
+def test_metrics_of_the_store_are_a_switch_of_the_chart() -> None:
+    more = load(FOLDER / "seaweedfs-metrics.yaml")
+    assert not _complaints("seaweedfs", merge(_given("seaweedfs"), more))
+    assert more["global"]["seaweedfs"]["monitoring"] == {"enabled": True}
 
 
 def _given(name: str, *, small: bool = False) -> Values:

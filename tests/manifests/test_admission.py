@@ -111,6 +111,17 @@ def test_each_control_of_the_standard_refuses_by_itself(refusal: Object) -> None
     assert len(said(refusal)) == 1
 
 
+def test_tenant_reads_no_secret_and_may_yet_have_any_of_its_namespace_printed() -> None:
+    """Whoever may make a Pod somewhere has all Secrets there: docs/kubernetes.md says what follows."""
+    rules = of("seldon/tenant", "Role")["rules"]
+    assert not [rule for rule in rules if {"secrets", "*"} & {*rule["resources"]}]
+    assert [rule for rule in rules if "jobs" in rule["resources"] and "create" in rule["verbs"]]
+    assert said(pod({"command": ["env"], "envFrom": [{"secretRef": {"name": "slipway-model-storage"}}]})) == []
+    page = (REPOSITORY / "docs" / "kubernetes.md").read_text()
+    assert "which tenants cannot read" not in page
+    assert "A namespace is one circle of trust" in page
+
+
 def test_container_for_debugging_is_asked_about() -> None:
     assert len(said(secured("ephemeralContainers", privileged=True), "pods/ephemeralcontainers")) == 1
     assert said(pod({"name": "debug"}, "ephemeralContainers"), "pods/ephemeralcontainers") == []
