@@ -34,6 +34,7 @@ from slipway.microservice.settings import SettingError, Settings, read_settings
 from slipway.microservice.threads import ComponentThreads
 from slipway.microservice.v2_grpc import DESCRIPTORS, v2_handler
 from slipway.microservice.v2_grpc import SERVICE as V2_SERVICE
+from slipway.microservice.worker import SERVES, SPENT, Worker, this_worker
 from slipway.serving.lifecycle import Lifecycle
 from slipway.serving.lifeline import executor_ended
 from slipway.serving.limits import HEALTH_CALLS
@@ -59,7 +60,7 @@ def main(argv: Sequence[str] | None = None, environment: Mapping[str, str] | Non
         _say(str(exc))
         return USAGE
     logging.basicConfig(level=settings.log_level, format=LOG_FORMAT, stream=sys.stderr)
-    worker = workers.this_worker(environment)
+    worker = this_worker(environment)
     try:
         if worker is None and workers.wants_supervisor(settings):
             with written_pid(settings.pidfile):
@@ -79,7 +80,7 @@ def _say(line: str) -> None:
     print(f"slipway.microservice: {line}", file=sys.stderr, flush=True)
 
 
-def _serve_component(settings: Settings, worker: workers.Worker | None, argv: Sequence[str]) -> int:
+def _serve_component(settings: Settings, worker: Worker | None, argv: Sequence[str]) -> int:
     """In the main thread, which makes, loads and calls the component; unless ``--inline`` the servers have one beside it."""
     tracing, restart = open_tracing(settings.tracing, labels={"worker_id": worker.number if worker else "0"}), Restart()
     tracing.share()
@@ -127,7 +128,7 @@ async def _serve(
     settings: Settings,
     component: Component | None,
     calls: ComponentThreads | InlineCalls,
-    worker: workers.Worker | None,
+    worker: Worker | None,
     tracing: Tracing,
     hear: Callable[[Lifecycle], None],
 ) -> int:
@@ -150,6 +151,7 @@ async def _serve(
         max_batch=settings.max_batch,
         max_requests=settings.max_requests,
         max_requests_jitter=settings.max_requests_jitter,
+        is_spent=partial(worker.say, SPENT) if worker else lifecycle.stop_asked.set,
         tracing=tracing,
     )
     annotations = read_annotations(settings.annotations_file)
@@ -160,6 +162,8 @@ async def _serve(
     servers = await _start(settings, service, worker, annotations)
     _start_custom_service(component)
     _log_ports(settings, servers)
+    if worker is not None:
+        worker.say(SERVES)
     await servers.serve(outlive=partial(executor_ended, pod_ip=settings.pod_ip, notice_s=settings.shutdown.drain_s))
     return OK if watch.cancel() else FAILED
 
@@ -184,7 +188,7 @@ def _metadata(component: Component, settings: Settings) -> dict[str, object] | s
 
 
 async def _start(
-    settings: Settings, service: Service, worker: workers.Worker | None, annotations: Mapping[str, str]
+    settings: Settings, service: Service, worker: Worker | None, annotations: Mapping[str, str]
 ) -> Servers:
     registry = CollectorRegistry(auto_describe=False)
     registry.register(service.hooks.metrics)

@@ -10,7 +10,7 @@ import logging
 import os
 import signal
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import NoReturn
 
@@ -55,22 +55,22 @@ class Workers:
     """The running workers of a supervisor, which restarts them one after the other when it gets SIGHUP."""
 
     def __init__(self) -> None:
-        self.running: dict[Path, asyncio.subprocess.Process] = {}
-        """Metrics socket → process."""
+        self.running: dict[int, tuple[Path, asyncio.subprocess.Process]] = {}
+        """Number → metrics socket and process."""
         self._restarting: asyncio.Task[None] | None = None
 
     def on_hangup(self) -> None:
         def ask() -> None:
             if self._restarting is None or self._restarting.done():
-                self._restarting = asyncio.get_running_loop().create_task(restart_in_turn(dict(self.running)))
+                self._restarting = asyncio.get_running_loop().create_task(restart_in_turn(list(self.running.values())))
 
         for number in hangup_signals():
             asyncio.get_running_loop().add_signal_handler(number, ask)
 
 
-async def restart_in_turn(workers: Mapping[Path, asyncio.subprocess.Process]) -> None:
+async def restart_in_turn(workers: Sequence[tuple[Path, asyncio.subprocess.Process]]) -> None:
     """SIGHUP to each worker, when the one before it serves again: its metrics socket goes, and comes back."""
-    for path, process in workers.items():
+    for path, process in workers:
         if process.returncode is not None:
             continue
         before = _identity(path)

@@ -49,12 +49,14 @@ class Service:
         max_batch: int = 1,
         max_requests: int = 0,
         max_requests_jitter: int = 0,
+        is_spent: Callable[[], None] = lambda: None,
         tracing: Tracing = OFF,
     ) -> None:
         """``metadata`` is the component's, or a sentence that says why there is none.
 
         ``max_in_flight``: requests that may wait or compute at a time; one more is refused at once.
         ``max_batch``: requests that one call of ``predict`` may answer; 1 for one each.
+        ``is_spent`` is called after every ``max_requests`` answers; 0 for never.
         """
         self.hooks = hooks
         self.threads = threads
@@ -68,6 +70,7 @@ class Service:
             else None
         )
         self._metadata = metadata
+        self._max_requests, self._is_spent = max_requests, is_spent
         self._requests_left = max_requests + random.randint(0, max_requests_jitter) if max_requests else None  # noqa: S311
         self._health_answer = b'{"strData":"healthy","meta":{}}'
         self._health_call: asyncio.Task[bytes] | None = None
@@ -90,12 +93,13 @@ class Service:
         return Pressure(lambda: self.hooks.metrics.labels, lambda: self.admission.requests, self.queue)
 
     def count_request(self) -> None:
-        """With ``--max-requests``: the last allowed request asks for a stop; a supervisor starts a new worker."""
+        """With ``--max-requests``: the last allowed request asks for a successor, and is not the last while none serves."""
         if self._requests_left is None:
             return
         self._requests_left -= 1
         if self._requests_left <= 0:
-            self.lifecycle.stop_asked.set()
+            self._requests_left = self._max_requests
+            self._is_spent()
 
     def facts(self) -> dict[str, str]:
         """Headers (gRPC: trailing metadata) of every answer: the predictor, where there is one, and the served model."""

@@ -23,6 +23,8 @@ class Lifecycle:
 
     is_ready: bool = False
     is_draining: bool = False
+    is_replaced: bool = False
+    """Another process listens on the same ports: what comes from now on is its."""
     stop_asked: asyncio.Event = field(default_factory=asyncio.Event)
 
     def start_draining(self) -> None:

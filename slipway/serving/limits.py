@@ -54,6 +54,9 @@ its Pod's executor does."""
 GRACE_S = 15.0
 """After the drain: time for the work under way; what is left then is cancelled."""
 
+LEAVING_S = 0.5
+"""A process that another replaces serves the connections that it has for so long at least: their requests are on their way."""
+
 MAX_OUTLIVED_S = 60.0
 """A component waits so long for its Pod's executor that has begun to end; a Pod's own grace is shorter as a rule."""
 

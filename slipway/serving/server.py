@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import os
 import socket
@@ -130,7 +131,7 @@ class Servers:
         self.shutdown = shutdown
         self.rest_addresses: list[str] = []
         self.grpc_port: int | None = None
-        self._listeners: list[asyncio.Server] = []
+        self._listeners: list[tuple[asyncio.Server, socket.socket, Callable[[], asyncio.Protocol]]] = []
         self._runners: list[web.AppRunner] = []
         self._grpc: grpc.aio.Server | None = None
         self._health = _Health()
@@ -188,7 +189,8 @@ class Servers:
             options = server._kwargs  # noqa: SLF001  - as its call
             return _Connection(server, loop=loop, render_error=render_error, sign=sign, **options)
 
-        self._listeners.append(await loop.create_server(accept, sock=sock, backlog=limits.ACCEPT_BACKLOG))
+        listener = await loop.create_server(accept, sock=sock, backlog=limits.ACCEPT_BACKLOG)
+        self._listeners.append((listener, sock, accept))
         self.rest_addresses.append(str(rest.port) if isinstance(rest.port, Path) else _address(*sock.getsockname()[:2]))
 
     async def _start_grpc(self, half: Grpc, host: str, *, reuse_port: bool) -> None:
@@ -223,9 +225,23 @@ class Servers:
         logger.info("draining for %g s, then up to %g s for work under way", *self._patience())
         self.lifecycle.start_draining()
         await self._health.enter_graceful_shutdown()
-        await asyncio.gather(asyncio.sleep(self.shutdown.drain_s), *([outlive()] if outlive else ()))
+        drain_s = self.shutdown.drain_s
+        if self.lifecycle.is_replaced:
+            drain_s = max(drain_s, limits.LEAVING_S)
+            await self._leave_ports()
+        await asyncio.gather(asyncio.sleep(drain_s), *([outlive()] if outlive else ()))
         await self.stop(self.shutdown.grace_s)
         return 0
+
+    async def _leave_ports(self) -> None:
+        """Close the REST ports after the connections that the kernel has already made for us: they would be reset."""
+        loop = asyncio.get_running_loop()
+        for listener, sock, accept in self._listeners:
+            waiting = _accepted(sock)
+            listener.close()
+            for connection in waiting:
+                connection.setblocking(False)
+                await loop.connect_accepted_socket(accept, connection)
 
     def _patience(self) -> tuple[float, float]:
         return self.shutdown.drain_s, self.shutdown.grace_s
@@ -233,7 +249,7 @@ class Servers:
     async def stop(self, grace_s: float) -> None:
         """Close the ports, then wait up to ``grace_s`` for the work under way; what is left is cancelled."""
         self.lifecycle.start_draining()
-        for listener in self._listeners:
+        for listener, _, _ in self._listeners:
             listener.close()
         stops: list[Coroutine[Any, Any, Any]] = [runner.cleanup() for runner in self._runners]
         if self._grpc is not None:
@@ -302,6 +318,15 @@ def bound_socket(host: str, port: int, *, reuse_port: bool) -> socket.socket:
         raise BindError(f"port {_address(host, port)} cannot be bound: {os.strerror(exc.errno or 0)}") from exc
     sock.setblocking(False)
     return sock
+
+
+def _accepted(sock: socket.socket) -> list[socket.socket]:
+    """Every connection that waits."""
+    waiting: list[socket.socket] = []
+    with contextlib.suppress(OSError):  # BlockingIOError: no more
+        while True:
+            waiting.append(sock.accept()[0])
+    return waiting
 
 
 def _address(host: str, port: int) -> str:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 import threading
 import urllib.error
 import urllib.request
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import grpc
@@ -225,14 +227,58 @@ def test_workers_end_when_their_supervisor_is_killed(start_process):
     wait_until(lambda: not Path(f"/proc/{pid}").exists(), what="the worker's end")
 
 
-def test_max_requests_replaces_the_worker_without_losing_requests(start_process):
-    process = start_process(ECHO, "--max-requests", "3", "--drain", "0")
-    rest, _, _ = process.ready()
-    first = {json.loads(_ask(rest, "/predict", {"strData": "x"})[1])["jsonData"]["pid"] for _ in range(3)}
+SLOW_LOAD = ECHO + "    def load(self):\n        import time\n        time.sleep(0.3)\n"
+
+
+@pytest.mark.parametrize("workers", ["1", "2"])
+def test_max_requests_replaces_workers_without_losing_requests(start_process, workers: str):
+    process = start_process(SLOW_LOAD, "--max-requests", "5", "--drain", "0", "--workers", workers)
+    rest = process.ready(int(workers))[0]
+    pids: set[int] = set()
+
+    def asked_until_replaced(count: int) -> bool:
+        status, body = _ask(rest, "/predict", {"strData": "x"})
+        assert status == 200
+        pids.add(json.loads(body)["jsonData"]["pid"])
+        return len(pids) >= count
+
+    with ThreadPoolExecutor(4) as clients:
+        asking = [clients.submit(wait_until, lambda: asked_until_replaced(6), timeout_s=40) for _ in range(4)]
+        assert all(one.result() for one in asking)
+    samples = [line for line in _ask(_metrics_address(process), "/metrics")[1].decode().splitlines() if line[0] != "#"]
+    names = [line.rpartition(" ")[0] for line in samples]
+    assert len(names) == len(set(names))
+    process.send(signal.SIGTERM)
+    assert process.wait() == 0
+    wait_until(lambda: not any(Path(f"/proc/{pid}").exists() for pid in pids), what="the workers' end")
+
+
+UNLESS = ECHO + "    def load(self):\n        assert not os.path.exists('broken'), 'the weights are broken'\n"
+
+
+def test_worker_that_served_once_is_started_again_and_one_that_did_not_ends_the_whole(start_process, tmp_path: Path):
+    process = start_process(UNLESS, "--workers", "2", "--drain", "0")
+    rest = process.ready(2)[0]
+    pid = json.loads(_ask(rest, "/predict", {"strData": "x"})[1])["jsonData"]["pid"]
+    os.kill(pid, signal.SIGKILL)
+    process.ready(3)
+    (tmp_path / "broken").touch()
+    os.kill(json.loads(_ask(rest, "/predict", {"strData": "x"})[1])["jsonData"]["pid"], signal.SIGKILL)
+    assert process.wait() == 1
+    assert "Mod.load() failed: AssertionError: the weights are broken" in process.text()
+
+
+def test_worker_whose_successor_cannot_be_loaded_stays(start_process, tmp_path: Path):
+    process = start_process(UNLESS, "--max-requests", "2", "--drain", "0")
+    rest = process.ready()[0]
+    (tmp_path / "broken").touch()
+    pid = json.loads(_ask(rest, "/predict", {"strData": "x"})[1])["jsonData"]["pid"]
+    _ask(rest, "/predict", {"strData": "x"})
+    wait_until(lambda: "it stays" in process.text(), timeout_s=30, what="the successor's end")
+    assert json.loads(_ask(rest, "/predict", {"strData": "x"})[1])["jsonData"]["pid"] == pid
+    (tmp_path / "broken").unlink()
+    _ask(rest, "/predict", {"strData": "x"})
     process.ready(2)
-    second = json.loads(_ask(rest, "/predict", {"strData": "x"})[1])["jsonData"]["pid"]
-    assert len(first) == 1
-    assert second not in first
 
 
 @pytest.mark.parametrize(("filter_", "is_logged"), [({}, False), ({"FILTER_METRICS_ACCESS_LOGS": "false"}, True)])
