@@ -101,7 +101,10 @@ class Sender:
         """None when the receiver took it."""
         session = self._session or self._open()
         try:
-            async with session.post(url, headers=headers, data=in_pieces(body), allow_redirects=False) as response:
+            async with (
+                asyncio.timeout(LOG_DELIVERY_TIMEOUT_S),  # aiohttp's `total` may lose a cancellation that comes with it
+                session.post(url, headers=headers, data=in_pieces(body), allow_redirects=False) as response,
+            ):
                 await response.content.read(MAX_REPLY_BYTES)
                 return problem_of(response.status)
         except TimeoutError:
@@ -122,7 +125,7 @@ class Sender:
         self._session = aiohttp.ClientSession(
             connector=aiohttp.TCPConnector(limit=self._connections, resolver=Names(self._addresses)),
             cookie_jar=aiohttp.DummyCookieJar(),
-            timeout=aiohttp.ClientTimeout(total=LOG_DELIVERY_TIMEOUT_S, sock_connect=CONNECT_TIMEOUT_S),
+            timeout=aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_TIMEOUT_S),
             skip_auto_headers=(hdrs.CONTENT_TYPE,),
         )
         return self._session

@@ -4,7 +4,6 @@ import contextlib
 import socket
 from pathlib import Path
 
-import aiohttp
 import pytest
 from aiohttp import web
 
@@ -53,7 +52,7 @@ async def test_probes_say_no_where_nobody_listens(tmp_path: Path, unused_tcp_por
 async def test_nobody_there_says_no_and_a_hung_process_says_nothing(
     tmp_path: Path, unused_tcp_port: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(probes, "PROBE_TIMEOUT", aiohttp.ClientTimeout(total=0.2))
+    monkeypatch.setattr(probes, "PROBE_TIMEOUT_S", 0.2)
     with pytest.raises(NotReadyError) as refused:
         await HttpProbe(f"http://127.0.0.1:{unused_tcp_port}/health").check()
     assert not isinstance(refused.value, SilentError)

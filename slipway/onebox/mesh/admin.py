@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping
 from pathlib import Path
 from urllib.parse import quote
@@ -52,11 +53,11 @@ class Admin:
         return await self._ask("POST", "/reopen_logs") is not None
 
     async def _ask(self, method: str, path: str) -> str | None:
-        timeout = aiohttp.ClientTimeout(total=self._timeout_s)
         connector = aiohttp.UnixConnector(str(self.socket))
         try:
             async with (
-                aiohttp.ClientSession(connector=connector, timeout=timeout) as session,
+                asyncio.timeout(self._timeout_s),  # aiohttp's `total` may lose a cancellation that comes with it
+                aiohttp.ClientSession(connector=connector, timeout=aiohttp.ClientTimeout(total=None)) as session,
                 session.request(method, f"http://envoy{path}") as response,
             ):
                 body = await response.content.read(MAX_ADMIN_BYTES)

@@ -60,9 +60,12 @@ async def read_series(
 async def _scrape(
     session: aiohttp.ClientSession, exposition: Exposition, series: Collection[Series]
 ) -> dict[Series, Point]:
-    timeout = aiohttp.ClientTimeout(total=SCRAPE_TIMEOUT_S)
+    timeout = aiohttp.ClientTimeout(total=None)
     try:
-        async with session.get(exposition.url, timeout=timeout, allow_redirects=False, ssl=False) as response:
+        async with (
+            asyncio.timeout(SCRAPE_TIMEOUT_S),  # aiohttp's `total` may lose a cancellation that comes with it
+            session.get(exposition.url, timeout=timeout, allow_redirects=False, ssl=False) as response,
+        ):
             response.raise_for_status()
             body = await _bounded(response)
         return await asyncio.to_thread(parse_series, body.decode(errors="replace"), series)

@@ -15,7 +15,6 @@ from botocore.credentials import Credentials
 from slipway.onebox.supervisor.spec import NotReadyError, SilentError
 
 PROBE_TIMEOUT_S = 2.0
-PROBE_TIMEOUT = aiohttp.ClientTimeout(total=PROBE_TIMEOUT_S)
 
 
 @dataclass(frozen=True)
@@ -75,7 +74,8 @@ async def _get(url: str, *, socket: Path | None = None, headers: dict[str, str] 
     connector = aiohttp.UnixConnector(path=str(socket)) if socket else aiohttp.TCPConnector()
     try:
         async with (
-            aiohttp.ClientSession(connector=connector, timeout=PROBE_TIMEOUT) as session,
+            asyncio.timeout(PROBE_TIMEOUT_S),  # aiohttp's `total` may lose a cancellation that comes with it
+            aiohttp.ClientSession(connector=connector, timeout=aiohttp.ClientTimeout(total=None)) as session,
             session.get(url, headers=headers) as response,
         ):
             if response.status != 200:
