@@ -31,7 +31,7 @@ MODEL = f"drill-{NETWORK}"
 PHOTOS = SHARED_DATA / "photos"
 BODY_BYTES = 200_000
 """Photos below it are sent under overload: about 100 KB, as phones send them."""
-OF_TIME = ("longest gap", "recovery", "99 % of refusals", "goodput", "the peak", "live p99")
+OF_TIME = ("longest gap", "recovery", "99 % of refusals", "goodput", "the peak", "the generator", "live p99")
 """Beginnings of broken promises about time."""
 Row = dict[str, Any]
 

@@ -12,7 +12,9 @@ GOODPUT = 0.9
 """Of the peak, while too much comes."""
 REFUSED_WITHIN_S = 0.05
 """99 % of refusals come in this time: they cost their callers nothing."""
-PEAK_AFTER = 0.75
+SENT = 0.95
+"""Of what was ordered, at least: a generator that cannot send it overloads nobody."""
+PEAK_AFTER = 0.9
 """Of the peak before, at least: a platform that the overload harmed shall not lower what it is measured by."""
 WELL_WITHIN_S = 5.0
 WELL_LATENCY_S = 1.0
@@ -40,6 +42,10 @@ class Overload:
         done = sum(reply.is_valid and self.start <= reply.done < self.end for reply in replies)
         return done / (self.end - self.start)
 
+    def sent(self, replies: Sequence[Reply]) -> float:
+        """Requests a second that left the generator while it lasted."""
+        return sum(self.start <= reply.sent < self.end for reply in replies) / (self.end - self.start)
+
     def well_after_s(self, calm: Sequence[Reply]) -> float:
         """Seconds from its end until a moderate load has no bad or slow reply any more."""
         bad = [
@@ -54,11 +60,13 @@ class Overload:
 
     def inspect(self, replies: Sequence[Reply]) -> Findings:
         """``replies``: all of them."""
-        goodput = self.goodput(replies)
+        goodput, sent = self.goodput(replies), self.sent(replies)
+        ordered = self.factor * self.peaks[0]
         note = f"goodput {goodput:.1f}/s of {self.peak:.1f}/s at the peak: {goodput / self.peak:.0%}"
         before, after = self.peaks
         broken = {
             f"{note}, {GOODPUT:.0%} promised": goodput < GOODPUT * self.peak,
+            f"the generator sent {sent:.1f}/s of {ordered:.1f}/s": sent < SENT * ordered,
             f"the peak was {before:.1f}/s, and is {after:.1f}/s after it": after < PEAK_AFTER * before,
         }
         return Findings((note,), tuple(problem for problem, is_broken in broken.items() if is_broken))

@@ -24,6 +24,8 @@ PERCENTAGES = (10, 0, 50, 0, 90)
 SPLIT_WITHIN_S = 1.0
 """The promise: a new split within a second of the apply's answer."""
 KILL_EACH = 20
+RESTARTS = 2
+"""Of one container, then its Pod is replaced before the next strike: the third restart waits for 20 s, the sixth for 5 minutes."""
 ENVOYS = ("envoy-0", "envoy-1")
 Strike = Callable[[Site, int], Awaitable[Act]]
 """Given the site and how many strikes there were before."""
@@ -40,7 +42,7 @@ def kill_container(container: str) -> Strike:
     """-9 to the process group of one container."""
 
     async def strike(site: Site, _count: int) -> Act:
-        pod = min(await site.pods(), key=lambda item: restarts(item, container))
+        pod = await _least_restarted(site, container)
         before, at = restarts(pod, container), time.monotonic()
         site.signal_container(pod, container, signal.SIGKILL)
 
@@ -134,6 +136,20 @@ async def roll_broken(site: Site, _count: int) -> Act:
     back = time.monotonic()
     await site.await_well(good)
     return Act("to a broken version and back", at, at + time.monotonic() - back)
+
+
+async def _least_restarted(site: Site, container: str) -> Pod:
+    """The Pod whose next restart waits least; where all have been restarted often one is replaced, as kubectl does."""
+    pod = min(await site.pods(), key=lambda item: restarts(item, container))
+    if restarts(pod, container) < RESTARTS:
+        return pod
+    await site.delete_pod(pod, grace_s=None)
+
+    async def replaced() -> bool:
+        return await site.has_ready(site.applied.replicas)
+
+    await site.wait(replaced, what=f"another Pod for {pod['metadata']['name']}")
+    return min(await site.pods(), key=lambda item: restarts(item, container))
 
 
 def _turn(pods: list[Pod], count: int) -> Pod:

@@ -129,10 +129,11 @@ def path(without: frozenset[str] = frozenset()) -> str:
 
 
 def without_retries(virtual_service: Mapping[str, Any]) -> Object:
-    """A second way to the same predictors, on which the gateway tries once: the first route of ``virtual_service``."""
+    """A second way to the same predictors, on which the gateway tries once: that of predictions in ``virtual_service``."""
     spec = virtual_service["spec"]
     match = [{"uri": {"prefix": UNRETRIED_PREFIX}}]
-    route = {**spec["http"][0], "match": match, "retries": {"attempts": 0}}
+    rest = next(route for route in spec["http"] if "prefix" in route["match"][0]["uri"])
+    route = {**rest, "match": match, "retries": {"attempts": 0}}
     return {
         "apiVersion": virtual_service["apiVersion"],
         "kind": "VirtualService",

@@ -10,22 +10,31 @@ from slipway.drill.verdict import Promise, judge
 from tests.drill.replies import MODEL, detection, reply
 
 REST = {(MODEL, 0): (detection(),)}
-TWICE = Overload(2.0, peaks=(11.0, 9.0), start=10.0, end=20.0)
+TWICE = Overload(2.0, peaks=(11.0, 10.0), start=10.0, end=20.0)
+
+
+EXCESS = [reply(number / 12, status=429, took=0.01) for number in range(120, 240)]
+"""What makes 22 requests a second of the 10 that the tests answer."""
 
 
 def test_goodput_counts_valid_replies_while_it_lasts() -> None:
     seen = [reply(number / 10) for number in range(90, 300)]
     assert TWICE.goodput(seen) == pytest.approx(10.0)
-    assert TWICE.inspect(seen).problems == ()
+    assert TWICE.inspect([*seen, *EXCESS]).problems == ()
     bad = [reply(number / 10, status=429 if number % 2 else 200) for number in range(90, 300)]
-    (problem,) = TWICE.inspect(bad).problems
-    assert problem == "goodput 5.0/s of 10.0/s at the peak: 50%, 90% promised"
+    (problem,) = TWICE.inspect([*bad, *EXCESS]).problems
+    assert problem == "goodput 5.0/s of 10.5/s at the peak: 48%, 90% promised"
+
+
+def test_generator_that_cannot_send_what_was_ordered_shows_nothing() -> None:
+    seen = [reply(number / 10) for number in range(90, 300)]
+    assert TWICE.inspect([*seen, *EXCESS[:60]]).problems == ("the generator sent 16.0/s of 22.0/s",)
 
 
 def test_a_peak_that_does_not_come_back_is_a_broken_promise() -> None:
     seen = [reply(number / 10) for number in range(90, 300)]
-    harmed = Overload(2.0, peaks=(13.0, 7.0), start=10.0, end=20.0)
-    assert harmed.inspect(seen).problems == ("the peak was 13.0/s, and is 7.0/s after it",)
+    harmed = Overload(2.0, peaks=(11.0, 9.8), start=10.0, end=20.0)
+    assert harmed.inspect([*seen, *EXCESS]).problems == ("the peak was 11.0/s, and is 9.8/s after it",)
 
 
 @pytest.mark.parametrize(

@@ -98,6 +98,13 @@ async def test_container_of_the_pod_with_fewer_restarts_dies() -> None:
     assert fake.log == [f"SIGKILL {name}/{DETECTOR}" for name in "aba"]
 
 
+async def test_pod_whose_containers_wait_long_is_replaced_before_the_next_strike() -> None:
+    fake = FakeSite()
+    for count in range(2 * strikes.RESTARTS + 1):
+        await strike(strikes.kill_container(DETECTOR), fake, count=count)
+    assert fake.log[-3:] == [f"SIGKILL b/{DETECTOR}", "delete a None", f"SIGKILL a2/{DETECTOR}"]
+
+
 @pytest.mark.parametrize("fails", ["", "not ready"])
 async def test_frozen_model_is_thawed_whatever_happens(fails: str) -> None:
     fake = FakeSite(fails=fails)

@@ -75,6 +75,7 @@ def test_way_without_retries_leads_to_the_same_predictors() -> None:
             "hosts": ["*"],
             "gateways": ["istio-system/seldon-gateway"],
             "http": [
+                {"match": [{"uri": {"regex": "/seldon/a/b/feedback"}}], "retries": {"attempts": 0}, "route": []},
                 {
                     "match": [{"uri": {"prefix": "/seldon/a/b/"}}],
                     "rewrite": {"uri": "/"},
@@ -85,7 +86,7 @@ def test_way_without_retries_leads_to_the_same_predictors() -> None:
         },
     }
     (route,) = without_retries(service)["spec"]["http"]
-    assert route["route"] == service["spec"]["http"][0]["route"]
+    assert route["route"] == service["spec"]["http"][1]["route"]
     assert route["retries"] == {"attempts": 0}
     assert route["rewrite"] == {"uri": "/"}
     assert path(frozenset({"retries"})).startswith(route["match"][0]["uri"]["prefix"])
