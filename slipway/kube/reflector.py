@@ -41,9 +41,9 @@ def backoff_s(failures: int, *, draw: Callable[[], float] = random.random) -> fl
 class Reflector:
     """Follows ``kinds`` (in one namespace, or in all). Use as ``async with``.
 
-    ``objects(kind)`` is a live, read-only view; treat the dicts in it as constants. ``on_change`` is called inside the
-    event loop with each batch of changes, before ``changed()`` wakes. ``transform`` makes of each object what is kept.
-    ``on_restart`` hears why a kind is listed or watched anew: ``Expired``, ``closed``, or an error's name.
+    ``objects(kind)`` is a live, read-only view; treat the dicts in it as constants. ``transform`` makes of each
+    object what is kept. ``on_restart`` hears why a kind is listed or watched anew: ``Expired``, ``closed``, or an error's
+    name.
     """
 
     def __init__(
@@ -54,7 +54,6 @@ class Reflector:
         *,
         label_selector: str | None = None,
         field_selector: str | None = None,
-        on_change: Callable[[frozenset[Change]], None] | None = None,
         on_restart: Callable[[Kind, str], None] | None = None,
         transform: Callable[[Object], Object] = lambda obj: obj,
     ) -> None:
@@ -64,7 +63,6 @@ class Reflector:
         self._field_selector = field_selector
         self._on_restart = on_restart
         self._transform = transform
-        self._on_change = on_change
         self._objects: dict[Kind, dict[ObjectKey, dict[str, Any]]] = {kind: {} for kind in kinds}
         self._listed: set[Kind] = set()
         self._pending: set[Change] = set()
@@ -182,12 +180,9 @@ class Reflector:
         return version
 
     def _notify(self, changes: set[Change]) -> None:
-        if not changes:
-            return
-        if self._on_change is not None:
-            self._on_change(frozenset(changes))
-        self._pending |= changes  # bounded by the number of objects: a set of keys
-        self._wake.set()
+        if changes:
+            self._pending |= changes  # bounded by the number of objects: a set of keys
+            self._wake.set()
 
     def _raise_crash(self) -> None:
         for task in self._tasks:

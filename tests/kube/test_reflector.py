@@ -127,14 +127,6 @@ async def test_reflector_waits_for_an_api_that_is_away(api: FaultyApi, kube: Kub
         assert names(reflector) == ["a"]
 
 
-async def test_reflector_calls_back_with_what_changed(api: FaultyApi, kube: Kube) -> None:
-    seen: list[frozenset[Change]] = []
-    async with Reflector(kube, [CONFIG_MAP, SECRET], on_change=seen.append) as reflector:
-        await reflector.wait_synced()
-        await eventually(lambda: len(seen) == 2)
-    assert {change.kind for batch in seen for change in batch} == {CONFIG_MAP, SECRET}
-
-
 GONE = {"type": "ERROR", "object": {"kind": "Status", "code": 410, "reason": "Expired", "message": "too old"}}
 
 
