@@ -13,7 +13,7 @@ from aiohttp.test_utils import TestServer
 
 from slipway.kube import reflector as reflector_module
 from slipway.kube.client import Kube
-from slipway.kube.kinds import CONFIG_MAP, SECRET
+from slipway.kube.kinds import CONFIG_MAP
 from slipway.kube.kubeconfig import Access
 from slipway.kube.reflector import BACKOFF_MAX_S, Change, Reflector, backoff_s
 from tests.waiting import eventually
