@@ -113,6 +113,10 @@ class PredictiveUnit:
         """Raises FieldError."""
         return cls.read(value, "graph")
 
+    @property
+    def takes_feedback(self) -> bool:
+        return self.type in {"MODEL", "ROUTER"} or "SEND_FEEDBACK" in self.methods
+
     def walk(self) -> Iterator[PredictiveUnit]:
         """This node and everything below it, depth first."""
         yield self

@@ -7,6 +7,7 @@ from slipway.controller.autoscaling import autoscaling
 from slipway.controller.deployments import deployments
 from slipway.controller.explainers import explainers
 from slipway.controller.facts import Facts
+from slipway.controller.feedback import node_routes
 from slipway.controller.meta import Object
 from slipway.controller.revisions import revisions_of
 from slipway.controller.services import revision_services, services
@@ -22,6 +23,7 @@ def desired(sdep: SeldonDeployment, facts: Facts) -> list[Object]:
         objects.extend(services(predictor, whole, revision=facts.selected.get(predictor.name, "")))
     for predictor, _ in runs:
         objects.extend(revision_services(predictor, whole))
+        objects.extend(node_routes(predictor, whole, facts.settings))
     for predictor, own in runs:
         objects.extend(deployments(predictor, whole, own))
         objects.extend(autoscaling(predictor, whole, facts.settings))

@@ -13,11 +13,11 @@ from slipway.contract.names import explainer_name, explainer_route_name, predict
 from slipway.contract.sdep import ComponentSpec, PredictorSpec, SeldonDeployment
 from slipway.controller.deployments import deployment_object, pod_annotations, pod_labels
 from slipway.controller.facts import Facts
-from slipway.controller.meta import EXPLAINER, Object, metadata
+from slipway.controller.meta import EXPLAINER, ISTIO_NETWORKING, Object, metadata
 from slipway.controller.pods import node_containers, pod_spec
 from slipway.controller.published_servers import MODELS_PATH
 from slipway.controller.services import entry_ports
-from slipway.controller.traffic import API_VERSION, GATEWAY, HOST
+from slipway.controller.traffic import GATEWAY, HOST
 
 FEATURES_AS_FLOATS = {"AnchorImages": ["--tf_data_type=float32"]}
 """Pictures go to TensorFlow models as floats."""
@@ -136,4 +136,4 @@ def _virtual_service(
         "http": [route],
     }
     meta = metadata(explainer_route_name(sdep.name, predictor), sdep, labels={EXPLAINER: "true"})
-    return {"apiVersion": API_VERSION, "kind": "VirtualService", "metadata": meta, "spec": spec}
+    return {"apiVersion": ISTIO_NETWORKING, "kind": "VirtualService", "metadata": meta, "spec": spec}

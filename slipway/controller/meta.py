@@ -22,6 +22,7 @@ TYPE_LABELS = {
 NODE_LABELS = frozenset({EXPLAINER, SHADOW, *TYPE_LABELS.values()})
 """What a Pod, its Deployment and its Service say of the nodes in it."""
 Object = dict[str, Any]
+ISTIO_NETWORKING = "networking.istio.io/v1"
 
 
 def metadata(name: str, sdep: SeldonDeployment, **more: Any) -> Object:

@@ -21,12 +21,12 @@ from slipway.contract.causes import Cause
 from slipway.contract.names import predictor_service_name, service_host
 from slipway.contract.sdep import PredictorSpec, SeldonDeployment
 from slipway.controller.facts import Facts
-from slipway.controller.meta import Object, metadata
+from slipway.controller.feedback import client_grpc_route, client_rest_route
+from slipway.controller.meta import ISTIO_NETWORKING, Object, metadata
 from slipway.controller.services import entry_ports
 from slipway.controller.settings import Settings
 from slipway.controller.weights import weights
 
-API_VERSION = "networking.istio.io/v1"
 GRPC_METHODS = ".*tensorflow.*|.*seldon.protos.*|.*inference.*"
 IDLE_TIMEOUT = "60s"
 RETRY_ON = "gateway-error,connect-failure,refused-stream"
@@ -55,10 +55,10 @@ def _virtual_service(sdep: SeldonDeployment, facts: Facts) -> Object:
     spec = {
         "hosts": [sdep.annotation(HOST) or "*"],
         "gateways": [sdep.annotation(GATEWAY) or facts.settings.istio_gateway],
-        "http": [{**route, **_retries(sdep), **_timeout(sdep)} for route in (*_grouped(sdep), *_split(sdep, facts))],
+        "http": [{**_retries(sdep), **_timeout(sdep), **route} for route in (*_grouped(sdep), *_split(sdep, facts))],
     }
     meta = metadata(sdep.name, sdep, annotations=_annotations(sdep, facts))
-    return {"apiVersion": API_VERSION, "kind": "VirtualService", "metadata": meta, "spec": spec}
+    return {"apiVersion": ISTIO_NETWORKING, "kind": "VirtualService", "metadata": meta, "spec": spec}
 
 
 def _annotations(sdep: SeldonDeployment, facts: Facts) -> dict[str, str]:
@@ -91,32 +91,36 @@ def written_weights(sdep: SeldonDeployment, facts: Facts) -> dict[str, int]:
     return declared if facts.ready is None or len(declared) == 1 else weights(declared, facts.ready)
 
 
-def _split(sdep: SeldonDeployment, facts: Facts | None = None) -> tuple[Route, Route]:
-    """REST, then gRPC, by the percentages."""
-    shares = written_weights(sdep, facts or Facts())
-    callers = {"seldon": {"exact": sdep.name}, "namespace": {"exact": sdep.namespace}}
-    rest = {
-        "match": [{"uri": {"prefix": f"/seldon/{sdep.namespace}/{sdep.name}/"}}],
-        "rewrite": {"uri": "/"},
-        **_destinations(sdep, shares, is_grpc=False),
-    }
-    return rest, {
-        "match": [{"uri": {"regex": GRPC_METHODS}, "headers": callers}],
-        **_destinations(sdep, shares, is_grpc=True),
-    }
+def _split(sdep: SeldonDeployment, facts: Facts) -> Iterator[Route]:
+    """By the percentages."""
+    shares = written_weights(sdep, facts)
+    for route, is_grpc in _ways(sdep):
+        yield {**route, **_destinations(sdep, shares, is_grpc=is_grpc)}
 
 
 def _grouped(sdep: SeldonDeployment) -> Iterator[Route]:
     """For each predictor with a group of callers the same routes, for them alone."""
+    shares = written_weights(sdep, Facts())
     for predictor in sdep.predictors:
         group = parse_group(predictor.annotations.get(MATCH, ""))
         if group is None or predictor.shadow:
             continue
-        for route, is_grpc in zip(_split(sdep), (False, True), strict=True):
+        for route, is_grpc in _ways(sdep):
             (match,) = route["match"]
             headers = {**match.get("headers", {}), **group.condition}
             only = [{"destination": _destination(predictor, sdep, is_grpc=is_grpc)}]
-            yield {**route, "match": [{**match, "headers": headers}], "route": only}
+            split = _destinations(sdep, shares, is_grpc=is_grpc)
+            yield {**route, **split, "match": [{**match, "headers": headers}], "route": only}
+
+
+def _ways(sdep: SeldonDeployment) -> Iterator[tuple[Route, bool]]:
+    """What requests look like, and whether it is gRPC: REST, then gRPC, feedback before what may be tried again."""
+    prefix = f"/seldon/{sdep.namespace}/{sdep.name}/"
+    callers = {"seldon": {"exact": sdep.name}, "namespace": {"exact": sdep.namespace}}
+    yield client_rest_route(prefix), False
+    yield {"match": [{"uri": {"prefix": prefix}}], "rewrite": {"uri": "/"}}, False
+    yield client_grpc_route(callers), True
+    yield {"match": [{"uri": {"regex": GRPC_METHODS}, "headers": callers}]}, True
 
 
 def _timeout(sdep: SeldonDeployment) -> dict[str, str]:
@@ -180,4 +184,4 @@ def _destination_rule(predictor: PredictorSpec, sdep: SeldonDeployment) -> Objec
         },
     }
     meta = metadata(service, sdep)
-    return {"apiVersion": API_VERSION, "kind": "DestinationRule", "metadata": meta, "spec": spec}
+    return {"apiVersion": ISTIO_NETWORKING, "kind": "DestinationRule", "metadata": meta, "spec": spec}

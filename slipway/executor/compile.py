@@ -65,7 +65,7 @@ def _node(unit: PredictiveUnit, *, images: dict[str, str], log_url: str, where: 
         router=_router(unit, here),
         combiner=Method.AGGREGATE if unit.type == "COMBINER" or "AGGREGATE" in unit.methods else None,
         transforms_output=unit.type == "OUTPUT_TRANSFORMER" or "TRANSFORM_OUTPUT" in unit.methods,
-        takes_feedback=unit.type in {"MODEL", "ROUTER"} or "SEND_FEEDBACK" in unit.methods,
+        takes_feedback=unit.takes_feedback,
         role=unit.type or "",
         endpoint=_endpoint(unit),
         image=split_image(images.get(unit.name, "")),

@@ -65,12 +65,13 @@ def test_group_has_routes_of_its_own_before_the_split():
     manifest["spec"]["predictors"][1]["annotations"] = {MATCH: "header:x-group=b"}
     routes = made(manifest)["VirtualService", "iris"]["spec"]["http"]
     assert [[item["destination"]["subset"] for item in route["route"]] for route in routes] == [
-        ["canary"], ["canary"], ["stable", "canary"], ["stable", "canary"],
+        *[["canary"]] * 4, *[["stable", "canary"]] * 4,
     ]  # fmt: skip
-    rest, grpc = routes[0]["match"][0], routes[1]["match"][0]
+    feedback, rest, _, grpc = (route["match"][0] for route in routes[:4])
+    assert feedback["headers"] == rest["headers"]
     assert rest == {"uri": {"prefix": "/seldon/team/iris/"}, "headers": {"x-group": {"exact": "b"}}}
     assert grpc["headers"].keys() == {"seldon", "namespace", "x-group"}
-    assert routes[0]["rewrite"] == {"uri": "/"}
+    assert routes[1]["rewrite"] == {"uri": "/"}
 
 
 @pytest.mark.parametrize(

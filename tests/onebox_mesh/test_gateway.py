@@ -28,7 +28,6 @@ from tests.waiting import eventually
 
 pytestmark = pytest.mark.e2e
 PREDICTIONS = "/seldon/default/yolo/api/v1.0/predictions"
-FEEDBACK = "/seldon/default/yolo/api/v1.0/feedback"
 METADATA = (("seldon", "yolo"), ("namespace", "default"))
 BOTH = {"stable": 90, "canary": 10}
 LOADERS = 4
@@ -182,22 +181,6 @@ async def test_gateway_retries_on_another_replica(tmp_path, failure):
         logs = "".join(gateway.layout.access_log(index).read_text() for index in ENVOYS)
     assert upstreams.members[0].seen, logs  # it was asked, and failed
     assert "Predict" in upstreams.members[0].grpc_calls
-
-
-async def test_feedback_is_not_retried_over_rest_and_grpc(tmp_path):
-    async with (
-        _running(tmp_path, {"stable": 0}, replicas={"stable": 2}) as (gateway, upstreams, client),
-        _stub(gateway) as stub,
-    ):
-        for member in upstreams.members:
-            member.behave = "503"
-        for path in (FEEDBACK, FEEDBACK.replace("v1.0", "v0.1"), f"{FEEDBACK}?x=1"):
-            assert (await _predictor(client, path=path))[0] == 503
-        assert sum(len(member.seen) for member in upstreams.members) == 3
-        with pytest.raises(grpc.aio.AioRpcError) as raised:
-            await stub.SendFeedback(pb.Feedback(), metadata=METADATA)
-        assert raised.value.code() == grpc.StatusCode.UNAVAILABLE
-        assert sum(len(member.grpc_calls) for member in upstreams.members) == 1
 
 
 async def test_largest_body_is_retried_and_mirrored(tmp_path):

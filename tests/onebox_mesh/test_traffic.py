@@ -18,7 +18,7 @@ from slipway.contract.sdep import SeldonDeployment
 from slipway.controller.facts import Facts
 from slipway.controller.settings import Settings
 from slipway.controller.traffic import known_buckets, traffic
-from slipway.onebox.mesh.limits import MAX_COPIES
+from slipway.onebox.mesh.limits import MAX_COPIES, RETRIES
 from slipway.onebox.mesh.replies import LIMIT_REACHED
 from tests.contract.manifests import predictor, sdep
 from tests.onebox_mesh.envoys import running_gateway
@@ -233,3 +233,29 @@ async def test_pod_that_fails_in_a_row_gets_nothing_more_and_a_slow_one_is_504(t
             good.behave = "stall"
             assert await ask(client) == (504, None, "UPSTREAM_TIMEOUT")
             good.release.set()
+
+
+async def test_feedback_is_asked_once_over_rest_and_grpc(tmp_path):
+    async with running_upstreams(stable=1) as upstreams:
+        (stable,) = upstreams.members
+        stable.behave = "503"
+        objects = Declared(upstreams).objects({"stable": 100})
+        async with (
+            running_gateway(tmp_path, objects) as gateway,
+            aiohttp.ClientSession(base_url=gateway.url) as client,
+            grpc.aio.insecure_channel(gateway.url.removeprefix("http://")) as channel,
+        ):
+            for version in ("v1.0", "v0.1"):
+                path = PREDICTIONS.replace("v1.0/predictions", f"{version}/feedback")
+                assert [(await ask(client, path=path + query))[0] for query in ("", "?x=1")] == [503, 503]
+            assert stable.paths == [*["/api/v1.0/feedback"] * 2, *["/api/v0.1/feedback"] * 2]
+            assert (await ask(client))[0] == 503
+            assert stable.paths.count("/api/v1.0/predictions") == 1 + RETRIES
+            stub = pb_grpc.SeldonStub(channel)
+            for call, times in ((stub.SendFeedback, 1), (stub.Predict, 1 + RETRIES)):
+                message = pb.Feedback() if times == 1 else pb.SeldonMessage()
+                before = len(stable.grpc_calls)
+                with pytest.raises(grpc.aio.AioRpcError) as raised:
+                    await call(message, metadata=METADATA)
+                assert raised.value.code() == grpc.StatusCode.UNAVAILABLE
+                assert len(stable.grpc_calls) - before == times

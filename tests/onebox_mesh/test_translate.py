@@ -1,7 +1,5 @@
 from __future__ import annotations
 
-import re
-
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -10,7 +8,7 @@ from slipway.onebox.mesh.fields import Reader, regex_problem
 from slipway.onebox.mesh.ir import Cluster, Endpoint, Finding
 from slipway.onebox.mesh.services import resolve_host
 from slipway.onebox.mesh.translate import Objects, Site, translate
-from slipway.onebox.mesh.virtual_services import FEEDBACK, effective_weights
+from slipway.onebox.mesh.virtual_services import effective_weights
 from tests.onebox_mesh.world import GATEWAY, destination_rule, gateway, item, virtual_service, world
 
 SITE = Site("127.0.0.1", 8080, "/page.html")
@@ -106,24 +104,6 @@ def test_regex_that_re2_takes_is_fine(pattern):
 )
 def test_host_of_a_service_is_resolved(host, key):
     assert resolve_host(host, "mine") == key
-
-
-@pytest.mark.parametrize(
-    "path",
-    [
-        "/seldon/default/yolo/api/v1.0/feedback",
-        "/seldon/default/yolo/api/v0.1/feedback?a=b",
-        "/seldon.protos.Seldon/SendFeedback",
-        "/seldon.protos.Model/SendFeedback",
-    ],
-)
-def test_feedback_paths_are_known(path):
-    assert re.fullmatch(FEEDBACK, path)
-
-
-@pytest.mark.parametrize("path", ["/seldon/default/yolo/api/v1.0/predictions", "/api/v1x0/feedback", "/feedback"])
-def test_other_paths_are_no_feedback(path):
-    assert not re.fullmatch(FEEDBACK, path)
 
 
 WORDS = [

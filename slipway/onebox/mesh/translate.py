@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from itertools import chain
@@ -34,7 +33,7 @@ from slipway.onebox.mesh.limits import MAX_COPIES, MAX_PAGE_BYTES
 from slipway.onebox.mesh.own_knobs import read_own_knobs
 from slipway.onebox.mesh.services import Key, Service, cluster_name, index_services
 from slipway.onebox.mesh.sleepers import Rest, read_sleepers
-from slipway.onebox.mesh.virtual_services import FEEDBACK, Destinations, qualified, read_http_routes
+from slipway.onebox.mesh.virtual_services import Destinations, qualified, read_http_routes
 from slipway.onebox.mesh.waking import waking_clusters, waking_listeners
 
 Object = Mapping[str, Any]
@@ -252,18 +251,6 @@ def _allowed(host: str, gateway_hosts: frozenset[str]) -> bool:
     )
 
 
-def with_feedback(routes: Iterable[Route]) -> list[Route]:
-    """Before each retried route its twin for feedback, without retries: a reward must not count twice."""
-    twins: list[Route] = []
-    for route in routes:
-        if route.retries is not None and route.destinations and _may_be_feedback(route):
-            headers = (*route.match.headers, TextMatch(":path", "regex", FEEDBACK))
-            match = replace(route.match, headers=headers)
-            twins.append(replace(route, name=f"{route.name}/feedback", match=match, retries=None))
-        twins.append(route)
-    return twins
-
-
 def bounded_copies(clusters: Mapping[str, Cluster], routes: Iterable[Route]) -> dict[str, Cluster]:
     """What gets copies and no requests of its own has room for MAX_COPIES, or fewer where a DestinationRule says so."""
     used = list(routes)
@@ -277,15 +264,11 @@ def _bounded(cluster: Cluster) -> Cluster:
     return replace(cluster, policy=replace(policy, max_requests=min(policy.max_requests, MAX_COPIES)))
 
 
-def _may_be_feedback(route: Route) -> bool:
-    return route.match.kind != "exact" or re.fullmatch(FEEDBACK, route.match.path) is not None
-
-
 def _ordered(routes: list[Route], own: tuple[Route, ...]) -> tuple[Route, ...]:
     """Istio's order: catch-all routes last. The gateway's own pages give way to any route that names their path."""
     named = [route for route in routes if not route.match.is_catch_all]
     catch_all = [route for route in routes if route.match.is_catch_all]
-    return (*with_feedback(named), *own, *with_feedback(catch_all))
+    return (*named, *own, *catch_all)
 
 
 def _domains(host: str) -> tuple[str, ...]:

@@ -38,7 +38,6 @@ HTTP_FIELDS = {
     "headers",
     "fault",
 }
-FEEDBACK = r".*(/api/v(0\.1|1\.0)/feedback|/SendFeedback)(\?.*)?"
 DEFAULT_RETRY = Retries()
 GRPC_RETRY = Retries(on=(*DEFAULT_RETRY.on, "unavailable"))
 _RETRY_WORD = re.compile(r"[a-z0-9-]+")
