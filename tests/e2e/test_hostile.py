@@ -22,7 +22,10 @@ from model_wrappers.intake.pool import DECODE_TIMEOUT_S
 from scripts.demo import photo
 from slipway.contract.limits import MAX_BODY_BYTES
 from slipway.onebox.supervisor.procfs import descendants, pss_bytes
-from tests.e2e.hostile import BOUNDARY, FORM, MAGICS, PROTOBUF, Outcome, Upload, raw_requests, uploads
+from tests.e2e.hostile import uploads
+from tests.e2e.hostile_kinds import BOUNDARY, FORM, PROTOBUF, Outcome, Upload
+from tests.e2e.hostile_photos import MAGICS
+from tests.e2e.hostile_requests import raw_requests
 from tests.e2e.platform import Platform
 from tests.e2e.test_wire_forms import PHOTO, assert_prediction, post
 from tests.waiting import wait_until
