@@ -18,11 +18,20 @@ from slipway.contract.protos import prediction_pb2 as pb
 from slipway.kube.kinds import SERVICE
 from slipway.kube.kubeconfig import Access
 from slipway.onebox.paths import Paths
-from tests.onebox_activator.town import METADATA, NAME, PREDICTIONS, Town, running_town
+from tests.onebox_activator.town import METADATA, NAME, Town, running_town
+from tests.onebox_mesh.world import GATEWAY, destination, item
 from tests.waiting import eventually
 
 pytestmark = pytest.mark.e2e
-FEEDBACK = PREDICTIONS.replace("predictions", "feedback")
+ONCE = "/once"
+"""A path whose route is never retried, as one for feedback."""
+ROUTE = {
+    "match": [{"uri": {"exact": ONCE}}],
+    "rewrite": {"uri": "/api/v1.0/feedback"},
+    "retries": {"attempts": 0},
+    "route": [{"destination": destination("stable", 8000)}],
+}
+NEVER_RETRIED = item("VirtualService", "once", {"hosts": ["*"], "gateways": [GATEWAY], "http": [ROUTE]})
 SIZES = (2, 100_000, MAX_BODY_BYTES)
 START_S = 30.0
 
@@ -74,20 +83,23 @@ async def _held(town: Town, count: int) -> None:
     await eventually(are_there, timeout_s=START_S, what=f"{count} at the activator")
 
 
-async def test_requests_that_a_killed_activator_held_are_answered_and_feedback_is_not_repeated(tmp_path: Path) -> None:
-    async with running_town(tmp_path, holds=False) as town, killable(town.kube.access, tmp_path) as activator:
+async def test_requests_that_a_killed_activator_held_are_answered_and_no_other_is_repeated(tmp_path: Path) -> None:
+    async with (
+        running_town(tmp_path, holds=False, older=[NEVER_RETRIED]) as town,
+        killable(town.kube.access, tmp_path) as activator,
+    ):
         await activator.start()
         posts = [asyncio.create_task(town.post(b"x" * size)) for size in SIZES]
         calls = [town.stub.Predict(pb.SeldonMessage(binData=b"x" * size), metadata=METADATA) for size in SIZES[:2]]
         service = asyncio.create_task(_ask_service(town))
-        feedback = asyncio.create_task(town.post(path=FEEDBACK))
+        once = asyncio.create_task(town.post(path=ONCE))
         await town.until_woken()
         await _held(town, len(posts) + len(calls) + 2)
         await activator.end(signal.SIGKILL)
-        status, body, _ = await feedback
+        status, body, _ = await once
         assert (status, body["status"]["reason"]) == (503, "UPSTREAM_UNREACHABLE")
         assert await service == 503, "nobody has said that it may be repeated"
-        late = asyncio.create_task(town.post(path=FEEDBACK))
+        late = asyncio.create_task(town.post(path=ONCE))
         await activator.start()
         await _held(town, len(posts) + len(calls) + 1)
         assert not town.upstreams.of("stable")[0].seen

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import io
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -126,7 +126,13 @@ class Town:
         return {"metadata": meta, "addressType": "IPv4", "ports": ports, "endpoints": [endpoint]}
 
     async def build(
-        self, weights: Mapping[str, int], *, sleepers: Mapping[str, int], replicas: int, shadow: str = ""
+        self,
+        weights: Mapping[str, int],
+        *,
+        sleepers: Mapping[str, int],
+        replicas: int,
+        shadow: str = "",
+        older: Sequence[Mapping[str, Any]] = (),
     ) -> None:
         """``sleepers``: predictor → cooldown in seconds."""
         for name in ("istio-system", "default"):
@@ -139,6 +145,8 @@ class Town:
                 await self.put(SCALED_OBJECT, scaled_object(f"yolo-{predictor}", sleepers[predictor]))
             await self.set_ready(predictor, is_ready=bool(replicas) or predictor not in sleepers)
         await self.put(GATEWAY, gateway())
+        for item in older:
+            await self.put(VIRTUAL_SERVICE, item)
         await self.put(VIRTUAL_SERVICE, virtual_service(weights, shadow=(shadow, None) if shadow else None))
 
     async def _predictor(self, predictor: str, *, replicas: int) -> None:
@@ -183,8 +191,12 @@ async def running_town(
     replicas: int = 0,
     shadow: str = "",
     holds: bool = True,
+    older: Sequence[Mapping[str, Any]] = (),
 ) -> AsyncIterator[Town]:
-    """One sleeping predictor ``stable`` unless told otherwise. ``holds``: an activator runs in this process."""
+    """One sleeping predictor ``stable`` unless told otherwise. ``holds``: an activator runs in this process.
+
+    ``older``: VirtualServices beside the one of ``yolo``.
+    """
     weights = weights or {"stable": 100}
     parts = make_parts(Paths(home), admin_token=TOKEN)
     async with (
@@ -199,7 +211,9 @@ async def running_town(
         mesh = asyncio.create_task(run(kube, Paths(home), gateway_.site))
         town = Town(kube, hold, gateway_, upstreams, client, pb_grpc.SeldonStub(channel))
         try:
-            await town.build(weights, sleepers=sleepers or {"stable": 3600}, replicas=replicas, shadow=shadow)
+            await town.build(
+                weights, sleepers=sleepers or {"stable": 3600}, replicas=replicas, shadow=shadow, older=older
+            )
             await eventually(town.is_served, what="the gateways have the routes")
             yield town
         finally:
