@@ -6,14 +6,16 @@ import errno
 from pathlib import Path
 from typing import Any
 
+import aiohttp
 import pytest
 
 from slipway.onebox.runner import logs
 from slipway.onebox.runner.kubelet import Kubelet
 from slipway.onebox.runner.logs import LogFile, Output
+from slipway.onebox.runner.probes import run_check
 from slipway.onebox.runner.process import container_mark, has_mark
 from slipway.onebox.runner.scheduler import Scheduler
-from slipway.onebox.runner.spec import InvalidPod, parse_pod
+from slipway.onebox.runner.spec import Check, InvalidPod, parse_pod
 from slipway.onebox.runner.state import PodState, StateFile, read_state
 from slipway.onebox.runner.workload_steps import time_text
 from tests.onebox_runner.conftest import IMAGE, Pods
@@ -169,10 +171,29 @@ async def test_a_pre_stop_hook_may_be_a_pause(pods: Pods) -> None:
     worker = pods.start(obj=deaf(grace_s=20, command=["python", "-c", program], lifecycle=hook))
     await pods.until(lambda: pods.log(worker) == ["up"])
     await pods.stop(worker)
-    killing = next(event for event in pods.kube.events if event["reason"] == "Killing")
-    assert killing["type"] == "Normal"
-    assert "FailedPreStopHook" not in pods.kube.reasons()
     assert len(pods.log(worker)) == 2, "TERM came after the pause"
+    assert "FailedPreStopHook" not in pods.kube.reasons()
+
+
+async def test_a_pre_stop_hook_may_be_a_request(pods: Pods) -> None:
+    program = """
+import http.server, os
+class Handler(http.server.BaseHTTPRequestHandler):
+    def do_GET(self):
+        print(self.path, flush=True)
+        self.send_response(200)
+        self.end_headers()
+    def log_message(self, *a): pass
+server = http.server.HTTPServer((os.environ["SLIPWAY_POD_IP"], 9000), Handler)
+print("up", flush=True)
+server.serve_forever()
+"""
+    hook = {"preStop": {"httpGet": {"path": "/bye", "port": 9000}}}
+    worker = pods.start(obj=deaf(grace_s=20, command=["python", "-c", program], lifecycle=hook))
+    await pods.until(lambda: pods.log(worker) == ["up"])
+    await pods.stop(worker)
+    assert pods.log(worker) == ["up", "/bye"]
+    assert "FailedPreStopHook" not in pods.kube.reasons()
 
 
 async def test_a_pause_longer_than_the_grace_period_is_cut_off_and_told(pods: Pods) -> None:
@@ -180,6 +201,25 @@ async def test_a_pause_longer_than_the_grace_period_is_cut_off_and_told(pods: Po
     await pods.until(lambda: pods.log(worker) == ["deaf"])
     await pods.stop(worker)
     assert pods.state()["terminated"]["exitCode"] == 137
+
+
+@pytest.mark.parametrize(("sleep_s", "slept_s", "said"), [(5, 5, ""), (300, 20, "sleep of 300 s: cut off after 20 s")])
+async def test_a_pause_takes_its_time_and_no_more_than_there_is(
+    monkeypatch: pytest.MonkeyPatch, sleep_s: float, slept_s: float, said: str
+) -> None:
+    slept: list[float] = []
+
+    async def sleep(seconds: float) -> None:
+        slept.append(seconds)
+
+    async def execute(*_: Any) -> int | None:
+        raise AssertionError("a pause runs no command")
+
+    monkeypatch.setattr("slipway.onebox.runner.probes.asyncio.sleep", sleep)
+    check = Check("sleep", sleep_s=sleep_s)
+    async with aiohttp.ClientSession() as session:
+        result = await run_check(check, ip="127.0.0.1", timeout_s=20, session=session, execute=execute)
+    assert (result.is_ok, result.message, slept) == (not said, said, [slept_s])
 
 
 @pytest.mark.parametrize(
