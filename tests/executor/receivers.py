@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from typing import Any
 
 from aiohttp import web
 from multidict import CIMultiDict
@@ -75,3 +76,8 @@ async def receiver(*, answers: bool = True) -> AsyncIterator[Receiver]:
     finally:
         found.gate.set()
         await runner.cleanup()
+
+
+def logged(sink: Receiver, mode: str = "all") -> dict[str, Any]:
+    """What a node says that is logged to ``sink``."""
+    return {"logger": {"mode": mode, "url": sink.url}}
