@@ -51,10 +51,10 @@ class Form:
 @kustomization_option
 @click.option("--plain", "is_plain", is_flag=True, help="For a cluster with neither Slipway's controller nor Istio.")
 @click.option(
-    "--route", type=click.Choice([INGRESS, HTTP_ROUTE]), help="With --plain: how requests come in.  [default: ingress]"
+    "--route", type=click.Choice([HTTP_ROUTE, INGRESS]), help="With --plain, and needed there: how requests come in."
 )
 @click.option(
-    "--of", "owner", metavar="NAME", help="Class of the Ingress (nginx), or NAMESPACE/NAME of the HTTPRoute's Gateway."
+    "--of", "owner", metavar="NAME", help="NAMESPACE/NAME of the HTTPRoute's Gateway, or class of the Ingress (nginx)."
 )
 @click.option("--host", default="", type=HOST, help="Host of the Ingress or HTTPRoute; without it every host.")
 @click.option(
@@ -93,15 +93,19 @@ def render_command(
     \b
     Examples:
       slipway render -k seldon/overlays/canary | kubectl diff -f -
-      slipway render -k seldon/base/yolo --plain --host yolo.example | kubectl apply -f -
       slipway render -k seldon/overlays/canary --plain --route httproute --of infra/public --to deploy/yolo
+      slipway render -k seldon/base/yolo --plain --route ingress --host yolo.example | kubectl apply -f -
     """  # noqa: D301  - click reads the backspace character
     if not files and not kustomization:
         raise click.UsageError("say what to render: -f FILE, -f DIR or -k DIR")
     if not is_plain and (route or owner or host):
         raise click.UsageError("--route, --of and --host go with --plain")
+    if is_plain and not route:
+        raise click.UsageError(
+            "--plain: say how requests come in, --route httproute --of NAMESPACE/NAME or --route ingress"
+        )
     _refuse_owner(route, owner)
-    kind: Any = route or INGRESS  # one of the choices
+    kind: Any = route  # one of the choices
     entrance = Entrance(kind, owner or INGRESS_CLASS, host) if is_plain else None
     found = in_order(render(read_manifests(files, kustomization), Form(entrance, namespace)))
     if not found:

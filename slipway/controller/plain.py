@@ -44,8 +44,8 @@ NGINX = "nginx.ingress.kubernetes.io"
 class Entrance:
     """How requests come in. ``owner``: the class of the Ingress, or ``namespace/name`` of the Gateway of an HTTPRoute."""
 
-    kind: Literal["ingress", "httproute"] = "ingress"
-    owner: str = "nginx"
+    kind: Literal["ingress", "httproute"]
+    owner: str
     host: str = ""
 
 
@@ -97,7 +97,7 @@ def _prefix(sdep: SeldonDeployment) -> str:
 
 
 def _ingress(sdep: SeldonDeployment, entrance: Entrance) -> Object:
-    """REST to the one predictor. Body size and rewriting are annotations of the NGINX controller: no field has them."""
+    """REST to the one predictor. Body size and rewriting are annotations of ingress-nginx: no field has them."""
     (predictor,) = sdep.predictors
     notes = {
         f"{NGINX}/proxy-body-size": f"{MAX_BODY_BYTES // 1024**2}m",

@@ -29,6 +29,7 @@ PLAIN = REPOSITORY / "seldon" / "plain" / "yolo"
 BASE = str(REPOSITORY / "seldon" / "base" / "yolo")
 CANARY = str(REPOSITORY / "seldon" / "overlays" / "canary")
 HTTP_ROUTE = ("--plain", "--route", "httproute", "--of", "infra/public")
+INGRESS = ("--plain", "--route", "ingress")
 
 
 def run(*words: str | Path) -> Result:
@@ -48,16 +49,16 @@ def written(tmp_path: Path, *predictors: Object, **more: Any) -> Path:
 
 
 def test_folder_of_plain_manifests_is_what_the_command_writes(tmp_path):
-    """Change seldon/base/yolo or the controller, then: slipway render -k seldon/base/yolo --plain --to seldon/plain/yolo."""
+    """Change seldon/base/yolo or the controller, then run the command of the page that writes seldon/plain/yolo."""
     assert shutil.which("kubectl"), "kustomizations are rendered by kubectl"
-    assert run("-k", BASE, "--plain", "--to", tmp_path).exit_code == 0
+    assert run("-k", BASE, *HTTP_ROUTE, "--to", tmp_path).exit_code == 0
     assert {path.name: path.read_text() for path in tmp_path.iterdir()} == {
         path.name: path.read_text() for path in PLAIN.iterdir()
     }
 
 
 def test_plain_form_needs_no_controller_no_istio_and_has_no_owner():
-    found = rendered("-k", BASE, "--plain", "--host", "yolo.example", "--of", "public")
+    found = rendered("-k", BASE, *INGRESS, "--host", "yolo.example", "--of", "public")
     assert {obj["kind"] for obj in found} == {"Service", "ConfigMap", "Deployment", "Ingress"}
     assert all("ownerReferences" not in obj["metadata"] for obj in found)
     ingress = found[-1]
@@ -74,7 +75,7 @@ def test_plain_form_needs_no_controller_no_istio_and_has_no_owner():
 
 
 @pytest.mark.data
-@pytest.mark.parametrize("words", [("--plain",), HTTP_ROUTE], ids=lambda words: words[-1])
+@pytest.mark.parametrize("words", [INGRESS, HTTP_ROUTE], ids=lambda words: words[-1])
 def test_plain_forms_keep_to_their_schemas(words):
     for obj in rendered("-k", BASE, *words):
         if is_of_kubernetes(obj):
@@ -119,7 +120,7 @@ def test_http_route_has_the_percentages_and_the_shadow(tmp_path):
     ],
 )
 def test_plain_form_refuses_what_it_could_not_carry_out(tmp_path, predictors, more, said):
-    result = run("-f", written(tmp_path, *predictors, **more), "--plain")
+    result = run("-f", written(tmp_path, *predictors, **more), *INGRESS)
     assert result.exit_code == 1
     with pytest.raises(AssertionError, match=said):
         raise AssertionError(result.output)
@@ -144,13 +145,13 @@ def test_without_plain_it_is_what_the_controller_makes_and_others_stay_as_they_a
 
 def test_an_earlier_folder_is_replaced_and_a_foreign_one_is_not(tmp_path):
     folder = tmp_path / "made"
-    assert run("-f", written(tmp_path, predictor("first")), "--plain", "--to", folder).exit_code == 0
-    assert run("-f", written(tmp_path, predictor("second")), "--plain", "--to", folder).exit_code == 0
+    assert run("-f", written(tmp_path, predictor("first")), *INGRESS, "--to", folder).exit_code == 0
+    assert run("-f", written(tmp_path, predictor("second")), *INGRESS, "--to", folder).exit_code == 0
     names = {path.name for path in folder.iterdir()}
     assert "service-iris-second.yaml" in names
     assert "service-iris-first.yaml" not in names
     (folder / "own.yaml").write_text("mine\n")
-    result = run("-f", tmp_path / "sdep.yaml", "--plain", "--to", folder)
+    result = run("-f", tmp_path / "sdep.yaml", *INGRESS, "--to", folder)
     assert result.exit_code == 1
     assert "own.yaml" in result.output
     assert {path.name for path in folder.iterdir()} == {*names, "own.yaml"}
@@ -174,6 +175,7 @@ def test_objects_that_would_be_one_file_or_one_elsewhere_are_refused(tmp_path, n
         ((), "say what to render"),
         (("-k", BASE, "--route", "ingress"), "go with --plain"),
         (("-k", BASE, "--plain", "--route", "httproute"), "--of NAMESPACE/NAME"),
+        (("-k", BASE, "--plain"), "--route httproute --of NAMESPACE/NAME or --route ingress"),
     ],
 )
 def test_wrong_usage_is_said(words, said):
@@ -187,10 +189,10 @@ def test_commands_of_the_page_do_what_it_says(tmp_path, monkeypatch):
     (tmp_path / "seldon").symlink_to(REPOSITORY / "seldon")
     shutil.copy(REPOSITORY / "seldon" / "base" / "yolo" / "seldondeployment.yaml", tmp_path / "yolo.yaml")
     commands = re.findall(r"^\$ slipway render (.*?)(?: \| .*)?$", page, re.MULTILINE)
-    assert len(commands) == 2
+    assert len(commands) == 3
     for command in commands:
         assert run(*command.split()).exit_code == 0, command
-    assert (tmp_path / "deploy" / "yolo" / "ingress-yolo.yaml").exists()
+    assert (tmp_path / "deploy" / "yolo" / "httproute-yolo.yaml").exists()
     for folder in re.findall(r"kubectl apply -k (\S+)", page):
         assert (REPOSITORY / folder / "kustomization.yaml").exists()
 

@@ -30,9 +30,21 @@ def violations(schema: dict[str, Any], value: Any, path: str = "") -> Iterator[t
             yield from violations(schema.get("items") or {}, item, f"{path}[{index}]")
 
 
+def defaulted(schema: dict[str, Any], value: Any) -> Any:
+    """``value`` with the schema's defaults where it says nothing: an API server sets them before it asks a rule."""
+    if isinstance(value, list):
+        return [defaulted(schema.get("items") or {}, item) for item in value]
+    if not isinstance(value, dict):
+        return value
+    known = schema.get("properties") or {}
+    missing = {key: below["default"] for key, below in known.items() if key not in value and "default" in below}
+    return {key: defaulted(known.get(key) or {}, item) for key, item in {**value, **missing}.items()}
+
+
 @cache
 def program(rule: str) -> celpy.Runner:
-    return ENVIRONMENT.program(ENVIRONMENT.compile(rule), functions=FUNCTIONS)
+    """Names that are words of CEL come escaped, which this CEL does not ask for."""
+    return ENVIRONMENT.program(ENVIRONMENT.compile(rule.replace("__namespace__", "namespace")), functions=FUNCTIONS)
 
 
 def total(values: celtypes.ListType) -> celtypes.IntType:

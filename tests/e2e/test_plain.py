@@ -20,7 +20,7 @@ SPACE = "plain"
 SECRET = "slipway-model-storage"
 DEPLOYMENT = "deployment/yolo-stable-0-image-transformer-yolo-detector"
 PHOTO = 7
-NO_INGRESS = {"target": {"kind": "Ingress"}, "patch": "$patch: delete\nkind: Ingress\nmetadata: {name: yolo}\n"}
+NO_ROUTE = {"target": {"kind": "HTTPRoute"}, "patch": "$patch: delete\nkind: HTTPRoute\nmetadata: {name: yolo}\n"}
 
 
 @pytest.fixture
@@ -30,7 +30,7 @@ def address(platform: Platform, tmp_path: Path) -> Iterator[str]:
         "kind": "Kustomization",
         "namespace": SPACE,
         "resources": [os.path.relpath(REPOSITORY / "seldon" / "plain" / "yolo", tmp_path.resolve())],
-        "patches": [NO_INGRESS],  # one machine's API has no Ingress
+        "patches": [NO_ROUTE],  # one machine's API has no HTTPRoute
     }
     (tmp_path / "kustomization.yaml").write_text(yaml.safe_dump(content))
     given = platform.get("secret", SECRET, "slipway-system")["data"]

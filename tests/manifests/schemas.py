@@ -13,7 +13,7 @@ from typing import Any
 import kubernetes_validate
 import yaml
 
-from tests.crd.cel import violations
+from tests.crd.cel import defaulted, violations
 from tests.data import SCHEMAS
 from tests.manifests.structural import complaints
 
@@ -93,7 +93,8 @@ def has_definition(obj: Object) -> bool:
 
 def broken_rules(obj: Object) -> list[str]:
     """What the definition's rules in CEL have against ``obj``."""
-    return [f"{path}: {said}" for path, said in violations(definition(obj["apiVersion"], obj["kind"]), obj)]
+    schema = definition(obj["apiVersion"], obj["kind"])
+    return [f"{path}: {said}" for path, said in violations(schema, defaulted(schema, obj))]
 
 
 @cache

@@ -138,6 +138,12 @@ def test_rules_in_cel_of_the_definitions_hold(folder):
             {"rules": [{"from": [{"source": {"serviceAccounts": ["a"], "namespaces": ["b"]}}]}]},
         ),
         ("networking.istio.io/v1", "VirtualService", {"http": [{"timeout": "0.1ms"}]}),
+        (
+            "gateway.networking.k8s.io/v1",
+            "HTTPRoute",
+            {"parentRefs": [{"name": "a", "namespace": "b"}, {"name": "a", "namespace": "b"}]},
+        ),
+        ("gateway.networking.k8s.io/v1", "HTTPRoute", {"rules": [{"backendRefs": [{"name": "a"}]}]}),
     ],
 )
 def test_what_breaks_a_rule_in_cel_is_found(api_version, kind, spec):
