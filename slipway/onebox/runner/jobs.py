@@ -42,7 +42,7 @@ def plan_job(job: Object, pods: Sequence[Object], now: float) -> list[Step]:
     wanted = 0 if failure or job["spec"].get("suspend") else _wanted(job, succeeded)
     is_done = not failure and succeeded >= _completions(job) and not (wanted and active)
     steps = _stop(active[wanted:], failure or "no longer wanted")
-    if not failure and not is_done and now >= retry_after(failures):
+    if len(active) < wanted and not is_done and now >= retry_after(failures):
         steps += _make(job, pods, wanted - len(active), now)
     status = _status(job, active=min(len(active), wanted), succeeded=succeeded, failed=len(failures), now=now)
     if failure or is_done:

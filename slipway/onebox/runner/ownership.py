@@ -17,7 +17,6 @@ from slipway.onebox.runner.workload_steps import (
     controller_uid,
     is_going,
     oldest_first,
-    owned_by,
     owner_reference,
 )
 
@@ -25,18 +24,27 @@ from slipway.onebox.runner.workload_steps import (
 def claim(owner: Object, kind: Kind, objects: Sequence[Object]) -> tuple[list[Object], list[Step]]:
     """(what is ``owner``'s, oldest first, the steps that make it so). ``objects`` are all of ``kind`` in the namespace.
 
-    Where an adoption is refused, nothing that was planned with it is to be done.
+    An owner without a selector keeps what it made, and adopts nothing. Where an adoption is refused, nothing that was planned with it is to be done.
     """
-    mine, selector = owned_by(owner, objects), owner["spec"].get("selector")
-    if not selector:  # such an owner keeps what it made, and adopts nothing
-        return mine, []
-    left = [obj for obj in mine if not _selects(selector, obj)]
-    found = [obj for obj in objects if controller_uid(obj) is None and not is_going(obj) and _selects(selector, obj)]
-    steps: list[Step] = [
-        Change(kind, obj, _adopted(obj, owner), "nobody's, and the selector matches", is_adoption=True) for obj in found
-    ]
-    steps += [Change(kind, obj, _released(obj, owner), "the selector no longer matches") for obj in left]
-    return oldest_first([*(obj for obj in mine if _selects(selector, obj)), *found]), steps
+    uid, selector = owner["metadata"]["uid"], owner["spec"].get("selector")
+    mine: list[Object] = []
+    steps: list[Step] = []
+    for obj in objects:
+        holder = controller_uid(obj)
+        if holder == uid and (not selector or _selects(selector, obj)):
+            mine.append(obj)
+        elif holder == uid:
+            steps.append(Change(kind, obj, _released(obj, owner), "the selector no longer matches"))
+        elif holder is None and selector and not is_going(obj) and _selects(selector, obj):
+            mine.append(obj)
+            reason = "nobody's, and the selector matches"
+            steps.append(Change(kind, obj, _adopted(obj, owner), reason, is_adoption=True))
+    return oldest_first(mine), sorted(steps, key=_is_release)
+
+
+def _is_release(step: Step) -> bool:
+    """Adoptions come first: where one is refused, the owner is going, and lets go of nothing either."""
+    return not (isinstance(step, Change) and step.is_adoption)
 
 
 def _selects(selector: Object, obj: Object) -> bool:

@@ -55,7 +55,7 @@ def next_try_at(replica_set: Object, pods: Sequence[Object]) -> float:
 
 def _make(replica_set: Object, pods: Sequence[Object], ended: Sequence[Object], count: int, now: float) -> list[Step]:
     """Pods that end by themselves (a restartPolicy that no Deployment of Kubernetes may have) are replaced ever more slowly."""
-    if now < retry_after(ended):
+    if count <= 0 or now < retry_after(ended):
         return []
     made = pods_from(replica_set["spec"]["template"], replica_set, count, taken=pods, now=now)
     return [Create(pod, f"{count} more are wanted") for pod in made]

@@ -6,7 +6,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TypeVar
 
 from slipway.kube.kinds import (
     DEPLOYMENT,
@@ -28,17 +28,20 @@ from slipway.onebox.runner.events import Events
 from slipway.onebox.runner.jobs import plan_job, retry_at
 from slipway.onebox.runner.replica_sets import next_try_at, plan_replica_set
 from slipway.onebox.runner.rounds import MAX_SLEEP_S, RETRY_S, Rounds
+from slipway.onebox.runner.scheduling import has_ended
 from slipway.onebox.runner.spec import Object
-from slipway.onebox.runner.workload_steps import Step, ready_since
+from slipway.onebox.runner.workload_steps import Step, controller_uid, ready_since
 from slipway.onebox.runner.workload_writes import Writes
 
 KINDS = (DEPLOYMENT, REPLICA_SET, JOB, SERVICE, ENDPOINT_SLICE, POD_DISRUPTION_BUDGET, NODE)
 """What the controllers plan from, besides Pods."""
 
+T = TypeVar("T")
+
 log = logging.getLogger(__name__)
 
 
-def _when(read: Callable[..., float | None], obj: Object, *more: Any) -> float | None:
+def _when(read: Callable[..., T | None], obj: Object, *more: Any) -> T | None:
     """What is read of an object; None of one that cannot be read, which its own plan complains of."""
     try:
         return read(obj, *more)
@@ -48,6 +51,11 @@ def _when(read: Callable[..., float | None], obj: Object, *more: Any) -> float |
 
 def _min_ready_s(replica_set: Object) -> float:
     return float(replica_set["spec"].get("minReadySeconds") or 0)
+
+
+def _ended_of(pod: Object) -> str | None:
+    """Whose a Pod is that has ended."""
+    return controller_uid(pod) if has_ended(pod) else None
 
 
 class Workloads:
@@ -107,8 +115,10 @@ class Workloads:
         times = [_when(deadline_at, item) for item in self._cache.objects(DEPLOYMENT).values()]
         for (namespace, _), job in self._cache.objects(JOB).items():
             times.append(_when(retry_at, job, self._all(POD, namespace)))
+        ended_of = {_when(_ended_of, pod) for pod in self._cache.objects(POD).values()}
         for (namespace, _), replica_set in self._cache.objects(REPLICA_SET).items():
-            times.append(_when(next_try_at, replica_set, self._all(POD, namespace)))
+            if replica_set["metadata"]["uid"] in ended_of:
+                times.append(_when(next_try_at, replica_set, self._all(POD, namespace)))
         sets = self._cache.objects(REPLICA_SET).values()
         waits = {_when(_min_ready_s, item) for item in sets} - {0.0, None}
         since = [_when(ready_since, pod) for pod in self._cache.objects(POD).values()]
