@@ -26,7 +26,7 @@ from slipway.serving.exposition import exposition
 from slipway.serving.lifecycle import Lifecycle
 from slipway.serving.messages import JSON
 from slipway.serving.openapi import add_doc_routes, openapi
-from slipway.serving.rest import Handler, application
+from slipway.serving.rest import Handler, application, hold_reply
 
 PATHS: dict[str, tuple[tuple[str, bool], ...]] = {
     "predict": (("/predict", True), ("/api/v1.0/predictions", False), ("/api/v0.1/predictions", False)),
@@ -85,6 +85,8 @@ def _hook_handler(service: Service, hook: str, *, payload_passthrough: bool) -> 
             else:
                 work = service.run(call)
             reply = await answered(work, request, service, render_failure)
+            if isinstance(reply, RestReply):
+                hold_reply(request, ticket, len(reply.body))
         if isinstance(reply, web.Response):
             return reply
         service.count_request()

@@ -9,7 +9,7 @@ import grpc
 
 from slipway.contract.headers import HOOK
 from slipway.contract.protos import inference_pb2 as v2
-from slipway.microservice.grpc_app import Answered, abort, logged_grpc, reply_with
+from slipway.microservice.grpc_app import Answered, abort, hold_reply, logged_grpc, reply_with
 from slipway.microservice.service import Service
 from slipway.microservice.v2_batches import V2Job, batches_of
 from slipway.microservice.v2_calls import ServedModel, call_v2, chosen_hook, requests_of_joined
@@ -88,8 +88,8 @@ def _infer(service: Service) -> Any:
                 ticket.hold(len(raw))
                 if batches := batches_of(service, hook):
                     job = V2Job(model, lambda: _read(raw, model)[1], _write)
-                    return await batches.run(job.parse, job.render)
-                return await service.run(lambda: _answer(service, hook, raw, model))
+                    return hold_reply(await batches.run(job.parse, job.render), ticket, context)
+                return hold_reply(await service.run(lambda: _answer(service, hook, raw, model)), ticket, context)
         except Exception as exc:  # noqa: BLE001 - as above
             return logged_grpc(exc, "ModelInfer")
 

@@ -22,7 +22,7 @@ from slipway.microservice.v2_model import model_metadata, served_model, server_m
 from slipway.serving.body import read_body
 from slipway.serving.errors import ServingError
 from slipway.serving.json_body import parse_json
-from slipway.serving.rest import Handler
+from slipway.serving.rest import Handler, hold_reply
 from slipway.serving.v2_json import (
     V2Body,
     infer_response_of,
@@ -111,6 +111,8 @@ def _infer(service: Service, hook: str) -> Handler:
             else:
                 work = service.run(lambda: _answer(service, asked, sent, model))
             found = await answered(work, request, service, v2_error)
+            if not isinstance(found, web.Response):
+                hold_reply(request, ticket, len(found[0].body))
         if isinstance(found, web.Response):
             return found
         answer, component_ms = found

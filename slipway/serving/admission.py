@@ -1,8 +1,8 @@
-"""How much work one process takes on at a time, counted in requests and in bytes of their bodies."""
+"""How much work one process takes on at a time, counted in requests and in bytes of their bodies and replies."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from slipway.serving.errors import OVERLOADED, ServingError
@@ -65,6 +65,25 @@ class Ticket:
             raise _overloaded(f"bodies of {admission.bytes} bytes are under way here, near the limit: try again later")
         admission.bytes += size_bytes
         self.held_bytes += size_bytes
+
+    def reply(self, size_bytes: int) -> Callable[[], None]:
+        """Hold a reply of that size instead of the request's body, until the function is called, which outlives the ticket.
+
+        A client that reads nothing of its reply has no place, but its reply is in memory. ServingError 429 where it is one
+        too many; a reply that is alone is never.
+        """
+        admission = self._admission
+        admission.bytes -= self.held_bytes
+        self.held_bytes = 0
+        if admission.bytes and admission.bytes + size_bytes > admission.max_bytes:
+            raise _overloaded(f"replies and bodies of {admission.bytes} bytes are under way here: try again later")
+        admission.bytes += size_bytes
+        held = [size_bytes]
+
+        def written() -> None:
+            admission.bytes -= held.pop() if held else 0
+
+        return written
 
     def leave(self) -> None:
         """Give back the place and the bytes."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
@@ -10,6 +11,7 @@ from aiohttp import hdrs, web
 
 from slipway.contract.headers import REASON
 from slipway.contract.limits import MAX_BODY_BYTES
+from slipway.serving.admission import Ticket
 from slipway.serving.errors import Failure, ServingError, failure_of, failure_of_http, one_line
 from slipway.serving.json_body import dump_json
 from slipway.serving.lifecycle import Lifecycle
@@ -23,6 +25,9 @@ RENDER_ERROR: web.AppKey[RenderError] = web.AppKey("render_error")
 """How an application's errors look, for those that aiohttp finds before there is a request."""
 SIGN: web.AppKey[Sign] = web.AppKey("sign")
 """Headers of every answer of an application, of those errors too."""
+
+_WRITTEN: web.RequestKey[Callable[[], None]] = web.RequestKey("written", Callable)  # type: ignore[arg-type]
+"""What to call when the reply has been written, or will not be."""
 
 MAX_LOGGED_PATH_CHARS = 200
 
@@ -45,6 +50,13 @@ def application(
     @web.middleware
     async def answer(request: web.Request, handler: Handler) -> web.StreamResponse:
         try:
+            return await _written(request, await respond(request, handler))
+        finally:
+            if written := request.get(_WRITTEN):
+                written()
+
+    async def respond(request: web.Request, handler: Handler) -> web.StreamResponse:
+        try:
             response = _preflight(request) or await handler(request)
         except web.HTTPException as exc:
             response = _http_answer(exc, request, render_error)
@@ -60,6 +72,20 @@ def application(
     app = web.Application(middlewares=[answer], client_max_size=MAX_BODY_BYTES)
     app[RENDER_ERROR], app[SIGN] = render_error, sign
     return app
+
+
+def hold_reply(request: web.Request, ticket: Ticket, size_bytes: int) -> None:
+    """Count the bytes of the reply until the client has taken it (see ``Ticket.reply``): a handler's last step."""
+    request[_WRITTEN] = ticket.reply(size_bytes)
+
+
+async def _written(request: web.Request, response: web.StreamResponse) -> web.StreamResponse:
+    """Where its bytes are counted, the response is written here and not after the handler."""
+    if _WRITTEN in request:
+        with contextlib.suppress(ConnectionError):  # aiohttp finds it too, and ends the connection
+            await response.prepare(request)
+            await response.write_eof()
+    return response
 
 
 def add_headers(response: web.StreamResponse, given: Mapping[str, str]) -> None:

@@ -11,6 +11,7 @@ import aiohttp
 import grpc
 import pytest
 
+from slipway.contract.protos import inference_pb2 as v2
 from slipway.contract.protos import prediction_pb2 as pb
 from slipway.contract.protos import prediction_pb2_grpc as stubs
 from slipway.microservice.threads import ComponentThreads
@@ -134,3 +135,77 @@ async def test_client_that_leaves_while_its_call_runs_frees_its_place_and_no_thr
     finally:
         goes_on.set()
         threads.close()
+
+
+REPLY_BYTES = 6_000_000
+
+
+class Large:
+    """A large answer to a small question."""
+
+    def __init__(self, size_bytes: int = REPLY_BYTES) -> None:
+        self.size_bytes = size_bytes
+
+    def predict(self, X: Any, names: Any) -> bytes:
+        return bytes(self.size_bytes)
+
+
+async def _unread(served: Served, path: str) -> asyncio.StreamWriter:
+    """A client that asks and reads nothing."""
+    host, _, port = served.url.removeprefix("http://").partition(":")
+    body = b'{"inputs":[{"name":"x","datatype":"FP32","shape":[1],"data":[1]}]}' if "v2" in path else b'{"strData":"x"}'
+    _, writer = await asyncio.open_connection(host, int(port), limit=1024)
+    head = f"POST {path} HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
+    writer.write(head.encode() + body)
+    return writer
+
+
+@pytest.mark.parametrize("path", ["/predict", "/v2/models/infer"])
+async def test_reply_that_nobody_reads_is_counted_until_its_client_is_gone(serve: Serve, path: str):
+    served = await serve(Large())
+    admission = served.service.admission
+    admission.max_bytes = 3 * REPLY_BYTES
+    writers = [await _unread(served, path) for _ in range(2)]
+    await eventually(lambda: admission.bytes >= 2 * REPLY_BYTES, what="two replies")
+    assert admission.requests == 0
+    status, refused = await served.post("/predict", {"strData": "x"})
+    assert (status, refused["status"]["reason"]) == (429, "OVERLOADED")
+    for writer in writers:
+        writer.transport.abort()
+    await eventually(lambda: admission.bytes == 0, what="no reply")
+    assert (await served.post("/predict", {"strData": "x"}))[0] == 200
+    assert admission.bytes == 0
+
+
+async def test_grpc_reply_that_nobody_reads_is_counted_until_its_call_ends(serve: Serve):
+    served = await serve(Large(2_000_000))
+    admission = served.service.admission
+    for _ in range(3):
+        await stubs.ModelStub(served.channel).Predict(pb.SeldonMessage(strData="x"))
+    await eventually(lambda: (admission.requests, admission.bytes) == (0, 0), what="no reply")
+    admission.max_bytes = 100
+    await stubs.ModelStub(served.channel).Predict(pb.SeldonMessage(strData="alone"))
+    await eventually(lambda: admission.bytes == 0, what="no reply")
+    admission.bytes += 50
+    with pytest.raises(grpc.aio.AioRpcError) as error:
+        await stubs.ModelStub(served.channel).Predict(pb.SeldonMessage(strData="x"))
+    assert error.value.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
+    await eventually(lambda: (admission.requests, admission.bytes) == (0, 50), what="what the test holds")
+
+
+async def test_grpc_messages_are_counted_in_bytes(serve: Serve, model: Model):
+    served = await serve(model)
+    served.service.admission.max_bytes = 100
+    large = pb.SeldonMessage(strData="x" * 101).SerializeToString()
+    tensor = v2.ModelInferRequest.InferInputTensor(name="x", datatype="BYTES", shape=[1])
+    tensor.contents.bytes_contents.append(b"x" * 101)
+    infer = v2.ModelInferRequest(model_name="", inputs=[tensor]).SerializeToString()
+    for method, message in (
+        ("seldon.protos.Model/Predict", large),
+        ("inference.GRPCInferenceService/ModelInfer", infer),
+    ):
+        with pytest.raises(grpc.aio.AioRpcError) as error:
+            await served.channel.unary_unary(f"/{method}")(message)
+        assert error.value.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
+    assert model.seen == []
+    assert (served.service.admission.requests, served.service.admission.bytes) == (0, 0)

@@ -19,6 +19,7 @@ from slipway.serving.admission import Admission
 from slipway.serving.body import read_body
 from slipway.serving.errors import ServingError
 from slipway.serving.lifecycle import Lifecycle, Shutdown
+from slipway.serving.listening import every_address
 from slipway.serving.rest import application
 from slipway.serving.server import BindError, Rest, Servers, bind_host
 from tests.waiting import eventually
@@ -266,9 +267,25 @@ def test_admission_gives_back_what_a_failed_request_held():
     assert (admission.requests, admission.bytes) == (0, 0)
 
 
+def test_reply_is_held_instead_of_the_body_until_it_is_written():
+    admission = Admission(max_requests=1, max_bytes=10)
+    with admission.enter() as ticket:
+        ticket.hold(8)
+        written = ticket.reply(30)
+    assert (admission.requests, admission.bytes) == (0, 30), "one that is alone is never too large"
+    with admission.enter() as ticket:
+        with pytest.raises(ServingError, match="try again later"):
+            ticket.hold(1)
+        with pytest.raises(ServingError, match="try again later"):
+            ticket.reply(1)
+    written()
+    written()
+    assert (admission.requests, admission.bytes) == (0, 0)
+
+
 def test_bind_host_is_the_pods_address():
     assert bind_host({"SLIPWAY_POD_IP": "127.1.2.3"}) == "127.1.2.3"
-    assert bind_host({}) == bind_host({"SLIPWAY_POD_IP": ""}) == "0.0.0.0"
+    assert bind_host({}) == bind_host({"SLIPWAY_POD_IP": ""}) == every_address()
 
 
 def test_the_413_text_is_the_one_the_gateway_repeats():
