@@ -9,6 +9,7 @@ from contextlib import asynccontextmanager
 from aiohttp import web
 
 from slipway.controller.metrics import Metrics
+from slipway.serving.listening import bound, every_address
 
 MAX_CONNECTIONS = 64
 CONNECTION_S = 30.0
@@ -21,7 +22,7 @@ class ProbesNotServed(Exception):
 
 @asynccontextmanager
 async def serve_probes(
-    port: int | None, metrics: Metrics, *, is_ready: Callable[[], bool], host: str = "0.0.0.0"
+    port: int | None, metrics: Metrics, *, is_ready: Callable[[], bool], host: str = ""
 ) -> AsyncIterator[int]:
     """Answers on ``port`` of every address of the Pod (0: a free one, which is yielded; None: nothing is served).
 
@@ -34,7 +35,9 @@ async def serve_probes(
     await runner.setup()
     try:
         try:
-            listener = await asyncio.get_running_loop().create_server(_Bounded(runner), host, port)
+            listener = await asyncio.get_running_loop().create_server(
+                _Bounded(runner), sock=bound(host or every_address(), port)
+            )
         except OSError as exc:
             raise ProbesNotServed(f"--health-port {port}: {exc.strerror}: choose another") from exc
         sweeper = asyncio.create_task(_sweep(runner), name="end old connections")

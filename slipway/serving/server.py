@@ -25,6 +25,7 @@ from slipway.serving import limits
 from slipway.serving.descriptors import joined_pools
 from slipway.serving.errors import MAX_INFO_CHARS, METHOD_UNKNOWN, failure_of_http, grpc_details
 from slipway.serving.lifecycle import Lifecycle, Shutdown
+from slipway.serving.listening import every_address, tcp_socket
 from slipway.serving.memory import return_large_blocks
 from slipway.serving.rest import RENDER_ERROR, SIGN, RenderError, Sign, add_headers, error_response
 
@@ -77,7 +78,7 @@ class Grpc:
 
 def bind_host(environment: Mapping[str, str]) -> str:
     """The Pod's own address where the runner gives one, else every address."""
-    return environment.get(POD_IP) or "0.0.0.0"
+    return environment.get(POD_IP) or every_address()
 
 
 def run(main: Coroutine[Any, Any, int]) -> int:
@@ -305,9 +306,8 @@ def _bound(host: str, port: int | Path, *, reuse_port: bool) -> socket.socket:
 
 def bound_socket(host: str, port: int, *, reuse_port: bool) -> socket.socket:
     """A bound TCP socket that does not listen yet; BindError names the address that is taken."""
-    sock = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET, socket.SOCK_STREAM)
+    sock = tcp_socket(host)
     try:
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         if reuse_port:
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
         stalled_ms = int(limits.STALLED_CLIENT_S * 1000)
@@ -316,7 +316,6 @@ def bound_socket(host: str, port: int, *, reuse_port: bool) -> socket.socket:
     except OSError as exc:
         sock.close()
         raise BindError(f"port {_address(host, port)} cannot be bound: {os.strerror(exc.errno or 0)}") from exc
-    sock.setblocking(False)
     return sock
 
 

@@ -12,6 +12,7 @@ from slipway.contract.predictor_servers import SHIPPED
 from slipway.controller.options import read_servers
 from slipway.controller.seldon_options import read_controller_id
 from slipway.controller.settings import Settings
+from slipway.serving.listening import every_address
 
 EXAMPLES = """\
 examples:
@@ -51,7 +52,7 @@ def make_parser() -> argparse.ArgumentParser:
         epilog=EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("--host", default="0.0.0.0", help="address to listen on (default: all)")
+    parser.add_argument("--host", default=every_address(), help="address to listen on (default: all)")
     parser.add_argument("--port", type=int, default=PORT, help=f"default {PORT}")
     parser.add_argument("--kubeconfig", help="default: KUBECONFIG, else the Pod's ServiceAccount")
     parser.add_argument("--service", default=SERVICE, metavar="NAMESPACE/NAME", help=f"default {SERVICE}")

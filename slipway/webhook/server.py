@@ -15,6 +15,7 @@ from typing import Any
 from aiohttp import web
 
 from slipway.controller.settings import Settings
+from slipway.serving.listening import bound
 from slipway.webhook.answer import NoReview, answer
 
 log = logging.getLogger(__name__)
@@ -122,7 +123,7 @@ async def serve(app: web.Application, shown: Shown, host: str, port: int) -> Asy
     await runner.setup()
     try:
         listening = await asyncio.get_running_loop().create_server(
-            _bounded(runner), host, port, ssl=shown.context, ssl_handshake_timeout=HANDSHAKE_WITHIN_S
+            _bounded(runner), sock=bound(host, port), ssl=shown.context, ssl_handshake_timeout=HANDSHAKE_WITHIN_S
         )
         try:
             yield int(listening.sockets[0].getsockname()[1])

@@ -16,6 +16,7 @@ from slipway.executor.predictor import completed, load_spec
 from slipway.executor.protocols import PROTOCOLS
 from slipway.executor.settings import Settings, parse_settings
 from slipway.executor.timeouts import CallLimits, call_limits
+from slipway.serving.listening import every_address
 from slipway.serving.podinfo import AnnotationError
 from tests.executor.graphs import predictor_of
 
@@ -135,7 +136,7 @@ def test_what_is_not_offered_says_so(argv: list[str]) -> None:
 
 
 def test_pod_address_is_bound_and_meant_by_localhost() -> None:
-    assert settings_of().bind_host == "0.0.0.0"
+    assert settings_of().bind_host == every_address()
     settings = settings_of(SLIPWAY_POD_IP="127.1.2.3")
     assert settings.bind_host == "127.1.2.3"
     assert Addresses(pod_ip=settings.pod_ip).resolve("localhost") == "127.1.2.3"

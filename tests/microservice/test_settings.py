@@ -4,13 +4,14 @@ import pytest
 
 from slipway.contract.parameters import ParameterError, parse_parameters
 from slipway.microservice.settings import SettingError, read_settings
+from slipway.serving.listening import every_address
 
 
 def test_defaults_are_the_contracts():
     settings = read_settings(["Mod"], {})
     assert (settings.http_port, settings.grpc_port, settings.metrics_port) == (9000, 5000, 6000)
     assert (settings.metrics_path, settings.workers, settings.threads) == ("/metrics", 1, 1)
-    assert settings.host == "0.0.0.0"
+    assert settings.host == every_address()
     assert settings.metrics_in_replies
     assert not settings.payload_passthrough
 
