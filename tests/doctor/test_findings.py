@@ -442,3 +442,14 @@ def test_gateway_pods_elsewhere_count_as_istio_selects_in_all_namespaces() -> No
     cluster.drop("Pod", "ingress-1")
     cluster.objects.append(pod("ingress-3", "gateways", {"istio": "ingressgateway", "app": "x"}))
     assert [item.level for item in of(cluster, "gateway")] == ["ok", "ok"]
+
+
+@pytest.mark.parametrize("has_vault", [False, True])
+def test_secret_that_a_vault_is_to_make_is_looked_for_where_it_is_made(has_vault: bool) -> None:
+    cluster = Cluster()
+    cluster.drop("Secret", "slipway-model-storage")
+    if has_vault:
+        cluster.served.add("external-secrets.io/v1")
+    repair = next(item.repair for item in of(cluster, "models") if item.level == "fail")
+    assert ("describe externalsecret slipway-model-storage" in repair) is has_vault
+    assert "create secret generic slipway-model-storage --from-env-file=FILE" in repair

@@ -22,6 +22,7 @@ NAME = "slipway-model-storage"
 THE_SECRET = Question(SECRET, SYSTEM, NAME)
 REGISTRY_KEYS = ("MLFLOW_TRACKING_URI", "MLFLOW_TRACKING_USERNAME", "MLFLOW_TRACKING_PASSWORD")
 S3_KEYS = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_DEFAULT_REGION")
+EXTERNAL_SECRETS = "external-secrets.io/v1"
 SERVER_ERROR = 500
 HEALTHY = frozenset({200})
 """Of MLflow's ``/health``, which asks nobody who he is; anything else there is not MLflow, or not its root."""
@@ -67,8 +68,7 @@ def secret(facts: Facts) -> Iterable[Said]:
     where = f"{SYSTEM}/{NAME}"
     if found is None:
         text = "not there: models:/ and s3:// URIs of models cannot be fetched, public ones can"
-        make = f"kubectl -n {SYSTEM} create secret generic {NAME} --from-env-file=FILE"
-        yield "fail", where, text, "slipway up" if facts.is_one_machine else make
+        yield "fail", where, text, _made(facts)
         return
     values = _values(found)
     missing = [key for key in (*REGISTRY_KEYS, *S3_KEYS) if not values.get(key)]
@@ -84,6 +84,16 @@ def secret(facts: Facts) -> Iterable[Said]:
         yield "fail", where, f"has no {', '.join(missing)}", f"kubectl -n {SYSTEM} edit secret {NAME}"
     elif not open_ones:
         yield "ok", where, f"has its {len(REGISTRY_KEYS) + len(S3_KEYS)} keys"
+
+
+def _made(facts: Facts) -> str:
+    """How the Secret comes to be there."""
+    if facts.is_one_machine:
+        return "slipway up"
+    make = f"kubectl -n {SYSTEM} create secret generic {NAME} --from-env-file=FILE"
+    if facts.serves(EXTERNAL_SECRETS):
+        return f"kubectl -n {SYSTEM} describe externalsecret {NAME}, if a vault is to make it; else {make}"
+    return make
 
 
 def answers(facts: Facts) -> Iterable[Said]:
