@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -12,10 +12,10 @@ from typing import Any
 
 from slipway.onebox.api.columns import get
 from slipway.onebox.api.errors import Cause, bad_request, invalid
+from slipway.onebox.api.followed_log import FollowedLog
 from slipway.onebox.api.target import parse_int
 from slipway.onebox.paths import Paths
 
-READ_BYTES = 64 * 1024
 MAX_TAIL_LINES = 100_000
 FOLLOW_PAUSE_S = 0.2
 """Between looks at a followed file: only while somebody follows."""
@@ -123,7 +123,7 @@ def render_line(line: bytes, options: LogOptions) -> bytes | None:
     return (stamp + b" " if options.timestamps else b"") + text + end
 
 
-def _rendered(lines: Iterator[bytes], options: LogOptions) -> Iterator[bytes]:
+def _rendered(lines: Iterable[bytes], options: LogOptions) -> Iterator[bytes]:
     for line in lines:
         shown = render_line(line.rstrip(b"\n"), options)
         if shown is not None:
@@ -131,20 +131,18 @@ def _rendered(lines: Iterator[bytes], options: LogOptions) -> Iterator[bytes]:
 
 
 async def read_log(path: Path, options: LogOptions, *, is_over: asyncio.Event) -> AsyncIterator[bytes]:
-    """Chunks of the log; with ``follow`` until ``is_over`` is set and the file is read to its end."""
+    """Chunks of the log; with ``follow`` until ``is_over`` is set and the log is read to its end."""
     left = options.limit_bytes
-    with path.open("rb") as file:
+    with FollowedLog(path) as log:
         if options.tail_lines is not None:
-            keep = deque(_rendered(iter(file), options), maxlen=min(options.tail_lines, MAX_TAIL_LINES))
+            keep = deque(_rendered(log.present_lines(), options), maxlen=min(options.tail_lines, MAX_TAIL_LINES))
             first = b"".join(keep)
             yield first if left is None else first[:left]
             left = None if left is None else left - len(first)
         while left is None or left > 0:
             ended = is_over.is_set()
-            lines = file.readlines(READ_BYTES)
-            if lines and not lines[-1].endswith(b"\n"):  # a line that is still being written
-                file.seek(-len(lines.pop()), 1)
-            chunk = b"".join(_rendered(iter(lines), options))
+            lines = log.next_lines() if options.follow else log.lines()
+            chunk = b"".join(_rendered(lines, options))
             if chunk:
                 yield chunk if left is None else chunk[:left]
                 left = None if left is None else left - len(chunk)
