@@ -58,6 +58,7 @@ async def live(rig: Rig) -> None:
     await rig.world.until({"yolo": "Available", "yolo-scaled": "Available", "iris": "Available"})
     await rig.world.edit_all()
     await rig.world.until(END)
+    await rig.world.until_gone("yolo-canary", "iris")
 
 
 async def settled(rig: Rig, wanted: Snapshot) -> None:

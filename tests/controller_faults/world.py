@@ -119,6 +119,15 @@ class World:
 
         await eventually(found, timeout_s=SETTLES_S, what=f"{dict(states)}")
 
+    async def until_gone(self, *names: str) -> None:
+        """No object's name begins with one of ``names``: a status says Available before the left-overs are deleted."""
+
+        async def are_gone() -> bool:
+            lists = [await self.kube.list(kind, namespace=self.namespace) for kind in (*KINDS, SELDON_DEPLOYMENT)]
+            return not any(obj["metadata"]["name"].startswith(names) for found in lists for obj in found.items)
+
+        await eventually(are_gone, timeout_s=SETTLES_S, what=f"the end of {names}")
+
     async def snapshot(self) -> dict[str, Object]:
         """Every object as far as it should be the same whenever the same was applied."""
         found, names = {}, {}
