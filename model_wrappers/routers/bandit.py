@@ -6,8 +6,10 @@ import atexit
 import math
 import os
 import random
+import sys
 import threading
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import Any
 
 from model_wrappers.errors import ComponentError
@@ -20,6 +22,7 @@ STATE_AWAY = "ROUTER_STATE_AWAY"
 MAX_KEY_CHARS = 200
 _KEY_VARIABLES = ("SELDON_DEPLOYMENT_ID", "PREDICTOR_ID", "PREDICTIVE_UNIT_ID")
 _WORKER_VARIABLES = ("GUNICORN_WORKERS", "GRPC_WORKERS")
+_WORKER_FLAGS = ("--workers", "--grpc-workers")  # of both start commands
 
 
 class BanditRouter:
@@ -151,10 +154,21 @@ def _check_state(state: str | None) -> str:
             f"state={state!r}: say postgres (shared by all replicas; {DSN_VARIABLE} is its address) or memory (one replica, "
             "which forgets when it restarts)"
         )
-    workers = [name for name in _WORKER_VARIABLES if os.environ.get(name, "1") not in ("0", "1")]
-    if state == MEMORY and workers:
-        raise ValueError(f"state='memory' is of one process, and {workers[0]}={os.environ[workers[0]]}: use postgres")
+    if state == MEMORY and (told := _several_processes()):
+        raise ValueError(f"state='memory' is of one process, and {told}: use postgres")
     return state
+
+
+def _several_processes() -> str:
+    """How this process was told that it is one of several, by a variable or a flag; empty where it was not."""
+    for name in _WORKER_VARIABLES:
+        if os.environ.get(name, "1") not in ("0", "1"):
+            return f"{name}={os.environ[name]}"
+    given = " ".join(sys.argv[1:]).replace("=", " ").split()
+    for flag, count in pairwise(given):
+        if flag in _WORKER_FLAGS and count not in ("0", "1"):
+            return f"{flag} {count}"
+    return ""
 
 
 def _check_key(key: str | None) -> str:

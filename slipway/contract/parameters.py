@@ -12,6 +12,8 @@ T = TypeVar("T")
 TRUE = frozenset({"y", "yes", "t", "true", "on", "1"})
 FALSE = frozenset({"n", "no", "f", "false", "off", "0"})
 
+TYPES = ("BOOL", "DOUBLE", "FLOAT", "INT", "STRING")
+
 DEFAULT_RATIO_A = 0.5
 """Share of the first child of a RANDOM_ABTEST that says nothing (contract 3.4)."""
 
@@ -41,12 +43,16 @@ def parse_parameters(parameters: Any) -> dict[str, int | float | str | bool]:
 
 def _parse_parameter(parameter: Any, *, where: str) -> tuple[str, int | float | str | bool]:
     if not isinstance(parameter, Mapping) or not isinstance(parameter.get("name"), str):
-        raise ParameterError(f"{where}: {parameter!r} has no name")
+        raise ParameterError(f"{where} is {type(parameter).__name__}, not an object with a name")
     name, value = parameter["name"], parameter.get("value")
+    kind = str(parameter.get("type"))
     try:
-        return name, parse_value(Parameter(name, str(value), str(parameter.get("type"))))
-    except ValueError as exc:
-        raise ParameterError(f"{where} ({name}): {exc}") from exc
+        return name, parse_value(Parameter(name, str(value), kind))
+    except ValueError:
+        words = f"a value of type {kind}" if kind in TYPES else f"of a known type: {kind} is none of {', '.join(TYPES)}"
+        raise ParameterError(
+            f"{where} ({name}) is not {words}"
+        ) from None  # a value may be a secret, and this is logged
 
 
 def ratio_a(parameters: Sequence[Parameter]) -> float:
@@ -87,7 +93,7 @@ def parse_value(parameter: Parameter) -> int | float | str | bool:
             if text.lower() in TRUE | FALSE:
                 return text.lower() in TRUE
             raise ValueError(f"{text!r} is neither true nor false")
-    raise ValueError(f"type {parameter.type!r} is not one of BOOL, DOUBLE, FLOAT, INT, STRING")
+    raise ValueError(f"type {parameter.type!r} is not one of {', '.join(TYPES)}")
 
 
 def _number(kind: Callable[[str], T], text: str, words: str) -> T:

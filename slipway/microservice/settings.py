@@ -213,7 +213,9 @@ def _json(name: str, text: str) -> Any:
     try:
         return json.loads(text)
     except ValueError as exc:
-        raise SettingError(f"{name}: {text[:200]!r} is not JSON: {exc}") from exc
+        raise SettingError(
+            f"{name}: {len(text)} characters that are not JSON: {exc}"
+        ) from None  # there may be secrets in it
 
 
 def _number(name: str, text: str) -> int:

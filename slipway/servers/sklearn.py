@@ -52,7 +52,7 @@ class SklearnServer(ModelServer):
         self, tensors: Mapping[str, Array], names: Sequence[Any], outputs: Sequence[str], meta: Mapping[str, Any]
     ) -> dict[str, Any]:
         """V2: one tensor of rows, or a column each; ``outputs`` may name several of METHODS."""
-        wanted = list(outputs) or [self.method or V2_METHOD]
+        wanted = list(dict.fromkeys(outputs)) or [self.method or V2_METHOD]
         for name in wanted:
             if name not in METHODS:
                 raise mismatch(f"output {name[:80]!r} is not one of {', '.join(METHODS)}")

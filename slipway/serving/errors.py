@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 
 import grpc
@@ -19,6 +20,8 @@ NOT_READY = "NOT_READY"
 MAX_INFO_CHARS = 4096
 """An error's sentence is cut here: a component may put its whole input into an exception's text."""
 
+
+_MACHINE_CODE = re.compile(r"[A-Z][A-Z0-9_]*")
 
 MAX_DETAILS_BYTES = 4096
 """A gRPC status text as it travels: in a header, percent-encoded. Clients drop calls whose headers pass 8 KiB."""
@@ -57,18 +60,28 @@ class ServingError(Exception):
 def failure_of(error: BaseException) -> Failure:
     """Any exception as a Failure: its ``status_code`` and ``reason`` attributes count, whatever its class.
 
-    ``status_code`` must be an error status (400 to 599); without one the answer is 500.
+    ``status_code`` must be an error status (400 to 599); without one the answer is 500, and a ``reason`` is something
+    else (UnicodeError's, an HTTP client's), as is one that does not look like a machine code.
     ``message`` is read before ``str()``: Seldon's own exception class keeps its text there.
     """
     status_code = getattr(error, "status_code", None)
     if isinstance(status_code, bool) or not isinstance(status_code, int) or not 400 <= status_code <= 599:
-        status_code = 500
+        return Failure(500, INTERNAL, _info(error))
     reason = getattr(error, "reason", None)
-    if not isinstance(reason, str) or not reason:
-        reason = INTERNAL if status_code >= 500 else BAD_DATA
+    if not isinstance(reason, str) or not (_is_meant(error) or _MACHINE_CODE.fullmatch(reason)):
+        reason = ""
+    return Failure(status_code, _token(reason) or (INTERNAL if status_code >= 500 else BAD_DATA), _info(error))
+
+
+def _is_meant(error: BaseException) -> bool:
+    """Whether its ``reason`` is the contract's, however it is written; Seldon's own class is known by its name."""
+    return isinstance(error, ServingError) or type(error).__name__ == "SeldonMicroserviceException"
+
+
+def _info(error: BaseException) -> str:
     message = getattr(error, "message", None)
     info = message if isinstance(message, str) and message else str(error) or type(error).__name__
-    return Failure(status_code, _token(reason), info[:MAX_INFO_CHARS])
+    return info[:MAX_INFO_CHARS]
 
 
 def one_line(text: str) -> str:

@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import json
 import re
+from datetime import UTC, date, datetime
+from decimal import Decimal
+from email.utils import format_datetime
 from typing import Any
+from uuid import UUID
 
 from slipway.serving.errors import ServingError
 from slipway.serving.limits import MAX_JSON_DEPTH, MAX_VALUES
@@ -99,12 +103,18 @@ def _too_deep(what: str) -> ServingError:
 def dump_json(value: Any) -> bytes:
     """Compact JSON; NaN and infinities stay bare words, as Seldon's wrapper writes them; numpy's numbers are numbers.
 
-    Raises TypeError or ValueError for what has no JSON form.
+    Dates, UUIDs and decimals are texts. Raises TypeError or ValueError for what has no JSON form.
     """
     return json.dumps(value, separators=(",", ":"), default=_plain).encode()
 
 
 def _plain(value: Any) -> Any:
+    """As Flask's JSON, through which Seldon's wrapper answers: dates as RFC 822 has them, what has no zone is UTC."""
     if callable(to_list := getattr(value, "tolist", None)):
         return to_list()
+    if isinstance(value, date):
+        moment = value if isinstance(value, datetime) else datetime(value.year, value.month, value.day)  # noqa: DTZ001
+        return format_datetime((moment if moment.tzinfo else moment.replace(tzinfo=UTC)).astimezone(UTC), usegmt=True)
+    if isinstance(value, (UUID, Decimal)):
+        return str(value)
     raise TypeError(f"{type(value).__name__} has no JSON form")

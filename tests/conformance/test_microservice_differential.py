@@ -89,6 +89,18 @@ def _started(start_official, start_ours, interface: str, **environment: str) -> 
     return Both(official, ours)
 
 
+@pytest.fixture(scope="module")
+def own(start_official, start_ours):
+    return _started(start_official, start_ours, "Own")
+
+
+@pytest.mark.parametrize("name", ["datetime", "aware", "date", "uuid", "decimal", "nested", "days", "seconds"])
+def test_values_that_json_does_not_have_are_equal_and_so_is_what_is_of_a_thread(own: Both, name: str):
+    official, ours = own.rest("/predict", {"strData": name})
+    assert official[0] == 200
+    assert ours == official
+
+
 @pytest.mark.parametrize("name", MESSAGES)
 @pytest.mark.parametrize("path", ["/predict", "/transform-input", "/transform-output", "/route"])
 def test_rest_replies_are_equal(plain: Both, path: str, name: str):

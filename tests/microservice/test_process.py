@@ -149,7 +149,7 @@ def test_a_component_that_cannot_be_served_ends_with_one_line(start_process, sou
     ("flags", "word"),
     [
         (["--parameters", "[{"], "--parameters"),
-        (["--parameters", '[{"name": "a", "value": "x", "type": "INT"}]'], "'x' is not a whole number"),
+        (["--parameters", '[{"name": "a", "value": "x", "type": "INT"}]'], "(a) is not a value of type INT"),
         (["--threads", "many"], "--threads"),
         (["--inline", "--threads", "2"], "--threads 2 cannot be"),
         (["--inline", "--max-batch", "8"], "--max-batch 8 cannot be"),

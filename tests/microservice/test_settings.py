@@ -98,3 +98,17 @@ def test_parameters_by_type(kind, value, parsed):
 def test_bad_parameters_are_errors(parameters):
     with pytest.raises(ParameterError):
         parse_parameters(parameters)
+
+
+@pytest.mark.parametrize("kind", ["INT", "FLOAT", "BOOL", "LIST"])
+def test_value_of_a_parameter_is_in_no_error(kind: str):
+    with pytest.raises(ParameterError, match=r"parameters\[0\] \(token\) is not .*" + kind) as refused:
+        parse_parameters([{"name": "token", "value": "sekret", "type": kind}])
+    assert "sekret" not in str(refused.value)
+    assert refused.value.__cause__ is None
+    with pytest.raises(ParameterError, match="is dict, not an object with a name") as refused:
+        parse_parameters([{"value": "sekret"}])
+    assert "sekret" not in str(refused.value)
+    with pytest.raises(SettingError, match="--parameters: 10 characters that are not JSON") as refused_text:
+        read_settings(["Mod", "--parameters", '[{"sekret"'], {})
+    assert "sekret" not in str(refused_text.value)

@@ -193,6 +193,17 @@ def test_memory_is_refused_for_several_processes(monkeypatch: pytest.MonkeyPatch
         thompson()
 
 
+@pytest.mark.parametrize("given", [["--workers", "2"], ["--workers=2"], ["--grpc-workers", "3"]])
+def test_memory_is_refused_for_several_processes_of_a_flag(given: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sys.argv", ["microservice", "Router", *given, "--threads", "4"])
+    with pytest.raises(ValueError, match=r"one process, and --\S*workers \d: use postgres"):
+        thompson()
+    monkeypatch.setattr(
+        "sys.argv", ["microservice", "Router", "--workers", "1", "--grpc-workers", "0", "--threads", "4"]
+    )
+    thompson()
+
+
 def test_postgres_without_an_address_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("ROUTER_STATE_DSN", raising=False)
     with pytest.raises(ValueError, match="the variable ROUTER_STATE_DSN is missing"):

@@ -117,6 +117,16 @@ def test_skops_file_is_read_and_code_in_it_is_not_trusted(tmp_path, model):
         SklearnServer(str(tmp_path)).load()
 
 
+def test_output_that_is_asked_for_often_is_computed_once(tmp_path, model, monkeypatch: pytest.MonkeyPatch):
+    server = SklearnServer(str(saved(model, tmp_path)))
+    server.load()
+    calls: list[str] = []
+    monkeypatch.setattr(server, "_call", lambda method, *_: calls.append(method) or np.zeros(1))
+    asked = ["predict", "predict_proba"] * 500
+    assert list(server.predict_named({"x": np.array(ROWS)}, [], asked, {})) == ["predict", "predict_proba"]
+    assert calls == ["predict", "predict_proba"]
+
+
 async def test_model_of_named_columns_gets_them_by_name(serve_model: ServeModel, tmp_path):
     frame = pd.DataFrame({"a": [0.0, 1, 2, 3], "b": [9.0, 7, 8, 6]})
     fitted = LinearRegression().fit(frame, [0, 1, 2, 3])

@@ -1,8 +1,12 @@
 from __future__ import annotations
 
+from email.message import Message
+from urllib.error import HTTPError
+
 import grpc
 import pytest
 
+from slipway.microservice.seldon_names import SeldonMicroserviceException
 from slipway.serving.errors import (
     MAX_DETAILS_BYTES,
     MAX_INFO_CHARS,
@@ -31,7 +35,24 @@ class _Coded(Exception):
         (_Coded(200, None), Failure(500, "MICROSERVICE_INTERNAL_ERROR", "text")),
         (_Coded(True, ""), Failure(500, "MICROSERVICE_INTERNAL_ERROR", "text")),
         (_Coded(404, None), Failure(404, "MICROSERVICE_BAD_DATA", "text")),
-        (_Coded(400, "A\r\nB: é"), Failure(400, "A__B: _", "text")),
+        (_Coded(400, "A\r\nB: é"), Failure(400, "MICROSERVICE_BAD_DATA", "text")),
+        (_Coded(404, "Not Found"), Failure(404, "MICROSERVICE_BAD_DATA", "text")),
+        (_Coded(None, "UNSUPPORTED"), Failure(500, "MICROSERVICE_INTERNAL_ERROR", "text")),
+        (_Coded(404, OSError()), Failure(404, "MICROSERVICE_BAD_DATA", "text")),
+        (ServingError("a", reason="own\r\nwords"), Failure(400, "own__words", "a")),
+        (SeldonMicroserviceException("a", 418, reason="i-am"), Failure(418, "i-am", "a")),
+        (
+            UnicodeDecodeError("utf-8", b"\xff", 0, 1, "invalid start byte"),
+            Failure(
+                500,
+                "MICROSERVICE_INTERNAL_ERROR",
+                "'utf-8' codec can't decode byte 0xff in position 0: invalid start byte",
+            ),
+        ),
+        (
+            HTTPError("http://s3/x", 404, "Not Found", Message(), None),
+            Failure(500, "MICROSERVICE_INTERNAL_ERROR", "HTTP Error 404: Not Found"),
+        ),
     ],
 )
 def test_failure_of_reads_status_and_reason(error, failure):

@@ -1,7 +1,10 @@
 from __future__ import annotations
 
 import json
+from datetime import date, datetime, timedelta, timezone
+from decimal import Decimal
 from typing import Any
+from uuid import UUID
 
 import numpy as np
 import pytest
@@ -89,3 +92,18 @@ def test_more_lists_and_objects_than_the_limit_are_refused_and_brackets_in_texts
             parse_json(body)
     assert len(parse_json(b'["' + b"[" * 5_000_000 + b'"]')[0]) == 5_000_000
     assert len(parse_json(b"[" + b"1.5," * 2_200_000 + b"1]")) == 2_200_001
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        (datetime(2020, 2, 29, 12, 30, 15, 999), "Sat, 29 Feb 2020 12:30:15 GMT"),  # noqa: DTZ001 - as classes make them
+        (datetime(2020, 2, 29, 1, tzinfo=timezone(timedelta(hours=2))), "Fri, 28 Feb 2020 23:00:00 GMT"),
+        (date(2020, 2, 29), "Sat, 29 Feb 2020 00:00:00 GMT"),
+        (np.array("2020-02-29", dtype="datetime64[D]"), "Sat, 29 Feb 2020 00:00:00 GMT"),
+        (UUID(int=1), "00000000-0000-0000-0000-000000000001"),
+        (Decimal("1.50"), "1.50"),
+    ],
+)
+def test_dump_json_writes_dates_identifiers_and_decimals_as_flask_does(value: Any, text: str):
+    assert json.loads(dump_json([value])) == [text]
