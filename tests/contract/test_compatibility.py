@@ -115,6 +115,28 @@ def test_page_has_every_number_once_with_a_state_and_its_tests(heading, count):
         assert state == "not yet" or TEST.search(tests), f"{number} names no test"
 
 
+def marked() -> Iterator[tuple[int, str, str]]:
+    """Row, verdict and test (as the page names it) of each mark of the tests that run under both start commands."""
+    for path in sorted((REPOSITORY / "tests" / "conformance").glob("test_*.py")):
+        for one in ast.parse(path.read_text()).body:
+            for mark in one.decorator_list if isinstance(one, ast.FunctionDef) else ():
+                match mark:
+                    case ast.Call(ast.Name("same" | "better" as verdict), [ast.Constant(int(row))]):
+                        yield row, verdict, f"conformance/{path.name}::{one.name}"
+
+
+def test_verdict_of_a_behaviour_is_the_one_that_its_tests_are_marked_with():
+    """Better is what one test shows to fail under 1.17.1; the suite itself fails where it does not."""
+    told = {int(row[0]): row for row in rows("The 97 behaviours") if row[0].isdigit()}
+    marks = list(marked())
+    assert {row for row, _, _ in marks} == set(range(80, 98))
+    for number in range(80, 98):
+        verdicts = {verdict for row, verdict, _ in marks if row == number}
+        assert told[number][2] == ("better" if "better" in verdicts else "same"), number
+        named = {test for row, _, test in marks if row == number}
+        assert all(f"`{test}`" in told[number][4] for test in named), (number, named)
+
+
 def test_page_names_tests_that_exist():
     named = TEST.findall(PAGE)
     assert len(named) > 150

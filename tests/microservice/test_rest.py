@@ -238,6 +238,12 @@ async def test_meta_is_merged_and_passed_on(serve: Serve):
     }
 
 
+async def test_incoming_image_of_a_node_wins_over_its_own(serve: Serve):
+    served = await serve(Echo(), identity=Identity("clf", "repo/img:0.1", "d", "p", "v"))
+    _, answer = await served.post("/predict", {"meta": {"requestPath": {"clf": "earlier:1"}}, "strData": "x"})
+    assert answer["meta"]["requestPath"] == {"clf": "earlier:1"}
+
+
 async def test_a_type_error_of_the_model_runs_it_once(serve: Serve):
     class Failing:
         calls = 0
