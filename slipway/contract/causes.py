@@ -10,10 +10,11 @@ from slipway.contract.graph import PredictiveUnit
 
 @dataclass(frozen=True)
 class Cause:
-    """One violation: the field's path, and what is wrong with it in a sentence."""
+    """One violation: the field's path, what is wrong with it in a sentence, and Kubernetes' CauseType."""
 
     field: str
     message: str
+    reason: str = "FieldValueInvalid"
 
 
 def choice(value: str, allowed: Sequence[str]) -> str:

@@ -17,6 +17,7 @@ from slipway.contract.made_names import label_rules, name_clashes
 from slipway.contract.model_digests import digest_causes
 from slipway.contract.names import SERVICE_NAME_ANNOTATION
 from slipway.contract.own_rules import own_rules
+from slipway.contract.pod_rules import component_causes
 from slipway.contract.predictor_servers import NOT_TENSORFLOW, Servers, image_of, why_no_image
 from slipway.contract.sdep import PredictiveUnit, PredictorSpec, SeldonDeployment
 
@@ -38,6 +39,7 @@ def validate(sdep: SeldonDeployment, *, predictor_servers: Servers | None = None
         causes.extend(_graph_rules(predictor, path, sdep, predictor_servers or {}))
         causes.extend(label_rules(predictor, path))
     causes += [*own_rules(sdep), *check_annotations(sdep), *digest_causes(sdep), *hpa_causes(sdep), *keda_causes(sdep)]
+    causes += component_causes(sdep)
     return causes or [*name_clashes(sdep)]
 
 

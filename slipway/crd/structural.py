@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
+from slipway.contract.field_causes import quote
+
 Schema = Mapping[str, Any]
 MAX_WHOLE_FLOAT = 2.0**53
 """Floats beyond are no whole numbers to Kubernetes: they may have lost digits."""
@@ -134,19 +136,6 @@ def _duplicates(schema: Schema, value: list[Any], *, path: str) -> Iterator[Viol
         if identity in seen:
             yield Violation(f"{path}[{index}]", f"Duplicate value: {quote(identity)}", "FieldValueDuplicate")
         seen.append(identity)
-
-
-def quote(value: Any) -> str:
-    """A value as Go's ``%q`` or ``%v`` prints it in an error."""
-    if isinstance(value, str):
-        escaped = value.replace("\\", "\\\\").replace('"', '\\"')
-        return f'"{escaped}"'
-    if isinstance(value, bool):
-        return str(value).lower()
-    if isinstance(value, dict):
-        inner = ", ".join(f"{quote(key)}:{quote(value[key])}" for key in sorted(value))
-        return f"map[string]interface {{}}{{{inner}}}"
-    return str(value)
 
 
 def json_type(value: Any) -> str:

@@ -111,7 +111,7 @@ def _violations(obj: Object, settings: Settings) -> list[Violation]:
     """The schema's first: where another's definition serves, nobody has asked it yet, and it bounds what rules go through."""
     found = list(islice(validate(SCHEMA, {"spec": obj.get("spec")}, path=""), MAX_CAUSES + 1))
     causes = [] if found else review(obj, predictor_servers=settings.predictor_servers)
-    return found or [Violation(cause.field, cause.message) for cause in causes]
+    return found or [Violation(cause.field, cause.message, cause.reason) for cause in causes]
 
 
 def _bounded(violations: list[Violation]) -> list[Violation]:

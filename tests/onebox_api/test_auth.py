@@ -12,6 +12,7 @@ import pytest
 from aiohttp.test_utils import TestClient, TestServer
 
 from slipway.onebox.api.__main__ import make_parts
+from slipway.onebox.api.escalation import MAX_GRANTS, MAX_SHOWN, not_held
 from slipway.onebox.api.server import make_app
 from slipway.onebox.paths import Paths
 
@@ -137,3 +138,148 @@ async def test_reviews_are_answered_and_not_kept(client: Client) -> None:
         assert answer["status"]["allowed"] is allowed
     assert await ask(client, "GET", path, token=ADMIN) == 405
     assert await ask(client, "POST", path, {"spec": {}}, token="") == 401
+
+
+# -- nobody grants what he does not hold
+
+EVERYTHING = {"apiGroups": ["*"], "resources": ["*"], "verbs": ["*"]}
+ROLES = {"apiGroups": ["rbac.authorization.k8s.io"], "resources": ["roles", "rolebindings"]}
+WRITE_ROLES = {**ROLES, "verbs": ["create", "update", "patch", "get"]}
+HERE = f"{RBAC}/namespaces/default"
+
+
+def role(*rules: dict[str, Any], name: str = "all") -> dict[str, Any]:
+    return {"metadata": {"name": name}, "rules": list(rules)}
+
+
+def binding(role_name: str, kind: str = "Role", name: str = "mine") -> dict[str, Any]:
+    ref = {"apiGroup": "rbac.authorization.k8s.io", "kind": kind, "name": role_name}
+    subject = {"kind": "ServiceAccount", "name": "robot", "namespace": "default"}
+    return {"metadata": {"name": name}, "subjects": [subject], "roleRef": ref}
+
+
+async def refusal(client: Client, method: str, path: str, body: Any, **headers: str) -> tuple[int, str]:
+    headers = {"Authorization": f"Bearer {ROBOT}", **{key.replace("_", "-"): value for key, value in headers.items()}}
+    response = await client.request(method, path, json=body, headers=headers)
+    return response.status, (await response.json()).get("message", "")
+
+
+async def test_whoever_may_write_roles_gives_himself_nothing_more(client: Client) -> None:
+    await grant(client, WRITE_ROLES)
+    status, message = await refusal(client, "POST", f"{HERE}/roles", role(EVERYTHING))
+    assert status == 403
+    assert message == (
+        'roles.rbac.authorization.k8s.io "all" is forbidden: user "system:serviceaccount:default:robot" '
+        '(groups=["system:serviceaccounts" "system:serviceaccounts:default" "system:authenticated"]) is attempting to '
+        'grant RBAC permissions not currently held:\n{APIGroups:["*"], Resources:["*"], Verbs:["*"]}'
+    )
+    await made(client, f"{HERE}/roles", role(EVERYTHING))
+    await made(client, f"{RBAC}/clusterroles", role(EVERYTHING))
+    for kind in ("Role", "ClusterRole"):
+        assert await ask(client, "POST", f"{HERE}/rolebindings", binding("all", kind)) == 403
+    assert await ask(client, "POST", f"{HERE}/rolebindings", binding("none")) == 404
+    assert await ask(client, "GET", f"{CORE}/secrets") == 403
+
+
+async def test_no_way_of_writing_a_role_leads_around_it(client: Client) -> None:
+    await grant(client, WRITE_ROLES, READ)
+    assert await ask(client, "POST", f"{HERE}/roles", role(READ, name="own")) == 201
+    more = {"rules": [READ, EVERYTHING]}
+    assert await ask(client, "PUT", f"{HERE}/roles/own", role(EVERYTHING, name="own")) == 403
+    for media in ("application/merge-patch+json", "application/strategic-merge-patch+json"):
+        assert (await refusal(client, "PATCH", f"{HERE}/roles/own", more, Content_Type=media))[0] == 403
+    operations = [{"op": "add", "path": "/rules/-", "value": EVERYTHING}]
+    path = f"{HERE}/roles/own"
+    assert (await refusal(client, "PATCH", path, operations, Content_Type="application/json-patch+json"))[0] == 403
+    applied = {"apiVersion": "rbac.authorization.k8s.io/v1", "kind": "Role", "metadata": {"name": "own"}, **more}
+    query = "?fieldManager=x&force=true"
+    assert (await refusal(client, "PATCH", path + query, applied, Content_Type="application/apply-patch+yaml"))[
+        0
+    ] == 403
+    assert await ask(client, "POST", f"{HERE}/roles?dryRun=All", role(EVERYTHING)) == 403
+    assert (
+        await ask(client, "POST", f"{HERE}/roles", {"metadata": {"generateName": "x-"}, "rules": [EVERYTHING]}) == 403
+    )
+    labelled = {"metadata": {"labels": {"a": "b"}}}
+    assert (await refusal(client, "PATCH", path, labelled, Content_Type="application/merge-patch+json"))[0] == 200
+
+
+async def test_what_one_holds_one_may_grant(client: Client) -> None:
+    wide = {"apiGroups": ["", "apps"], "resources": ["configmaps", "pods", "*/scale"], "verbs": ["*"]}
+    await grant(client, WRITE_ROLES, wide)
+    narrow = {"apiGroups": [""], "resources": ["configmaps"], "resourceNames": ["mine"], "verbs": ["get", "delete"]}
+    scale = {"apiGroups": ["apps"], "resources": ["deployments/scale"], "verbs": ["update"]}
+    assert await ask(client, "POST", f"{HERE}/roles", role(narrow, scale, name="own")) == 201
+    assert await ask(client, "POST", f"{HERE}/rolebindings", binding("own")) == 201
+    for rule in (
+        {"apiGroups": ["batch"], "resources": ["pods"], "verbs": ["get"]},
+        {"apiGroups": [""], "resources": ["pods", "secrets"], "verbs": ["get"]},
+        {"apiGroups": ["apps"], "resources": ["deployments"], "verbs": ["get"]},
+        {"apiGroups": ["*"], "resources": ["pods"], "verbs": ["get"]},
+    ):
+        assert await ask(client, "POST", f"{HERE}/roles", role(rule)) == 403, rule
+
+
+async def test_a_name_is_no_right_to_all(client: Client) -> None:
+    await grant(client, WRITE_ROLES, {**READ, "resourceNames": ["mine"]})
+    assert await ask(client, "POST", f"{HERE}/roles", role({**READ, "resourceNames": ["mine"]}, name="own")) == 201
+    assert await ask(client, "POST", f"{HERE}/roles", role(READ)) == 403
+    assert await ask(client, "POST", f"{HERE}/roles", role({**READ, "resourceNames": ["mine", "other"]})) == 403
+
+
+async def test_escalate_and_bind_are_verbs_of_their_own(client: Client) -> None:
+    bind = {**ROLES, "resources": ["clusterroles"], "resourceNames": ["view"], "verbs": ["bind"]}
+    await grant(client, WRITE_ROLES, {**ROLES, "verbs": ["escalate"]}, bind)
+    await made(client, f"{RBAC}/clusterroles", role(READ, name="view"))
+    await made(client, f"{RBAC}/clusterroles", role(EVERYTHING, name="edit"))
+    assert await ask(client, "POST", f"{HERE}/roles", role(EVERYTHING)) == 201
+    assert await ask(client, "POST", f"{HERE}/rolebindings", binding("all")) == 403
+    assert await ask(client, "POST", f"{HERE}/rolebindings", binding("edit", "ClusterRole")) == 403
+    assert await ask(client, "POST", f"{HERE}/rolebindings", binding("view", "ClusterRole")) == 201
+    assert await ask(client, "GET", f"{CORE}/configmaps") == 200
+
+
+async def test_who_acts_as_another_grants_what_the_other_holds(client: Client) -> None:
+    await grant(client, WRITE_ROLES)
+    robot = "system:serviceaccount:default:robot"
+    headers = {"token": ADMIN, "Impersonate_User": robot}
+    assert await ask(client, "POST", f"{HERE}/roles", role(EVERYTHING), **headers) == 403
+    assert await ask(client, "POST", f"{HERE}/roles", role(EVERYTHING), token=ADMIN) == 201
+
+
+def test_a_role_of_more_rights_than_are_looked_at_is_refused_quickly() -> None:
+    names = [str(number) for number in range(2000)]
+    rule = {"verbs": names, "apiGroups": names, "resources": names, "resourceNames": names}
+    assert not_held([rule], [READ]) == [f"more than {MAX_GRANTS} single rights: grant them in several roles"]
+    assert not_held([rule], [rule]) == []
+    assert len(not_held([{**READ, "resources": names}], [])) == MAX_SHOWN + 1
+
+
+def test_rights_to_paths_are_held_by_prefix() -> None:
+    held = [{"nonResourceURLs": ["/healthz/*", "/version"], "verbs": ["get"]}]
+    assert not_held([{"nonResourceURLs": ["/healthz/x", "/version"], "verbs": ["get"]}], held) == []
+    asked = [{"nonResourceURLs": ["/metrics"], "verbs": ["get"]}]
+    assert not_held(asked, held) == ['{NonResourceURLs:["/metrics"], Verbs:["get"]}']
+
+
+@pytest.mark.parametrize(
+    ("path", "body", "field"),
+    [
+        (f"{HERE}/roles", role({"verbs": [], "apiGroups": [""], "resources": ["pods"]}), "rules[0].verbs"),
+        (f"{HERE}/roles", role({"verbs": ["get"], "resources": ["pods"]}), "rules[0].apiGroups"),
+        (f"{HERE}/roles", role({"verbs": ["get"], "apiGroups": [""]}), "rules[0].resources"),
+        (f"{HERE}/roles", role({"verbs": ["get"], "nonResourceURLs": ["/x"]}), "rules[0].nonResourceURLs"),
+        (f"{RBAC}/clusterroles", role({**READ, "nonResourceURLs": ["/x"]}), "rules[0].nonResourceURLs"),
+        (f"{HERE}/rolebindings", binding("x", "Bogus"), "roleRef.kind"),
+        (f"{RBAC}/clusterrolebindings", binding("x"), "roleRef.kind"),
+        (f"{HERE}/rolebindings", binding(""), "roleRef.name"),
+        (f"{HERE}/rolebindings", {**binding("x"), "subjects": [{"kind": "User"}]}, "subjects[0].name"),
+        (f"{HERE}/rolebindings", {**binding("x"), "subjects": [{"kind": "Robot", "name": "x"}]}, "subjects[0].kind"),
+    ],
+)
+async def test_role_or_binding_that_kubernetes_refuses_is_refused(
+    path: str, body: Any, field: str, client: Client
+) -> None:
+    response = await client.post(path, json=body, headers={"Authorization": f"Bearer {ADMIN}"})
+    answer = await response.json()
+    assert (response.status, [cause["field"] for cause in answer["details"]["causes"]]) == (422, [field])

@@ -5,7 +5,8 @@ from __future__ import annotations
 import ipaddress
 from typing import Any
 
-from slipway.onebox.api.errors import Cause, Refused, invalid
+from slipway.contract.causes import Cause
+from slipway.onebox.api.errors import Refused, invalid
 from slipway.onebox.api.resources import Resource
 from slipway.onebox.api.store import Store
 from slipway.onebox.settings import RESERVED_ADDRESSES, reserved_address

@@ -6,20 +6,19 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from slipway.contract.admission import review
+from slipway.contract.causes import Cause
 from slipway.contract.keda import without_effect_here
 from slipway.contract.predictor_servers import SHIPPED, cluster_only
 from slipway.contract.sdep import SeldonDeployment
 from slipway.contract.without_effect import without_effect
 from slipway.onebox.api.checks import Review
-from slipway.onebox.api.errors import Cause
 
 SELDON_DEPLOYMENTS = "seldondeployments.machinelearning.seldon.io"
 
 
 def review_seldon_deployment(obj: Mapping[str, Any]) -> list[Cause]:
-    """The contract's violations and what one machine cannot serve, all together, each a ``FieldValueInvalid``."""
-    causes = review(obj, predictor_servers=SHIPPED) or [*cluster_only(SeldonDeployment.from_json(obj))]
-    return [Cause(cause.field, cause.message) for cause in causes]
+    """The contract's violations and what one machine cannot serve, all together."""
+    return review(obj, predictor_servers=SHIPPED) or [*cluster_only(SeldonDeployment.from_json(obj))]
 
 
 def reviews() -> dict[str, Review]:

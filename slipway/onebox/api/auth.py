@@ -11,9 +11,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from slipway.onebox.api.errors import Refused, describe, qualified
+from slipway.onebox.api.errors import Refused, describe, not_found, qualified
 from slipway.onebox.api.store import Store
 
+RBAC = "rbac.authorization.k8s.io"
 ADMIN = "slipway:admin"
 ADMIN_GROUP = "system:masters"
 AUTHENTICATED = "system:authenticated"
@@ -162,8 +163,8 @@ class Authorizer:
             yield {"verbs": ["*"], "apiGroups": ["*"], "resources": ["*"]}, ""
         if AUTHENTICATED in user.groups:
             yield from ((rule, BASIC_REASON) for rule in BASIC_RULES)
-        bindings = list(self._store.all("clusterrolebindings.rbac.authorization.k8s.io").values())
-        for (place, _), binding in self._store.all("rolebindings.rbac.authorization.k8s.io").items():
+        bindings = list(self._store.all(f"clusterrolebindings.{RBAC}").values())
+        for (place, _), binding in self._store.all(f"rolebindings.{RBAC}").items():
             if namespace and place == namespace:
                 bindings.append(binding)
         for binding in bindings:
@@ -173,14 +174,22 @@ class Authorizer:
                 why = _reason(binding, subject)
                 yield from ((rule, why) for rule in self._role_rules(binding))
 
+    def rules_of(self, ref: Mapping[str, Any], namespace: str) -> Sequence[Mapping[str, Any]]:
+        """What the role that a binding in ``namespace`` names allows. Refused 404 where there is none."""
+        role = self._role(ref, namespace)
+        if role is None:
+            plural = "clusterroles" if ref.get("kind") == "ClusterRole" else "roles"
+            raise not_found(plural, RBAC, str(ref.get("name", "")))
+        return role.get("rules") or ()
+
     def _role_rules(self, binding: Mapping[str, Any]) -> Iterable[Mapping[str, Any]]:
-        ref = binding["roleRef"]
-        if ref.get("kind") == "ClusterRole":
-            role = self._store.get("clusterroles.rbac.authorization.k8s.io", ("", ref["name"]))
-        else:
-            namespace = binding["metadata"].get("namespace", "")
-            role = self._store.get("roles.rbac.authorization.k8s.io", (namespace, ref["name"]))
+        role = self._role(binding["roleRef"], binding["metadata"].get("namespace", ""))
         return (role or {}).get("rules") or ()
+
+    def _role(self, ref: Mapping[str, Any], namespace: str) -> Mapping[str, Any] | None:
+        if ref.get("kind") == "ClusterRole":
+            return self._store.get(f"clusterroles.{RBAC}", ("", ref.get("name", "")))
+        return self._store.get(f"roles.{RBAC}", (namespace, ref.get("name", "")))
 
 
 def _reason(binding: Mapping[str, Any], subject: Mapping[str, Any]) -> str:

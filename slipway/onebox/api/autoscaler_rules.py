@@ -6,10 +6,10 @@ import copy
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from slipway.contract.causes import Cause
+from slipway.contract.field_causes import quote
 from slipway.contract.quantity import parse_quantity
-from slipway.crd.structural import quote
 from slipway.onebox.api.columns import get
-from slipway.onebox.api.errors import Cause
 
 Object = dict[str, Any]
 DEFAULT_METRICS = [{"type": "Resource", "resource": {"name": "cpu", "target": {"type": "Utilization", "averageUtilization": 80}}}]  # fmt: skip

@@ -6,8 +6,8 @@ import re
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from slipway.crd.structural import quote
-from slipway.onebox.api.errors import Cause
+from slipway.contract.causes import Cause
+from slipway.contract.field_causes import quote
 
 Object = dict[str, Any]
 PERCENT = re.compile(r"(100|[0-9]{1,2})%")

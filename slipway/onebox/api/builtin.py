@@ -6,7 +6,18 @@ import dataclasses
 import functools
 from typing import Any
 
-from slipway.onebox.api import autoscaler_columns, autoscaler_rules, autoscaling, budget_rules, columns, crds, rules
+from slipway.onebox.api import (
+    autoscaler_columns,
+    autoscaler_rules,
+    autoscaling,
+    budget_rules,
+    columns,
+    crds,
+    role_rules,
+    rules,
+    service_rules,
+    workload_rules,
+)
 from slipway.onebox.api.resources import VERBS, Catalog, Resource, Scale, Version
 from slipway.onebox.api.types import load_types
 
@@ -45,7 +56,7 @@ def builtin_rows() -> list[Resource]:
         Resource("", "namespaces", "Namespace", _v("v1", "Namespace", columns.NAMESPACE), False, short_names=("ns",), has_status=True, subresources=("finalize",), verbs=tuple(verb for verb in VERBS if verb != "deletecollection"), name_rule="label", default=rules.default_namespace, prepare=rules.prepare_namespace, selectable=("status.phase",)),
         Resource("", "configmaps", "ConfigMap", _v("v1", "ConfigMap", columns.CONFIG_MAP), short_names=("cm",), check=rules.check_config),
         Resource("", "secrets", "Secret", _v("v1", "Secret", columns.SECRET), default=rules.default_secret, check=rules.check_config, selectable=("type",)),
-        Resource("", "services", "Service", _v("v1", "Service", columns.SERVICE), short_names=("svc",), categories=("all",), has_status=True, name_rule="service", default=rules.default_service, check=rules.check_service, selectable=("spec.clusterIP", "spec.type")),
+        Resource("", "services", "Service", _v("v1", "Service", columns.SERVICE), short_names=("svc",), categories=("all",), has_status=True, name_rule="service", default=service_rules.default_service, check=service_rules.check_service, selectable=("spec.clusterIP", "spec.type")),
         Resource("", "serviceaccounts", "ServiceAccount", _v("v1", "ServiceAccount", columns.SERVICE_ACCOUNT), short_names=("sa",), subresources=("token",)),
         Resource("", "pods", "Pod", _v("v1", "Pod", columns.POD), short_names=("po",), categories=("all",), has_status=True, subresources=("log", "eviction", "binding", "exec", "attach", "portforward"), default=rules.default_pod, prepare=rules.prepare_pod, check=rules.check_pod, selectable=("spec.nodeName", "spec.restartPolicy", "spec.serviceAccountName", "status.phase", "status.podIP")),
         Resource("", "events", "Event", _v("v1", "Event", columns.EVENT), short_names=("ev",), check=rules.check_event, selectable=(*INVOLVED, "reason", "reportingComponent", "source", "type")),
@@ -54,16 +65,16 @@ def builtin_rows() -> list[Resource]:
         Resource("", "endpoints", "Endpoints", _v("v1", "Endpoints"), short_names=("ep",)),
         Resource("", "persistentvolumeclaims", "PersistentVolumeClaim", _v("v1", "PersistentVolumeClaim", columns.CLAIM), short_names=("pvc",), has_status=True),
         Resource("discovery.k8s.io", "endpointslices", "EndpointSlice", _v("v1", "EndpointSlice", columns.ENDPOINT_SLICE), has_generation=True),
-        Resource("apps", "deployments", "Deployment", _v("v1", "Deployment", columns.DEPLOYMENT), short_names=("deploy",), default=rules.default_deployment, check=rules.check_workload, **workload),
-        Resource("apps", "replicasets", "ReplicaSet", _v("v1", "ReplicaSet", columns.REPLICA_SET), short_names=("rs",), default=rules.default_replica_set, check=rules.check_workload, selectable=("status.replicas",), **workload),
-        Resource("batch", "jobs", "Job", _v("v1", "Job", columns.JOB), categories=("all",), has_status=True, has_generation=True, default=rules.default_job, prepare=rules.prepare_job, check=rules.check_job, selectable=("status.successful",)),
+        Resource("apps", "deployments", "Deployment", _v("v1", "Deployment", columns.DEPLOYMENT), short_names=("deploy",), default=rules.default_deployment, check=workload_rules.check_deployment, **workload),
+        Resource("apps", "replicasets", "ReplicaSet", _v("v1", "ReplicaSet", columns.REPLICA_SET), short_names=("rs",), default=rules.default_replica_set, check=workload_rules.check_replica_set, selectable=("status.replicas",), **workload),
+        Resource("batch", "jobs", "Job", _v("v1", "Job", columns.JOB), categories=("all",), has_status=True, has_generation=True, default=rules.default_job, prepare=rules.prepare_job, check=workload_rules.check_job, selectable=("status.successful",)),
         Resource("autoscaling", "horizontalpodautoscalers", "HorizontalPodAutoscaler", (*_v("v2", "HorizontalPodAutoscaler", autoscaler_columns.HPA), *_v("v1", "HorizontalPodAutoscalerV1", autoscaler_columns.HPA, load=autoscaling.from_v1, dump=autoscaling.to_v1)), short_names=("hpa",), categories=("all",), has_status=True, default=autoscaler_rules.default_autoscaler, check=autoscaler_rules.check_autoscaler),
         Resource("policy", "poddisruptionbudgets", "PodDisruptionBudget", _v("v1", "PodDisruptionBudget", autoscaler_columns.PDB), short_names=("pdb",), has_status=True, has_generation=True, check=budget_rules.check_budget),
         Resource("coordination.k8s.io", "leases", "Lease", _v("v1", "Lease", columns.LEASE), needs_version=True, check=rules.check_lease),
-        Resource(RBAC, "roles", "Role", _v("v1", "Role", columns.ROLE), name_rule="path", check=rules.check_role),
-        Resource(RBAC, "rolebindings", "RoleBinding", _v("v1", "RoleBinding", columns.ROLE_BINDING), name_rule="path", check=rules.check_binding),
-        Resource(RBAC, "clusterroles", "ClusterRole", _v("v1", "ClusterRole", columns.ROLE), False, name_rule="path", check=rules.check_role),
-        Resource(RBAC, "clusterrolebindings", "ClusterRoleBinding", _v("v1", "RoleBinding", columns.ROLE_BINDING), False, name_rule="path", check=rules.check_binding),
+        Resource(RBAC, "roles", "Role", _v("v1", "Role", columns.ROLE), name_rule="path", check=role_rules.check_role),
+        Resource(RBAC, "rolebindings", "RoleBinding", _v("v1", "RoleBinding", columns.ROLE_BINDING), name_rule="path", check=role_rules.check_binding),
+        Resource(RBAC, "clusterroles", "ClusterRole", _v("v1", "ClusterRole", columns.ROLE), False, name_rule="path", check=role_rules.check_role),
+        Resource(RBAC, "clusterrolebindings", "ClusterRoleBinding", _v("v1", "RoleBinding", columns.ROLE_BINDING), False, name_rule="path", check=role_rules.check_binding),
         Resource("authorization.k8s.io", "selfsubjectaccessreviews", "SelfSubjectAccessReview", _v("v1", "SelfSubjectAccessReview"), False, verbs=("create",)),
         Resource("authorization.k8s.io", "selfsubjectrulesreviews", "SelfSubjectRulesReview", _v("v1", "SelfSubjectRulesReview"), False, verbs=("create",)),
         Resource("authentication.k8s.io", "selfsubjectreviews", "SelfSubjectReview", _v("v1", "SelfSubjectReview"), False, verbs=("create",)),

@@ -4,13 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
+from slipway.contract.causes import Cause
 from slipway.crd.structural import validate
 from slipway.onebox.api.columns import get
-from slipway.onebox.api.errors import Cause, invalid
+from slipway.onebox.api.errors import invalid
 from slipway.onebox.api.meta_rules import check_finalizers, check_meta, check_name
 from slipway.onebox.api.target import Object, Target
 
 Review = Callable[[Object], Sequence[Cause]]
+Guard = Callable[[Target, Object, Object | None], None]
+"""May this be written, by whoever asks? Given the new object and the old one; raises Refused."""
+
+
+def unguarded(target: Target, new: Object, old: Object | None) -> None:
+    """The platform itself writes."""
+    del target, new, old
 
 
 def check_object(target: Target, new: Object, old: Object | None, *, review: Review | None) -> None:

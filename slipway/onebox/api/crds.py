@@ -8,10 +8,10 @@ from typing import Any
 
 import yaml
 
+from slipway.contract.causes import Cause
+from slipway.contract.field_causes import quote
 from slipway.crd.definition import definition as seldon_deployments
-from slipway.crd.structural import quote
 from slipway.onebox.api.columns import custom_columns, get
-from slipway.onebox.api.errors import Cause
 from slipway.onebox.api.meta_rules import LABEL
 from slipway.onebox.api.resources import Resource, Scale, Version, version_order
 from slipway.onebox.api.structural import check_schema

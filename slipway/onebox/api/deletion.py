@@ -7,10 +7,12 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from slipway.crd.structural import json_type, quote
+from slipway.contract.causes import Cause
+from slipway.contract.field_causes import quote
+from slipway.crd.structural import json_type
 from slipway.onebox.api.bodies import parse_json, parse_yaml
 from slipway.onebox.api.columns import get
-from slipway.onebox.api.errors import Cause, Refused, bad_request, conflict, describe
+from slipway.onebox.api.errors import Refused, bad_request, conflict, describe
 from slipway.onebox.api.objects import Objects
 from slipway.onebox.api.target import Object, Target, options_refused, parse_int
 

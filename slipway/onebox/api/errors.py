@@ -3,19 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
+from slipway.contract.causes import Cause
 from slipway.kube.invalid import invalid as invalid_of
-
-
-@dataclass(frozen=True)
-class Cause:
-    """One reason inside a 422; ``reason`` is Kubernetes' CauseType, e.g. ``FieldValueInvalid``."""
-
-    field: str
-    message: str
-    reason: str = "FieldValueInvalid"
 
 
 class Refused(Exception):

@@ -9,10 +9,11 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
+from slipway.crd.structural import json_type
 from slipway.kube.selectors import selector_matches
 from slipway.onebox.api.columns import get
 from slipway.onebox.api.deletion import Deletion, parse_delete_options
-from slipway.onebox.api.errors import Refused
+from slipway.onebox.api.errors import Refused, bad_request
 from slipway.onebox.api.objects import Objects
 from slipway.onebox.api.target import Object, Target
 
@@ -22,7 +23,13 @@ RETRY_S = 10
 
 def evict(objects: Objects, deletion: Deletion, target: Target, body: Mapping[str, Any]) -> None:
     """Refused 429 where the budget allows none now, 500 where two budgets are about the Pod, 404, 409 as a delete."""
-    options = parse_delete_options({}, body.get("deleteOptions") or {})
+    given = body.get("deleteOptions") or {}
+    if not isinstance(given, Mapping):
+        raise bad_request(
+            'Eviction in version "v1" cannot be handled as a Eviction: json: cannot unmarshal '
+            f"{json_type(given)} into Go struct field Eviction.deleteOptions of type v1.DeleteOptions"
+        )
+    options = parse_delete_options({}, given)
     pod = objects.stored(target)
     if _needs_no_leave(pod):
         deletion.delete(target, options)

@@ -8,7 +8,8 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from slipway.onebox.api.errors import Cause, Refused, bad_request, expired
+from slipway.contract.causes import Cause
+from slipway.onebox.api.errors import Refused, bad_request, expired
 from slipway.onebox.api.selectors import Predicate, parse_fields, parse_labels, predicate
 from slipway.onebox.api.store import Store
 from slipway.onebox.api.target import Object, Target, options_refused, parse_int, parse_version

@@ -10,8 +10,9 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+from slipway.contract.causes import Cause
 from slipway.onebox.api.columns import get
-from slipway.onebox.api.errors import Cause, bad_request, invalid
+from slipway.onebox.api.errors import bad_request, invalid
 from slipway.onebox.api.followed_log import FollowedLog
 from slipway.onebox.api.target import parse_int
 from slipway.onebox.paths import Paths

@@ -6,8 +6,8 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from slipway.crd.structural import quote
-from slipway.onebox.api.errors import Cause
+from slipway.contract.causes import Cause
+from slipway.contract.field_causes import quote
 
 SUBDOMAIN = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*")
 LABEL = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?")
@@ -49,21 +49,27 @@ def check_name(name: str, rule: str) -> Iterator[Cause]:
         yield Cause("metadata.name", f"Invalid value: {quote(name)}: {message}")
 
 
-def check_meta(meta: Mapping[str, Any]) -> Iterator[Cause]:
-    """Labels, annotations and owner references."""
-    for key, value in (meta.get("labels") or {}).items():
-        yield from _check_key(key, "metadata.labels")
+def check_labels(labels: Mapping[str, Any], path: str) -> Iterator[Cause]:
+    for key, value in labels.items():
+        yield from _check_key(key, path)
         if len(str(value)) > MAX_LABEL or not LABEL_VALUE.fullmatch(str(value)):
             yield Cause(
-                "metadata.labels",
+                path,
                 f"Invalid value: {quote(value)}: a valid label must be an empty string or consist of alphanumeric characters, '-', '_' or '.', and must start and end with an alphanumeric character (e.g. 'MyValue',  or 'my_value',  or '12345', regex used for validation is '{LABEL_VALUE.pattern}')",
             )
-    annotations = meta.get("annotations") or {}
+
+
+def check_annotations(annotations: Mapping[str, Any], path: str) -> Iterator[Cause]:
     for key in annotations:
-        yield from _check_key(key, "metadata.annotations")
+        yield from _check_key(key, path)
     if sum(len(key) + len(str(value)) for key, value in annotations.items()) > MAX_ANNOTATIONS_BYTES:
-        message = f"Too long: may not be more than {MAX_ANNOTATIONS_BYTES} bytes"
-        yield Cause("metadata.annotations", message, "FieldValueTooLong")
+        yield Cause(path, f"Too long: may not be more than {MAX_ANNOTATIONS_BYTES} bytes", "FieldValueTooLong")
+
+
+def check_meta(meta: Mapping[str, Any]) -> Iterator[Cause]:
+    """Labels, annotations and owner references."""
+    yield from check_labels(meta.get("labels") or {}, "metadata.labels")
+    yield from check_annotations(meta.get("annotations") or {}, "metadata.annotations")
     for owner in meta.get("ownerReferences") or ():
         for field in ("apiVersion", "kind", "name", "uid"):
             if not owner.get(field):

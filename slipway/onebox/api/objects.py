@@ -15,19 +15,11 @@ from datetime import UTC, datetime
 from ipaddress import IPv4Network
 from typing import Any
 
+from slipway.contract.causes import Cause
 from slipway.onebox.api.addresses import ClusterAddresses
 from slipway.onebox.api.bodies import Parsed, checked_fields, typed_object
-from slipway.onebox.api.checks import Review, check_object
-from slipway.onebox.api.errors import (
-    Cause,
-    Refused,
-    already_exists,
-    bad_request,
-    describe,
-    invalid,
-    not_found,
-    qualified,
-)
+from slipway.onebox.api.checks import Guard, Review, check_object, unguarded
+from slipway.onebox.api.errors import Refused, already_exists, bad_request, describe, invalid, not_found, qualified
 from slipway.onebox.api.fields import EMPTY, DuplicateKey, FieldSet
 from slipway.onebox.api.meta_rules import finalizer_warnings
 from slipway.onebox.api.ownership import (
@@ -38,6 +30,7 @@ from slipway.onebox.api.ownership import (
     limit_managers,
     load_entries,
     render_entries,
+    same_but_times,
 )
 from slipway.onebox.api.preconditions import check_config, check_version, patch_object_text, without_version
 from slipway.onebox.api.resources import Catalog
@@ -76,6 +69,13 @@ class Objects:
         self.catalog = catalog
         self._reviews = reviews
         self._addresses = ClusterAddresses(store, network)
+        self._guard: Guard = unguarded
+
+    def guarded(self, guard: Guard) -> Objects:
+        """These, where ``guard`` may refuse what is about to be written: the target, the new object, the old one or None."""
+        view = copy.copy(self)
+        view._guard = guard  # noqa: SLF001  - of this class
+        return view
 
     # -- reading
 
@@ -153,6 +153,7 @@ class Objects:
         self._set_entries(obj, entries)
         self._addresses.allocate(resource, obj, dry_run=options.dry_run)
         obj = self._normalized(target, obj)
+        self._guard(target, obj, None)
         check_object(target, obj, None, review=self._reviews.get(resource.storage))
         key = (meta.get("namespace", ""), meta["name"])
         live = self.store.get(resource.storage, key)
@@ -290,10 +291,11 @@ class Objects:
         obj = self._restored(target, shown, obj)
         self._set_entries(obj, entries)
         obj = self._normalized(target, obj)
-        if _same_but_times(obj, shown):
+        if same_but_times(obj, shown):
             return Outcome(shown, warnings=tuple(warnings))
         if target.resource.has_generation and self._spec_changed(target, shown, obj):
             obj["metadata"]["generation"] = shown["metadata"].get("generation", 0) + 1
+        self._guard(target, obj, shown)
         check_object(target, obj, shown, review=self._reviews.get(target.resource.storage))
         resource = target.resource
         stored = self._to_stored(target, obj)
@@ -379,17 +381,3 @@ def _is_released(target: Target, meta: Mapping[str, Any]) -> bool:
 
 def _annotations(obj: Object) -> Mapping[str, str]:
     return obj["metadata"].get("annotations") or {}
-
-
-def _same_but_times(one: Object, other: Object) -> bool:
-    """Equal, where the times of ``managedFields`` do not count."""
-    return _without_times(one) == _without_times(other)
-
-
-def _without_times(obj: Object) -> Object:
-    meta = dict(obj["metadata"])
-    entries = meta.pop("managedFields", [])
-    times_off = sorted(
-        str(sorted((key, str(value)) for key, value in entry.items() if key != "time")) for entry in entries
-    )
-    return {**obj, "metadata": meta, "entries": times_off}

@@ -184,3 +184,17 @@ def limit_managers(entries: list[Entry]) -> list[Entry]:
     merged = frozenset().union(*(entry.fields for entry in surplus))
     ancient = Entry(replace(surplus[0].writer, manager="ancient-changes", subresource=""), merged, surplus[-1].time)
     return [entry for entry in entries if entry not in surplus] + [ancient]
+
+
+def same_but_times(one: Object, other: Object) -> bool:
+    """Equal, where the times of ``managedFields`` do not count."""
+    return _without_times(one) == _without_times(other)
+
+
+def _without_times(obj: Object) -> Object:
+    meta = dict(obj["metadata"])
+    entries = meta.pop("managedFields", [])
+    times_off = sorted(
+        str(sorted((key, str(value)) for key, value in entry.items() if key != "time")) for entry in entries
+    )
+    return {**obj, "metadata": meta, "entries": times_off}

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from slipway.onebox.api.errors import Cause, Refused, bad_request, conflict, invalid
+from slipway.contract.causes import Cause
+from slipway.onebox.api.errors import Refused, bad_request, conflict, invalid
 from slipway.onebox.api.target import Object, Target
 
 

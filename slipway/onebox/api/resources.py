@@ -9,8 +9,8 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from slipway.contract.causes import Cause
 from slipway.onebox.api.columns import DEFAULT, Column
-from slipway.onebox.api.errors import Cause
 
 Object = dict[str, Any]
 Schema = Mapping[str, Any]

@@ -6,8 +6,9 @@ from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
+from slipway.contract.causes import Cause
 from slipway.onebox.api.auth import DISCOVERY_ROOTS, Access, Authorizer, User
-from slipway.onebox.api.errors import Cause, invalid
+from slipway.onebox.api.errors import invalid
 from slipway.onebox.api.fields import EMPTY
 from slipway.onebox.api.ownership import Writer, after_update, render_entries
 from slipway.onebox.api.schema import normalize

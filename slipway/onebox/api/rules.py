@@ -8,12 +8,11 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from slipway.crd.structural import quote
-from slipway.kube.selectors import selector_matches
+from slipway.contract.causes import Cause
+from slipway.contract.field_causes import duplicate, invalid, quote, required
+from slipway.contract.pod_rules import LABEL_WORDS, is_label, pod_causes
 from slipway.onebox.api.columns import get
-from slipway.onebox.api.container_rules import check_ports, check_resources
-from slipway.onebox.api.errors import Cause
-from slipway.onebox.api.meta_rules import LABEL, MAX_LABEL, MAX_NAME, QUALIFIED_TEXT
+from slipway.onebox.api.meta_rules import MAX_NAME, QUALIFIED_TEXT
 
 Object = dict[str, Any]
 CONFIG_KEY = re.compile(r"[-._a-zA-Z0-9]+")
@@ -134,28 +133,24 @@ def qos_class(spec: Mapping[str, Any]) -> str:
 
 
 def check_pod_spec(spec: Mapping[str, Any], path: str) -> Iterator[Cause]:
-    """The containers: at least one, named once each, with an image, and ports and resources that can be."""
+    """The containers: at least one, named once each, with an image and volumes that there are; and the contract's rules."""
     if not spec.get("containers"):
-        yield Cause(f"{path}.containers", "Required value", "FieldValueRequired")
+        yield required(f"{path}.containers")
     seen: set[str] = set()
     for group in ("initContainers", "containers"):
         for index, container in enumerate(spec.get(group) or ()):
             at, name = f"{path}.{group}[{index}]", str(container.get("name", ""))
             if not name:
-                yield Cause(f"{at}.name", "Required value", "FieldValueRequired")
-            elif len(name) > MAX_LABEL or not LABEL.fullmatch(name):
-                yield Cause(
-                    f"{at}.name",
-                    f"Invalid value: {quote(name)}: a lowercase RFC 1123 label must consist of lower case alphanumeric characters or '-', and must start and end with an alphanumeric character (e.g. 'my-name',  or '123-abc', regex used for validation is '{LABEL.pattern}')",
-                )
+                yield required(f"{at}.name")
+            elif not is_label(name):
+                yield invalid(f"{at}.name", name, LABEL_WORDS)
             elif name in seen:
-                yield Cause(f"{at}.name", f"Duplicate value: {quote(name)}", "FieldValueDuplicate")
+                yield duplicate(f"{at}.name", quote(name))
             seen.add(name)
             if not container.get("image"):
-                yield Cause(f"{at}.image", "Required value", "FieldValueRequired")
-            yield from check_ports(container, at)
-            yield from check_resources(container, at)
+                yield required(f"{at}.image")
             yield from _check_mounts(spec, container, at)
+    yield from pod_causes(spec, path)
 
 
 def _check_mounts(spec: Mapping[str, Any], container: Mapping[str, Any], at: str) -> Iterator[Cause]:
@@ -164,51 +159,6 @@ def _check_mounts(spec: Mapping[str, Any], container: Mapping[str, Any], at: str
         if mount.get("name") not in volumes:
             message = f"Not found: {quote(str(mount.get('name', '')))}"
             yield Cause(f"{at}.volumeMounts[{index}].name", message, "FieldValueNotFound")
-
-
-def _negative(obj: Mapping[str, Any], path: str) -> Iterator[Cause]:
-    value = get(obj, path)
-    if isinstance(value, int) and value < 0:
-        yield Cause(path, f"Invalid value: {value}: must be greater than or equal to 0")
-
-
-def check_workload(new: Object, old: Object | None) -> Sequence[Cause]:
-    """Deployments and ReplicaSets: selector and template agree, and the selector never changes."""
-    selector = get(new, "spec.selector")
-    labels = get(new, "spec.template.metadata.labels", {})
-    causes = list(_negative(new, "spec.replicas"))
-    if not selector:
-        causes.append(Cause("spec.selector", "Required value", "FieldValueRequired"))
-    elif not selector_matches(selector, labels):
-        shown = ", ".join(f'"{key}":"{labels[key]}"' for key in sorted(labels))
-        message = f"Invalid value: map[string]string{{{shown}}}: `selector` does not match template `labels`"
-        causes.append(Cause("spec.template.metadata.labels", message))
-    causes += check_pod_spec(get(new, "spec.template.spec", {}), "spec.template.spec")
-    if old is not None and selector != get(old, "spec.selector"):
-        causes.append(Cause("spec.selector", f"Invalid value: {_go_selector(selector or {})}: field is immutable"))
-    return causes
-
-
-def _go_selector(selector: Mapping[str, Any]) -> str:
-    labels = selector.get("matchLabels") or {}
-    shown = ", ".join(f'"{key}":"{labels[key]}"' for key in sorted(labels))
-    return f"v1.LabelSelector{{MatchLabels:map[string]string{{{shown}}}, MatchExpressions:[]v1.LabelSelectorRequirement(nil)}}"
-
-
-def check_job(new: Object, old: Object | None) -> Sequence[Cause]:
-    causes = [
-        *_negative(new, "spec.completions"),
-        *_negative(new, "spec.parallelism"),
-        *_negative(new, "spec.backoffLimit"),
-    ]
-    causes += check_pod_spec(get(new, "spec.template.spec", {}), "spec.template.spec")
-    if get(new, "spec.template.spec.restartPolicy") not in ("OnFailure", "Never"):
-        value = quote(get(new, "spec.template.spec.restartPolicy", ""))
-        message = f'Unsupported value: {value}: supported values: "OnFailure", "Never"'
-        causes.append(Cause("spec.template.spec.restartPolicy", message, "FieldValueNotSupported"))
-    if old is not None and get(new, "spec.template") != get(old, "spec.template"):
-        causes.append(Cause("spec.template", "Invalid value: the template: field is immutable"))
-    return causes
 
 
 MUTABLE_POD_SPEC = (
@@ -275,54 +225,6 @@ def check_config(new: Object, old: Object | None) -> Sequence[Cause]:
                 message = "Forbidden: field is immutable when `immutable` is set"
                 causes.append(Cause(part, message, "FieldValueForbidden"))
     return causes
-
-
-def default_service(obj: Object) -> None:
-    spec = obj["spec"]
-    for port in spec.get("ports") or ():
-        port.setdefault("targetPort", port.get("port"))
-    if spec.get("type") != "ExternalName":
-        spec.setdefault("internalTrafficPolicy", "Cluster")
-
-
-def check_service(new: Object, old: Object | None) -> Sequence[Cause]:
-    spec, causes = new["spec"], []
-    if not spec.get("ports") and spec.get("clusterIP") != "None" and spec.get("type") != "ExternalName":
-        causes.append(Cause("spec.ports", "Required value", "FieldValueRequired"))
-    names: list[str] = []
-    for index, port in enumerate(spec.get("ports") or ()):
-        number = port.get("port", 0)
-        if not 1 <= number <= 65535:
-            message = f"Invalid value: {number}: must be between 1 and 65535, inclusive"
-            causes.append(Cause(f"spec.ports[{index}].port", message))
-        if len(spec["ports"]) > 1 and not port.get("name"):
-            causes.append(Cause(f"spec.ports[{index}].name", "Required value", "FieldValueRequired"))
-        if port.get("name") and port["name"] in names:
-            causes.append(
-                Cause(f"spec.ports[{index}].name", f"Duplicate value: {quote(port['name'])}", "FieldValueDuplicate")
-            )
-        names.append(port.get("name", ""))
-    if old is not None and get(old, "spec.clusterIP") and spec.get("clusterIP") != get(old, "spec.clusterIP"):
-        shown = f"[]string{{{quote(spec.get('clusterIP', ''))}}}"
-        causes.append(Cause("spec.clusterIPs[0]", f"Invalid value: {shown}: may not change once set"))
-    return causes
-
-
-def check_role(new: Object, old: Object | None) -> Sequence[Cause]:
-    del old
-    return [
-        Cause(f"rules[{index}].verbs", "Required value: verbs must contain at least one value", "FieldValueRequired")
-        for index, rule in enumerate(new.get("rules") or ())
-        if not rule.get("verbs")
-    ]
-
-
-def check_binding(new: Object, old: Object | None) -> Sequence[Cause]:
-    ref = new.get("roleRef") or {}
-    if old is not None and ref != old.get("roleRef"):
-        shown = f'rbac.RoleRef{{APIGroup:"{ref.get("apiGroup", "")}", Kind:"{ref.get("kind", "")}", Name:"{ref.get("name", "")}"}}'
-        return [Cause("roleRef", f"Invalid value: {shown}: cannot change roleRef")]
-    return ()
 
 
 def check_lease(new: Object, old: Object | None) -> Sequence[Cause]:

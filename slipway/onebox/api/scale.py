@@ -6,8 +6,9 @@ import copy
 from collections.abc import Mapping
 from typing import Any
 
+from slipway.contract.causes import Cause
 from slipway.onebox.api.columns import get, selector_text
-from slipway.onebox.api.errors import Cause, Refused, bad_request, invalid
+from slipway.onebox.api.errors import Refused, bad_request, invalid
 from slipway.onebox.api.objects import Objects, Outcome
 from slipway.onebox.api.preconditions import check_version
 from slipway.onebox.api.resources import Scale

@@ -19,6 +19,7 @@ from slipway.onebox.api.definitions import STORAGE as CRD_STORAGE
 from slipway.onebox.api.definitions import Definitions
 from slipway.onebox.api.deletion import Deletion, parse_delete_options, read_delete_body
 from slipway.onebox.api.errors import Refused, bad_request, no_such_path, not_allowed, not_found
+from slipway.onebox.api.escalation import Escalation
 from slipway.onebox.api.eviction import evict
 from slipway.onebox.api.expiry import EventExpiry
 from slipway.onebox.api.garbage import GarbageCollector
@@ -324,6 +325,7 @@ class Api:
     async def _write(self, request: web.Request, target: Target, user: User) -> web.StreamResponse:
         body = await self._body(request)
         query, method = request.query, request.method
+        objects = self._objects.guarded(Escalation(self._parts.authorizer, user).check)
         form = negotiate(request.headers.get("Accept", ""), query, is_custom=target.resource.is_custom)
         arguments: dict[str, Any] = {
             "body": body,
@@ -342,9 +344,9 @@ class Api:
         if method == "POST" and not target.subresource and (not target.name or target.resource.is_custom):
             if target.resource.namespaced and not target.namespace:
                 raise not_allowed()
-            outcome = writes.create(self._objects, target, query, **arguments)
+            outcome = writes.create(objects, target, query, **arguments)
         elif named is not None and target.name and target.subresource in ("", "status", "scale"):
-            outcome = named(self._objects, target, query, **arguments)
+            outcome = named(objects, target, query, **arguments)
         else:
             raise writes.unsupported(target, "create") if method == "POST" and target.subresource else not_allowed()
         self._follow_definitions(target, outcome.obj, is_gone=outcome.removed)

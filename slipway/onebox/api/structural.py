@@ -6,8 +6,8 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from slipway.crd.structural import quote
-from slipway.onebox.api.errors import Cause
+from slipway.contract.causes import Cause
+from slipway.contract.field_causes import quote
 
 SCHEMA_SHAPES: dict[str, type | tuple[type, ...]] = {
     "type": str,

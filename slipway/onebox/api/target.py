@@ -7,8 +7,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from slipway.crd.structural import quote
-from slipway.onebox.api.errors import Cause, Refused, bad_request, invalid
+from slipway.contract.causes import Cause
+from slipway.contract.field_causes import quote
+from slipway.onebox.api.errors import Refused, bad_request, invalid
 from slipway.onebox.api.resources import Resource, Version
 
 MAX_MANAGER_CHARS = 128

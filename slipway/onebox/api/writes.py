@@ -6,9 +6,11 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from slipway.crd.structural import json_type, quote
+from slipway.contract.causes import Cause
+from slipway.contract.field_causes import quote
+from slipway.crd.structural import json_type
 from slipway.onebox.api.bodies import Parsed, parse_body, parse_patch, typed_object
-from slipway.onebox.api.errors import Cause, Refused, bad_request, invalid, not_allowed, qualified
+from slipway.onebox.api.errors import Refused, bad_request, invalid, not_allowed, qualified
 from slipway.onebox.api.objects import Objects, Outcome
 from slipway.onebox.api.patches import json_patch, merge_patch, strategic_merge
 from slipway.onebox.api.preconditions import check_version
