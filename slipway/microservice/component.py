@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from slipway.microservice.error_handler import ErrorHandler
-from slipway.microservice.seldon_names import offer_seldon_names
+from slipway.microservice.seldon_names import advice_on, offer_seldon_names
 
 WITH_META = ("predict", "transform_input", "transform_output", "route")
 """Hooks that get the request's meta as a keyword, if their signature takes one."""
@@ -107,7 +107,7 @@ def create_component(interface: str, parameters: Mapping[str, Any]) -> Component
     try:
         module = importlib.import_module(module_name)
     except (Exception, SystemExit) as exc:
-        raise ComponentError(f"import of {module_name} failed: {one_line(exc)}") from exc
+        raise ComponentError(f"import of {module_name} failed: {one_line(exc)}{advice_on(exc)}") from exc
     made = getattr(module, class_name, None)
     if not callable(made):
         raise ComponentError(f"{interface}: module {module_name} ({_file_of(module)}) has no class {class_name}")
@@ -115,7 +115,9 @@ def create_component(interface: str, parameters: Mapping[str, Any]) -> Component
         instance = made(**parameters)
     except (Exception, SystemExit) as exc:
         given = ", ".join(sorted(parameters)) or "none"
-        raise ComponentError(f"{interface}(...) failed: {one_line(exc)}; parameters given: {given}") from exc
+        raise ComponentError(
+            f"{interface}(...) failed: {one_line(exc)}; parameters given: {given}{advice_on(exc)}"
+        ) from exc
     try:
         return component_of(instance)
     except (ImportError, TypeError, ValueError) as exc:

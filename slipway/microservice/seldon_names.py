@@ -1,6 +1,7 @@
 """The names that component classes import from ``seldon_core``, for images that do not carry that package.
 
-``SeldonComponent`` and ``SeldonResponse`` behave as the contract's section 4.4 says; nothing else of the package exists.
+``SeldonComponent`` and ``SeldonResponse`` behave as the contract's section 4.4 says; of the package exists what stands in
+``_MODULES``, and nothing else.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from typing import Any, NoReturn
 
 from slipway.contract.protos import prediction_pb2
 from slipway.microservice.local_storage import Storage
+from slipway.microservice.seldon_utils import UTILS
 from slipway.serving.errors import BAD_DATA, ServingError
 
 
@@ -103,9 +105,18 @@ _MODULES: dict[str, dict[str, Any]] = {
         "create_gauge": create_gauge,
         "create_timer": create_timer,
     },
+    "seldon_core.utils": UTILS,
     "seldon_core.proto": {"prediction_pb2": prediction_pb2},
     "seldon_core.proto.prediction_pb2": vars(prediction_pb2),
 }
+
+
+def advice_on(error: BaseException) -> str:
+    """What would be right where an import asks for more of the package; empty for other errors."""
+    if not isinstance(error, ImportError) or not (error.name or "").startswith("seldon_core"):
+        return ""
+    offered = ", ".join(sorted(set(_MODULES) - {"seldon_core"}))
+    return f"; of seldon_core only a part is here ({offered}): add seldon-core==1.17.1 to the requirements for more"
 
 
 def offer_seldon_names() -> None:
