@@ -181,6 +181,16 @@ def test_what_is_right_passes(folder: Path) -> None:
             "m/a.yaml:16: error: SeldonDeployment yolo: spec.predictors[0].componentSpecs[0].spec.containers[0].image: no image.yaml has `name: slipway/nobody`: one machine runs only images built from one",
         ),
         (
+            "image: slipway/yolo-detector:0.1.0\n    - name: canary",
+            "image: slipway/yolo-detector:0.1.0\n                readinessProbe: {periodSeconds: 1}\n    - name: canary",
+            "m/a.yaml:17: error: SeldonDeployment yolo: spec.predictors[0].componentSpecs[0].spec.containers[0].readinessProbe: Required value: must specify a handler type",
+        ),
+        (
+            "        - name: web\n",
+            "        - name: web\n          imagePullPolicy: Bogus\n",
+            'm/a.yaml:53: error: Deployment front: spec.template.spec.containers[0].imagePullPolicy: Unsupported value: "Bogus": supported values: "Always", "IfNotPresent", "Never"',
+        ),
+        (
             "seldon-app: yolo-stable",
             "seldon-app: yolo-old",
             "m/a.yaml:33: error: Service yolo-front: spec.selector: seldon-app=yolo-old matches no Pod that anything here makes in namespace default",

@@ -40,6 +40,17 @@ def test_every_rule_is_refused_with_the_causes_of_one_machine(case):
     ]
 
 
+def test_pods_that_kubernetes_would_refuse_are_refused_with_their_causes():
+    broken = component("clf")
+    broken["spec"] |= {"restartPolicy": "Never", "volumes": [{"name": "a"}, {"name": "a"}]}
+    causes = response(review_of(sdep(predictor(componentSpecs=[broken]))))["status"]["details"]["causes"]
+    place = "spec.predictors[0].componentSpecs[0].spec"
+    assert [(cause["field"], cause["reason"]) for cause in causes] == [
+        (f"{place}.volumes[1].name", "FieldValueDuplicate"),
+        (f"{place}.restartPolicy", "FieldValueNotSupported"),
+    ]
+
+
 def test_message_is_the_one_that_kubectl_shows_for_one_machine():
     said = response(review_of(BAD))["status"]
     assert said["message"] == (
