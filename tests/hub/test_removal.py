@@ -16,7 +16,7 @@ from slipway.cli.main import main
 from slipway.onebox.paths import Paths
 from slipway.onebox.services.folders import HomeError
 from slipway.onebox.services.hub.identity import Identity, remove_unix_user
-from slipway.onebox.services.hub.removal import refuse_user_who_may_log_in
+from slipway.onebox.services.hub.removal import earlier_claims, refuse_user_who_may_log_in
 
 
 @pytest.fixture
@@ -58,6 +58,15 @@ def test_command_says_it_in_one_line_and_asks_first(paths: Paths) -> None:
     assert asked.exit_code == 1
     assert "Delete the namespace user-bob" in asked.output
     assert paths.hub_home("bob").exists()
+
+
+def test_volumes_of_an_earlier_release_are_the_user_s_own_and_those_of_claims_are_left_to_their_claims(
+    paths: Paths,
+) -> None:
+    assert earlier_claims(paths, "user-bob") == []
+    for name in ("user-bob_photos", "user-bob_photos_uid", "user-bob-2_photos", "user-ada_photos"):
+        (paths.data("claims") / name).mkdir(parents=True)
+    assert [path.name for path in earlier_claims(paths, "user-bob")] == ["user-bob_photos"]
 
 
 def test_unix_user_of_somebody_else_is_left_alone() -> None:

@@ -159,7 +159,7 @@ async def pods(home: Path, path_mode: str) -> AsyncIterator[Pods]:
     paths, kube = Paths(home), RecordingKube()
     paths.pods.mkdir()
     write_hosts(paths.hosts, render_hosts([]))
-    sources: dict[str, dict[tuple[str, str], Any]] = {"config_maps": {}, "secrets": {}}
+    sources: dict[str, dict[tuple[str, str], Any]] = {"config_maps": {}, "secrets": {}, "claims": {}, "namespaces": {}}
     async with aiohttp.ClientSession() as session:
         machine = Machine(
             paths=paths,
@@ -168,7 +168,7 @@ async def pods(home: Path, path_mode: str) -> AsyncIterator[Pods]:
             addresses=Addresses(str(home)),
             events=Events(kube),  # type: ignore[arg-type]
             session=session,
-            sources=lambda: Sources(sources["config_maps"], sources["secrets"], 2, 1 << 30),
+            sources=lambda: Sources(**sources, cpus=2, memory_bytes=1 << 30),
             has_namespaces=path_mode == "mounted" and await has_mount_namespaces(paths),
             first_use=FirstUse(paths),
         )

@@ -46,8 +46,8 @@ def pod(**spec: Any) -> dict[str, Any]:
 def test_a_pod_begins_unless_its_node_is_cordoned(
     spec: dict[str, Any], node: dict[str, Any] | None, *, begins: bool
 ) -> None:
-    assert obstacle(pod(**spec), node, 0) == ("" if begins else NO_NODE)
-    assert (placed(pod(**spec), node, 0)["spec"].get("nodeName") == NODE_NAME) is begins
+    assert obstacle(pod(**spec), node, 0, {}) == ("" if begins else NO_NODE)
+    assert (placed(pod(**spec), node, 0, {})["spec"].get("nodeName") == NODE_NAME) is begins
 
 
 class Told:

@@ -19,12 +19,23 @@ import click
 from slipway.kube.client import Kube
 from slipway.kube.errors import KubeError
 from slipway.kube.health import serve_health
-from slipway.kube.kinds import CONFIG_MAP, ENDPOINT_SLICE, HORIZONTAL_POD_AUTOSCALER, NODE, POD, SECRET, SERVICE
+from slipway.kube.kinds import (
+    CONFIG_MAP,
+    ENDPOINT_SLICE,
+    HORIZONTAL_POD_AUTOSCALER,
+    NAMESPACE,
+    NODE,
+    PERSISTENT_VOLUME_CLAIM,
+    POD,
+    SECRET,
+    SERVICE,
+)
 from slipway.kube.reflector import Reflector, backoff_s
 from slipway.onebox.images.store import Store
 from slipway.onebox.paths import Paths
 from slipway.onebox.runner.addresses import Addresses
 from slipway.onebox.runner.cache import Cache
+from slipway.onebox.runner.claim_rounds import ClaimRounds
 from slipway.onebox.runner.events import Events
 from slipway.onebox.runner.first_use import FirstUse
 from slipway.onebox.runner.hosts import render_hosts, write_hosts
@@ -41,6 +52,8 @@ from slipway.onebox.runner.workloads import KINDS, Workloads
 
 LOCK = ".lock"
 MAX_FILES = 65_536
+READ_BY_PODS = (CONFIG_MAP, SECRET, PERSISTENT_VOLUME_CLAIM, NAMESPACE)
+"""What Sources hold."""
 
 log = logging.getLogger("slipway.onebox.runner")
 
@@ -91,7 +104,7 @@ async def run(paths: Paths, kubeconfig: Path, *, may_mount: bool = True, health:
     write_hosts(paths.hosts, render_hosts([]) if not paths.hosts.exists() else paths.hosts.read_text())
     async with Kube.from_kubeconfig(kubeconfig, user_agent="slipway-runner") as kube, _session() as session:
         events = Events(kube)
-        reflector = Reflector(kube, [*KINDS, POD, CONFIG_MAP, SECRET, HORIZONTAL_POD_AUTOSCALER])
+        reflector = Reflector(kube, [*KINDS, *READ_BY_PODS, POD, HORIZONTAL_POD_AUTOSCALER])
         has_namespaces = may_mount and await has_mount_namespaces(paths)
         log.info("paths of containers are %s", "mounted" if has_namespaces else "translated")
         machine = Machine(
@@ -102,7 +115,12 @@ async def run(paths: Paths, kubeconfig: Path, *, may_mount: bool = True, health:
             events=events,
             session=session,
             sources=lambda: Sources(
-                reflector.objects(CONFIG_MAP), reflector.objects(SECRET), os.cpu_count() or 1, memory_bytes()
+                reflector.objects(CONFIG_MAP),
+                reflector.objects(SECRET),
+                reflector.objects(PERSISTENT_VOLUME_CLAIM),
+                reflector.objects(NAMESPACE),
+                cpus=os.cpu_count() or 1,
+                memory_bytes=memory_bytes(),
             ),
             has_namespaces=has_namespaces,
             first_use=FirstUse(paths),
@@ -113,13 +131,19 @@ async def run(paths: Paths, kubeconfig: Path, *, may_mount: bool = True, health:
 
 async def _serve(machine: Machine, reflector: Reflector, asked_to_stop: asyncio.Event) -> None:
     await reflector.wait_synced()
-    scheduler = Scheduler(machine.kube, machine.events, lambda: reflector.objects(NODE).get(("", NODE_NAME)))
-    kubelet = Kubelet(machine, scheduler)
     cache = Cache(reflector)
+    scheduler = Scheduler(
+        machine.kube,
+        machine.events,
+        lambda: reflector.objects(NODE).get(("", NODE_NAME)),
+        lambda: reflector.objects(PERSISTENT_VOLUME_CLAIM),
+    )
+    kubelet = Kubelet(machine, scheduler)
     writes = Writes(machine.kube, cache, machine.events, scheduler.place)
     workloads = Workloads(writes, cache, machine.events)
     endpoints = ServiceEndpoints(writes, cache, machine.events)
     scaling = Scaling(machine.kube, cache, machine.events, session=machine.session, leaders=kubelet.leaders)
+    claims = ClaimRounds(machine.kube, cache, machine.events, folder=machine.claims, held=kubelet.held_claims)
     write_hosts(machine.paths.hosts, render_hosts(reflector.objects(SERVICE).values()))
     kubelet.stop_left_overs(reflector.objects(POD))
     kubelet.reconcile(reflector.objects(POD))
@@ -131,7 +155,8 @@ async def _serve(machine: Machine, reflector: Reflector, asked_to_stop: asyncio.
             endpoints.run(),
             workloads.run(),
             scaling.run(),
-            _follow(reflector, machine, kubelet, (endpoints, workloads, scaling)),
+            claims.run(),
+            _follow(reflector, machine, kubelet, (endpoints, workloads, scaling, claims)),
         )
     ]
     stopping = asyncio.create_task(asked_to_stop.wait())
@@ -153,9 +178,12 @@ async def _serve(machine: Machine, reflector: Reflector, asked_to_stop: asyncio.
 
 
 async def _follow(
-    reflector: Reflector, machine: Machine, kubelet: Kubelet, controllers: tuple[ServiceEndpoints, Workloads, Scaling]
+    reflector: Reflector,
+    machine: Machine,
+    kubelet: Kubelet,
+    controllers: tuple[ServiceEndpoints, Workloads, Scaling, ClaimRounds],
 ) -> None:
-    endpoints, workloads, scaling = controllers
+    endpoints, workloads, scaling, claims = controllers
     while True:
         kinds = {change.kind for change in await reflector.changed()}
         if kinds & {POD, SERVICE, ENDPOINT_SLICE}:
@@ -164,7 +192,9 @@ async def _follow(
             write_hosts(machine.paths.hosts, render_hosts(reflector.objects(SERVICE).values()))
         if kinds & {CONFIG_MAP, SECRET}:
             kubelet.refresh_volumes()
-        if kinds & {POD, NODE}:
+        if kinds & {POD, PERSISTENT_VOLUME_CLAIM}:
+            claims.wake()
+        if kinds & {POD, NODE, PERSISTENT_VOLUME_CLAIM}:
             kubelet.reconcile(reflector.objects(POD))
         if HORIZONTAL_POD_AUTOSCALER in kinds:
             scaling.wake()

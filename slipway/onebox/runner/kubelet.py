@@ -10,6 +10,7 @@ from slipway.kube.errors import Conflict, KubeError, NotFound
 from slipway.kube.kinds import POD
 from slipway.kube.malformed import MALFORMED
 from slipway.kube.reflector import ObjectKey, backoff_s
+from slipway.onebox.runner.claims import claims_of
 from slipway.onebox.runner.machine import Machine
 from slipway.onebox.runner.memory import used_bytes
 from slipway.onebox.runner.pod_worker import PodWorker
@@ -89,6 +90,10 @@ class Kubelet:
     def leaders(self, uids: Collection[str]) -> dict[str, dict[str, int]]:
         """Uid of a Pod → container → its first process, of those that run here."""
         return {uid: self._workers[uid].leaders() for uid in uids if uid in self._workers}
+
+    def held_claims(self) -> frozenset[tuple[str, str]]:
+        """(namespace, name) of the claims of Pods that are at work here, whether or not the API still has them."""
+        return frozenset(key for worker in self._workers.values() for key in claims_of(worker.obj))
 
     async def watch_memory(self) -> None:
         while True:

@@ -28,6 +28,8 @@ class Sources:
 
     config_maps: Mapping[tuple[str, str], Object] = field(default_factory=dict)
     secrets: Mapping[tuple[str, str], Object] = field(default_factory=dict)
+    claims: Mapping[tuple[str, str], Object] = field(default_factory=dict)
+    namespaces: Mapping[tuple[str, str], Object] = field(default_factory=dict)
     cpus: int = 1
     memory_bytes: int = 0
 
@@ -46,6 +48,12 @@ class Sources:
             _require("Secret", namespace, name, is_optional=is_optional)
             return None
         return _decoded(found.get("data"), f"Secret {namespace}/{name}")
+
+    def claim(self, namespace: str, name: str) -> Object:
+        found = self.claims.get((namespace, name))
+        if found is None:
+            raise MissingReference(f'persistentvolumeclaim "{name}" not found')
+        return found
 
 
 def field_value(path: str, pod: Pod, *, ip: str) -> str:

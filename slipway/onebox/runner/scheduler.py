@@ -27,10 +27,17 @@ log = logging.getLogger(__name__)
 class Scheduler:
     """``see`` all Pods; then ``takes`` each that has not begun. Neither waits."""
 
-    def __init__(self, kube: Kube, events: Events, node: Callable[[], Object | None]) -> None:
+    def __init__(
+        self,
+        kube: Kube,
+        events: Events,
+        node: Callable[[], Object | None],
+        claims: Callable[[], Mapping[tuple[str, str], Object]] = dict,
+    ) -> None:
         self._kube = kube
         self._events = events
         self._node = node
+        self._claims = claims
         self._places: set[str] = set()
         self._promised = 0  # to Pods that are being made, and that nobody has seen yet
         self._waiting: dict[str, str] = {}  # why
@@ -49,7 +56,7 @@ class Scheduler:
 
     def place(self, pod: Object) -> Object:
         """A Pod as a workload is to make it: with its node, where there is a place."""
-        made = placed(pod, self._node(), len(self._places) + self._promised)
+        made = placed(pod, self._node(), len(self._places) + self._promised, self._claims())
         self._promised += made is not pod
         return made
 
@@ -62,7 +69,7 @@ class Scheduler:
         if is_there or uid in self._places or has_ended(pod):
             why = ""
         else:
-            why = obstacle(pod, self._node(), len(self._places))
+            why = obstacle(pod, self._node(), len(self._places), self._claims())
         if why:
             self._wait(uid, pod, why)
             return False

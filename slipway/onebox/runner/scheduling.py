@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from slipway.onebox.runner.claims import claim_obstacle
 from slipway.onebox.runner.references import NODE_NAME
 from slipway.onebox.runner.status import time_text
 
@@ -21,6 +22,9 @@ NO_PLACE = (
     "0/1 nodes are available: 1 Too many pods. "
     "preemption: 0/1 nodes are available: 1 No preemption victims found for incoming pod."
 )
+NO_CLAIM = (
+    "0/1 nodes are available: {why}. preemption: 0/1 nodes are available: 1 Preemption is not helpful for scheduling."
+)
 """The scheduler's own words."""
 
 
@@ -28,19 +32,21 @@ def is_cordoned(node: Object | None) -> bool:
     return bool(((node or {}).get("spec") or {}).get("unschedulable"))
 
 
-def obstacle(pod: Object, node: Object | None, used: int) -> str:
+def obstacle(pod: Object, node: Object | None, used: int, claims: Mapping[tuple[str, str], Object]) -> str:
     """Why a Pod that has not begun has to wait; '' where it may begin. ``used`` is how many have a place.
 
     Who has been given the node is not asked about the cordon again.
     """
     if not pod["spec"].get("nodeName") and is_cordoned(node) and not any(map(_tolerates, _tolerations(pod))):
         return NO_NODE
+    if why := claim_obstacle(pod, claims):
+        return NO_CLAIM.format(why=why)
     return NO_PLACE if used >= MAX_PODS else ""
 
 
-def placed(pod: Object, node: Object | None, used: int) -> Object:
+def placed(pod: Object, node: Object | None, used: int, claims: Mapping[tuple[str, str], Object]) -> Object:
     """As it is made by a workload: with the node, where it may begin there."""
-    return pod if obstacle(pod, node, used) else {**pod, "spec": {**pod["spec"], "nodeName": NODE_NAME}}
+    return pod if obstacle(pod, node, used, claims) else {**pod, "spec": {**pod["spec"], "nodeName": NODE_NAME}}
 
 
 def has_begun(pod: Object) -> bool:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from slipway.kube.malformed import MALFORMED
+from slipway.onebox.runner.claims import folder_name, may_inherit, nameless_folder
 from slipway.onebox.runner.references import MissingReference, Sources, field_value, key_of, map_field, resource_value
 from slipway.onebox.runner.spec import InvalidPod, Object, Pod, described
 
@@ -30,7 +31,9 @@ def write_volumes(pod: Pod, folder: Path, *, sources: Sources, ip: str, claims: 
         own = folder / "volumes" / name
         try:
             files = volume_files(name, volume, pod, sources=sources, ip=ip)
-            places[name] = own if files is not None else plain_folder(name, volume, pod, own=own, claims=claims)
+            places[name] = (
+                own if files is not None else plain_folder(name, volume, pod, own=own, sources=sources, claims=claims)
+            )
         except MALFORMED as exc:
             raise InvalidPod(f"volumes[{name}]: {described(exc)}") from exc
         if files is not None:
@@ -134,23 +137,34 @@ def _read(folder: Path) -> dict[str, VolumeFile]:
     }
 
 
-def plain_folder(name: str, volume: Object, pod: Pod, *, own: Path, claims: Path) -> Path:
-    """The folder of an emptyDir (``own``), a claim, or a folder of the machine. Raises InvalidPod for other kinds."""
+def plain_folder(name: str, volume: Object, pod: Pod, *, own: Path, sources: Sources, claims: Path) -> Path:
+    """The folder of an emptyDir (``own``), of a claim (below ``claims``), or a folder of the machine.
+
+    Raises MissingReference, and InvalidPod for other kinds.
+    """
     if "emptyDir" in volume:
         own.mkdir(parents=True, exist_ok=True)
         return own
     if claim := volume.get("persistentVolumeClaim"):
-        if "/" in claim["claimName"]:
-            raise InvalidPod(f"volumes[{name}]: {claim['claimName']!r} is not the name of a claim")
-        folder = claims / f"{pod.namespace}_{claim['claimName']}"
-        folder.mkdir(parents=True, exist_ok=True)
-        return folder
+        return _claim_folder(sources.claim(pod.namespace, claim["claimName"]), sources, claims)
     if host := volume.get("hostPath"):
         return _host_folder(name, host, pod)
     kinds = ", ".join(sorted(volume.keys() - {"name"})) or "nothing"
     raise InvalidPod(
         f"volumes[{name}]: {kinds} is not supported here: use emptyDir, configMap, secret, downwardAPI, projected, persistentVolumeClaim or a read-only hostPath"
     )
+
+
+def _claim_folder(claim: Object, sources: Sources, claims: Path) -> Path:
+    folder = claims / folder_name(claim)
+    if folder.exists():
+        return folder
+    earlier = claims / nameless_folder(claim)
+    namespace = sources.namespaces.get(("", claim["metadata"]["namespace"]))
+    if earlier.is_dir() and may_inherit(earlier.stat().st_mtime, namespace):
+        return earlier.rename(folder)
+    folder.mkdir(parents=True)
+    return folder
 
 
 def _host_folder(name: str, host: Object, pod: Pod) -> Path:

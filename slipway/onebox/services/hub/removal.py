@@ -7,6 +7,7 @@ import shutil
 import sqlite3
 from collections.abc import AsyncIterator
 from contextlib import closing, suppress
+from pathlib import Path
 
 from slipway.kube.client import Kube
 from slipway.kube.errors import NotFound
@@ -51,6 +52,11 @@ def _let_in(paths: Paths) -> frozenset[str]:
         return frozenset(name for (name,) in database.execute("SELECT username FROM users_info WHERE is_authorized"))
 
 
+def earlier_claims(paths: Paths, namespace: str) -> list[Path]:
+    """Volumes of releases that kept them without a claim: ``<namespace>_<claim>``. Others go with their claims."""
+    return [path for path in sorted(paths.data("claims").glob(f"{namespace}_*")) if path.name.count("_") == 1]
+
+
 async def remove_user(paths: Paths, user: str, *, keeps_home: bool) -> AsyncIterator[str]:
     """What was done, line by line. Runs and models stay in MLflow and S3; the user number is never given again.
 
@@ -72,6 +78,9 @@ async def remove_user(paths: Paths, user: str, *, keeps_home: bool) -> AsyncIter
             yield f"namespace {namespace}: deleted, with the token and what ran in it"
     was_there = await remove_account(load_settings(paths.settings), ensure_secrets(paths.secrets), user=namespace)
     yield f"MLflow account {namespace}: {'deleted' if was_there else 'is not there'}"
+    for folder in earlier_claims(paths, namespace):
+        shutil.rmtree(folder)
+        yield f"volume {folder}: deleted"
     home = paths.hub_home(user)
     if not keeps_home and home.exists():
         shutil.rmtree(home)
