@@ -96,8 +96,27 @@ async def test_policies_look_at_paths_methods_headers_and_addresses(tmp_path):
         assert await ask(client) == forbidden
         await publish(policy("p", {"to": [{"operation": {"ports": ["80"]}}]}, action="DENY"))
         assert await ask(client) == forbidden  # what cannot be asked denies all the more
+        outside = policy("p", {"to": [{"operation": {"paths": ["*/predictions"]}}]}, action="CUSTOM")
+        outside["spec"]["provider"] = {"name": "ext-authz"}
+        await publish(outside)
+        assert [await ask(client), await ask(client, path=feedback)] == [forbidden, good]  # nobody can be asked here
         await publish()
         assert await ask(client) == good
+
+
+@pytest.mark.parametrize(
+    ("action", "kind", "says"),
+    [
+        ("CUSTOM", "DENY", "'CUSTOM' cannot be asked on one machine: what its rules match is denied"),
+        ("ALLOW", "ALLOW", None),
+        ("DENY", "DENY", None),
+        ("AUDIT", None, "nothing is audited on one machine: this policy has no effect"),
+    ],
+)
+def test_an_action_that_nobody_carries_out_denies_or_has_no_effect_and_says_so(action, kind, says):
+    found = read_policies([policy("p", {}, action=action)], findings := [])
+    assert [item.action for item in found] == ([kind] if kind else [])
+    assert [finding.message for finding in findings] == ([says] if says else [])
 
 
 KEYS = [

@@ -9,7 +9,7 @@ from slipway.onebox.mesh.ir import Cluster, Endpoint, Finding
 from slipway.onebox.mesh.services import resolve_host
 from slipway.onebox.mesh.translate import Objects, Site, translate
 from slipway.onebox.mesh.virtual_services import effective_weights
-from tests.onebox_mesh.world import GATEWAY, destination_rule, gateway, item, virtual_service, world
+from tests.onebox_mesh.world import GATEWAY, destination_rule, gateway, item, service, virtual_service, world
 
 SITE = Site("127.0.0.1", 8080, "/page.html")
 
@@ -139,6 +139,22 @@ JSON = st.recursive(
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(WORDS), inner, max_size=4),
     max_leaves=12,
 )
+
+
+def test_one_address_has_one_listener_and_who_comes_second_is_told():
+    twice = service("twice", {"a": 9801, "b": 9801, "c": 9802}, cluster_ip="127.97.3.3")
+    thief = service("twice-2", {"http": 9801, "own": 9803}, cluster_ip="127.97.3.3")
+    mesh = translate(Objects(services=(twice, thief)), SITE)
+    listeners = [(item.name, item.address, item.port) for item in mesh.listeners if item.cluster]
+    assert listeners == [
+        ("service|default|twice-2|9803", "127.97.3.3", 9803),
+        ("service|default|twice|9801", "127.97.3.3", 9801),
+        ("service|default|twice|9802", "127.97.3.3", 9802),
+    ]
+    assert [(finding.name, finding.message) for finding in mesh.findings if finding.kind == "Service"] == [
+        ("twice", "127.97.3.3:9801 is that of default/twice a already: b is not served"),
+        ("twice-2", "127.97.3.3:9801 is that of default/twice a already: http is not served"),
+    ]
 
 
 @given(st.dictionaries(st.sampled_from(WORDS), JSON, max_size=5))

@@ -1,6 +1,7 @@
 """AuthorizationPolicies of the gateway → rules.
 
-What cannot be asked here fails closed: it allows nobody, and denies as if the condition were not there.
+What cannot be asked here fails closed: it allows nobody, and denies as if the condition were not there. So does the
+provider of an action ``CUSTOM``: what such a policy would have it decide about is denied.
 """
 
 from __future__ import annotations
@@ -38,14 +39,16 @@ def read_policies(objects: Iterable[Object], findings: list[Finding]) -> tuple[P
     found = []
     for item in sorted(objects, key=lambda one: str(one["metadata"]["name"])):
         reader = Reader.of(item, findings)
-        reader.only({"selector", "action", "rules"})
+        reader.only({"selector", "action", "provider", "rules"})
         if not is_about_the_gateway(reader):
             continue
         action = reader.text("action") or "ALLOW"
-        if action not in ("ALLOW", "DENY"):
-            reader.report("action", f"{action!r} is neither ALLOW nor DENY: this policy has no effect")
+        if action == "AUDIT":
+            reader.report("action", "nothing is audited on one machine: this policy has no effect")
             continue
-        kind: Action = "DENY" if action == "DENY" else "ALLOW"
+        if action not in ("ALLOW", "DENY"):
+            reader.report("action", f"{action!r} cannot be asked on one machine: what its rules match is denied")
+        kind: Action = "ALLOW" if action == "ALLOW" else "DENY"
         rules = tuple(_Rules(kind).read(rule) for rule in reader.children("rules"))
         found.append(Policy(f"{reader.namespace}/{reader.name}", kind, rules))
     return tuple(found)

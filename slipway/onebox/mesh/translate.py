@@ -31,7 +31,7 @@ from slipway.onebox.mesh.ir import (
 from slipway.onebox.mesh.ir_security import JwtRule, Policy
 from slipway.onebox.mesh.limits import MAX_COPIES, MAX_PAGE_BYTES
 from slipway.onebox.mesh.own_knobs import read_own_knobs
-from slipway.onebox.mesh.services import Key, Service, cluster_name, index_services
+from slipway.onebox.mesh.services import Key, Service, ServicePort, cluster_name, index_services
 from slipway.onebox.mesh.sleepers import Rest, read_sleepers
 from slipway.onebox.mesh.virtual_services import Destinations, qualified, read_http_routes
 from slipway.onebox.mesh.waking import waking_clusters, waking_listeners
@@ -322,13 +322,14 @@ def _service_listeners(
 ) -> tuple[list[Listener], dict[str, Cluster]]:
     listeners: list[Listener] = []
     clusters: dict[str, Cluster] = {}
+    taken: dict[str, str] = {}
     for key, service in services.items():
         for port in service.ports if service.cluster_ip else ():
-            if not (service.cluster_ip or "").startswith("127.") or port.number < site.lowest_port:
-                where = f"{service.cluster_ip}:{port.number}"
-                message = f"{where} cannot be bound here: use 127.0.0.0/8 and a port from {site.lowest_port}"
+            where = f"{service.cluster_ip}:{port.number}"
+            if message := _unbindable(service, port, taken.get(where), site):
                 findings.append(Finding("Service", *key, "spec.ports", message))
                 continue
+            taken[where] = f"{'/'.join(key)} {port.name}".rstrip()
             rule = rules.get(key)
             policy = rule.policy if rule else ClusterPolicy()
             cluster = Cluster(cluster_name(service, port, ""), port.protocol, service.ready(port, {}), policy)
@@ -337,6 +338,14 @@ def _service_listeners(
             name = f"service|{service.namespace}|{service.name}|{port.number}"
             listeners.append(Listener(name, str(service.cluster_ip), port.number, port.protocol, cluster.name))
     return sorted(listeners, key=lambda item: item.name), clusters
+
+
+def _unbindable(service: Service, port: ServicePort, owner: str | None, site: Site) -> str:
+    """Why there is no listener for a port; '' where there is. For two of one address Envoy would refuse all of them."""
+    where = f"{service.cluster_ip}:{port.number}"
+    if not (service.cluster_ip or "").startswith("127.") or port.number < site.lowest_port:
+        return f"{where} cannot be bound here: use 127.0.0.0/8 and a port from {site.lowest_port}"
+    return f"{where} is that of {owner} already: {port.name or 'the second'} is not served" if owner else ""
 
 
 def _age(item: Object) -> tuple[str, str, str]:
