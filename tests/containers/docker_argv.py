@@ -28,8 +28,8 @@ WORDS = {
     "securityContext",
 }
 NODE = {"ports", "startupProbe", "readinessProbe", "livenessProbe", "imagePullPolicy", "terminationMessagePath"}
-NODE |= {"terminationMessagePolicy"}
-"""Probes are asked by the node; ports need no word, because the containers of a Pod share its network."""
+NODE |= {"terminationMessagePolicy", "lifecycle"}
+"""Probes and hooks are the node's work; ports need no word, because the containers of a Pod share its network."""
 
 POD = {"containers", "initContainers", "volumes", "securityContext", "terminationGracePeriodSeconds", "restartPolicy"}
 POD |= {"affinity", "serviceAccountName"}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -105,11 +106,20 @@ class Node:
         raise AssertionError(f"probe {command} ({timeout_s} s): commands are not asked in containers here")
 
     def _stop(self, pod: Pod) -> None:
-        """SIGTERM to all; whoever must be killed after the grace period has not drained."""
+        """Each container's hook, then SIGTERM; whoever must be killed at the end of the grace period has not drained."""
+        deadline = time.monotonic() + pod.grace_s
+        with ThreadPoolExecutor(len(pod.containers)) as at_once:
+            list(at_once.map(lambda container: self._end(pod, container, deadline), pod.containers))
         names = [_of(pod, container) for container in pod.containers]
-        self.docker.run("stop", "--time", f"{pod.grace_s:.0f}", *names)
         codes = {name: self.docker.inspect(name, "{{.State.ExitCode}}") for name in names}
         assert set(codes.values()) == {"0"}, f"not all ended by themselves: {codes}"
+
+    def _end(self, pod: Pod, container: Container, deadline: float) -> None:
+        name, hook = _of(pod, container), container.pre_stop
+        if hook is not None:
+            assert hook.command, f"{name}: preStop {hook}: only commands are run in containers here"
+            self.docker.run("exec", name, *hook.command)
+        self.docker.run("stop", "--time", f"{max(0.0, deadline - time.monotonic()):.0f}", name)
 
 
 def _of(pod: Pod, container: Container) -> str:
