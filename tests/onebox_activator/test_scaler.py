@@ -8,8 +8,11 @@ from typing import Any, cast
 import pytest
 
 from slipway.kube.client import Kube
-from slipway.kube.kinds import DEPLOYMENT, SCALED_OBJECT, Kind
+from slipway.kube.errors import Unavailable
+from slipway.kube.kinds import DEPLOYMENT, HORIZONTAL_POD_AUTOSCALER, SCALED_OBJECT, Kind
 from slipway.kube.reflector import Reflector
+from slipway.onebox.activator.autoscaler import autoscaler_of
+from slipway.onebox.activator.limits import RETRY_S
 from slipway.onebox.activator.scaler import Scaler
 from slipway.onebox.mesh.admin import Admin
 from slipway.onebox.runner.cache import Cache
@@ -27,10 +30,18 @@ class Reflected:
 class RecordingKube:
     def __init__(self) -> None:
         self.patched: list[tuple[str, dict[str, Any]]] = []
+        self.deleted: list[tuple[str, str]] = []
+        self.is_away = False
 
     async def patch(self, kind: Kind, name: str, patch: dict[str, Any], **_: Any) -> dict[str, Any]:
         self.patched.append((name, patch))
         return {"apiVersion": kind.api_version, "kind": kind.kind, **patch, "metadata": _meta(name)}
+
+    async def delete(self, kind: Kind, name: str, *, namespace: str, uid: str) -> None:
+        assert (kind, namespace) == (HORIZONTAL_POD_AUTOSCALER, "default")
+        if self.is_away:
+            raise Unavailable("refused")
+        self.deleted.append((name, uid))
 
     async def apply(self, obj: dict[str, Any], **_: Any) -> dict[str, Any]:
         return {**obj, "metadata": {**_meta(obj["metadata"]["name"]), **obj["metadata"]}}
@@ -102,3 +113,37 @@ async def test_condition_without_a_type_says_nothing() -> None:
     scaler = Scaler(cast(Kube, kube), cache, admins=[cast(Admin, QuietEnvoy())], events=cast(Events, said))
     await scaler.round()
     assert not [message for _, message in said.messages if "CheckFailed" in message]
+
+
+CPU = {"type": "cpu", "metricType": "Utilization", "metadata": {"value": "80"}}
+PROMETHEUS = {"type": "prometheus", "metadata": {"query": "up", "threshold": "1"}}
+
+
+@pytest.mark.parametrize(
+    ("triggers", "owner", "goes"),
+    [
+        ([PROMETHEUS], "uid-a", True),
+        ([], "uid-a", True),
+        ([CPU, PROMETHEUS], "uid-a", False),
+        ([PROMETHEUS], "uid-of-another", False),
+    ],
+)
+async def test_the_autoscaler_goes_with_the_last_trigger_that_is_measured_here(
+    triggers: list[dict[str, Any]], owner: str, *, goes: bool
+) -> None:
+    made = autoscaler_of(scaled_object("a", triggers=[CPU])[1])
+    assert made is not None
+    meta = {**made["metadata"], **_meta("keda-hpa-a"), "ownerReferences": [{"uid": owner}]}
+    known = Reflected(
+        deployment("a"), scaled_object("a", triggers=triggers), (HORIZONTAL_POD_AUTOSCALER, {**made, "metadata": meta})
+    )
+    kube = RecordingKube()
+    cache = Cache(cast(Reflector, known))
+    scaler = Scaler(cast(Kube, kube), cache, admins=[cast(Admin, QuietEnvoy())], events=cast(Events, Said()))
+    kube.is_away = True
+    assert (await scaler.round() == RETRY_S) is goes
+    kube.is_away = False
+    await scaler.round()
+    await scaler.round()
+    assert kube.deleted == ([("keda-hpa-a", "uid-keda-hpa-a")] if goes else [])
+    assert (("default", "keda-hpa-a") in cache.objects(HORIZONTAL_POD_AUTOSCALER)) is not goes

@@ -23,7 +23,7 @@ def autoscaler_of(scaled_object: Object) -> dict[str, Any] | None:
         "apiVersion": "autoscaling/v2",
         "kind": "HorizontalPodAutoscaler",
         "metadata": {
-            "name": f"keda-hpa-{meta['name']}",
+            "name": autoscaler_name(scaled_object),
             "namespace": meta["namespace"],
             "labels": {"app.kubernetes.io/managed-by": "keda-operator", "scaledobject.keda.sh/name": meta["name"]},
             "ownerReferences": [
@@ -44,6 +44,16 @@ def autoscaler_of(scaled_object: Object) -> dict[str, Any] | None:
             "metrics": metrics,
         },
     }
+
+
+def autoscaler_name(scaled_object: Object) -> str:
+    return f"keda-hpa-{scaled_object['metadata']['name']}"
+
+
+def is_of(have: Object, scaled_object: Object) -> bool:
+    """Whether an autoscaler was made of this ScaledObject, and not by somebody else under the same name."""
+    owners = have["metadata"].get("ownerReferences") or ()
+    return any(owner.get("uid") == scaled_object["metadata"]["uid"] for owner in owners)
 
 
 def _metrics(spec: Object) -> Iterator[dict[str, Any]]:

@@ -13,7 +13,7 @@ from slipway.kube.client import Kube
 from slipway.kube.errors import Conflict, KubeError, NotFound, Temporary
 from slipway.kube.kinds import DEPLOYMENT, HORIZONTAL_POD_AUTOSCALER, SCALED_OBJECT, SERVICE
 from slipway.kube.malformed import MALFORMED
-from slipway.onebox.activator.autoscaler import autoscaler_of, differs
+from slipway.onebox.activator.autoscaler import autoscaler_name, autoscaler_of, differs, is_of
 from slipway.onebox.activator.held import Held, Key
 from slipway.onebox.activator.limits import LOOK_MAX_S, LOOK_S, LOOKS_PER_COOLDOWN, RETRY_S
 from slipway.onebox.activator.rest import (
@@ -210,10 +210,11 @@ class Scaler:
     async def _autoscale(self, item: Scaled) -> bool:
         """The HorizontalPodAutoscaler of its triggers; the API deletes it with its ScaledObject."""
         wanted = autoscaler_of(item.scaled_object)
+        place = item.scaled_object["metadata"]["namespace"], autoscaler_name(item.scaled_object)
+        have = self._cache.objects(HORIZONTAL_POD_AUTOSCALER).get(place)
         if wanted is None:
-            return True
+            return have is None or not is_of(have, item.scaled_object) or await self._drop_autoscaler(have)
         meta = wanted["metadata"]
-        have = self._cache.objects(HORIZONTAL_POD_AUTOSCALER).get((meta["namespace"], meta["name"]))
         if self._refused.get(item.key) == wanted or (have is not None and not differs(have, wanted)):
             return True
         try:
@@ -226,6 +227,21 @@ class Scaler:
             self._complain(item.scaled_object, str(exc))
             return True
         self._cache.remember(HORIZONTAL_POD_AUTOSCALER, answer)
+        return True
+
+    async def _drop_autoscaler(self, have: Object) -> bool:
+        """The triggers that it was made of are gone: it would go on with their targets."""
+        meta = have["metadata"]
+        try:
+            await self._kube.delete(
+                HORIZONTAL_POD_AUTOSCALER, meta["name"], namespace=meta["namespace"], uid=meta["uid"]
+            )
+        except (NotFound, Conflict) as exc:
+            log.info("%s: %s", meta["name"], exc)
+        except KubeError as exc:
+            log.warning("%s: not deleted: %s", meta["name"], exc)
+            return False
+        self._cache.forget(HORIZONTAL_POD_AUTOSCALER, have)
         return True
 
     async def _tell(self, item: Scaled, *, is_active: bool) -> bool:
