@@ -132,7 +132,8 @@ async def test_errors_carry_status_text_and_reason(serve: Serve, status_code, co
         await stubs.ModelStub(served.channel).Predict(pb.SeldonMessage(strData="x"))
     assert raised.value.code() is code
     assert raised.value.details().startswith("the text ☃")
-    assert dict(raised.value.trailing_metadata())["x-slipway-reason"] == "MY_CODE"
+    own = "MY_CODE" if status_code and status_code >= 400 else "MICROSERVICE_INTERNAL_ERROR"
+    assert dict(raised.value.trailing_metadata())["x-slipway-reason"] == own
 
 
 @pytest.mark.parametrize(
