@@ -30,7 +30,7 @@ PLANS = [
     (Plan("refuse", "list", 0.5, 410, "Expired"),),
     (Plan("refuse", "write", 0.4, 409, "Conflict"),),
     (Plan("refuse", "any", 0.1, 429, "TooManyRequests"),),
-    (Plan("refuse", "any", 0.1, 500, "InternalError"),),
+    (Plan("refuse", "any", 0.15, 500, "InternalError"),),
     (Plan("hang", "any", 0.03), Plan("hang-after", "write", 0.03)),
     (Plan("truncate", "any", 0.15),),
     (Plan("reset", "any", 0.15),),
