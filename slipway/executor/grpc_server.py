@@ -77,6 +77,8 @@ class GrpcSurface:
                     with self.engine.admission.enter() as ticket:
                         ticket.hold(len(request))
                         answer = await work(request, journey)
+                        written = ticket.reply(len(answer))
+                        context.add_done_callback(lambda _context: written())
                 finally:
                     await told  # no status may overtake it
                 code = grpc.StatusCode.OK

@@ -29,7 +29,7 @@ from slipway.serving.json_body import dump_json
 from slipway.serving.lifecycle import Lifecycle
 from slipway.serving.messages import JSON
 from slipway.serving.openapi import add_doc_routes, openapi
-from slipway.serving.rest import Handler, application, error_response, told
+from slipway.serving.rest import Handler, application, error_response, hold_reply, told
 
 LOG = logging.getLogger(__name__)
 Work = Callable[[web.Request, Journey], Awaitable[Payload]]
@@ -61,10 +61,10 @@ class RestSurface:
             lifecycle=self._lifecycle,
             render_error=self.render_error,
             sign=self.engine.signature,
+            finish=self._finish,
             cors_origin=settings.cors_origins,
             cors_headers=settings.cors_headers,
         )
-        app.middlewares.insert(0, self._stamp())
         app.router.add_get("/live", _live)
         app.router.add_get("/ready", self.ready)
         app.router.add_get(settings.prometheus_path, exposition(self.engine.metrics.registry))
@@ -88,33 +88,27 @@ class RestSurface:
         """The body of an error of the executor's own."""
         return executor_error(failure.status_code, failure.info, failure.reason)
 
-    def _stamp(self) -> Any:
-        """A middleware that signs every answer, whoever gave it."""
-        allowed = self._settings.cors_headers
-        deployment, namespace = self._settings.deployment, self._settings.namespace
-
-        @web.middleware
-        async def stamp(request: web.Request, handler: Handler) -> web.StreamResponse:
-            puid = puid_of(request.headers.get(headers.PUID, ""))
-            request[PUID_OF] = puid
-            response = await handler(request)
-            response.headers[headers.PUID] = puid
-            response.headers["X-Content-Type-Options"] = "nosniff"
-            response.headers.setdefault(hdrs.ACCESS_CONTROL_ALLOW_HEADERS, allowed)
-            if "Ce-Specversion" in request.headers:
-                response.headers.update(
-                    cloud_event(puid, request.rel_url.raw_path, deployment=deployment, namespace=namespace)
-                )
-            return response
-
-        return stamp
+    def _finish(self, request: web.Request, response: web.StreamResponse) -> None:
+        """Sign the answer, whoever gave it."""
+        if response.prepared:
+            return
+        settings = self._settings
+        puid = puid_of_request(request)
+        response.headers[headers.PUID] = puid
+        response.headers["X-Content-Type-Options"] = "nosniff"
+        response.headers.setdefault(hdrs.ACCESS_CONTROL_ALLOW_HEADERS, settings.cors_headers)
+        if "Ce-Specversion" in request.headers:
+            path = request.rel_url.raw_path
+            response.headers.update(
+                cloud_event(puid, path, deployment=settings.deployment, namespace=settings.namespace)
+            )
 
     def served(self, service: str, work: Work) -> Handler:
         """A handler that runs ``work``, answers with its payload or its error, and counts and times it."""
 
         async def serve(request: web.Request) -> web.StreamResponse:
             begun = time.perf_counter()
-            journey = Journey(request[PUID_OF], forwarded(request))
+            journey = Journey(puid_of_request(request), forwarded(request))
             self.engine.tracing.name_request(journey.puid)
             status = 499  # the client left before there was an answer
             try:
@@ -155,13 +149,17 @@ class RestSurface:
             accepted = parse_accept(request.headers.get(hdrs.ACCEPT, ""))
             ask = Wire.PROTOBUF if accepted.proto else Wire.JSON
             answer = await self.engine.predict(payload, client=self.engine.rest, journey=journey, ask=ask)
-            return answer if accepted.json else await apart(lambda: to_protobuf(answer), answer)
+            found = answer if accepted.json else await apart(lambda: to_protobuf(answer), answer)
+            hold_reply(request, ticket, len(found.body))
+            return found
 
     async def _feedback(self, request: web.Request, journey: Journey) -> Payload:
         with self.engine.admission.receive() as ticket:
             body = await read_body(request, ticket)
             payload = Payload(body, request.headers.get(hdrs.CONTENT_TYPE, ""))
-            return await self.engine.feedback(payload, client=self.engine.rest, journey=journey)
+            answer = await self.engine.feedback(payload, client=self.engine.rest, journey=journey)
+            hold_reply(request, ticket, len(answer.body))
+            return answer
 
     async def _node_status(self, request: web.Request, journey: Journey) -> Payload:
         return await self._fetch(request, journey, STATUS_PATH)
@@ -182,6 +180,7 @@ class RestSurface:
         """Feedback in the protocols that have none: accepted, logged and given back (contract §3.5)."""
         with self.engine.admission.receive() as ticket:
             payload = Payload(await read_body(request, ticket), request.headers.get(hdrs.CONTENT_TYPE, ""))
+            hold_reply(request, ticket, len(payload.body))
         self.engine.record_feedback(payload, journey)
         return payload
 
@@ -214,10 +213,17 @@ def document_of(settings: Settings) -> dict[str, Any]:
     return openapi(paths, title=settings.deployment or "SeldonDeployment", facts=facts, server=server)
 
 
+def puid_of_request(request: web.Request) -> str:
+    """Its identifier: the client's own, or one that it keeps from the first question on."""
+    if PUID_OF not in request:
+        request[PUID_OF] = puid_of(request.headers.get(headers.PUID, ""))
+    return request[PUID_OF]
+
+
 def forwarded(request: web.Request) -> CIMultiDict[str]:
     """The client's headers that every node gets, the request's PUID among them."""
     sent = CIMultiDict((name, value) for name, value in request.headers.items() if name.lower() not in NOT_FORWARDED)
-    sent[headers.PUID] = request[PUID_OF]
+    sent[headers.PUID] = puid_of_request(request)
     if hdrs.ACCEPT_ENCODING in sent:
         sent[hdrs.ACCEPT_ENCODING] = readable_encodings(sent.popall(hdrs.ACCEPT_ENCODING))
     return sent

@@ -20,6 +20,7 @@ from slipway.serving.messages import JSON
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 RenderError = Callable[[Failure], Mapping[str, Any]]
 
+Finish = Callable[[web.Request, web.StreamResponse], None]
 Sign = Callable[[], Mapping[str, str]]
 RENDER_ERROR: web.AppKey[RenderError] = web.AppKey("render_error")
 """How an application's errors look, for those that aiohttp finds before there is a request."""
@@ -39,12 +40,13 @@ def application(
     lifecycle: Lifecycle,
     render_error: RenderError,
     sign: Sign = dict,
+    finish: Finish = lambda _request, _response: None,
     cors_origin: str | None = None,
     cors_headers: str = "",
 ) -> web.Application:
     """An application whose every error is ``render_error``'s JSON, and whose every answer has the headers of ``sign``.
 
-    ``cors_origin`` None echoes the request's Origin.
+    ``finish`` sees every answer last, before any of it is written. ``cors_origin`` None echoes the request's Origin.
     """
 
     @web.middleware
@@ -65,6 +67,7 @@ def application(
         if not response.prepared:
             add_headers(response, sign())
         _add_cors(request, response, cors_origin, cors_headers)
+        finish(request, response)
         if lifecycle.is_draining:
             response.force_close()
         return response
