@@ -7,14 +7,15 @@ the cluster the API is asked which Pods are behind it; any other address is aske
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
+from http import HTTPStatus
 from typing import Any, TypeVar
 
 import aiohttp
 
-from slipway.doctor.checks.storage import probes, services
+from slipway.doctor.checks.storage import S3, probes, services
 from slipway.doctor.facts import Facts, NotKnown, Object, Unanswered
 from slipway.doctor.order import CHECKS
 from slipway.doctor.question import Permission, Probe, Question
@@ -30,6 +31,7 @@ ANSWER_S = 8.0
 TOTAL_S = 45.0
 """For all of them together: what is not known by then is said to be unknown."""
 MAX_AT_ONCE = 8
+SIGNED_BY_NOBODY = {"Authorization": "AWS nobody:none"}
 T = TypeVar("T")
 
 
@@ -157,5 +159,13 @@ def _probes(facts: Facts) -> tuple[tuple[Probe, ...], tuple[Question, ...]]:
 
 
 async def _status(session: aiohttp.ClientSession, probe: Probe) -> int:
-    async with session.get(probe.url, allow_redirects=False) as response:
+    """Of a store that speaks other protocols, too, and knows S3 by its signature, the answer to a signature of nobody."""
+    found = await _got(session, probe.url, {})
+    if found == HTTPStatus.NOT_FOUND and probe.name == S3:
+        return await _got(session, probe.url, SIGNED_BY_NOBODY)
+    return found
+
+
+async def _got(session: aiohttp.ClientSession, url: str, headers: Mapping[str, str]) -> int:
+    async with session.get(url, headers=headers, allow_redirects=False) as response:
         return response.status

@@ -30,8 +30,8 @@ OF_S3 = frozenset({200, 401, 403})
 """What a store answers to whoever shows no credentials; a redirect or a 404 is as often the answer of something else."""
 SHORT = 2
 """Labels of ``service.namespace``, which Pods resolve as well."""
-MLFLOW = "MLflow"
-ADDRESSES = ((MLFLOW, "MLFLOW_TRACKING_URI", "/health"), ("S3", "AWS_ENDPOINT_URL", "/"))
+MLFLOW, S3 = "MLflow", "S3"
+ADDRESSES = ((MLFLOW, "MLFLOW_TRACKING_URI", "/health"), (S3, "AWS_ENDPOINT_URL", "/"))
 
 
 def classes(facts: Facts) -> Iterable[Said]:
