@@ -48,6 +48,16 @@ def ports_missing(objects: list[Object]) -> list[str]:
     return found
 
 
+def selectors_apart(objects: list[Object]) -> list[str]:
+    """Deployments and the like whose ``selector`` is not about their own Pods: an API server refuses them."""
+    return [
+        f"{_shown(item)}: spec.selector does not match the labels of spec.template"
+        for item, template in templates(objects)
+        if item["spec"].get("selector")
+        and not selects(item["spec"]["selector"], template["metadata"].get("labels") or {})
+    ]
+
+
 def _target_ports(service: Object, objects: list[Object]) -> Iterator[str]:
     """A number that no container declares would work, too; that it is declared is our own rule."""
     namespace = service["metadata"].get("namespace", "")

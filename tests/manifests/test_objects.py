@@ -15,6 +15,7 @@ from tests.manifests import rules
 from tests.manifests.files import kustomizations, shown
 from tests.manifests.kustomizations import built
 from tests.manifests.not_validated import NOT_VALIDATED
+from tests.manifests.references import selectors_apart
 from tests.manifests.schemas import (
     KUBERNETES,
     NoSchemaError,
@@ -72,6 +73,17 @@ def test_kubernetes_takes_its_kinds(folder, version):
     there = [obj for obj in built(folder) if is_of_kubernetes(obj) and (obj["kind"], version) not in NEWER]
     found = {identity(obj): complain_of_kubernetes(obj, version) for obj in there}
     assert {name: said for name, said in found.items() if said} == {}
+
+
+@pytest.mark.parametrize("folder", FOLDERS, ids=shown)
+def test_selectors_are_about_their_own_pods(folder):
+    assert selectors_apart(built(folder)) == []
+
+
+def test_selector_of_other_pods_is_told():
+    apart = pod()
+    apart["spec"]["selector"] = {"matchLabels": {"app": "other"}}
+    assert selectors_apart([apart]) == ["Deployment web: spec.selector does not match the labels of spec.template"]
 
 
 @pytest.mark.data
