@@ -6,6 +6,8 @@ import contextlib
 import random
 import socket
 
+from slipway.onebox.mesh.gateways import port_here
+
 LOWEST, BEHIND = 20_000, 32_768
 """From 32768 on the kernel gives ports to outgoing connections: a free one of those may be taken a moment later."""
 
@@ -19,3 +21,16 @@ def free_ports(count: int) -> list[int]:
             with contextlib.suppress(OSError):  # taken: the next one
                 sockets.append(stack.enter_context(socket.create_server(("", chance.randrange(LOWEST, BEHIND)))))
         return [one.getsockname()[1] for one in sockets]
+
+
+def free_port() -> int:
+    """One of them."""
+    return free_ports(1)[0]
+
+
+def free_gateway_port() -> int:
+    """For a gateway of one machine: the port at which it serves HTTPS is free as well."""
+    while True:
+        port = free_port()
+        with contextlib.suppress(OSError), socket.create_server(("", port_here(443, port))):
+            return port

@@ -19,7 +19,7 @@ from slipway.contract.limits import MAX_BODY_BYTES, MAX_PHOTO_BYTES
 from slipway.onebox.mesh.bootstrap import envoy_binary
 from tests.compose.files import services, words
 from tests.data import REPOSITORY
-from tests.onebox_mesh.envoys import free_port
+from tests.ports import free_port
 from tests.waiting import eventually
 
 PAGE = REPOSITORY / "slipway" / "onebox" / "mesh" / "page" / "index.html"

@@ -27,7 +27,7 @@ from slipway.kube.kinds import (
     Kind,
 )
 from slipway.onebox.mesh.translate import Objects
-from tests.onebox_mesh.envoys import free_port
+from tests.ports import free_port
 
 
 class Api:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import socket
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
@@ -17,15 +16,10 @@ from slipway.onebox.mesh.render import render
 from slipway.onebox.mesh.translate import Objects, Site, translate
 from slipway.onebox.mesh.write import Publisher, prepare
 from slipway.onebox.paths import Paths
+from tests.ports import free_gateway_port
 from tests.waiting import eventually
 
 START_S = 20.0
-
-
-def free_port(address: str = "127.0.0.1") -> int:
-    with socket.socket() as listener:
-        listener.bind((address, 0))
-        return int(listener.getsockname()[1])
 
 
 @dataclass
@@ -61,7 +55,7 @@ async def start_envoy(layout: Layout, index: int) -> asyncio.subprocess.Process:
 async def running_gateway(home: Path, objects: Objects) -> AsyncIterator[Gateway]:
     layout = Layout(Paths(home))
     prepare(layout)
-    here = replace(site("127.0.0.1", free_port()), lowest_port=1024)
+    here = replace(site("127.0.0.1", free_gateway_port()), lowest_port=1024)
     gateway = Gateway(here, layout, Publisher(layout), [])
     assert await gateway.publish(objects)
     try:

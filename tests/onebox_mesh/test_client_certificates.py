@@ -12,11 +12,12 @@ import pytest
 from slipway.onebox.mesh.render_listeners import render_gateway
 from slipway.onebox.mesh.translate import translate
 from tests.onebox_mesh.certificates import pair_of, tls_secret
-from tests.onebox_mesh.envoys import free_port, running_gateway
+from tests.onebox_mesh.envoys import running_gateway
 from tests.onebox_mesh.test_render import LAYOUT
 from tests.onebox_mesh.test_tls import PATH, SITE, findings_of, gateway_of, secure
 from tests.onebox_mesh.upstreams import running_upstreams
 from tests.onebox_mesh.world import virtual_service, world
+from tests.ports import free_port
 from tests.waiting import eventually
 
 AUTHORITY = pair_of("authority")

@@ -12,9 +12,10 @@ import pytest
 
 from slipway.contract.protos import prediction_pb2 as pb
 from slipway.contract.protos import prediction_pb2_grpc as pb_grpc
-from tests.onebox_mesh.envoys import Gateway, free_port, running_gateway
+from tests.onebox_mesh.envoys import Gateway, running_gateway
 from tests.onebox_mesh.upstreams import running_upstreams
 from tests.onebox_mesh.world import virtual_service, world
+from tests.ports import free_port
 
 pytestmark = pytest.mark.e2e
 PREDICTIONS = "/seldon/default/yolo/api/v1.0/predictions"

@@ -17,10 +17,10 @@ from slipway.onebox.mesh.authentication import NO_KEYS, read_authentications
 from slipway.onebox.mesh.key_sources import NotFetched, key_source, render_key_cluster
 from slipway.onebox.mesh.services import index_services
 from tests.onebox_mesh.certificates import pair_of
-from tests.onebox_mesh.envoys import free_port
 from tests.onebox_mesh.test_security import ISSUER, ask, guarded
 from tests.onebox_mesh.tokens import Issuer
 from tests.onebox_mesh.world import authentication, service
+from tests.ports import free_port
 from tests.waiting import eventually
 
 GOOD, REFUSED = (200, None), (401, "UNAUTHENTICATED")

@@ -14,9 +14,10 @@ from slipway.onebox.mesh.admin import Admin
 from slipway.onebox.mesh.layout import ENVOYS, Layout
 from slipway.onebox.paths import Paths
 from tests.onebox_mesh.api import running_api
-from tests.onebox_mesh.envoys import free_port, start_envoy
+from tests.onebox_mesh.envoys import start_envoy
 from tests.onebox_mesh.upstreams import running_upstreams
 from tests.onebox_mesh.world import endpoint_slice, virtual_service, world
+from tests.ports import free_port
 from tests.waiting import eventually
 
 PREDICTIONS = "/seldon/default/yolo/api/v1.0/predictions"

@@ -14,10 +14,11 @@ from slipway.onebox.mesh.loop import site
 from slipway.onebox.mesh.refusals import Refusals, find_refused
 from slipway.onebox.paths import Paths
 from tests.onebox_mesh.api import running_api
-from tests.onebox_mesh.envoys import free_port, start_envoy
+from tests.onebox_mesh.envoys import start_envoy
 from tests.onebox_mesh.test_process import mesh_process
 from tests.onebox_mesh.upstreams import running_upstreams
 from tests.onebox_mesh.world import GATEWAY, destination, item, virtual_service, world
+from tests.ports import free_port
 from tests.waiting import eventually
 
 PREDICTIONS = "/seldon/default/yolo/api/v1.0/predictions"

@@ -8,9 +8,10 @@ from contextlib import asynccontextmanager
 import pytest
 
 from slipway.onebox.mesh.translate import Objects
-from tests.onebox_mesh.envoys import free_port, running_gateway
+from tests.onebox_mesh.envoys import running_gateway
 from tests.onebox_mesh.upstreams import loopback_address
 from tests.onebox_mesh.world import endpoint_slice, service
+from tests.ports import free_port
 from tests.waiting import eventually
 
 pytestmark = pytest.mark.e2e
@@ -44,7 +45,7 @@ async def _talk(address, port, text):
 
 async def test_tcp_service_passes_bytes_and_keeps_connections_while_endpoints_change(tmp_path):
     cluster_ip, first, second = (loopback_address() for _ in range(3))
-    port = free_port(first)
+    port = free_port()
 
     def objects(**addresses):
         ready = {{"first": first, "second": second}[name]: is_ready for name, is_ready in addresses.items()}

@@ -14,9 +14,10 @@ from slipway.onebox.mesh.layout import ENVOYS
 from slipway.onebox.mesh.refusals import Refusals
 from slipway.onebox.mesh.translate import Site, translate
 from tests.onebox_mesh.certificates import chain_of, tls_secret
-from tests.onebox_mesh.envoys import free_port, running_gateway
+from tests.onebox_mesh.envoys import running_gateway
 from tests.onebox_mesh.upstreams import running_upstreams
 from tests.onebox_mesh.world import GATEWAY, destination, gateway, item, virtual_service, world
+from tests.ports import free_port
 from tests.waiting import eventually
 
 SITE = Site("127.0.0.1", 8080, "/slipway/page.html")

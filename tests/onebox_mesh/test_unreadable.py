@@ -12,9 +12,9 @@ from slipway.onebox.mesh.translate import Site, translate
 from slipway.onebox.mesh.unreadable import translate_readable
 from slipway.onebox.paths import Paths
 from tests.onebox_mesh.api import running_api
-from tests.onebox_mesh.envoys import free_port
 from tests.onebox_mesh.test_process import mesh_process
 from tests.onebox_mesh.world import item, policy, service, virtual_service, world
+from tests.ports import free_port
 from tests.waiting import eventually
 
 SITE = Site("127.0.0.1", 8080, "/page.html")

@@ -17,7 +17,7 @@ from aiohttp import web
 from slipway.contract.limits import MAX_BODY_BYTES
 from slipway.contract.protos import prediction_pb2 as pb
 from slipway.contract.protos import prediction_pb2_grpc as pb_grpc
-from tests.onebox_mesh.envoys import free_port
+from tests.ports import free_port
 
 _counter = itertools.count(random.randrange(2**15))
 
@@ -129,7 +129,7 @@ class Upstreams:
 async def running_upstreams(**replicas: int) -> AsyncIterator[Upstreams]:
     """``running_upstreams(stable=2, canary=1)``: REST and gRPC servers, the same two ports on every address."""
     members = [Upstream(name, loopback_address()) for name, count in replicas.items() for _ in range(count)]
-    ports = {"http": free_port(members[0].address), "grpc": free_port(members[0].address)}
+    ports = {"http": free_port(), "grpc": free_port()}
     async with AsyncExitStack() as stack:
         for member in members:
             application = web.Application(client_max_size=2 * MAX_BODY_BYTES)
