@@ -260,7 +260,7 @@ async def test_requests_above_the_declared_number_are_refused_before_their_bodie
         member.behave = "stall"
         held = [asyncio.create_task(_predictor(client)) for _ in range(64)]  # both Envoys get some, by chance
         await eventually(lambda: sum(task.done() for task in held) == 60, what="60 refusals")
-        assert member.running == 4
+        await eventually(lambda: member.running == 4, what="the four others on their way")
         for _ in range(4):
             assert "x-slipway-reason: overloaded" in await _answer_to_the_head(gateway, status=503)
         member.release.set()
