@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import json
 from collections.abc import Callable, Mapping
+from copy import deepcopy
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from functools import cache
@@ -123,7 +124,7 @@ def objects() -> list[Object]:
         make("Service", "kube-dns", "kube-system", labels={"k8s-app": "kube-dns"}),
         pod("coredns-1", "kube-system", {"k8s-app": "kube-dns"}),
         pod("coredns-2", "kube-system", {"k8s-app": "kube-dns"}),
-        {**definition(), "status": {"conditions": [{"type": "Established", "status": "True"}]}},
+        {**deepcopy(definition()), "status": {"conditions": [{"type": "Established", "status": "True"}]}},
         make(
             "Lease",
             "slipway-controller",
