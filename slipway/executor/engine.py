@@ -113,7 +113,7 @@ class Engine:
             recorder=self._recorder(journey),
         )
         answer = await self.in_time(run_graph(self.graph.root, payload, run=run, ask=ask), journey)
-        return await apart(lambda: self.dialect.answer(answer), answer)
+        return answer if answer.is_answer else await apart(lambda: self.dialect.answer(answer), answer)
 
     async def feedback(self, payload: Payload, *, client: NodeClient, journey: Journey) -> Payload:
         run = Run(client, journey, payload, recorder=self._recorder(journey))
