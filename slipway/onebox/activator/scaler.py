@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -31,6 +30,7 @@ from slipway.onebox.mesh.admin import Admin
 from slipway.onebox.mesh.sleepers import read_sleepers, target_name
 from slipway.onebox.runner.cache import Cache, key_of
 from slipway.onebox.runner.events import Events
+from slipway.onebox.runner.rounds import Rounds
 
 MANAGER = "slipway-activator"
 Object = Mapping[str, Any]
@@ -77,20 +77,8 @@ class Scaler:
         self._refused: dict[Key, Object] = {}  # autoscalers that the API did not take
         self._unread: dict[tuple[Key, str], str] = {}  # ScaledObject and step, and what was said of it
         self._looked_at = float("-inf")
-        self._woken = asyncio.Event()
-
-    def wake(self) -> None:
-        self._woken.set()
-
-    async def run(self) -> None:
-        while True:
-            self._woken.clear()
-            pause = await self.round()
-            try:
-                async with asyncio.timeout(pause):
-                    await self._woken.wait()
-            except TimeoutError:
-                continue
+        rounds = Rounds(self.round)
+        self.wake, self.run = rounds.wake, rounds.run
 
     async def round(self) -> float | None:
         """One look at everything; how long until the next is due, None where only news make one."""

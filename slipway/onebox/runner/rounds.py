@@ -11,9 +11,12 @@ RETRY_S = 1.0
 
 
 class Rounds:
-    """``wake`` after any change; ``run`` for ever. ``one`` is a round: it says how many seconds it may be until the next."""
+    """``wake`` after any change; ``run`` for ever. ``one`` is a round: it says how many seconds it may be until the next,
 
-    def __init__(self, one: Callable[[], Awaitable[float]]) -> None:
+    None where only news make one.
+    """
+
+    def __init__(self, one: Callable[[], Awaitable[float | None]]) -> None:
         self._one = one
         self._changed = asyncio.Event()
 
