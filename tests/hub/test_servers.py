@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from slipway.onebox.paths import Paths
-from slipway.onebox.runner.process import MARK
+from slipway.onebox.runner.marks import MARK
 from slipway.onebox.services.hub.belongings import end_all, processes_of
 from slipway.onebox.services.hub.identity import FIRST, LAST
 from slipway.onebox.services.hub.names import SERVICES, server_mark

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from slipway.onebox.paths import Paths
-from slipway.onebox.runner.process import MARK
+from slipway.onebox.runner.marks import MARK
 from slipway.onebox.services.hub import watch
 from slipway.onebox.services.hub.names import server_mark
 from slipway.onebox.services.hub.running import Running

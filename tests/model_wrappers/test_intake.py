@@ -22,7 +22,7 @@ from model_wrappers.environment import CONTAINER_VARIABLE
 from model_wrappers.intake import DecoderPool, PhotoError, Preparation
 from model_wrappers.intake.header import read_header
 from model_wrappers.intake.request import REPLY
-from slipway.onebox.runner import process
+from slipway.onebox.runner import marks
 from tests.waiting import wait_until
 
 WIDTH, HEIGHT = 64, 48
@@ -364,7 +364,7 @@ def test_decoder_knows_no_keys(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_runners_mark_of_a_container_has_one_name() -> None:
-    assert process.MARK == CONTAINER_VARIABLE
+    assert marks.MARK == CONTAINER_VARIABLE
 
 
 def test_interrupted_photo_does_not_reach_the_next_one(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -12,8 +12,8 @@ import pytest
 from slipway.onebox.runner import logs
 from slipway.onebox.runner.kubelet import Kubelet
 from slipway.onebox.runner.logs import LogFile, Output
+from slipway.onebox.runner.marks import container_mark, has_mark
 from slipway.onebox.runner.probes import run_check
-from slipway.onebox.runner.process import container_mark, has_mark
 from slipway.onebox.runner.scheduler import Scheduler
 from slipway.onebox.runner.spec import Check, InvalidPod, parse_pod
 from slipway.onebox.runner.state import PodState, StateFile, read_state
@@ -106,14 +106,14 @@ async def test_a_full_disk_ends_no_pod_and_starts_none_twice(pods: Pods, monkeyp
     monkeypatch.setattr("slipway.onebox.runner.pod_worker.SAVE_AGAIN_S", 0.1)
     worker = pods.start(obj=deaf(grace_s=1))
     await pods.until(lambda: ready(pods))
-    (first,) = marked(pods)
+    (first,) = await eventually(lambda: marked(pods))
     await eventually(lambda: pods.kube.reasons().count("FailedStateWrite") == 1)
     await pods.abandon(worker)
 
     again = pods.start(obj=deaf(grace_s=1))  # a runner that cannot know what the first one started
     await pods.until(lambda: ready(pods) and pids(pods) != [first])
     assert not is_alive(first)
-    (second,) = marked(pods)
+    (second,) = await eventually(lambda: marked(pods))
     assert pids(pods) == [second]
     is_full = False
 

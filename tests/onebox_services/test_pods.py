@@ -6,8 +6,8 @@ import subprocess
 from pathlib import Path
 
 from slipway.onebox.paths import Paths
+from slipway.onebox.runner.marks import MARK, container_mark, has_mark
 from slipway.onebox.runner.observed import ContainerState
-from slipway.onebox.runner.process import MARK, container_mark, has_mark
 from slipway.onebox.runner.state import PodState, StateFile
 from slipway.onebox.services.pods import kill_left_containers
 from tests.waiting import wait_until

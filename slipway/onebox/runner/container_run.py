@@ -10,8 +10,9 @@ from slipway.onebox.images.errors import ImageError
 from slipway.onebox.images.store import Image
 from slipway.onebox.runner.environ import base_env, container_env, expand, thread_env
 from slipway.onebox.runner.machine import Machine
+from slipway.onebox.runner.marks import MARK, container_mark
 from slipway.onebox.runner.placement import Bind, Placement, inner_targets, place, translate
-from slipway.onebox.runner.process import MARK, Command, container_mark
+from slipway.onebox.runner.process import Command
 from slipway.onebox.runner.references import MissingReference
 from slipway.onebox.runner.spec import Container, InvalidPod, Mount, Pod
 

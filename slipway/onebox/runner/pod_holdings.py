@@ -14,6 +14,7 @@ from pathlib import Path
 from slipway.onebox.runner.container_run import Ground, build_command, find_image, with_argv
 from slipway.onebox.runner.logs import Output
 from slipway.onebox.runner.machine import Machine
+from slipway.onebox.runner.marks import container_mark, kill_marked
 from slipway.onebox.runner.placement import TRANSLATED
 from slipway.onebox.runner.probes import Result, run_check
 from slipway.onebox.runner.process import (
@@ -21,8 +22,6 @@ from slipway.onebox.runner.process import (
     Identity,
     Process,
     adopt,
-    container_mark,
-    kill_marked,
     run_to_end,
     spawn,
 )

@@ -18,15 +18,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from slipway.onebox.paths import Paths
+from slipway.onebox.runner.marks import kill_marked
 from slipway.onebox.runner.placement import Placement
+from slipway.onebox.supervisor.procfs import pids
 
 SANDBOX = Path(__file__).with_name("sandbox.py")
 SESSION, START_TIME = 3, 19
 """Places in proc_pid_stat(5), counted from 0 after the command."""
 KILLED = 128 + signal.SIGKILL
-MARK = "SLIPWAY_CONTAINER"
-"""Variable of a container's processes: ``<tag of the home>/<uid of the Pod>/<container>``. A restored home has the same Pods."""
 
 
 @dataclass(frozen=True)
@@ -139,42 +138,6 @@ def adopt(identity: Identity, *, mark: str = "") -> Process | None:
     return Process(identity, pidfd, None, mark=mark)
 
 
-def container_mark(paths: Paths, pod_uid: str, container: str) -> str:
-    return f"{paths.tag}/{pod_uid}/{container}"
-
-
-def kill_marked(mark: str) -> None:
-    """End every process of a container, also those that made a session or a group of their own."""
-    seen: set[int] = set()
-    while found := {pid for pid in _pids() if pid not in seen and has_mark(pid, mark)}:  # until none has forked again
-        seen |= found
-        for pid in found:
-            with contextlib.suppress(ProcessLookupError):
-                _kill_if_marked(pid, mark)
-
-
-def _kill_if_marked(pid: int, mark: str) -> None:
-    descriptor = os.pidfd_open(pid)
-    try:
-        if has_mark(pid, mark):  # checked after the descriptor is held: no reuse can slip in between
-            signal.pidfd_send_signal(descriptor, signal.SIGKILL)
-    finally:
-        os.close(descriptor)
-
-
-def has_mark(pid: int, mark: str) -> bool:
-    """Whether the process, or the one that started it, was given this mark; a process can give it up."""
-    try:
-        environ = Path(f"/proc/{pid}/environ").read_bytes()
-    except (FileNotFoundError, ProcessLookupError, PermissionError):  # gone, or another user's
-        return False
-    return f"{MARK}={mark}".encode() in environ.split(b"\0")
-
-
-def _pids() -> list[int]:
-    return [int(entry.name) for entry in Path("/proc").iterdir() if entry.name.isdigit()]
-
-
 def is_same(identity: Identity) -> bool:
     """Whether that very process still runs; a zombie does not."""
     fields = _fields(identity.pid)
@@ -197,7 +160,7 @@ async def run_to_end(command: Command, *, timeout_s: float) -> int | None:
 def sessions() -> dict[int, list[int]]:
     """Leader → processes of its session, found in /proc."""
     found: dict[int, list[int]] = {}
-    for pid in _pids():
+    for pid in pids():
         if (leader := _session(pid)) is not None:
             found.setdefault(leader, []).append(pid)
     return found

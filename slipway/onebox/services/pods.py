@@ -6,7 +6,7 @@ import signal
 from collections.abc import Iterator
 
 from slipway.onebox.paths import Paths
-from slipway.onebox.runner.process import container_mark, kill_marked
+from slipway.onebox.runner.marks import container_mark, kill_marked
 from slipway.onebox.runner.state import PodState, read_state
 from slipway.onebox.supervisor.process import kill_session, signal_group
 from slipway.onebox.supervisor.procfs import Identity

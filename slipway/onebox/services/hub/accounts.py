@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from slipway.onebox.runner.process import MARK
+from slipway.onebox.runner.marks import MARK
 from slipway.onebox.services.credentials import Role, api_server, gateway_endpoint, render_credentials, scientist
 from slipway.onebox.services.hub.names import SERVICE_ACCOUNT, namespace_of
 from slipway.onebox.services.secrets import Secrets

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from slipway.onebox.paths import Paths
-from slipway.onebox.runner.process import has_mark, kill_marked
+from slipway.onebox.runner.marks import has_mark, kill_marked
 from slipway.onebox.services.hub.identity import FIRST, LAST, load_numbers
 from slipway.onebox.services.hub.names import server_mark
 from slipway.onebox.supervisor.procfs import pids

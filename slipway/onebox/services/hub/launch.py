@@ -12,7 +12,7 @@ from typing import NoReturn
 
 from slipway.onebox.images.errors import ImageError
 from slipway.onebox.paths import Paths
-from slipway.onebox.runner.process import MARK
+from slipway.onebox.runner.marks import MARK
 from slipway.onebox.services.credentials import hub_endpoint
 from slipway.onebox.services.hub.names import SERVICES, server_mark
 from slipway.onebox.services.hub.profiles import render_form

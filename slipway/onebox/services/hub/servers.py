@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 from slipway.onebox.paths import Paths
-from slipway.onebox.runner.process import kill_marked
+from slipway.onebox.runner.marks import kill_marked
 from slipway.onebox.services.hub.belongings import end_all
 from slipway.onebox.services.hub.names import SERVICES, server_mark
 from slipway.onebox.services.hub.running import HUB_ITSELF, forget_running, load_running
