@@ -42,7 +42,7 @@ async def test_request_s_trace_goes_through_every_node(collector: Collector) -> 
         async with executor(graph, environment=collector.environment()) as client:
             sent = {"traceparent": TRACEPARENT, "tracestate": "vendor=1", "baggage": "who=me", "Seldon-Puid": "mine"}
             assert (await client.post(headers=sent)).status == 200
-            collector.received(3)
+            await collector.arrived(3)
     server = collector.one("predictions")
     assert (server.kind, server.trace, server.parent, server.service) == (SERVER, TRACE, PARENT, "executor")
     assert server.about == {
@@ -66,7 +66,7 @@ async def test_request_without_a_context_begins_a_trace_and_has_its_puid(collect
     node = Node("a")
     async with serving(node), executor(node.graph("MODEL"), environment=collector.environment()) as client:
         answer = await client.post()
-        collector.received(2)
+        await collector.arrived(2)
     server = collector.one("predictions")
     assert server.parent == ""
     assert server.about["seldon.puid"] == answer.headers["seldon-puid"]
@@ -77,7 +77,7 @@ async def test_grpc_calls_are_traced_alike(collector: Collector) -> None:
     node = Node("a")
     async with serving(node), executor(node.graph("MODEL"), environment=collector.environment()) as client:
         await client.call(pb.SeldonMessage(strData="x"), metadata=(("traceparent", TRACEPARENT), ("seldon-puid", "p")))
-        collector.received(2)
+        await collector.arrived(2)
     server, call = collector.one(PREDICT), collector.one("/seldon.protos.Model/Predict")
     assert (server.kind, server.trace, server.parent) == (SERVER, TRACE, PARENT)
     assert server.about == {"rpc.system": "grpc", "rpc.grpc.status_code": 0, "seldon.puid": "p"}
@@ -99,7 +99,7 @@ async def test_b3_in_several_headers(collector: Collector, environment: dict[str
     async with serving(node), executor(node.graph("MODEL"), environment=collector.environment(**environment)) as client:
         await client.post(headers=sent)
         await client.post(headers={"b3": f"{TRACE}-{PARENT}-1"})
-        collector.received(4)
+        await collector.arrived(4)
     calls = {span.id for span in collector.spans if span.kind == CLIENT}
     assert {span.trace for span in collector.spans} == {TRACE}
     assert [span.parent for span in collector.spans if span.kind == SERVER] == [PARENT, PARENT]
@@ -116,7 +116,7 @@ async def test_b3_in_one_header_over_both_wires(collector: Collector) -> None:
     async with serving(node), executor(node.graph("MODEL"), environment=environment) as client:
         await client.post(headers={"B3": b3, "traceparent": TRACEPARENT})
         await client.call(pb.SeldonMessage(strData="x"), metadata=(("b3", b3),))
-        collector.received(4)
+        await collector.arrived(4)
     assert {span.parent for span in collector.spans if span.kind == SERVER} == {PARENT}
     rest = collector.one("/predict")
     assert node.calls()[0].headers.getall("b3") == [f"{TRACE}-{rest.id}-1"]
@@ -131,7 +131,7 @@ async def test_branches_at_once_are_children_of_one_request(collector: Collector
         graph = combiner.graph("COMBINER", left.graph("MODEL"), right.graph("MODEL"))
         async with executor(graph, environment=collector.environment()) as client:
             await client.post()
-            collector.received(4)
+            await collector.arrived(4)
     server = collector.one("predictions")
     calls = {span.about["seldon.node"]: span for span in collector.spans if span.kind == CLIENT}
     assert {node: span.name for node, span in calls.items()} == {"c": "/aggregate", "l": "/predict", "r": "/predict"}
@@ -144,7 +144,7 @@ async def test_feedback_status_and_metadata_have_their_spans(collector: Collecto
         await client.post(b'{"reward":1}', "/api/v1.0/feedback")
         await client.get("/api/v1.0/status/a")
         await client.get("/api/v1.0/metadata/a")
-        collector.received(6)
+        await collector.arrived(6)
     for server, call in (("feedback", "/send-feedback"), ("status", "/health/status"), ("metadata", "/metadata")):
         assert collector.one(call, seldon_node="a").parent == collector.one(server).id
 
@@ -163,7 +163,7 @@ async def test_probes_and_scrapes_make_no_span(collector: Collector) -> None:
 
         await eventually(asks_the_node)
         await client.post()
-        collector.received(4)
+        await collector.arrived(4)
 
 
 async def test_broken_contexts_are_not_logged(collector: Collector, caplog: pytest.LogCaptureFixture) -> None:
@@ -173,7 +173,7 @@ async def test_broken_contexts_are_not_logged(collector: Collector, caplog: pyte
     async with serving(node), executor(node.graph("MODEL"), environment=collector.environment()) as client:
         assert (await client.post(headers=sent)).status == 200
         assert (await client.post(headers={**sent, "traceparent": TRACEPARENT, "baggage": "s3cret"})).status == 200
-        collector.received(4)
+        await collector.arrived(4)
     assert not [record for record in caplog.records if record.name.startswith("opentelemetry")]
     assert "s3cret" not in caplog.text
 
@@ -190,7 +190,7 @@ async def test_puid_that_is_no_text_is_shown_and_not_logged(
         assert await reader.readline() == b"HTTP/1.1 200 OK\r\n"
         writer.close()
         await writer.wait_closed()
-        collector.received(2)
+        await collector.arrived(2)
     assert collector.one("predictions").about["seldon.puid"] == "p\\udcff"
     assert [record for record in caplog.records if record.name.startswith("opentelemetry")] == []
 
@@ -209,7 +209,7 @@ async def test_node_s_error_is_on_both_spans_without_its_text(collector: Collect
         answer = await client.post(b'{"strData":"s3cret"}', headers={"Authorization": "Bearer s3cret"})
         with pytest.raises(grpc.aio.AioRpcError):
             await client.call(pb.SeldonMessage(strData="s3cret"), metadata=(("authorization", "s3cret"),))
-        collector.received(4)
+        await collector.arrived(4)
     assert answer.status == 503
     for name in ("predictions", "/predict"):
         span = collector.one(name)
@@ -226,7 +226,7 @@ async def test_unreachable_node_is_an_error(collector: Collector) -> None:
     gone = Node("a", http_port=free_ports(1)[0])
     async with executor(gone.graph("MODEL"), environment=collector.environment(), ready=False) as client:
         assert (await client.post()).status == 503
-        collector.received(2)
+        await collector.arrived(2)
     call = collector.one("/predict")
     assert (call.is_error, call.about["http.response.status_code"]) == (True, 503)
     assert collector.one("predictions").about["error.type"] == "NODE_UNREACHABLE"
@@ -260,7 +260,7 @@ async def test_v2_and_tensorflow_are_traced(collector: Collector) -> None:
         node.rest = lambda _: Reply(b'{"predictions":[1]}')
         async with executor(node.graph("MODEL"), flags=["--protocol", "tensorflow"], environment=environment) as client:
             await client.post(b'{"instances":[1]}', "/v1/models/a:predict")
-        collector.received(6)
+        await collector.arrived(6)
     served = [(span.name, span.about.get("http.route")) for span in collector.spans if span.kind == SERVER]
     assert served[:2] == [
         ("predictions", "/v2/models/{model}/infer"),
@@ -278,7 +278,7 @@ async def test_client_s_decision_not_to_sample_travels_on(collector: Collector) 
     async with serving(node), executor(node.graph("MODEL"), environment=collector.environment()) as client:
         await client.post(headers={"traceparent": f"00-{TRACE}-{PARENT}-00"})
         await client.post()
-        collector.received(2)
+        await collector.arrived(2)
     told = node.calls()[0].headers["traceparent"].split("-")
     assert (told[1], told[3]) == (TRACE, "00")
     assert TRACE not in {span.trace for span in collector.spans}
@@ -290,7 +290,7 @@ async def test_sampler_of_the_environment_is_asked(collector: Collector) -> None
     async with serving(node), executor(node.graph("MODEL"), environment=environment) as client:
         await client.post()
         await client.post(headers={"traceparent": TRACEPARENT})
-        collector.received(2)
+        await collector.arrived(2)
     assert {span.trace for span in collector.spans} == {TRACE}
 
 
@@ -334,7 +334,7 @@ async def test_collector_behind_tls_gets_its_headers(tmp_path: Path, monkeypatch
         )
         async with serving(node), executor(node.graph("MODEL"), environment=environment) as client:
             await client.post()
-            secure.received(2)
+            await secure.arrived(2)
         assert secure.headers[0]["authorization"] == "Bearer t0ken"
 
 
@@ -369,6 +369,6 @@ async def test_full_queue_drops_spans_and_counts_them(collector: Collector) -> N
         assert 'slipway_trace_spans_total{outcome="dropped"} 6.0' in exposed
         assert "slipway_trace_spans_waiting 4.0" in exposed
         collector.released.set()
-        collector.received(6)
+        await collector.arrived(6)
         exposed = (await client.get("/prometheus")).body.decode()
     assert 'slipway_trace_spans_total{outcome="sent"} 6.0' in exposed

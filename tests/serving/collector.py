@@ -17,7 +17,7 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2_grpc import (
 )
 from opentelemetry.proto.trace.v1 import trace_pb2
 
-from tests.waiting import wait_until
+from tests.waiting import eventually, wait_until
 
 SERVER, CLIENT = trace_pb2.Span.SPAN_KIND_SERVER, trace_pb2.Span.SPAN_KIND_CLIENT
 ERROR = trace_pb2.Status.STATUS_CODE_ERROR
@@ -63,9 +63,14 @@ class Collector(TraceServiceServicer):
 
     def received(self, count: int) -> list[Received]:
         """The spans, once there are ``count`` of them."""
-        wait_until(lambda: len(self.spans) >= count, timeout_s=RECEIVE_S, what=f"{count} spans, have {self._names()}")
+        wait_until(lambda: len(self.spans) >= count, timeout_s=RECEIVE_S, what=f"{count} spans")
         assert len(self.spans) == count, self._names()
         return self.spans
+
+    async def arrived(self, count: int) -> list[Received]:
+        """As ``received``, while the event loop goes on: where what sends them is in this process."""
+        await eventually(lambda: len(self.spans) >= count, timeout_s=RECEIVE_S, what=f"{count} spans")
+        return self.received(count)
 
     def one(self, name: str, **about: Any) -> Received:
         """The span of that name, and with those attributes (`_` for `.`)."""
