@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -160,27 +161,33 @@ async def _namespace(kube: Kube, name: str) -> Object | None:
 
 
 @tenant_command.command("list")
-def list_command() -> None:
+@click.option("--json", "as_json", is_flag=True, help="Print a JSON array.")
+def list_command(*, as_json: bool) -> None:
     """List the teams, each with the number of its SeldonDeployments.
 
     \b
-    Example:
+    Examples:
       slipway tenant list
+      slipway tenant list --json | jq -r '.[].name'
     """  # noqa: D301  - click reads the backspace character
-    run(_list)
-
-
-async def _list(kube: Kube) -> None:
-    found = await kube.list(NAMESPACE, label_selector=f"{LABEL}=true")
-    rows = []
-    for item in found.items:
-        name = item["metadata"]["name"]
-        theirs = await kube.list(SELDON_DEPLOYMENT, namespace=name)
-        rows.append((name, (item.get("status") or {}).get("phase", ""), str(len(theirs.items))))
-    if not rows:
+    rows = run(_teams)
+    if as_json:
+        click.echo(json.dumps(rows))
+    elif rows:
+        cells = [[str(cell) for cell in row.values()] for row in rows]
+        click.echo(render_columns([("TEAM", "STATUS", "SELDONDEPLOYMENTS"), *cells]))
+    else:
         click.echo("no tenants: `slipway tenant add TEAM` adds one", err=True)
-        return
-    click.echo(render_columns([("TEAM", "STATUS", "SELDONDEPLOYMENTS"), *rows]))
+
+
+async def _teams(kube: Kube) -> list[Object]:
+    rows = []
+    for item in (await kube.list(NAMESPACE, label_selector=f"{LABEL}=true")).items:
+        name = item["metadata"]["name"]
+        theirs = (await kube.list(SELDON_DEPLOYMENT, namespace=name)).items
+        phase = (item.get("status") or {}).get("phase", "")
+        rows.append({"name": name, "status": phase, "seldonDeployments": len(theirs)})
+    return rows
 
 
 @tenant_command.command("remove")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -218,12 +219,21 @@ def test_teams_are_listed_and_removed(slipway: Slipway) -> None:
     assert slipway("tenant", "add", "pink").exit_code == 0
     row = next(line for line in slipway("tenant", "list").output.splitlines() if line.startswith("pink "))
     assert row.split() == ["pink", "Active", "0"]
+    told = json.loads(slipway("tenant", "list", "--json").stdout)
+    assert {"name": "pink", "status": "Active", "seldonDeployments": 0} in told
     kept = slipway("tenant", "remove", "pink", stdin="n\n")
     assert "Delete the namespace pink with no SeldonDeployment" in kept.output
     assert slipway("get", "namespace", "pink").exit_code == 0
     assert "namespace/pink deleted" in slipway("tenant", "remove", "pink", "--yes").output
     gone = slipway("tenant", "remove", "pink", "--yes")
     assert (gone.exit_code, "there is no such tenant" in gone.output) == (1, True)
+
+
+def test_no_team_is_an_empty_array(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tenant, "run", lambda _: [])
+    told = CliRunner().invoke(main, ["tenant", "list"])
+    assert (told.stdout, told.exit_code, "`slipway tenant add TEAM`" in told.stderr) == ("", 0, True)
+    assert CliRunner().invoke(main, ["tenant", "list", "--json"]).stdout == "[]\n"
 
 
 @pytest.mark.parametrize("command", ["add", "remove"])
