@@ -26,7 +26,11 @@ REPAIRS = {NotReady: "kubectl cluster-info", WrongUse: "kubectl config get-conte
 
 
 @click.command("doctor")
-@click.option("--context", metavar="NAME", help="Context of the kubeconfig (default: its current one).")
+@click.option(
+    "--context",
+    metavar="NAME",
+    help="Context of the kubeconfig (default: its current one): KUBECONFIG, else SLIPWAY_HOME's, else ~/.kube/config.",
+)
 @click.option("--adopt-crd", is_flag=True, help="Also list what Slipway's CRD would change in another's place.")
 @click.option("--json", "as_json", is_flag=True, help="Print everything as JSON.")
 @namespace_option

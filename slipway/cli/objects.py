@@ -15,6 +15,7 @@ import click
 import yaml
 
 from slipway.cli.columns import render_description, render_table
+from slipway.cli.kubeconfigs import find_access
 from slipway.cli.usage import NAMESPACE, WrongUse, files_option, kustomization_option
 from slipway.kube.client import Kube
 from slipway.kube.discovery import discover, find_kind, kind_of_manifest
@@ -43,16 +44,10 @@ class NotReady(Failure):
     exit_code = NOT_READY
 
 
-def kubeconfig() -> Path | None:
-    """None where KUBECONFIG is set, which is then read; else the kubeconfig of SLIPWAY_HOME where it exists."""
-    mine = Paths.from_env().kubeconfig
-    return mine if not os.environ.get("KUBECONFIG") and mine.exists() else None
-
-
 def connect(context: str | None = None) -> Kube:
     """A client that has not asked anything yet. Raises WrongUse where no kubeconfig says where the API is."""
     try:
-        return Kube.from_kubeconfig(None if context else kubeconfig(), context, user_agent=FIELD_MANAGER)
+        return Kube(find_access(context), user_agent=FIELD_MANAGER)
     except ConfigError as exc:
         raise WrongUse(str(exc)) from exc
 

@@ -20,11 +20,14 @@ FIXED, BROKEN, WRONG_USE, NOT_THERE = 0, 1, 2, 3
 PAGE = REPOSITORY / "docs" / "doctor.md"
 
 
-def doctor(kubeconfig: Path, *words: str) -> subprocess.CompletedProcess[str]:
+def doctor(kubeconfig: Path | None, *words: str, home: Path | None = None) -> subprocess.CompletedProcess[str]:
+    """``home``: of the platform and of the user; default the folder of the kubeconfig, which KUBECONFIG names where there is one."""
+    place = str(home or (kubeconfig or Path()).parent)
+    given = {"KUBECONFIG": str(kubeconfig)} if kubeconfig else {"HOME": place}
     kept = {name: value for name, value in os.environ.items() if not name.startswith(("SLIPWAY_", "KUBE"))}
     return subprocess.run(
         [sys.executable, "-m", "slipway.cli.main", "doctor", *words],
-        env={**kept, "KUBECONFIG": str(kubeconfig), "SLIPWAY_HOME": str(kubeconfig.parent)},
+        env={**kept, **given, "SLIPWAY_HOME": place},
         capture_output=True,
         text=True,
         timeout=50,
@@ -73,6 +76,16 @@ def test_a_context_that_is_not_there_is_named(api: ApiProcess) -> None:
     assert "no entry named 'nowhere'; there are: slipway" in done.stderr
     other = doctor(api.paths.kubeconfig, "--context", "nowhere", "--json")
     assert_early_end(other, WRONG_USE, "", "kubectl config get-contexts")
+
+
+def test_platform_of_the_machine_is_a_context_without_kubeconfig(api: ApiProcess) -> None:
+    """As for every other command; another context of its kubeconfig is asked for in ~/.kube/config, too."""
+    named = doctor(None, "--context", "slipway", "--json", home=api.paths.home)
+    assert json.loads(named.stdout)["server"] == f"https://{api.address}"
+    assert (named.returncode, named.stderr) == (BROKEN, "")
+    nowhere = doctor(None, "--context", "nowhere", home=api.paths.home)
+    assert nowhere.returncode == WRONG_USE
+    assert f"{api.paths.kubeconfig}: contexts: no entry named 'nowhere'; there are: slipway" in nowhere.stderr
 
 
 def test_an_api_that_does_not_know_us_is_said(api: ApiProcess) -> None:
