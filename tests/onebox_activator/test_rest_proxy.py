@@ -17,6 +17,7 @@ from slipway.onebox.activator.held import NO_TARGET, NOT_AWAKE, TOO_MANY, Refuse
 from slipway.onebox.activator.hold import Hold
 from slipway.onebox.activator.rest_proxy import RestProxy, client_session, refusal
 from slipway.onebox.mesh.ir import Endpoint
+from tests.waiting import eventually
 
 NO_RETRY = "x-envoy-ratelimited"
 
@@ -81,3 +82,45 @@ async def test_pod_that_does_not_take_a_connection_in_time_has_got_nothing(monke
 @pytest.mark.parametrize("reason", [TOO_MANY, NOT_AWAKE, NO_TARGET])
 def test_refusal_that_another_try_would_get_again_is_final(reason: str) -> None:
     assert refusal(Refused(reason, "")).headers[NO_RETRY] == "true"
+
+
+class Later:
+    """A hold whose endpoint is ready when the test says so."""
+
+    def __init__(self) -> None:
+        self.asked = asyncio.Event()
+        self.ready: asyncio.Future[Endpoint] = asyncio.get_running_loop().create_future()
+
+    async def endpoint(self, header: str, *, size: int, within_s: float) -> Endpoint:
+        del header, size, within_s
+        self.asked.set()
+        return await asyncio.shield(self.ready)
+
+
+@pytest.mark.parametrize(
+    ("host", "arrives"), [("yolo.local-shadow", True), ("yolo.local-shadow:80", True), ("yolo.local", False)]
+)
+async def test_mirrored_request_goes_on_when_its_sender_gives_it_up(host: str, *, arrives: bool) -> None:
+    """As an Envoy does whose cluster changes; who asks for himself and leaves is not asked for any more."""
+    bodies: list[str] = []
+
+    async def take(request: web.BaseRequest) -> web.Response:
+        bodies.append(await request.text())
+        return web.Response()
+
+    hold = Later()
+    async with client_session() as session, port_of(web.Server(take)) as pod:
+        proxy = RestProxy(cast(Hold, hold), session)
+        async with (
+            port_of(web.Server(proxy.answer, handler_cancellation=True)) as port,
+            aiohttp.ClientSession() as client,
+        ):
+            sent = asyncio.create_task(client.post(f"http://127.0.0.1:{port}/x", data=b"1", headers={"Host": host}))
+            await hold.asked.wait()
+            sent.cancel()
+            await asyncio.gather(sent, return_exceptions=True)
+        hold.ready.set_result(Endpoint("127.0.0.1", pod))  # the server has let go of every request of its own
+        if arrives:
+            await eventually(lambda: bodies == ["1"])
+        await proxy.aclose()
+    assert bodies == (["1"] if arrives else [])

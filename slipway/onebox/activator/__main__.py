@@ -8,7 +8,7 @@ import logging
 import signal
 import sys
 from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from contextlib import aclosing, asynccontextmanager
 from pathlib import Path
 
 import uvloop
@@ -106,7 +106,11 @@ async def _listening(hold: Hold, layout: Layout) -> AsyncIterator[None]:
     rpc = layout.activator_socket("grpc")
     channels = Channels()
     server = grpc_server(GrpcProxy(hold, channels))
-    async with client_session() as session, _http(RestProxy(hold, session), layout.activator_socket("http")):
+    async with (
+        client_session() as session,
+        aclosing(RestProxy(hold, session)) as proxy,
+        _http(proxy, layout.activator_socket("http")),
+    ):
         rpc.unlink(missing_ok=True)
         server.add_insecure_port(f"unix:{rpc}")
         await server.start()

@@ -18,6 +18,13 @@ EXPECTED_MS = "x-envoy-expected-rq-timeout-ms"
 """Envoy's router says in it how long it will wait for this try."""
 NO_RETRY = ("x-envoy-ratelimited", "true")
 """Envoy does not try a reply again that has it (router filter, ``x-envoy-ratelimited``): waiting anew helps nobody."""
+SHADOW = "-shadow"
+"""Envoy's router appends it to the host of a mirrored request (``RequestMirrorPolicy``)."""
+
+
+def is_mirrored(host: str) -> bool:
+    """Of a ``Host``, with or without a port."""
+    return host.rpartition(":")[0].endswith(SHADOW) or host.endswith(SHADOW)
 
 
 def passed_on(pairs: Iterable[tuple[str, str]]) -> list[tuple[str, str]]:

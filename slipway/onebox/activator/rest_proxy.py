@@ -14,7 +14,7 @@ from yarl import URL
 
 from slipway.contract import headers
 from slipway.contract.errors import executor_error
-from slipway.onebox.activator.headers import NO_RETRY, body_bytes, passed_on, patience_s
+from slipway.onebox.activator.headers import NO_RETRY, body_bytes, is_mirrored, passed_on, patience_s
 from slipway.onebox.activator.held import FINAL, NOT_AWAKE, Refused
 from slipway.onebox.activator.hold import Hold
 from slipway.onebox.activator.limits import (
@@ -49,10 +49,13 @@ class RestProxy:
     def __init__(self, hold: Hold, session: aiohttp.ClientSession) -> None:
         self._hold = hold
         self._session = session
+        self._mirrored: set[asyncio.Task[web.StreamResponse]] = set()
 
     async def answer(self, request: web.BaseRequest) -> web.StreamResponse:
+        if is_mirrored(request.host):
+            return await self._answer_mirrored(request)
         try:
-            upstream = await self._send(request)
+            upstream = await self._send(request, _body(request) if request.can_read_body else None)
         except Refused as refused:
             return refusal(refused)
         try:
@@ -60,7 +63,34 @@ class RestProxy:
         finally:
             upstream.close()  # a whole answer has given its connection back already
 
-    async def _send(self, request: web.BaseRequest) -> aiohttp.ClientResponse:
+    async def _answer_mirrored(self, request: web.BaseRequest) -> web.StreamResponse:
+        """Envoy gives up a mirrored request when its cluster changes, as that of a predictor which wakes: it goes on here."""
+        body = b"".join([chunk async for chunk in _body(request)])
+
+        async def pass_on() -> web.StreamResponse:
+            try:
+                async with await self._send(request, body or None) as upstream:
+                    await upstream.read()
+            except Refused as refused:
+                return refusal(refused)
+            except (OSError, TimeoutError, aiohttp.ClientError) as exc:
+                return refusal(_unreachable(exc))
+            return web.Response(status=upstream.status)  # nobody reads it
+
+        passing = asyncio.create_task(pass_on())
+        self._mirrored.add(passing)
+        passing.add_done_callback(self._mirrored.discard)
+        return await asyncio.shield(passing)
+
+    async def aclose(self) -> None:
+        """Mirrored requests that go on alone end here."""
+        for passing in tuple(self._mirrored):
+            passing.cancel()
+        await asyncio.gather(*self._mirrored, return_exceptions=True)
+
+    async def _send(
+        self, request: web.BaseRequest, body: bytes | AsyncIterator[bytes] | None
+    ) -> aiohttp.ClientResponse:
         """The head of the Pod's answer. A Pod that cannot be connected to has got nothing: another look, another try."""
         size, within_s = body_bytes(request.headers), patience_s(request.headers)
         for _ in range(CONNECT_TRIES):
@@ -71,15 +101,19 @@ class RestProxy:
                     request.method,
                     url,
                     headers=CIMultiDict(passed_on(request.headers.items())),
-                    data=_body(request) if request.can_read_body else None,
+                    data=body,
                     allow_redirects=False,
                 )
             except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError) as exc:
                 log.info("%s:%d: %s", endpoint.address, endpoint.port, exc)
                 await asyncio.sleep(CONNECT_PAUSE_S)
             except (OSError, TimeoutError, aiohttp.ClientError) as exc:
-                raise Refused("UPSTREAM_UNREACHABLE", f"the predictor closed the connection: {exc}") from exc
+                raise _unreachable(exc) from exc
         raise Refused(NOT_AWAKE, f"the predictor's Pod was ready, but {CONNECT_TRIES} connections to it failed")
+
+
+def _unreachable(error: Exception) -> Refused:
+    return Refused("UPSTREAM_UNREACHABLE", f"the predictor closed the connection: {error}")
 
 
 async def _body(request: web.BaseRequest) -> AsyncIterator[bytes]:
