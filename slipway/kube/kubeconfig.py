@@ -27,7 +27,8 @@ MAX_KUBECONFIG_BYTES = 4 * 1024 * 1024
 def load_access(path: str | Path | None = None, *, context: str | None = None) -> Access:
     """The first that is there: ``path``, the files of ``KUBECONFIG``, the Pod's service account, ``~/.kube/config``.
 
-    Raises ConfigError naming the file and the entry that is wrong.
+    A service account has no contexts: where one is asked for it is passed over. Raises ConfigError naming the file and the
+    entry that is wrong.
     """
     if path is not None:
         return parse_kubeconfig(_load(Path(path)), origin=Path(path), context=context)
@@ -37,7 +38,7 @@ def load_access(path: str | Path | None = None, *, context: str | None = None) -
         if not present:
             raise ConfigError(f"KUBECONFIG names {', '.join(map(str, files))}: no such file")
         return parse_kubeconfig(_merged(present), origin=present[0], context=context)
-    if os.environ.get("KUBERNETES_SERVICE_HOST") and (SERVICE_ACCOUNT_FOLDER / "token").exists():
+    if not context and os.environ.get("KUBERNETES_SERVICE_HOST") and (SERVICE_ACCOUNT_FOLDER / "token").exists():
         return in_cluster()
     default = Path.home() / ".kube" / "config"
     if default.exists():

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 
+from slipway.kube import kubeconfig
 from slipway.kube.errors import ConfigError
 from slipway.kube.kubeconfig import in_cluster, load_access
 
@@ -103,3 +105,19 @@ def test_pod_is_known_by_its_mounted_account(tmp_path: Path, monkeypatch: pytest
     (tmp_path / "ca.crt").unlink()
     with pytest.raises(ConfigError, match="ca.crt: No such file or directory: a Pod's service account"):
         in_cluster(tmp_path)
+
+
+def test_pod_that_asks_for_a_context_does_not_get_its_own_account(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else a command for one cluster would change another."""
+    for name, text in (("token", "t\n"), ("ca.crt", "PEM")):
+        (tmp_path / name).write_text(text)
+    monkeypatch.setattr(kubeconfig, "SERVICE_ACCOUNT_FOLDER", tmp_path)
+    monkeypatch.setattr(kubeconfig, "in_cluster", partial(in_cluster, tmp_path))
+    monkeypatch.setenv("KUBERNETES_SERVICE_HOST", "10.0.0.1")
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.delenv("KUBECONFIG", raising=False)
+    assert load_access().server == "https://10.0.0.1:443"
+    with pytest.raises(ConfigError, match="no kubeconfig: set KUBECONFIG"):
+        load_access(context="other")
