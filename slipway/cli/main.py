@@ -17,7 +17,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "up": ("platform", "Start the platform on this machine."),
     "down": ("platform", "Stop the platform, in reverse order."),
     "status": ("platform", "Show each process and each SeldonDeployment."),
-    "apply": ("objects", "Apply manifests: files, folders or kustomizations."),
+    "apply": ("apply", "Apply manifests: files, folders or kustomizations."),
     "plan": ("plan", "Say what an apply would change, and which Pods restart."),
     "check": ("check", "Check manifests offline, before anything is applied."),
     "render": ("render", "Print what the controller makes of a SeldonDeployment, or a form that needs none."),

@@ -1,4 +1,4 @@
-"""``slipway apply|get|describe|logs|delete``: objects of the Kubernetes API, on this machine or on a cluster."""
+"""``slipway get|describe|logs|delete``: objects of the Kubernetes API, on this machine or on a cluster."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ import yaml
 
 from slipway.cli.columns import render_description, render_table
 from slipway.cli.kubeconfigs import find_access
-from slipway.cli.usage import NAMESPACE, WrongUse, files_option, kustomization_option
+from slipway.cli.usage import NAMESPACE, WrongUse
 from slipway.kube.client import Kube
 from slipway.kube.discovery import discover, find_kind, kind_of_manifest
 from slipway.kube.errors import ApiError, ConfigError, KubeError, NotFound, Unavailable
 from slipway.kube.kinds import EVENT, Kind
-from slipway.kube.manifests import in_order, load_manifests, parse_manifests
+from slipway.kube.manifests import load_manifests, parse_manifests
 from slipway.onebox.paths import Paths
 
 T = TypeVar("T")
@@ -86,30 +86,6 @@ def _explained(error: ApiError) -> str:
 namespace_option = click.option("-n", "--namespace", type=NAMESPACE, help="Namespace (default: the kubeconfig's).")
 
 
-@click.command("apply")
-@files_option
-@kustomization_option
-@click.option("--dry-run", is_flag=True, help="Ask the API, store nothing.")
-@namespace_option
-def apply_command(files: tuple[str, ...], kustomization: str | None, namespace: str | None, *, dry_run: bool) -> None:
-    """Apply manifests: create what is new, change what differs.
-
-    \b
-    Examples:
-      slipway apply -f deployment.yaml
-      slipway apply -f seldon/base/detector/
-      slipway apply -k seldon/overlays/canary
-    """  # noqa: D301  - click reads the backspace character
-    if not files and not kustomization:
-        raise click.UsageError("say what to apply: -f FILE, -f DIR or -k DIR")
-    objects = read_manifests(files, kustomization)
-    if not objects:
-        raise Failure(
-            f"nothing to apply in {', '.join(files) or kustomization}: a folder with a kustomization goes with -k"
-        )
-    run(lambda kube: _apply(kube, in_order(objects), namespace=namespace, dry_run=dry_run))
-
-
 def read_manifests(files: Sequence[str], kustomization: str | None) -> list[Object]:
     """The objects of ``-f`` (a file, a folder, ``-``) and ``-k``, as they come. Raises Failure."""
     found: list[Object] = []
@@ -141,32 +117,6 @@ async def kustomize(folder: str) -> str:
     if process.returncode:
         raise Failure(f"kubectl kustomize {folder}: {errors.decode(errors='replace').strip()}")
     return output.decode()
-
-
-async def _apply(kube: Kube, objects: Sequence[Object], *, namespace: str | None, dry_run: bool) -> None:
-    served = await discover(kube)
-    for obj in objects:
-        kind = kind_of_manifest(served, obj)
-        place = (obj["metadata"].get("namespace") or namespace or kube.access.namespace) if kind.namespaced else None
-        click.echo(await apply_object(kube, obj, kind, namespace=place, dry_run=dry_run))
-
-
-async def apply_object(kube: Kube, obj: Object, kind: Kind, *, namespace: str | None, dry_run: bool) -> str:
-    """Apply one object; the line that says what became of it."""
-    name = obj["metadata"]["name"]
-    try:
-        before: Object | None = await kube.get(kind, name, namespace=namespace)
-    except NotFound:
-        before = None
-    after = await kube.apply(obj, kind=kind, namespace=namespace, field_manager=FIELD_MANAGER, dry_run=dry_run)
-    return f"{kind.kind.lower()}/{name} {_outcome(before, after)}{' (dry run)' if dry_run else ''}"
-
-
-def _outcome(before: Object | None, after: Object) -> str:
-    if before is None:
-        return "created"
-    same = before["metadata"].get("resourceVersion") == after["metadata"].get("resourceVersion")
-    return "unchanged" if same else "configured"
 
 
 @click.command("get")

@@ -10,6 +10,7 @@ from typing import Any
 
 import aiohttp
 
+from slipway.cli.apply import explained_absence
 from slipway.cli.plan_effects import (
     Model,
     ObjectPlan,
@@ -71,6 +72,7 @@ class Planner:
 
         Raises:
             ApiError: the API would refuse one of them.
+            Failure: the namespace of one of them is not there, and does not come along.
         """
         served = await discover(self.kube)
         new_namespaces = {obj["metadata"]["name"] for obj in objects if obj["kind"] == "Namespace"}
@@ -82,9 +84,9 @@ class Planner:
         before = await self._present(kind, obj["metadata"]["name"], place)
         try:
             after = await self.kube.apply(obj, kind=kind, namespace=place or None, field_manager=MANAGER, dry_run=True)
-        except NotFound:
+        except NotFound as exc:
             if place not in new_namespaces:
-                raise
+                raise explained_absence(exc, obj) from exc
             after = {**obj, "metadata": {**obj["metadata"], "namespace": place}}
         base = replace(_base(obj["kind"], place, before, after), warnings=self._unbuilt([after]))
         if kind.kind == SELDON_DEPLOYMENT.kind:

@@ -11,8 +11,9 @@ from pathlib import Path
 import click
 import yaml
 
+from slipway.cli.apply import apply_object
 from slipway.cli.columns import render_columns
-from slipway.cli.objects import Failure, Object, apply_object, kustomize, run
+from slipway.cli.objects import Failure, Object, kustomize, run
 from slipway.cli.tenant_objects import (
     LABEL,
     LEVELS,

@@ -6,7 +6,8 @@ import json
 
 import aiohttp
 
-from slipway.cli.objects import Failure, Object, apply_object
+from slipway.cli.apply import apply_object
+from slipway.cli.objects import Failure, Object
 from slipway.kube.client import Kube
 from slipway.kube.errors import ApiError
 from slipway.kube.kinds import SECRET

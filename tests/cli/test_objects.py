@@ -225,6 +225,11 @@ def test_what_is_not_there_is_one_line(slipway: Slipway, words: tuple[str, ...],
     assert said in refused(slipway(*words))
 
 
+def test_apply_into_a_namespace_that_is_not_there_says_how_to_make_it(slipway: Slipway) -> None:
+    said = refused(slipway("apply", "-n", "nowhere", "-f", "-", stdin=manifest(CONFIG)))
+    assert "configmap/settings: there is no namespace nowhere: make it with `kubectl create namespace nowhere`" in said
+
+
 @pytest.mark.parametrize(
     "words", [("get",), ("get", "cm", "x", "-A"), ("describe", "cm"), ("logs",), ("delete", "cm"), ("apply",)]
 )

@@ -12,7 +12,9 @@ import aiohttp
 import pytest
 from click.testing import CliRunner
 
+from slipway.cli.apply import explained_absence
 from slipway.cli.main import main
+from slipway.cli.objects import Failure
 from slipway.cli.plan import CHANGES
 from slipway.cli.plan_effects import ObjectPlan, field_changes, render_plan, restart, shares
 from slipway.cli.plan_look import Planner
@@ -21,7 +23,7 @@ from slipway.contract.sdep import SeldonDeployment
 from slipway.controller.options import make_parser, settings_of
 from slipway.controller.settings import ONE_MACHINE
 from slipway.kube.discovery import is_one_machine
-from slipway.kube.errors import ApiError, Forbidden
+from slipway.kube.errors import ApiError, Forbidden, NotFound
 from slipway.kube.kinds import CONFIG_MAP, DEPLOYMENT, POD, SELDON_DEPLOYMENT, Kind
 from slipway.onebox.images.build import build
 from slipway.onebox.images.store import Store
@@ -204,6 +206,16 @@ async def test_objects_of_a_namespace_that_comes_along_are_planned(planner: Plan
     first, second = await planner.plan([namespace, body])
     assert [first.outcome, second.outcome] == ["created", "created"]
     assert any(write.kind == "Deployment" for write in second.writes)
+
+
+async def test_namespace_that_is_not_there_is_told_with_the_line_that_makes_it(planner: Planner) -> None:
+    body = {**canary(), "metadata": {"name": "iris", "namespace": "nowhere"}}
+    with pytest.raises(
+        Failure, match="seldondeployment/iris: there is no namespace nowhere: .* create namespace nowhere"
+    ):
+        await planner.plan([body])
+    unserved = NotFound({"message": "the server could not find the requested resource", "code": 404})
+    assert explained_absence(unserved, body) is unserved
 
 
 async def test_a_tenant_who_may_not_list_a_kind_is_told_and_plans_the_rest(
