@@ -11,6 +11,7 @@ from typing import Any, Self
 
 from slipway.cli.check_files import Problem
 from slipway.contract.keda import rests_only_here
+from slipway.contract.learning import learning_apart
 from slipway.contract.sdep import SeldonDeployment
 from slipway.contract.without_effect import without_effect
 from slipway.controller.autoscaling import refused_autoscaling
@@ -145,7 +146,7 @@ def problems_of(refused: Refused) -> Iterator[Problem]:
 
 
 def _warnings(obj: Object) -> Iterator[Problem]:
-    for text in without_effect(obj):
+    for text in (*without_effect(obj), *learning_apart(obj)):
         path, _, rest = text.partition(" ")
         yield Problem(path, rest, is_error=False)
     sdep = SeldonDeployment.from_json(obj)

@@ -22,6 +22,7 @@ from slipway.cli.plan_effects import (
     writes,
 )
 from slipway.cli.plan_images import unbuilt
+from slipway.contract.learning import learning_apart
 from slipway.contract.sdep import SeldonDeployment
 from slipway.contract.without_effect import without_effect
 from slipway.controller.alias_watch import AliasWatch
@@ -115,7 +116,7 @@ class Planner:
         old = (before or {}).get("status") or {}
         owned, unseen = await self._owned(sdep) if before else ({}, [])
         refused = (*refused_autoscaling(sdep, self.settings), *refused_traffic(sdep, self.settings))
-        warnings = [*without_effect(after), *(str(cause.message) for cause in refused)]
+        warnings = [*without_effect(after), *learning_apart(after), *(str(cause.message) for cause in refused)]
         warnings += [f"you may not list {kind.plural}: what would change of them is not known" for kind in unseen]
         traffic = shares(SeldonDeployment.from_json(before) if before else None, sdep)
         base = replace(base, traffic=traffic, warnings=tuple(warnings))

@@ -27,14 +27,21 @@ def without_effect(obj: Mapping[str, Any], *, is_one_machine: bool = True) -> li
 
     On a cluster the label of a controller has its effect.
     """
-    if obj.get("kind") != KIND or not str(obj.get("apiVersion", "")).startswith(f"{GROUP}/"):
-        return []
-    try:
-        sdep = SeldonDeployment.from_json(obj)
-    except (FieldError, RecursionError):  # admission says what is wrong, or the status where there is none before it
+    sdep = readable(obj)
+    if sdep is None:
         return []
     found = [*_found(obj, is_one_machine=is_one_machine), *unread(sdep)]
     return [f"{path} has no effect: {instead}" for path, instead in found]
+
+
+def readable(obj: Mapping[str, Any]) -> SeldonDeployment | None:
+    """None for other kinds, and for a SeldonDeployment that cannot be read."""
+    if obj.get("kind") != KIND or not str(obj.get("apiVersion", "")).startswith(f"{GROUP}/"):
+        return None
+    try:
+        return SeldonDeployment.from_json(obj)
+    except (FieldError, RecursionError):  # admission says what is wrong, or the status where there is none before it
+        return None
 
 
 def _found(obj: Mapping[str, Any], *, is_one_machine: bool) -> Iterator[tuple[str, str]]:

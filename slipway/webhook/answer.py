@@ -12,6 +12,7 @@ from typing import Any
 
 from slipway.contract.admission import review
 from slipway.contract.controller_id import LABEL, is_looked_after
+from slipway.contract.learning import learning_apart
 from slipway.contract.sdep import GROUP, KIND, SeldonDeployment
 from slipway.contract.without_effect import without_effect
 from slipway.controller.autoscaling import refused_autoscaling
@@ -134,8 +135,9 @@ def _named(request: Request) -> dict[str, Any]:
 
 
 def _warnings(obj: Object, settings: Settings) -> Iterator[str]:
-    """What is taken and yet has no effect, or only one machine carries out."""
+    """What is taken and yet has no effect, not what one would think, or only on one machine."""
     yield from without_effect(obj, is_one_machine=False)
+    yield from learning_apart(obj)
     sdep = SeldonDeployment.from_json(obj)
     for cause in (*refused_autoscaling(sdep, settings), *refused_traffic(sdep, settings)):
         yield f"{cause.field}: {cause.message}: the controller will say Failed"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -314,6 +315,20 @@ def test_a_warning_fails_only_with_strict(folder: Path, text: str, said: str) ->
     (folder / "a.yaml").write_text(text)
     assert said in only_line(check("m"), 0)
     assert " warning: " in only_line(check("m", "--strict"), 1)
+
+
+def test_router_whose_replicas_would_learn_alone_is_warned_of(folder: Path) -> None:
+    """The overlay of docs/graph-components.md, with one replica more."""
+    one = (REPOSITORY / "seldon" / "overlays" / "bandit" / "seldondeployment.yaml").read_text()
+    one = re.sub(r"image: slipway/\S+", "image: slipway/yolo-detector:0.1.0", one)
+    (folder / "a.yaml").write_text(one)
+    assert " 0 warnings" in check("m").output
+    (folder / "a.yaml").write_text(one.replace("replicas: 1", "replicas: 2"))
+    line = one[: one.index("- name: router")].count("\n") + 1
+    said = only_line(check("m"), 0)
+    assert said.startswith(
+        f"m/a.yaml:{line}: warning: SeldonDeployment bandit: spec.predictors[0].graph[0]: learns alone in"
+    )
 
 
 def test_an_overlay_is_rendered_and_the_base_is_named(folder: Path) -> None:

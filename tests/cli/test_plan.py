@@ -33,6 +33,7 @@ from slipway.onebox.services.secrets import ensure_secrets
 from slipway.onebox.services.wanted import Wish
 from slipway.onebox.settings import Settings as MachineSettings
 from tests.contract.manifests import node, predictor, sdep
+from tests.contract.test_learning import router
 from tests.controller.cases import SETTINGS
 from tests.controller.conftest import NAMESPACE, Platform
 from tests.onebox_api.conftest import running_api
@@ -198,6 +199,11 @@ async def test_a_cluster_is_told_from_one_machine(platform: Platform, monkeypatc
 
     monkeypatch.setattr(platform.kube, "request", version)
     assert not await is_one_machine(platform.kube)
+
+
+async def test_router_whose_replicas_learn_alone_is_warned_of(planner: Planner) -> None:
+    plan = await only(planner, manifest(predictor(graph=router(), replicas=3)))
+    assert [text for text in plan.warnings if "learns alone in each of up to 3 replicas (state=memory)" in text]
 
 
 async def test_objects_of_a_namespace_that_comes_along_are_planned(planner: Planner) -> None:

@@ -7,7 +7,9 @@ import shutil
 
 import pytest
 
+from slipway.onebox.api.admission import warnings
 from tests.contract.manifests import predictor, sdep
+from tests.contract.test_learning import router
 from tests.onebox_api.conftest import ApiProcess
 
 pytestmark = pytest.mark.skipif(shutil.which("kubectl") is None, reason="kubectl is not installed")
@@ -21,6 +23,11 @@ def test_apply_warns_of_fields_without_effect(api: ApiProcess) -> None:
         assert WARNING in api.kubectl(*how, "-f", "-", stdin=json.dumps(manifest)), how
     del manifest["spec"]["predictors"][0]["engineResources"]
     assert "Warning" not in api.kubectl("replace", "-f", "-", stdin=json.dumps(manifest))
+
+
+def test_apply_warns_of_a_router_whose_replicas_learn_alone() -> None:
+    (told,) = warnings(sdep(predictor(graph=router(), replicas=3)))
+    assert told.startswith("spec.predictors[0].graph learns alone in each of up to 3 replicas")
 
 
 def istio(group: str, kind: str, **spec: object) -> str:

@@ -13,6 +13,7 @@ from slipway.contract.admission import review
 from slipway.controller.settings import Settings
 from slipway.webhook.answer import MAX_CAUSES, MAX_TEXT, NoReview, answer
 from tests.contract.manifests import component, node, predictor, sdep
+from tests.contract.test_learning import router
 from tests.contract.test_validation import OWN, RULES
 from tests.webhook.reviews import UID, review_of
 
@@ -99,6 +100,12 @@ def test_a_controller_with_an_id_judges_its_own():
     assert response(review_of(labelled), mine)["allowed"] is False
     assert response(review_of(BAD), mine)["allowed"] is False, "the namespace is labelled: the API server has looked"
     assert response(review_of(labelled))["allowed"] is True
+
+
+def test_router_whose_replicas_learn_alone_is_taken_and_told():
+    said = response(review_of(sdep(predictor(graph=router(), replicas=3))))
+    assert (said["allowed"], len(said["warnings"])) == (True, 1)
+    assert "learns alone in each of up to 3 replicas" in said["warnings"][0]
 
 
 def test_what_only_one_machine_carries_out_is_taken_and_told():

@@ -8,6 +8,7 @@ from typing import Any
 from slipway.contract.admission import review
 from slipway.contract.causes import Cause
 from slipway.contract.keda import without_effect_here
+from slipway.contract.learning import learning_apart
 from slipway.contract.predictor_servers import SHIPPED, cluster_only
 from slipway.contract.sdep import SeldonDeployment
 from slipway.contract.without_effect import without_effect
@@ -33,9 +34,9 @@ CLUSTER_ONLY = {
 
 
 def warnings(obj: Mapping[str, Any]) -> list[str]:
-    """What an object that is taken does not do here, a sentence each."""
+    """What an object that is taken does not do here, or not as one would think, a sentence each."""
     told = CLUSTER_ONLY.get((str(obj.get("apiVersion", "")).partition("/")[0], str(obj.get("kind", ""))))
-    return [*without_effect(obj), *_of_keda(obj), *([f"{obj['kind']}: {told}"] if told else [])]
+    return [*without_effect(obj), *learning_apart(obj), *_of_keda(obj), *([f"{obj['kind']}: {told}"] if told else [])]
 
 
 def _of_keda(obj: Mapping[str, Any]) -> Iterator[str]:
