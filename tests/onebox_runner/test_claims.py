@@ -15,6 +15,7 @@ from slipway.kube.errors import Conflict, NotFound
 from slipway.kube.kinds import NAMESPACE, PERSISTENT_VOLUME_CLAIM, POD, Kind
 from slipway.onebox.runner.claim_rounds import ClaimRounds
 from slipway.onebox.runner.claims import PROTECTION, claim_obstacle, claims_of, next_step, patch_of, users_of_claims
+from slipway.onebox.runner.events import Events
 from slipway.onebox.runner.references import NODE_NAME, MissingReference, Sources
 from slipway.onebox.runner.rounds import MAX_SLEEP_S, RETRY_S
 from slipway.onebox.runner.scheduling import obstacle, placed
@@ -123,6 +124,8 @@ class Claims:
     def record(self, _: Any, reason: str, message: str, **__: Any) -> None:
         self.events.append(f"{reason}: {message}")
 
+    cannot_plan = Events.cannot_plan
+
     async def patch(self, _: Kind, name: str, body: Any, *, subresource: str | None, **__: Any) -> dict[str, Any]:
         assert self.item is not None
         assert (name, body["metadata"]["uid"]) == ("photos", self.item["metadata"]["uid"])
@@ -175,6 +178,12 @@ async def test_a_folder_that_cannot_be_deleted_keeps_its_claim_and_says_why(
     assert await claims.rounds(tmp_path).round() == RETRY_S
     assert claims.item is not None
     assert "Read-only file system" in claims.events[0]
+
+
+async def test_a_claim_that_cannot_be_read_is_told_and_ends_no_round(tmp_path: Path) -> None:
+    claims = Claims({**claim(phase=""), "spec": ["all"]})
+    assert await claims.rounds(tmp_path).round() == MAX_SLEEP_S
+    assert claims.events == ["FailedPlan: AttributeError: 'list' object has no attribute 'get'"]
 
 
 def places(folder: Path, item: dict[str, Any], *, namespace_made: str = "") -> Path:

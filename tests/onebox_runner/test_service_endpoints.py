@@ -47,6 +47,8 @@ class Api:
     def record(self, obj: dict[str, Any], reason: str, *_: Any, **__: Any) -> None:
         self.told.append(f"{obj['metadata']['name']}: {reason}")
 
+    cannot_plan = Events.cannot_plan
+
 
 @contextlib.asynccontextmanager
 async def controllers(api: Api) -> AsyncIterator[list[asyncio.Task[None]]]:

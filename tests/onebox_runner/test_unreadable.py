@@ -32,11 +32,6 @@ class Reflected:
         return {("default", "odd"): self._obj} if kind == self._kind else {}
 
 
-class Unheard:
-    def record(self, *_: Any, **__: Any) -> None:
-        pass
-
-
 @pytest.mark.parametrize(
     ("kind", "odd"),
     [
@@ -48,7 +43,7 @@ class Unheard:
 )
 async def test_object_that_cannot_be_read_does_not_end_the_controllers(kind: Kind, odd: dict[str, Any]) -> None:
     reflected = Reflected(kind, odd)
-    cache, events = Cache(cast(Reflector, reflected)), cast(Events, Unheard())
+    cache, events = Cache(cast(Reflector, reflected)), Events(cast(Kube, None))
     workloads = Workloads(Writes(cast(Kube, None), cache, events, lambda pod: pod), cache, events)
     running = asyncio.create_task(workloads.run())
 

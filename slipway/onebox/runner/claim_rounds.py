@@ -44,8 +44,7 @@ class ClaimRounds:
             try:
                 done = await self._advance(claim) and done
             except MALFORMED as exc:
-                self._events.record(claim, "FailedPlan", f"{type(exc).__name__}: {exc}", is_warning=True)
-                log.exception("PersistentVolumeClaim %s cannot be read", claim["metadata"]["name"])
+                self._events.cannot_plan(claim, exc)
         return MAX_SLEEP_S if done else RETRY_S
 
     async def _advance(self, claim: Object) -> bool:

@@ -56,6 +56,12 @@ class Events:
         except asyncio.QueueFull:
             log.warning("event dropped, %d are waiting: %s %s", MAX_WAITING, reason, message)
 
+    def cannot_plan(self, obj: Mapping[str, Any], error: Exception) -> None:
+        """``obj`` cannot be read: whoever looks at it finds why, and the log has where."""
+        meta = obj["metadata"]
+        self.record(obj, "FailedPlan", f"{type(error).__name__}: {error}", is_warning=True)
+        log.error("%s %s/%s cannot be planned", obj["kind"], meta.get("namespace"), meta["name"], exc_info=error)
+
     async def run(self) -> None:
         while True:
             happening = await self._queue.get()

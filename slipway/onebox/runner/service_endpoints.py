@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections import defaultdict
 from collections.abc import Mapping
 
@@ -14,8 +13,6 @@ from slipway.onebox.runner.events import Events
 from slipway.onebox.runner.rounds import MAX_SLEEP_S, RETRY_S, Rounds
 from slipway.onebox.runner.spec import Object
 from slipway.onebox.runner.workload_writes import Writes
-
-log = logging.getLogger(__name__)
 
 
 class ServiceEndpoints:
@@ -30,12 +27,11 @@ class ServiceEndpoints:
 
     async def _round(self) -> float:
         done, pods, slices = True, self._by_namespace(POD), self._by_namespace(ENDPOINT_SLICE)
-        for (namespace, name), service in self._cache.objects(SERVICE).items():
+        for (namespace, _), service in self._cache.objects(SERVICE).items():
             try:
                 steps = plan_endpoints(service, pods.get(namespace, ()), slices.get(namespace, ()))
             except MALFORMED as exc:  # a Service, or a Pod, that no controller could read
-                self._events.record(service, "FailedPlan", f"{type(exc).__name__}: {exc}", is_warning=True)
-                log.exception("the endpoints of %s/%s cannot be planned", namespace, name)
+                self._events.cannot_plan(service, exc)
                 continue
             done = await self._writes.apply(service, steps) and done
         return MAX_SLEEP_S if done else RETRY_S

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 import time
 from collections.abc import Callable
 from typing import Any, TypeVar
@@ -37,8 +36,6 @@ KINDS = (DEPLOYMENT, REPLICA_SET, JOB, SERVICE, ENDPOINT_SLICE, POD_DISRUPTION_B
 """What the controllers plan from, besides Pods."""
 
 T = TypeVar("T")
-
-log = logging.getLogger(__name__)
 
 
 def _when(read: Callable[..., T | None], obj: Object, *more: Any) -> T | None:
@@ -82,8 +79,7 @@ class Workloads:
                 try:
                     steps = plan(obj, time.time())
                 except MALFORMED as exc:  # an object that no controller could read
-                    self._events.record(obj, "FailedPlan", f"{type(exc).__name__}: {exc}", is_warning=True)
-                    log.exception("%s %s cannot be planned", kind, obj["metadata"]["name"])
+                    self._events.cannot_plan(obj, exc)
                     continue
                 done = await self._writes.apply(obj, steps) and done
         return self._pause() if done else RETRY_S
