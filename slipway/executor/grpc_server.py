@@ -23,6 +23,7 @@ from slipway.executor.routes import routing_text
 from slipway.executor.run import Journey, puid_of
 from slipway.serving.errors import failure_of, grpc_details, grpc_status, one_line
 from slipway.serving.messages import PROTOBUF, parse_message
+from slipway.serving.rpc import hold_reply
 from slipway.serving.tracing import Metadata
 
 LOG = logging.getLogger(__name__)
@@ -76,9 +77,7 @@ class GrpcSurface:
                 try:
                     with self.engine.admission.enter() as ticket:
                         ticket.hold(len(request))
-                        answer = await work(request, journey)
-                        written = ticket.reply(len(answer))
-                        context.add_done_callback(lambda _context: written())
+                        answer = hold_reply(await work(request, journey), ticket, context)
                 finally:
                     await told  # no status may overtake it
                 code = grpc.StatusCode.OK

@@ -16,9 +16,9 @@ from slipway.microservice.inputs import input_of_proto
 from slipway.microservice.metadata import metadata_to_proto
 from slipway.microservice.requests import MESSAGE_KINDS
 from slipway.microservice.service import Service
-from slipway.serving.admission import Ticket
 from slipway.serving.errors import Failure, failure_of, grpc_details, grpc_status, one_line
 from slipway.serving.messages import parse_message
+from slipway.serving.rpc import hold_reply
 
 HOOK_METHODS = {
     "Predict": "predict",
@@ -78,7 +78,8 @@ def _hook_behaviour(service: Service, hook: str) -> Behaviour:
         try:
             with service.admission.enter() as ticket:
                 ticket.hold(len(raw))
-                return hold_reply(await run(raw), ticket, context)
+                reply, component_ms = await run(raw)
+                return hold_reply(reply, ticket, context), component_ms
         except Exception as exc:  # noqa: BLE001 - whatever a component raises becomes an answer
             return logged_grpc(exc, hook)
 
@@ -100,13 +101,6 @@ def reply_with(service: Service, answer: Callable[[bytes, Any], Awaitable[Answer
         return reply
 
     return behave
-
-
-def hold_reply(answered: tuple[bytes, float], ticket: Ticket, context: Any) -> tuple[bytes, float]:
-    """Count the reply's bytes until the call ends: until then gRPC has them, whatever of them the client has read."""
-    written = ticket.reply(len(answered[0]))
-    context.add_done_callback(lambda _context: written())
-    return answered
 
 
 def _metadata_behaviour(service: Service) -> Behaviour:

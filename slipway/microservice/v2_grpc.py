@@ -9,12 +9,13 @@ import grpc
 
 from slipway.contract.headers import HOOK
 from slipway.contract.protos import inference_pb2 as v2
-from slipway.microservice.grpc_app import Answered, abort, hold_reply, logged_grpc, reply_with
+from slipway.microservice.grpc_app import Answered, abort, logged_grpc, reply_with
 from slipway.microservice.service import Service
 from slipway.microservice.v2_batches import V2Job, batches_of
 from slipway.microservice.v2_calls import ServedModel, call_v2, chosen_hook, requests_of_joined
 from slipway.microservice.v2_model import model_metadata, served_model, server_metadata
 from slipway.serving.messages import parse_message
+from slipway.serving.rpc import hold_reply
 from slipway.serving.v2_messages import InferRequest, InferResponse
 from slipway.serving.v2_proto import parse_infer_request_proto, render_infer_response_proto
 
@@ -88,8 +89,10 @@ def _infer(service: Service) -> Any:
                 ticket.hold(len(raw))
                 if batches := batches_of(service, hook):
                     job = V2Job(model, lambda: _read(raw, model)[1], _write)
-                    return hold_reply(await batches.run(job.parse, job.render), ticket, context)
-                return hold_reply(await service.run(lambda: _answer(service, hook, raw, model)), ticket, context)
+                    reply, component_ms = await batches.run(job.parse, job.render)
+                else:
+                    reply, component_ms = await service.run(lambda: _answer(service, hook, raw, model))
+                return hold_reply(reply, ticket, context), component_ms
         except Exception as exc:  # noqa: BLE001 - as above
             return logged_grpc(exc, "ModelInfer")
 

@@ -19,15 +19,15 @@ from aiohttp.http_exceptions import HttpProcessingError
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
-from slipway.contract.headers import REASON
 from slipway.contract.limits import MAX_BODY_BYTES
 from slipway.serving import limits
 from slipway.serving.descriptors import joined_pools
-from slipway.serving.errors import MAX_INFO_CHARS, METHOD_UNKNOWN, failure_of_http, grpc_details
+from slipway.serving.errors import MAX_INFO_CHARS, failure_of_http
 from slipway.serving.lifecycle import Lifecycle, Shutdown
 from slipway.serving.listening import every_address, tcp_socket
 from slipway.serving.memory import return_large_blocks
 from slipway.serving.rest import RENDER_ERROR, SIGN, RenderError, Sign, add_headers, error_response
+from slipway.serving.rpc import Health, Unknown
 
 POD_IP = "SLIPWAY_POD_IP"
 
@@ -88,42 +88,6 @@ def run(main: Coroutine[Any, Any, int]) -> int:
         return runner.run(main)
 
 
-class _Health(health.aio.HealthServicer):  # type: ignore[misc]  # grpc has no types
-    """The standard service; its open watches end with the server instead of holding it up for the whole grace."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self._watches: set[asyncio.Task[None]] = set()
-
-    async def Watch(self, request: Any, context: Any) -> None:  # noqa: N802 - the service's name
-        watch = asyncio.create_task(super().Watch(request, context))
-        self._watches.add(watch)
-        try:
-            await asyncio.wait({watch})
-        finally:
-            watch.cancel()
-            self._watches.discard(watch)
-
-    def end_watches(self) -> None:
-        for watch in self._watches:
-            watch.cancel()
-
-
-class _Unknown(grpc.GenericRpcHandler):  # type: ignore[misc]  # grpc has no types
-    """Every method that there is not: UNIMPLEMENTED as gRPC's own, but with a machine code and a signature."""
-
-    def __init__(self, sign: Sign) -> None:
-        self._sign = sign
-
-    def service(self, details: grpc.HandlerCallDetails) -> grpc.RpcMethodHandler:
-        async def refuse(_request: bytes, context: Any) -> bytes:
-            named = ((REASON, METHOD_UNKNOWN), *self._sign().items())
-            await context.abort(grpc.StatusCode.UNIMPLEMENTED, grpc_details(f"no method {details.method}"), named)
-            raise RuntimeError("abort did not raise")
-
-        return grpc.unary_unary_rpc_method_handler(refuse)
-
-
 class Servers:
     """Servers that listen. ``start`` binds all ports or none; ``serve`` returns when the process should end."""
 
@@ -135,7 +99,7 @@ class Servers:
         self._listeners: list[tuple[asyncio.Server, socket.socket, Callable[[], asyncio.Protocol]]] = []
         self._runners: list[web.AppRunner] = []
         self._grpc: grpc.aio.Server | None = None
-        self._health = _Health()
+        self._health = Health()
 
     @classmethod
     async def start(
@@ -206,7 +170,7 @@ class Servers:
             await self._health.set(name, health_pb2.HealthCheckResponse.SERVING)
         names = (*half.services, health.SERVICE_NAME, reflection.SERVICE_NAME)
         reflection.enable_server_reflection(names, server, pool=joined_pools(half.descriptors))
-        server.add_generic_rpc_handlers((_Unknown(half.sign),))  # the last one: whatever none before it knows
+        server.add_generic_rpc_handlers((Unknown(half.sign),))  # the last one: whatever none before it knows
         try:
             port = server.add_insecure_port(_address(host, half.port))
         except RuntimeError as exc:
