@@ -39,39 +39,46 @@ class Lost:
 
 @dataclass
 class AliasWatch:
-    """``trouble`` says why the registry cannot be asked, empty while it can; ``refused`` says it of single models."""
+    """``trouble`` says why the registry cannot be asked, empty while it can; ``refused`` says it of single models.
+
+    ``silent``: of models that had no answer when they were asked last, why; who waits longest comes first.
+    """
 
     read: ReadAliases
     objects: Callable[[], Mapping[Key, Mapping[str, Any]]]
     interval_s: float
     trouble: str = ""
     refused: dict[str, str] = field(default_factory=dict)
+    silent: dict[str, str] = field(default_factory=dict)
     _pointers: dict[str, Mapping[str, Pointer]] = field(default_factory=dict)
 
     async def look(self) -> set[Key]:
-        """The SeldonDeployments that a news concerns. One request per model, none more after one without an answer."""
+        """The SeldonDeployments that a news concerns. One request per model, none more after one without an answer.
+
+        Models that had no answer come last: one that never gets any keeps nobody else from following.
+        """
         followers = self._followers()
+        self._forget(followers.keys())
         concerned: set[Key] = set()
-        trouble = ""
-        for model in sorted(followers):
+        trouble, is_answering = "", False
+        for model in [*sorted(followers.keys() - self.silent.keys()), *self.silent]:
             try:
-                pointers = await self.read(model)
+                is_news = self._keep(model, await self.read(model))
             except RegistryError as error:
-                if isinstance(error, Unavailable) and not isinstance(error, UnreadableAnswer):
-                    trouble = _short(error)
-                    break
-                if self.refused.get(model) != _short(error):
-                    self.refused[model] = _short(error)
-                    concerned |= followers[model]
-                continue
-            if self.refused.pop(model, None) is not None or self._pointers.get(model) != pointers:
-                self._pointers[model] = pointers
-                concerned |= followers[model]
+                is_silent = isinstance(error, Unavailable) and not isinstance(error, UnreadableAnswer)
+                is_news = self._keep_silent(model, error) if is_silent else self._keep_refused(model, error)
+                if is_silent and not is_answering:  # then all who follow are told below
+                    trouble, is_news = _short(error), False
+            else:
+                is_silent = False
+            concerned |= followers[model] if is_news else set()
+            if is_silent:
+                break
+            is_answering = True
         if bool(trouble) != bool(self.trouble):
             log.warning("followed aliases: %s", trouble or "the registry answers again")
             concerned.update(*followers.values())
         self.trouble = trouble if not (trouble and self.trouble) else self.trouble
-        self._forget(followers.keys())
         return concerned
 
     def pointer(self, uri: str) -> Pointer | None:
@@ -84,16 +91,36 @@ class AliasWatch:
         reference = parse_model_reference(uri)
         if self.trouble:
             return Lost(AWAY, self.trouble)
+        if silent := self.silent.get(reference.name):
+            return Lost(AWAY, silent)
         if refused := self.refused.get(reference.name):
             return Lost(NOT_FOUND, refused)
         if reference.name in self._pointers and self.pointer(uri) is None:
             return Lost(NOT_FOUND, f"{uri}: the registry has no such alias any more")
         return None
 
+    def _keep(self, model: str, pointers: Mapping[str, Pointer]) -> bool:
+        """Whether that is news."""
+        was_lost = {self.silent.pop(model, None), self.refused.pop(model, None)} != {None}
+        is_news = was_lost or self._pointers.get(model) != pointers
+        self._pointers[model] = pointers
+        return is_news
+
+    def _keep_refused(self, model: str, error: RegistryError) -> bool:
+        was_silent = self.silent.pop(model, None) is not None
+        before, self.refused[model] = self.refused.get(model), _short(error)
+        return was_silent or before != self.refused[model]
+
+    def _keep_silent(self, model: str, error: RegistryError) -> bool:
+        """It is asked after all others from now on."""
+        was_silent = self.silent.pop(model, None) is not None
+        self.silent[model] = _short(error)
+        return not was_silent
+
     def _forget(self, models: Iterable[str]) -> None:
         """What nobody follows any more."""
         kept = set(models)
-        for known in (self._pointers, self.refused):
+        for known in (self._pointers, self.refused, self.silent):
             for model in known.keys() - kept:
                 del known[model]
 

@@ -33,9 +33,10 @@ def is_model_reference(uri: str) -> bool:
 def parse_model_reference(uri: str) -> ModelReference:
     """``models:/yolo@champion`` or ``models:/yolo/3``; InvalidModelUri otherwise.
 
-    MLflow's ``models:/m-<id>`` (a logged model without a version) is refused on purpose: it cannot be promoted.
+    MLflow's ``models:/m-<id>`` (a logged model without a version) is refused on purpose: it cannot be promoted. So is a name
+    with control characters: a registry's database may fail at one, as PostgreSQL does at NUL.
     """
     match = _REFERENCE.fullmatch(uri)
-    if match is None:
+    if match is None or not uri.isprintable():
         raise InvalidModelUri(f"{uri!r} is not a registered model: write models:/NAME@ALIAS or models:/NAME/VERSION")
     return ModelReference(**match.groupdict())

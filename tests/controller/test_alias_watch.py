@@ -123,3 +123,37 @@ async def test_answer_about_one_model_that_cannot_be_read_keeps_nobody_else_from
     assert lost is not None
     assert "an answer longer than" in lost.message
     assert looking.lost("models:/shapes@champion") is None
+
+
+async def test_model_about_which_nobody_answers_keeps_nobody_else_from_following():
+    registry = Registry()
+    other = "models:/aaa@champion"
+    looking = watch(registry, rose=follower(other), iris=follower(), cell=follower("models:/cells@champion"))
+    registry.errors["aaa"] = RegistryUnavailable("models:/aaa: HTTP 500")
+    assert await looking.look() == {("team", "rose"), ("team", "iris"), ("team", "cell")}
+    assert looking.trouble == "models:/aaa: HTTP 500"
+    assert await looking.look() == {("team", "rose"), ("team", "iris"), ("team", "cell")}
+    assert registry.asked == ["aaa", "cells", "shapes", "aaa"]
+    lost = looking.lost(other)
+    assert lost is not None
+    assert (lost.reason, looking.trouble, looking.lost("models:/shapes@champion")) == (AWAY, "", None)
+    registry.models["shapes"]["champion"] = Pointer("2")
+    assert await looking.look() == {("team", "iris")}
+    registry.errors.clear()
+    registry.models["aaa"] = {"champion": Pointer("1")}
+    assert await looking.look() == {("team", "rose")}
+    assert looking.lost(other) is None
+
+
+async def test_models_without_an_answer_take_turns():
+    registry = Registry()
+    registry.models["zebra"] = {"champion": Pointer("3")}
+    looking = watch(registry, **{name: follower(f"models:/{name}@champion") for name in registry.models})
+    registry.errors = {name: RegistryUnavailable(f"{name}: away") for name in ("cells", "shapes")}
+    for _ in range(4):
+        registry.asked.clear()
+        await looking.look()
+    assert registry.asked == ["zebra", "shapes"]
+    await looking.look()
+    assert registry.asked == ["zebra", "shapes", "zebra", "cells"]
+    assert looking.pointer("models:/zebra@champion") == Pointer("3")

@@ -271,6 +271,8 @@ def test_reference_is_read(uri: str, reference: ModelReference) -> None:
         "models:/yolo@",
         "models:/m-0a",
         "models:/yolo/3/4",
+        "models:/yo\0lo/3",
+        "models:/yo\nlo@champion",
         "s3://a/b",
         "",
     ],
