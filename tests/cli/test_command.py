@@ -5,26 +5,16 @@ import re
 import socket
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
-import click
 import pytest
 from click.testing import CliRunner
 
 from slipway.cli.main import main
+from tests.cli.every_command import EVERY
 
 
-def commands(group: click.Group, words: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]]:
-    context = click.Context(group)
-    for name in group.list_commands(context):
-        command = group.get_command(context, name)
-        if isinstance(command, click.Group):
-            yield from commands(command, (*words, name))
-        yield (*words, name)
-
-
-@pytest.mark.parametrize("words", [(), *commands(main)], ids=" ".join)
+@pytest.mark.parametrize("words", EVERY, ids=" ".join)
 def test_help_shows_examples_line_by_line(words: tuple[str, ...]) -> None:
     result = CliRunner().invoke(main, [*words, "--help"])
     assert result.exit_code == 0

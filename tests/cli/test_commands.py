@@ -6,31 +6,16 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import click
 import pytest
 
-from slipway.cli.main import main
+from tests.cli.every_command import EVERY
 from tests.data import SHARED_DATA
 
 DONE, FAILED, WRONG_USAGE, NOT_READY = 0, 1, 2, 3
 CFG, WEIGHTS, NAMES = "yolo-fastest-1.1.cfg", "yolo-fastest-1.1.weights", "coco.names"
-
-
-def commands(command: click.Command = main, *path: str) -> Iterator[tuple[str, ...]]:
-    """Every command and sub-command as its words."""
-    yield path
-    if isinstance(command, click.Group):
-        context = click.Context(command)
-        for name in command.list_commands(context):
-            found = command.get_command(context, name)
-            assert found is not None
-            yield from commands(found, *path, name)
-
-
-ALL = sorted(commands())
 
 
 def slipway(*words: str, home: Path) -> subprocess.CompletedProcess[str]:
@@ -51,17 +36,12 @@ def slipway(*words: str, home: Path) -> subprocess.CompletedProcess[str]:
 
 
 def test_every_command_is_walked() -> None:
-    assert {("up",), ("apply",), ("image", "build"), ("model", "register")} <= set(ALL)
+    assert {("up",), ("apply",), ("image", "build"), ("model", "register")} <= EVERY.keys()
 
 
-@pytest.mark.parametrize("words", ALL, ids=lambda words: " ".join(words) or "slipway")
+@pytest.mark.parametrize("words", EVERY, ids=lambda words: " ".join(words) or "slipway")
 def test_help_has_an_example_that_starts_with_the_command(words: tuple[str, ...]) -> None:
-    command: click.Command = main
-    for word in words:
-        assert isinstance(command, click.Group)
-        found = command.get_command(click.Context(command), word)
-        assert found is not None
-        command = found
+    command = EVERY[words]
     text = command.get_help(click.Context(command, info_name=" ".join(("slipway", *words))))
     _, heading, examples = text.partition("Example")
     assert heading, f"slipway {' '.join(words)} --help shows no example"

@@ -11,7 +11,7 @@ from click.testing import CliRunner
 
 from slipway.cli.main import main
 from slipway.cli.usage import WRONG_USE, Kustomization
-from tests.cli.test_commands import ALL
+from tests.cli.every_command import EVERY
 
 FILES = ("--cfg", __file__, "--weights", __file__, "--names", __file__)
 WRONG: tuple[tuple[tuple[str, ...], str], ...] = (
@@ -109,13 +109,7 @@ def test_wrong_use_ends_with_2_and_says_what_is_right(tmp_path: Path, words: tup
 
 def free_values() -> Iterator[tuple[str, str]]:
     """Every argument and option that takes any text as far as click is concerned, by its command."""
-    for words in ALL:
-        command: click.Command = main
-        for word in words:
-            assert isinstance(command, click.Group)
-            found = command.get_command(click.Context(command), word)
-            assert found is not None
-            command = found
+    for words, command in EVERY.items():
         for item in command.params:
             if isinstance(item.type, click.types.StringParamType):
                 yield " ".join(words), item.opts[-1].upper() if isinstance(item, click.Argument) else item.opts[-1]
@@ -126,7 +120,7 @@ def test_every_free_value_is_in_the_table_or_judged_by_somebody() -> None:
     shown = {
         (" ".join(words[: len(name)]), word)
         for words, _ in WRONG
-        for name in ALL
+        for name in EVERY
         if name and words[: len(name)] == name
         for word in (*words, "NAME", "POD", "WHAT", "PARTS", "VERSION", "ALIAS")
     }
