@@ -7,12 +7,13 @@ import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import cv2
 
 from model_wrappers.darknet.folder import ModelFolder
+from model_wrappers.darknet.names import load_names
 from model_wrappers.darknet.training.checkpoint import Checkpoint, keep_checkpoint, load_checkpoint
 from model_wrappers.darknet.training.errors import Interrupted, TrainingError
 from model_wrappers.darknet.training.keeping import CheckpointKeeper
@@ -63,6 +64,7 @@ class Session:
 
 def run_session(session: Session, photos: PhotoSet, validation: PhotoSet | None = None) -> Trained:
     """Prints its progress. Raises the library's errors, and Interrupted after a SIGTERM or SIGINT."""
+    _check_names_file(session.names, photos)
     if session.register:
         check_registration(session.register, session.alias)
     place = open_place(session.to)
@@ -84,6 +86,16 @@ def run_session(session: Session, photos: PhotoSet, validation: PhotoSet | None 
         return _train(session, prepared, place, checkpoint)
 
 
+def _check_names_file(path: Path, photos: PhotoSet) -> None:
+    """The result is served with this file: its names, in another order, would be given to the wrong boxes."""
+    names = load_names(path)
+    if names != tuple(photos.names):
+        raise TrainingError(
+            f"{path}: has the classes {', '.join(names)}: those of the photos, in their order, are expected: "
+            f"{', '.join(photos.names)}"
+        )
+
+
 def _train(session: Session, prepared: Prepared, place: Place, checkpoint: Checkpoint | None) -> Trained:
     """MLflow hears of a training only once nothing but the learning can fail."""
     with stop_signals() as stopped:
@@ -95,9 +107,10 @@ def _train(session: Session, prepared: Prepared, place: Place, checkpoint: Check
             trained = learn(prepared, _upkeep(session, prepared, place, run, stopped))
     with _ended(run):
         _finish(session, trained, place, run, prepared.validation)
-    if run:
-        run.end("FINISHED")
-    return trained
+    if run is None:
+        return trained
+    run.end("FINISHED")
+    return replace(trained, run=run.run_id)
 
 
 def _open_run(session: Session, prepared: Prepared, checkpoint: Checkpoint | None) -> MlflowRun | None:

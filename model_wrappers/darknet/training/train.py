@@ -64,12 +64,13 @@ class Prepared:
 
 @dataclass(frozen=True, eq=False)
 class Trained:
-    """``module`` holds the averaged weights; ``seen`` counts pictures."""
+    """``module`` holds the averaged weights; ``seen`` counts pictures; ``run`` is the MLflow run's id or empty."""
 
     network: Network
     module: DarknetModule
     history: tuple[EpochMetrics, ...]
     seen: int
+    run: str = ""
 
 
 def train(

@@ -105,6 +105,27 @@ def test_stopped_training_is_killed_in_mlflow_and_goes_on_in_its_run(
     assert [one.step for one in tracking.get_metric_history(run.info.run_id, "loss")] == [1, 2]
 
 
+def test_training_that_was_finished_before_still_tells_its_run(
+    folder: Path, photos: VocPhotos, tracking: mlflow.MlflowClient
+) -> None:
+    """Notebook 1 draws its curves, also when a later notebook logged to the same experiment meanwhile."""
+    first = run_session(session(folder, "again"), photos)
+    tracking.create_run(str(tracking.get_run(first.run).info.experiment_id), run_name="later")
+    assert run_session(session(folder, "again"), photos).run == first.run
+    assert [one.step for one in tracking.get_metric_history(first.run, "loss")] == [1, 2]
+    assert run_session(session(folder, "", to=str(folder / "unlogged")), photos).run == ""
+
+
+def test_names_in_another_order_than_the_photos_are_refused_before_the_first_step(
+    folder: Path, photos: VocPhotos
+) -> None:
+    (folder / "small.names").write_text("\n".join(reversed(NAMES)))
+    said = f"small.names: has the classes {', '.join(reversed(NAMES))}: .* expected: {', '.join(NAMES)}"
+    with pytest.raises(TrainingError, match=said):
+        run_session(session(folder, ""), photos)
+    assert not (folder / "out").exists()
+
+
 def long_session(folder: Path) -> Session:
     return session(folder, "killed", checkpoint_every_s=1000, settings=Settings(epochs=40, batch=4))
 
