@@ -11,7 +11,7 @@ from slipway.client.bridge import run
 from slipway.mlflow_deployments.errors import DeploymentError, both_ways, invalid
 from slipway.mlflow_deployments.predictors import Model
 from slipway.mlflow_deployments.release import registry_address
-from slipway.mlflow_deployments.settings import DeploySettings
+from slipway.mlflow_deployments.settings import DeploySettings, read_size
 from slipway.registry import RegistryAddress, is_model_reference, parse_model_reference, resolve
 
 FLAVOR = "darknet"
@@ -68,4 +68,7 @@ def _input(flavors: dict[str, Any], uri: str) -> str:
             f"{uri}: a model of flavour {', '.join(sorted(flavors)) or 'none'}, not {FLAVOR}; "
             f"for a detector of another family say its input: {both_ways(input='WIDTHxHEIGHT')}"
         )
-    return f"{darknet['input_width']}x{darknet['input_height']}"
+    try:
+        return read_size(f"{darknet['input_width']}x{darknet['input_height']}")
+    except (KeyError, TypeError, ValueError) as exc:
+        raise invalid(f"{uri}: its MLmodel file does not say the network's input: register the model again") from exc

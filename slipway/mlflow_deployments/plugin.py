@@ -15,6 +15,7 @@ from slipway.contract.following import printable
 from slipway.kube.client import Kube
 from slipway.kube.errors import NotFound
 from slipway.kube.kinds import SELDON_DEPLOYMENT
+from slipway.mlflow_deployments.commands import Command, delete_command, refuse_idle_keys, update_command
 from slipway.mlflow_deployments.describe import address, describe
 from slipway.mlflow_deployments.errors import DeploymentError, as_mlflow_errors, invalid
 from slipway.mlflow_deployments.help import HELP
@@ -72,6 +73,7 @@ class SlipwayDeploymentClient(BaseDeploymentClient):
         for key in ("traffic", "promote", "rollback"):
             if getattr(settings, key):
                 raise invalid(f"-C {key} belongs to update: a canary needs something that it stands beside")
+        refuse_idle_keys(Command.CREATE, settings)
         with as_mlflow_errors(name):
             model = find_model(model_uri, settings, flavor=flavor)
             spec = {"predictors": [new_predictor(model, settings)]}
@@ -88,6 +90,7 @@ class SlipwayDeploymentClient(BaseDeploymentClient):
         """Another model, a canary (``traffic`` with a model), another split (``traffic`` alone), ``promote`` or ``rollback``."""
         settings = parse_config(config, endpoint=endpoint)
         _check_update(model_uri, settings)
+        refuse_idle_keys(update_command(settings, has_model=bool(model_uri)), settings)
         with as_mlflow_errors(name):
             if settings.rollback:
                 return {**self._run(lambda kube: _roll_back(kube, name, settings)), "flavor": FLAVOR}
@@ -101,6 +104,7 @@ class SlipwayDeploymentClient(BaseDeploymentClient):
     ) -> None:
         """Remove it, or with ``predictor`` only that one. A name that is not there is no error (MLflow's contract), but is said."""
         settings = parse_config(config, endpoint=endpoint)
+        refuse_idle_keys(delete_command(settings), settings)
         with as_mlflow_errors(name):
             self._run(lambda kube: _delete(kube, name, settings))
 

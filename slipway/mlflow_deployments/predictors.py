@@ -16,6 +16,8 @@ from slipway.mlflow_deployments.settings import DeploySettings
 STABLE, CANARY = "stable", "canary"
 TRANSFORMER, DETECTOR = "image-transformer", "yolo-detector"
 ALL = 100
+OWN = (("annotations", SERVICE_NAME_ANNOTATION), ("labels", "version"))
+"""What must differ between two predictors: the Service's name and the label of its Pods."""
 Json = dict[str, Any]
 
 
@@ -121,8 +123,7 @@ def promotion(predictors: Sequence[Json], name: str) -> tuple[list[Json], list[J
         names = ", ".join(one["name"] for one in live)
         raise invalid(f"promote takes two predictors, one of them {name!r}; there are: {names}")
     old = main(predictors, canary=name)
-    replaced = {**_renamed(canary, old["name"]), **{key: old[key] for key in ("replicas",) if key in old}}
-    during = [replaced if one is old else one for one in predictors]
+    during = [_in_place_of(old, canary) if one is old else one for one in predictors]
     return with_traffic(during, name, ALL), without(during, name)
 
 
@@ -167,14 +168,23 @@ def _shares(predictors: Sequence[Json], total: int) -> dict[str, int]:
 
 
 def _renamed(predictor: Json, name: str) -> Json:
-    """A copy without what must differ between two predictors: the Service's name and the label of its Pods."""
+    """A copy without what is the first one's own."""
     changed = {**copy.deepcopy(predictor), "name": name, "traffic": 0}
-    for part, key in (("annotations", SERVICE_NAME_ANNOTATION), ("labels", "version")):
+    for part, key in OWN:
         kept = {found: value for found, value in (changed.get(part) or {}).items() if found != key}
         changed.pop(part, None)
         if kept:
             changed[part] = kept
     return changed
+
+
+def _in_place_of(old: Json, canary: Json) -> Json:
+    """The canary's copy, with what is the old one's own: whoever calls that one's Service by its name goes on doing so."""
+    changed = _renamed(canary, old["name"])
+    for part, key in OWN:
+        if key in (own := old.get(part) or {}):
+            changed[part] = {**(changed.get(part) or {}), key: own[key]}
+    return {**changed, **{key: old[key] for key in ("replicas",) if key in old}}
 
 
 def _nodes(graph: Json) -> Iterator[Json]:

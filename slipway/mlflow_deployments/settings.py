@@ -67,7 +67,8 @@ def _one_of(*choices: str) -> Callable[[Any], str]:
     return read
 
 
-def _size(value: Any) -> str:
+def read_size(value: Any) -> str:
+    """``WIDTHxHEIGHT``; ValueError otherwise."""
     if not isinstance(value, str) or not _SIZE.fullmatch(value):
         raise ValueError
     return value
@@ -86,7 +87,7 @@ KEYS: Mapping[str, Key] = {
     "predictor": Key("a name", "update: the one to change; delete: remove only this one.", _text),
     "follow": Key("true, false", "Roll out by itself when the alias in -m moves.", _flag),
     "replicas": Key(f"1 to {MAX_REPLICAS}", "Pods of each predictor; default 1.", _whole(1, MAX_REPLICAS)),
-    "input": Key("WIDTHxHEIGHT", "The network's input, where the model does not say it.", _size),
+    "input": Key("WIDTHxHEIGHT", "The network's input, where the model does not say it.", read_size),
     "confidence": Key("0 to 1", "A class counts above it; default 0.25.", _number(0, 1)),
     "iou": Key("0 to 1", "NMS drops what overlaps a better box by more; default 0.45.", _number(0, 1)),
     "engine": Key(

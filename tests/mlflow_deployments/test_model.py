@@ -10,6 +10,7 @@ import mlflow
 import pytest
 from mlflow.exceptions import MlflowException
 
+from slipway.mlflow_deployments import model
 from slipway.mlflow_deployments.errors import as_mlflow_errors
 from slipway.mlflow_deployments.model import find_model
 from slipway.mlflow_deployments.predictors import Model
@@ -60,3 +61,12 @@ def test_registry_that_is_away_is_told_at_once(monkeypatch: pytest.MonkeyPatch) 
     ):
         find_model(URI, DeploySettings())
     assert away.value.error_code == "TEMPORARILY_UNAVAILABLE"
+
+
+@pytest.mark.parametrize("darknet", [{}, "text", {"input_width": None, "input_height": 416}, {"input_width": "../"}])
+def test_version_whose_file_does_not_say_its_input_is_refused(darknet: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(model, "_flavors", lambda _: {"darknet": darknet})
+    with pytest.raises(MlflowException, match=f"{URI}: its MLmodel file does not say the network's input") as refused:
+        find_model(URI, DeploySettings())
+    assert refused.value.error_code == "INVALID_PARAMETER_VALUE"
+    assert find_model(URI, DeploySettings(input="416x416")) == Model(URI, "416x416")

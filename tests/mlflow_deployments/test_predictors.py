@@ -116,6 +116,26 @@ def test_promotion_serves_from_the_canary_until_the_main_one_has_its_model() -> 
     assert_admitted(after)
 
 
+def test_promoted_predictor_keeps_what_is_its_own() -> None:
+    (before,) = manifest("base/yolo/seldondeployment.yaml")
+    before |= {
+        "annotations": {"seldon.io/svc-name": "detector", "a": "1"},
+        "labels": {"version": "blue"},
+        "replicas": 3,
+    }
+    canary = with_model(with_canary([before], NEW, DEFAULTS)[1], NEW, DeploySettings(replicas=1))
+    assert (canary["annotations"], "labels" in canary) == ({"a": "1"}, False)
+    during, (after,) = promotion(with_traffic([before, {**canary, "annotations": {"a": "2"}}], "canary", 10), "canary")
+    for one in (during[0], after):
+        assert (one["name"], model_uri(one), one["replicas"]) == ("stable", NEW.uri, 3)
+        assert (one["annotations"], one["labels"]) == (
+            {"a": "2", "seldon.io/svc-name": "detector"},
+            {"version": "blue"},
+        )
+    assert_admitted(during)
+    assert_admitted([after])
+
+
 def test_shadow_is_left_alone() -> None:
     shadow = {**new_predictor(OLD, DeploySettings(predictor="shadow")), "shadow": True, "traffic": 0}
     before = [shadow, new_predictor(OLD, DEFAULTS)]
