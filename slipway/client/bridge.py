@@ -7,6 +7,8 @@ its calls in one loop.
 from __future__ import annotations
 
 import asyncio
+import os
+import selectors
 import threading
 from collections.abc import Callable, Coroutine
 from typing import Any, TypeVar
@@ -21,13 +23,15 @@ class _Background:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
+        self._selector: selectors.BaseSelector | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._thread: threading.Thread | None = None
 
     def loop(self) -> asyncio.AbstractEventLoop:
         with self._lock:
             if self._loop is None or self._thread is None or not self._thread.is_alive():
-                self._loop = asyncio.new_event_loop()
+                self._selector = selectors.DefaultSelector()
+                self._loop = asyncio.SelectorEventLoop(self._selector)
                 self._thread = threading.Thread(target=self._loop.run_forever, name="slipway-client", daemon=True)
                 self._thread.start()
             return self._loop
@@ -35,11 +39,21 @@ class _Background:
     def living(self) -> asyncio.AbstractEventLoop | None:
         return self._loop if self._thread is not None and self._thread.is_alive() else None
 
+    def begin_anew(self) -> None:
+        """In a forked process, which has no such thread.
+
+        What the parent waits for (epoll) is the child's too: nothing here may take a connection out of it.
+        """
+        if self._selector is not None:
+            self._selector.close()
+        self._lock, self._selector, self._loop, self._thread = threading.Lock(), None, None, None
+
     def runs_here(self) -> bool:
         return threading.current_thread() is self._thread
 
 
 _BACKGROUND = _Background()
+os.register_at_fork(after_in_child=_BACKGROUND.begin_anew)
 
 
 def run(work: Coroutine[Any, Any, T]) -> T:

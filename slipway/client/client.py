@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import math
+import os
 import weakref
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from types import TracebackType
@@ -12,16 +13,18 @@ from typing import Any, Protocol, Self, Unpack
 from slipway.client.address import Address, parse_address
 from slipway.client.bridge import finish, run
 from slipway.client.detections import Detections, parse_detections
-from slipway.client.errors import InvalidAddress, InvalidMessage
+from slipway.client.errors import InvalidAddress, InvalidMessage, InvalidTls
 from slipway.client.photo import Photo, encode_photo
 from slipway.client.reply import Reply
 from slipway.client.retry import retried
-from slipway.client.settings import AT_ONCE, MAX_AT_ONCE, Options, Settings
+from slipway.client.settings import AT_ONCE, MAX_AT_ONCE, Options, Settings, Tls
 from slipway.contract.protos import prediction_pb2 as pb
 from slipway.serving.errors import ServingError
 from slipway.serving.messages import to_json
 
 Message = Mapping[str, Any] | pb.SeldonMessage
+_INHERITED: list[object] = []
+"""Connections of the parent of a forked process, kept so that nothing here closes them: as many as clients were in use."""
 
 
 class _Wire(Protocol):
@@ -47,7 +50,12 @@ class AsyncClient:
                 f"{self.address.origin}{self.address.predictions} leads to predictions over REST: gRPC needs the gateway's "
                 "/seldon/NAMESPACE/NAME, or the server itself"
             )
+        if self.settings.tls != Tls() and not self.address.is_tls:
+            raise InvalidTls(
+                f"{self.address.origin}: the files of tls=… are for https://, over http:// all is readable"
+            )
         self._wire: _Wire | None = None
+        self._owner: tuple[int, asyncio.AbstractEventLoop | None] = 0, None
 
     async def detect(self, photo: Photo) -> Detections:
         """What is on a photo: a path, an encoded photo as bytes, or an array uint8 [H, W, 3] of RGB levels."""
@@ -96,6 +104,7 @@ class AsyncClient:
 
     async def close(self) -> None:
         """Let go of the connections; a call afterwards makes new ones."""
+        self._leave_inherited()
         wire, self._wire = self._wire, None
         if wire is not None:
             await wire.close()
@@ -109,12 +118,30 @@ class AsyncClient:
         await self.close()
 
     async def _retried(self, send: Callable[[_Wire, float], Awaitable[Reply]], *, attempts: int | None = None) -> Reply:
-        wire = self._wire = self._wire or _wire(self.address, self.settings)
-
-        settings = self.settings
+        wire, settings = self._connected(), self.settings
         return await retried(
             lambda left_s: send(wire, left_s), attempts=attempts or settings.attempts, timeout_s=settings.timeout_s
         )
+
+    def _connected(self) -> _Wire:
+        """Connections belong to one event loop of one process."""
+        loop = asyncio.get_running_loop()
+        self._leave_inherited()
+        if self._wire is None:
+            self._wire, self._owner = _wire(self.address, self.settings), (os.getpid(), loop)
+        elif self._owner[1] is not loop:
+            raise RuntimeError(
+                f"{self.address.origin}: this client has connections of another event loop: use one in each"
+            )
+        return self._wire
+
+    def _leave_inherited(self) -> None:
+        """After a fork the connections are the parent's: their answers are for it, and it is it that closes them."""
+        if self._wire is not None and self._owner[0] != os.getpid():
+            if self.settings.transport == "grpc":
+                raise RuntimeError(f"{self.address.target}: gRPC does not outlive a fork: let a spawned process ask")
+            _INHERITED.append(self._wire)
+            self._wire = None
 
 
 class Client:

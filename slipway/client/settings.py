@@ -36,6 +36,8 @@ class Tls:
 
     def context(self) -> ssl.SSLContext:
         """Raises InvalidTls."""
+        if self.key_file is not None and self.certificate_file is None:
+            raise InvalidTls(f"key_file={self.key_file}: certificate_file is missing: a key alone is no identity")
         try:
             context = ssl.create_default_context(cafile=self.ca_file)
             if self.certificate_file is not None:

@@ -12,6 +12,7 @@ from typing import Any
 import aiohttp
 
 from slipway.contract.annotations import ROLLBACK
+from slipway.contract.fields import FieldError
 from slipway.contract.following import Following, NodeModel, RollbackRequest
 from slipway.kube.client import Kube
 from slipway.kube.kinds import SELDON_DEPLOYMENT
@@ -125,7 +126,10 @@ def _other_request(
     text = (obj["metadata"].get("annotations") or {}).get(ROLLBACK)
     if text is None or text == request.render():
         return None
-    other = RollbackRequest.parse(text, ROLLBACK)
+    try:
+        other = RollbackRequest.parse(text, ROLLBACK)
+    except FieldError:  # nobody carries that out
+        return None
     state = states.get(other.predictor)
     return other if state is not None and state.handled == other.at else None
 

@@ -395,6 +395,42 @@ def test_interrupt_cancels_the_call(monkeypatch: pytest.MonkeyPatch) -> None:
     assert ended.wait(5)
 
 
+FORKED = """
+import os, sys
+from slipway.client import Client
+client = Client(sys.argv[1], transport=sys.argv[2], timeout_s=10)
+client.detect(b"photo")
+if (child := os.fork()) == 0:
+    try:
+        print(len(client.detect(b"photo")), flush=True)
+        client.close()
+    except RuntimeError as error:
+        print(error, flush=True)
+    os._exit(0)
+os.waitpid(child, 0)
+print(len(client.detect(b"photo")))
+"""
+
+
+async def test_process_that_forks_shares_no_connection(yolo: Deployment) -> None:
+    """As PyTorch's loaders do. The child's end must not take the parent's connections along."""
+    argv = [sys.executable, "-c", FORKED, yolo.url, yolo.transport]
+    done = await asyncio.to_thread(
+        subprocess.run, argv, cwd=REPOSITORY, capture_output=True, text=True, timeout=30, check=False
+    )
+    child, parent = done.stdout.splitlines()
+    assert parent == "1", done.stderr
+    assert "gRPC does not outlive a fork" in child if yolo.transport == "grpc" else child == "1"
+
+
+async def test_client_of_another_event_loop_says_so(yolo: Deployment) -> None:
+    client = yolo.client()
+    await client.detect(PHOTO)
+    with pytest.raises(RuntimeError, match="connections of another event loop"):
+        await asyncio.to_thread(asyncio.run, client.detect(PHOTO))
+    await client.close()
+
+
 FORGETFUL = """
 import sys
 from slipway.client import Client

@@ -51,3 +51,18 @@ def test_tls_file_that_is_none_is_named_before_anything_is_sent(transport: Any, 
         pytest.raises(InvalidTls, match=f"{name}: .*: PEM files are expected"),
     ):
         client.predict({"strData": "a"})
+
+
+@pytest.mark.parametrize("transport", ["rest", "grpc"])
+def test_files_for_tls_are_refused_where_there_is_none(transport: Any) -> None:
+    with pytest.raises(InvalidTls, match="http://h:1: the files of tls=… are for https://"):
+        Client("http://h:1", transport=transport, tls=Tls(ca_file=Path("authority.pem")))
+
+
+@pytest.mark.parametrize("transport", ["rest", "grpc"])
+def test_key_without_its_certificate_is_refused(transport: Any) -> None:
+    with (
+        Client("https://127.0.0.1:1", transport=transport, tls=Tls(key_file=Path("key.pem"))) as client,
+        pytest.raises(InvalidTls, match=r"key_file=key.pem: certificate_file is missing"),
+    ):
+        client.predict({"strData": "a"})

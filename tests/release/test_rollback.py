@@ -123,6 +123,12 @@ async def test_rollback_that_another_one_replaced_says_so(platform):
         await first
 
 
+@pytest.mark.parametrize("text", ["{nonsense", "7", '{"predictor": "main"}'])
+def test_request_that_cannot_be_read_takes_nobodys_place(text):
+    ours = RollbackRequest("main", "v1-00000000", "ann", "t1")
+    assert rollback._other_request({"metadata": {"annotations": {ROLLBACK: text}}}, ours, {}) is None
+
+
 async def test_two_who_go_back_to_the_same_at_once_both_succeed(platform):
     await at_version_2(platform)
     await platform.stop()
