@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import io
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from aiohttp.test_utils import TestClient, TestServer
+from aiohttp.test_utils import TestClient, TestServer, make_mocked_request
 
 from slipway.onebox.api.__main__ import make_parts
+from slipway.onebox.api.builtin import load_catalog
+from slipway.onebox.api.documents import Documents
 from slipway.onebox.api.server import make_app
 from slipway.onebox.paths import Paths
 
@@ -41,6 +44,19 @@ async def test_an_openapi_document_moves_with_its_hash(client: TestClient) -> No
     assert "io.seldon.machinelearning.v1.SeldonDeployment" in document["components"]["schemas"]
     wrong = await client.get(address.partition("?")[0], params={"hash": "ABC"}, allow_redirects=False)
     assert (wrong.status, wrong.headers["Location"]) == (301, address)
+
+
+def test_documents_of_kinds_that_are_gone_are_not_kept() -> None:
+    """Else whoever makes definitions, reads about them and deletes them fills the memory."""
+    catalog = load_catalog()
+    documents, leases = Documents(catalog), catalog.by_kind("coordination.k8s.io", "Lease")
+    assert leases is not None
+    for group in ("one.example", "two.example"):
+        catalog.register(replace(leases, group=group))
+        answer = documents.answer(make_mocked_request("GET", f"/openapi/v3/apis/{group}/v1"))
+        assert answer.status == 200
+        assert list(documents._rendered) == [f"v3 {group}/v1"]
+        catalog.unregister(group, leases.plural)
 
 
 @pytest.mark.parametrize("path", ["/livez", "/readyz", "/version"])

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import logging
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
@@ -11,13 +10,14 @@ from typing import Any
 
 from aiohttp import web
 
-from slipway.onebox.api import admission, discovery, openapi, streams, writes
+from slipway.onebox.api import admission, discovery, streams, writes
 from slipway.onebox.api.answers import Sender
 from slipway.onebox.api.auth import OPEN_PATHS, Authenticator, Authorizer, User
 from slipway.onebox.api.bodies import MAX_BODY_BYTES
 from slipway.onebox.api.definitions import STORAGE as CRD_STORAGE
 from slipway.onebox.api.definitions import Definitions
 from slipway.onebox.api.deletion import Deletion, parse_delete_options, read_delete_body
+from slipway.onebox.api.documents import Documents
 from slipway.onebox.api.errors import Refused, bad_request, no_such_path, not_allowed, not_found
 from slipway.onebox.api.escalation import Escalation
 from slipway.onebox.api.eviction import evict
@@ -25,8 +25,8 @@ from slipway.onebox.api.expiry import EventExpiry
 from slipway.onebox.api.garbage import GarbageCollector
 from slipway.onebox.api.listing import Page, list_page, selection, too_large
 from slipway.onebox.api.objects import Objects
-from slipway.onebox.api.presentation import Form, encode, negotiate, shape_list, shape_object
-from slipway.onebox.api.resources import digest
+from slipway.onebox.api.presentation import Form, negotiate, shape_list, shape_object
+from slipway.onebox.api.responses import refuse, respond, text
 from slipway.onebox.api.reviews import ANSWERS, review
 from slipway.onebox.api.routes import ResourcePath, access_of, parse_path, resolve
 from slipway.onebox.api.scale import render_scale
@@ -96,33 +96,6 @@ def make_app(parts: Parts, *, heard: Callable[[asyncio.BaseProtocol], None] = la
     return app
 
 
-def respond(
-    body: Any, *, status: int = 200, form: Form | None = None, warnings: tuple[str, ...] = (), pretty: bool = False
-) -> web.Response:
-    media = form.media if form is not None else "application/json"
-    response = web.Response(
-        status=status,
-        body=encode(body, form, pretty=pretty),
-        headers={"Content-Type": media, "Cache-Control": "no-cache, private"},
-    )
-    for warning in warnings:
-        text = warning.replace("\\", "\\\\").replace('"', '\\"')
-        response.headers.add("Warning", f'299 - "{text}"')
-    return response
-
-
-def text(body: str, *, status: int = 200) -> web.Response:
-    headers = {"Content-Type": "text/plain; charset=utf-8", "Cache-Control": "no-cache, private"}
-    return web.Response(status=status, body=body.encode(), headers=headers)
-
-
-def refuse(refused: Refused) -> web.Response:
-    response = respond(refused.status(), status=refused.code)
-    if refused.retry_after_s is not None:
-        response.headers["Retry-After"] = str(refused.retry_after_s)
-    return response
-
-
 class Api:
     """Serves every path."""
 
@@ -130,7 +103,7 @@ class Api:
         self._parts = parts
         self._objects = parts.objects
         self._catalog = parts.objects.catalog
-        self._documents: dict[str, tuple[int, bytes, str]] = {}
+        self._documents = Documents(self._catalog)
         self._sender = Sender()
         self._big_bodies = asyncio.Semaphore(MAX_BIG_BODIES)
 
@@ -168,91 +141,8 @@ class Api:
             self._parts.authorizer.check_path(user, path)
             if path == STORE_COPY_PATH and request.method == "GET":
                 return await send_copy(request, self._objects.store, beside=self._parts.paths.api_database.parent)
-            return self._discovery(request)
+            return self._documents.answer(request)
         return await self._resource(request, user, found)
-
-    # -- discovery
-
-    def _discovery(self, request: web.Request) -> web.Response:  # noqa: PLR0911  - one per path
-        path = request.path.rstrip("/") or "/"
-        parts = path.strip("/").split("/")
-        wants_all = "as=APIGroupDiscoveryList" in request.headers.get("Accept", "")
-        if path == "/":
-            return respond(discovery.root_paths(self._catalog))
-        if path in ("/api", "/apis") and wants_all:
-            return self._aggregated(request, core=path == "/api")
-        if path == "/api":
-            return respond(discovery.api_versions(request.host))
-        if path == "/apis":
-            return respond(discovery.group_list(self._catalog))
-        if parts[0] == "openapi" and len(parts) > 1:
-            return self._openapi(request, parts)
-        groups = self._catalog.groups()
-        if parts[0] == "apis" and parts[1] in groups and parts[1]:
-            if len(parts) == 2:
-                return respond(discovery.group(self._catalog, parts[1]))
-            return self._resource_list(parts[1], parts[2])
-        if parts[0] == "api" and len(parts) == 2:
-            return self._resource_list("", parts[1])
-        return text("404 page not found\n", status=404)
-
-    def _resource_list(self, group: str, version: str) -> web.Response:
-        try:
-            return respond(discovery.resource_list(self._catalog, group, version))
-        except KeyError as exc:
-            raise no_such_path() from exc
-
-    def _aggregated(self, request: web.Request, *, core: bool) -> web.Response:
-        body, tag = self._document(f"aggregated {core}", lambda: discovery.aggregated(self._catalog, core=core))
-        headers = {"Cache-Control": "public", "Etag": f'"{tag}"', "Vary": "Accept"}
-        if request.headers.get("If-None-Match") == f'"{tag}"':
-            return web.Response(status=304, headers=headers)
-        return web.Response(body=body, headers={**headers, "Content-Type": discovery.AGGREGATED})
-
-    def _document(self, name: str, make: Callable[[], Object]) -> tuple[bytes, str]:
-        """A rendered document and its hash, kept until the table of kinds changes."""
-        known = self._documents.get(name)
-        if known is None or known[0] != self._catalog.revision:
-            value = make()
-            known = (self._catalog.revision, encode(value), digest([value]))
-            self._documents[name] = known
-        return known[1], known[2]
-
-    def _openapi(self, request: web.Request, parts: list[str]) -> web.Response:
-        headers = {"Cache-Control": "no-cache, private", "Content-Type": "application/json", "Vary": "Accept"}
-        if parts[1:] == ["v2"] and "spec.v2" in request.headers.get("Accept", ""):
-            return web.Response(body=openapi.NO_KINDS, headers={**headers, "Content-Type": openapi.V2_PROTOBUF})
-        if parts[1:] == ["v2"]:
-            body, tag = self._document("v2", lambda: openapi.v2_document(self._catalog))
-            return web.Response(body=body, headers={**headers, "Etag": f'"{tag}"'})
-        versions = {
-            (f"apis/{group}/{version}" if group else f"api/{version}"): (group, version)
-            for group, names in self._catalog.groups().items()
-            for version in names
-        }
-        if parts[1:] == ["v3"]:
-            index = {
-                name: {"serverRelativeURL": f"/openapi/v3/{name}?hash={self._v3(*place)[1]}"}
-                for name, place in versions.items()
-            }
-            return text(json.dumps({"paths": index}))
-        name = "/".join(parts[2:])
-        if parts[1] != "v3" or name not in versions:
-            return text("404 page not found\n", status=404)
-        body, tag = self._v3(*versions[name])
-        wanted = request.query.get("hash")
-        headers["Etag"] = f'"{tag}"'
-        if wanted and wanted != tag:
-            headers["Location"] = f"/openapi/v3/{name}?hash={tag}"
-            return web.Response(status=301, headers=headers)
-        if wanted:
-            headers["Cache-Control"] = "public, immutable"
-        return web.Response(body=body, headers=headers)
-
-    def _v3(self, group: str, version: str) -> tuple[bytes, str]:
-        return self._document(f"v3 {group}/{version}", lambda: openapi.v3_document(self._catalog, group, version))
-
-    # -- resources
 
     async def _resource(self, request: web.Request, user: User, path: ResourcePath) -> web.StreamResponse:
         query = request.query
