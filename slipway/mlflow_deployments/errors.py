@@ -29,6 +29,7 @@ _CODES: tuple[tuple[type[Exception], int], ...] = (
     (registry.ModelNotFound, codes.RESOURCE_DOES_NOT_EXIST),
     (registry.InvalidModelUri, codes.INVALID_PARAMETER_VALUE),
     (registry.RegistryRefused, codes.PERMISSION_DENIED),
+    (registry.MovedElsewhere, codes.RESOURCE_CONFLICT),
     (registry.InvalidMove, codes.INVALID_PARAMETER_VALUE),
     (registry.RegistryUnavailable, codes.TEMPORARILY_UNAVAILABLE),
     (release.RollbackRefused, codes.INVALID_STATE),
@@ -98,6 +99,8 @@ def code_of(error: Exception) -> int:
 def _sentence(error: Exception) -> str:
     if isinstance(error, kube.Conflict):
         return f"{error}: {both_ways(force=True)} takes it over"
+    if isinstance(error, registry.MovedElsewhere):
+        return f"{error}: look at that version, then say it again"
     if isinstance(error, kube.Unavailable):
         return f"{error}: is the platform up? `slipway status` tells"
     return str(error)

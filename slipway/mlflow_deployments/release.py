@@ -27,12 +27,16 @@ from slipway.release.plan import followings_of
 
 @dataclass(frozen=True)
 class Promotion:
-    """``predictor`` follows ``alias`` of ``model``, which is to name ``version``: the canary's."""
+    """``predictor`` follows ``alias`` of ``model``, which is to name ``version``: the canary's.
+
+    ``only_from``: what the alias may name until then, as far as the deployment knows; empty where it does not yet.
+    """
 
     predictor: str
     model: str
     alias: str
     version: str
+    only_from: tuple[str, ...] = ()
 
 
 def plan_promotion(obj: Mapping[str, Any], canary: str) -> Promotion | None:
@@ -60,7 +64,18 @@ def plan_promotion(obj: Mapping[str, Any], canary: str) -> Promotion | None:
             f"{canary!r} runs {found['name']}, but {stable['name']!r} follows an alias of {followed.name}: "
             f"update {stable['name']!r} with -m instead"
         )
-    return Promotion(stable["name"], followed.name, str(followed.alias), str(found["version"]))
+    version, named = str(found["version"]), _named(obj, stable)
+    known = (*named, version) if named else ()
+    return Promotion(stable["name"], followed.name, str(followed.alias), version, known)
+
+
+def _named(obj: Mapping[str, Any], stable: Mapping[str, Any]) -> list[str]:
+    """What the alias of ``stable`` named when the controller looked last: also what was rolled back from."""
+    uri = model_uri(dict(stable))
+    state = next((one for one in followings_of(obj) if one.predictor == stable["name"]), None)
+    followed = [] if state is None else [one for one in state.wanted.models if one.uri == uri]
+    rejected = {} if state is None else state.rejected
+    return [version for one in followed for version in (one.version, rejected.get(one.node)) if version]
 
 
 def _follows(spec: Mapping[str, Any], predictor: Mapping[str, Any]) -> bool:
@@ -75,7 +90,8 @@ async def move_followed_alias(
     """Move the alias and return once the predictor serves what it names now.
 
     Raises:
-        DeploymentError: it does not serve it in time. RegistryError: the alias was not moved. KubeError.
+        DeploymentError: it does not serve it in time. RegistryError: the alias was not moved, MovedElsewhere where somebody
+            else has moved it since the promotion was planned. KubeError.
     """
     async with aiohttp.ClientSession() as session:
         move = await move_alias(
@@ -84,6 +100,7 @@ async def move_followed_alias(
             promotion.version,
             who=present_user(),
             why=settings.why,
+            only_from=promotion.only_from,
             registry=registry_address(),
             session=session,
         )

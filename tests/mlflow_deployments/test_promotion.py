@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from dataclasses import replace
 
 import pytest
 from mlflow.exceptions import MlflowException
@@ -28,11 +29,18 @@ def ann(platform: Platform, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(release, "registry_address", lambda: platform.address)
 
 
-async def promote(platform: Platform, lines: list[str], *, timeout_s: float = 30, why: str = "finds more") -> None:
+async def promote(
+    platform: Platform,
+    lines: list[str],
+    *,
+    promotion: Promotion = TO_2,
+    timeout_s: float = 30,
+    why: str = "finds more",
+) -> None:
     settings = DeploySettings(promote=True, why=why, timeout_s=timeout_s)
     with as_mlflow_errors("iris"):
         await move_followed_alias(
-            platform.kube, "iris", TO_2, namespace=NAMESPACE, settings=settings, progress=lines.append
+            platform.kube, "iris", promotion, namespace=NAMESPACE, settings=settings, progress=lines.append
         )
 
 
@@ -62,12 +70,25 @@ async def test_promotion_returns_once_the_version_serves_and_rollback_once_the_o
     assert (record["version"], record["who"], record["why"]) == ("1", "ann", "too many boxes")
 
 
+async def test_promotion_does_not_undo_what_somebody_else_promoted_meanwhile(platform):
+    await platform.apply(follower())
+    await serve(platform, "1")
+    platform.registry.aliases["champion"] = "3"
+    with pytest.raises(MlflowException, match="iris: .* it names version 3: look at that version") as refused:
+        await promote(platform, [], promotion=replace(TO_2, only_from=("1", "2")))
+    assert refused.value.error_code == "RESOURCE_CONFLICT"
+    assert platform.registry.aliases == {"champion": "3"}
+
+
 async def test_promotion_to_what_does_not_start_says_what_to_do(platform):
     await platform.apply(follower())
     await serve(platform, "1")
     with pytest.raises(MlflowException, match="main does not serve version 2 after 0.5 s.*-C rollback=true") as late:
         await promote(platform, [], timeout_s=0.5)
     assert late.value.error_code == "DEADLINE_EXCEEDED"
+    await platform.until(
+        lambda status: status["following"][0]["wanted"]["name"].startswith("v2-"), what="the move is seen"
+    )
     await roll_back(platform, [])
     assert platform.registry.aliases == {"champion": "1"}
 

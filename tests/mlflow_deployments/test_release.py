@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from mlflow.exceptions import MlflowException
 
+from slipway.contract.following import Following, NodeModel, Revision
 from slipway.mlflow_deployments.predictors import CANARY, Model, new_predictor, with_canary, with_traffic
 from slipway.mlflow_deployments.release import Promotion, plan_promotion, registry_address
 from slipway.mlflow_deployments.settings import DeploySettings
@@ -24,12 +25,22 @@ def deployment(*, canary: str = "models:/shapes@challenger", settings: DeploySet
         {"predictor": "stable", "node": "yolo-detector", "name": "shapes", "version": "1"},
         {"predictor": CANARY, "node": "yolo-detector", "name": name, "version": "2"},
     ]
-    return {"spec": {"predictors": predictors}, "status": {"models": models}}
+    return {"metadata": {"name": "yolo"}, "spec": {"predictors": predictors}, "status": {"models": models}}
 
 
 @pytest.mark.parametrize("canary", ["models:/shapes@challenger", "models:/shapes/2"])
 def test_promotion_moves_the_followed_alias_to_the_canarys_version(canary: str) -> None:
     assert plan_promotion(deployment(canary=canary), CANARY) == Promotion("stable", "shapes", "champion", "2")
+
+
+def test_promotion_knows_what_the_alias_named_until_then() -> None:
+    obj = deployment()
+    (node,) = (one["name"] for one in obj["spec"]["predictors"][0]["graph"]["children"])
+    model = NodeModel(node, STABLE.uri, "shapes", "1", "", "s3://a/b")
+    state = Following("stable", Revision.of("stable", (model,)), rejected={node: "7"})
+    obj["status"]["following"] = [state.to_json()]
+    planned = plan_promotion(obj, CANARY)
+    assert planned == Promotion("stable", "shapes", "champion", "2", ("1", "7", "2"))
 
 
 def test_following_may_be_asked_for_in_the_spec_and_refused_at_the_predictor() -> None:
