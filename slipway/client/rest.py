@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Mapping
 from typing import Any
@@ -64,16 +65,19 @@ class RestTransport:
 
     async def _post(self, path: str, body: Body, *, left_s: float) -> Reply:
         begun = time.perf_counter()
-        timeout = aiohttp.ClientTimeout(total=left_s, sock_connect=CONNECT_TIMEOUT_S)
+        timeout = aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_TIMEOUT_S)
         origin = self._address.origin
         try:
-            async with self._session.post(
-                origin + path,
-                data=body.content,
-                headers={hdrs.CONTENT_TYPE: body.content_type},
-                timeout=timeout,
-                allow_redirects=False,  # the token is for this server
-            ) as response:
+            async with (
+                asyncio.timeout(left_s),  # aiohttp's `total` may lose a cancellation that comes with it
+                self._session.post(
+                    origin + path,
+                    data=body.content,
+                    headers={hdrs.CONTENT_TYPE: body.content_type},
+                    timeout=timeout,
+                    allow_redirects=False,  # the token is for this server
+                ) as response,
+            ):
                 content = await _read(response)
         except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError) as exc:
             raise Unreachable(f"{origin}: no connection: {_why(exc)}", was_sent=False) from exc

@@ -116,9 +116,13 @@ class Site:
     async def served_by(self, predictor: str) -> int:
         """Predictions that the present executors of a predictor have answered, as their metrics say."""
         total = 0
-        async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=METRICS_WITHIN_S)) as session:
+        async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=None)) as session:
             for pod in await self.pods(predictor):
-                async with session.get(f"http://{pod['status']['podIP']}:{HTTP_PORT}/prometheus") as answer:
+                url = f"http://{pod['status']['podIP']}:{HTTP_PORT}/prometheus"
+                async with (
+                    asyncio.timeout(METRICS_WITHIN_S),  # aiohttp's `total` may lose a cancellation that comes with it
+                    session.get(url) as answer,
+                ):
                     total += predictions_in(await answer.text())
         return total
 

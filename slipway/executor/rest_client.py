@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import io
 import time
-from collections.abc import Mapping
-from functools import lru_cache
+from collections.abc import Callable, Mapping
+from contextlib import AbstractAsyncContextManager, nullcontext
+from functools import lru_cache, partial
 from http import HTTPStatus
 
 import aiohttp
@@ -62,7 +64,11 @@ class RestNodes:
         self._addresses = addresses
         self._metrics = metrics
         self._timeout_s = timeout_s
-        self._timeout = aiohttp.ClientTimeout(total=timeout_s, sock_connect=CONNECT_TIMEOUT_S)
+        # Not aiohttp's `total`: where it comes together with a cancellation, the cancellation is lost.
+        self._limit: Callable[[], AbstractAsyncContextManager[object]] = (
+            nullcontext if timeout_s is None else partial(asyncio.timeout, timeout_s)
+        )
+        self._timeout = aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_TIMEOUT_S)
         self._wires: dict[Endpoint | None, Wire] = {}
 
     def takes(self, node: Node) -> Wire:
@@ -117,14 +123,17 @@ class RestNodes:
         status, reason = 0, ""
         span = self._tracing.call(label or path, lambda: rest_facts(node, verb))
         try:
-            async with self._session.request(
-                verb,
-                self._url(node, path),
-                headers=span.headers(sent),
-                data=in_pieces(body),
-                timeout=self._timeout,
-                allow_redirects=False,
-            ) as response:
+            async with (
+                self._limit(),
+                self._session.request(
+                    verb,
+                    self._url(node, path),
+                    headers=span.headers(sent),
+                    data=in_pieces(body),
+                    timeout=self._timeout,
+                    allow_redirects=False,
+                ) as response,
+            ):
                 told = printable(response.headers)
                 status, reason = response.status, told.get(headers.REASON, "")
                 answer = Payload(

@@ -70,9 +70,10 @@ def _joined(workers: Workers, metrics_path: str) -> Handler:
 
 async def _scrape(path: Path, metrics_path: str) -> str:
     """A worker's metrics; empty while it starts or restarts."""
-    timeout = aiohttp.ClientTimeout(total=SCRAPE_TIMEOUT_S)
+    timeout = aiohttp.ClientTimeout(total=None)
     try:
         async with (
+            asyncio.timeout(SCRAPE_TIMEOUT_S),  # aiohttp's `total` may lose a cancellation that comes with it
             aiohttp.ClientSession(connector=aiohttp.UnixConnector(str(path)), timeout=timeout) as session,
             session.get(f"http://worker{metrics_path}", raise_for_status=True) as response,
         ):

@@ -28,7 +28,7 @@ CONNECT_PAUSE_S = 0.05
 """An endpoint may be gone just after it was ready: nothing has been sent yet, so another one is asked."""
 CONNECT_TIMEOUT_S = 1.0
 ANSWER_TIMEOUT_S = 600.0
-"""Of a request that passes through; the gateway's own time-out is shorter."""
+"""Until a Pod answers, and then until its whole answer is here; the gateway's own time-out is shorter."""
 MAX_MESSAGE_BYTES = 2 * MAX_BODY_BYTES
 """Of a gRPC message; what a predictor takes is checked by its executor."""
 MAX_CALLS = 2 * MAX_HELD

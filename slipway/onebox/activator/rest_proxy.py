@@ -35,7 +35,7 @@ def client_session() -> aiohttp.ClientSession:
     """
     return aiohttp.ClientSession(
         connector=aiohttp.TCPConnector(limit=0, force_close=True),
-        timeout=aiohttp.ClientTimeout(total=ANSWER_TIMEOUT_S, connect=None, sock_connect=CONNECT_TIMEOUT_S),
+        timeout=aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_TIMEOUT_S),
         auto_decompress=False,
         cookie_jar=aiohttp.DummyCookieJar(),
         skip_auto_headers=("accept", "accept-encoding", "content-type", "user-agent"),
@@ -69,7 +69,7 @@ class RestProxy:
 
         async def pass_on() -> web.StreamResponse:
             try:
-                async with await self._send(request, body or None) as upstream:
+                async with await self._send(request, body or None) as upstream, asyncio.timeout(ANSWER_TIMEOUT_S):
                     await upstream.read()
             except Refused as refused:
                 return refusal(refused)
@@ -97,13 +97,16 @@ class RestProxy:
             endpoint = await self._hold.endpoint(request.headers.get(headers.WAKES, ""), size=size, within_s=within_s)
             url = URL(f"http://{endpoint.address}:{endpoint.port}{request.raw_path}", encoded=True)
             try:
-                return await self._session.request(
-                    request.method,
-                    url,
-                    headers=CIMultiDict(passed_on(request.headers.items())),
-                    data=body,
-                    allow_redirects=False,
-                )
+                async with asyncio.timeout(
+                    ANSWER_TIMEOUT_S
+                ):  # aiohttp's `total` may lose a cancellation that comes with it
+                    return await self._session.request(
+                        request.method,
+                        url,
+                        headers=CIMultiDict(passed_on(request.headers.items())),
+                        data=body,
+                        allow_redirects=False,
+                    )
             except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError) as exc:
                 log.info("%s:%d: %s", endpoint.address, endpoint.port, exc)
                 await asyncio.sleep(CONNECT_PAUSE_S)
@@ -126,9 +129,10 @@ async def _pass_back(request: web.BaseRequest, upstream: aiohttp.ClientResponse)
     fields = CIMultiDict(passed_on(upstream.headers.items()))
     response = web.StreamResponse(status=upstream.status, reason=upstream.reason, headers=fields)
     await response.prepare(request)
-    async for chunk in upstream.content.iter_any():
-        await response.write(chunk)
-    await response.write_eof()
+    async with asyncio.timeout(ANSWER_TIMEOUT_S):
+        async for chunk in upstream.content.iter_any():
+            await response.write(chunk)
+        await response.write_eof()
     return response
 
 

@@ -54,10 +54,13 @@ async def run_check(  # noqa: PLR0911  - one per kind of check
 
 async def _http(check: Check, host: str, *, timeout_s: float, session: aiohttp.ClientSession) -> Result:
     url = f"{check.scheme}://{host}:{check.port}{check.path}"
-    timeout = aiohttp.ClientTimeout(total=timeout_s)
+    timeout = aiohttp.ClientTimeout(total=None)
     headers = {"User-Agent": "kube-probe/slipway", "Connection": "close", **dict(check.headers)}
     # The certificate is not looked at, as on a kubelet; a redirect counts as an answer. The body is not read.
-    async with session.get(url, timeout=timeout, headers=headers, allow_redirects=False, ssl=False) as response:
+    async with (
+        asyncio.timeout(timeout_s),  # aiohttp's `total` may lose a cancellation that comes with it
+        session.get(url, timeout=timeout, headers=headers, allow_redirects=False, ssl=False) as response,
+    ):
         if 200 <= response.status < 400:
             return Result(True)
         return Result(False, f"HTTP probe failed with statuscode: {response.status}")

@@ -14,7 +14,8 @@ from slipway.onebox.services.credentials import MLFLOW_ADMIN, mlflow_endpoint, r
 from slipway.onebox.services.secrets import Secrets, ensure_secrets
 from slipway.onebox.settings import Settings, load_settings
 
-TIMEOUT = aiohttp.ClientTimeout(total=30)
+TIMEOUT_S = 30.0
+"""For all that is asked about an account. Not aiohttp's `total`, which may lose a cancellation that comes with it."""
 
 
 class AccountError(Exception):
@@ -28,7 +29,7 @@ async def ensure_account(settings: Settings, secrets: Secrets, *, user: str, pas
         AccountError: MLflow refuses.
     """
     account = {"username": user, "password": password}
-    async with _as_admin(settings, secrets) as session:
+    async with asyncio.timeout(TIMEOUT_S), _as_admin(settings, secrets) as session:
         async with session.get("/api/2.0/mlflow/users/get", params={"username": user}) as found:
             if found.status not in (200, 404):
                 await _refuse(found)
@@ -45,7 +46,11 @@ async def remove_account(settings: Settings, secrets: Secrets, *, user: str) -> 
         AccountError: MLflow refuses.
     """
     delete = "/api/2.0/mlflow/users/delete"
-    async with _as_admin(settings, secrets) as session, session.delete(delete, json={"username": user}) as answer:
+    async with (
+        asyncio.timeout(TIMEOUT_S),
+        _as_admin(settings, secrets) as session,
+        session.delete(delete, json={"username": user}) as answer,
+    ):
         if answer.status != 404:
             await _refuse(answer)
         return answer.status != 404
@@ -53,7 +58,8 @@ async def remove_account(settings: Settings, secrets: Secrets, *, user: str) -> 
 
 def _as_admin(settings: Settings, secrets: Secrets) -> aiohttp.ClientSession:
     login = aiohttp.encode_basic_auth(MLFLOW_ADMIN, secrets.mlflow_admin_password)
-    return aiohttp.ClientSession(mlflow_endpoint(settings), timeout=TIMEOUT, headers={"Authorization": login})
+    timeout = aiohttp.ClientTimeout(total=None)
+    return aiohttp.ClientSession(mlflow_endpoint(settings), timeout=timeout, headers={"Authorization": login})
 
 
 async def _refuse(answer: aiohttp.ClientResponse) -> None:
