@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -32,6 +33,10 @@ if TYPE_CHECKING:
 
 DIGEST_TAG = "slipway.digest"
 LICENCE_TAG = "licence"
+MAX_LABEL = 256
+DEPLOYED_NAME = re.compile(rf"[^/@:]{{1,{MAX_LABEL}}}")
+DEPLOYED_ALIAS = re.compile(rf"[A-Za-z0-9_-]{{1,{MAX_LABEL}}}")
+"""As the platform reads ``models:/NAME@ALIAS`` (a test compares them): MLflow itself takes more."""
 OWN_PREFIXES = ("slipway.", "sha256.", "proof.")  # of tags that are measured, not said
 
 
@@ -170,7 +175,7 @@ def _point(name: str, version: str, aliases: Sequence[str]) -> None:
 
 
 def check_version_labels(name: str | None, aliases: Sequence[str], tags: Mapping[str, str]) -> None:
-    """Refuse, before anything is logged, what MLflow would refuse once the version is there.
+    """Refuse, before anything is logged, what MLflow would refuse once the version is there, and what could not be deployed.
 
     Raises:
         MlflowException: a bad name, alias or tag; one without a registered name; a tag whose value is measured.
@@ -190,7 +195,15 @@ def check_version_labels(name: str | None, aliases: Sequence[str], tags: Mapping
             )
         return
     _validate_model_name(name)
+    if not (DEPLOYED_NAME.fullmatch(name) and name.isprintable()):
+        raise MlflowException.invalid_parameter_value(
+            f"{name[:MAX_LABEL]!r}: models:/NAME@ALIAS could not be read: 1 to {MAX_LABEL} printable characters, no @, are expected"
+        )
     for alias in aliases:
+        if not DEPLOYED_ALIAS.fullmatch(alias):
+            raise MlflowException.invalid_parameter_value(
+                f"Invalid alias name: {alias[:MAX_LABEL]!r}: 1 to {MAX_LABEL} of a-z, A-Z, 0-9, _ and - are expected"
+            )
         _validate_model_alias_name(alias)  # type: ignore[no-untyped-call]
         _validate_model_alias_name_reserved(alias)  # type: ignore[no-untyped-call]
     for key, value in tags.items():

@@ -19,6 +19,8 @@ import numpy as np
 import pandas as pd
 import pytest
 import yaml
+from hypothesis import example, given
+from hypothesis import strategies as st
 from mlflow.exceptions import MlflowException
 from mlflow.utils.environment import _mlflow_conda_env, _PythonEnv
 
@@ -31,6 +33,7 @@ from model_wrappers.mlflow_darknet.alias_record import ALIAS_TAG
 from model_wrappers.mlflow_darknet.registration import check_version_labels
 from model_wrappers.model_identity import folder_digest
 from model_wrappers.model_sums import DOWNLOAD_NOTE, SumsError, sums_of_folder
+from slipway.registry import ModelReference, parse_model_reference
 from tests.darknet.networks import CELL, write_handmade_model
 
 
@@ -302,6 +305,9 @@ def test_names_that_would_overwrite_or_hide_a_file_are_refused_first(
     ("labels", "said"),
     [
         ({"registered_model_name": "a/b"}, "Names cannot contain"),
+        ({"registered_model_name": "a@b"}, "models:/NAME@ALIAS could not be read"),
+        ({"registered_model_name": "a\0b"}, "models:/NAME@ALIAS could not be read"),
+        ({"registered_model_name": "a", "aliases": ["größe"]}, "Invalid alias name: 'größe'"),
         ({"registered_model_name": "a", "aliases": ["latest"]}, "is reserved"),
         ({"registered_model_name": "a", "aliases": ["good", "v3"]}, "is reserved"),
         ({"registered_model_name": "a", "aliases": ["b c"]}, "Invalid alias name"),
@@ -318,6 +324,17 @@ def test_names_aliases_and_tags_are_refused_before_anything_is_logged(
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:1")  # nobody is asked
     with pytest.raises(MlflowException, match=said):
         mlflow_darknet.log_model(**files_of(sources), **labels)
+
+
+@given(name=st.text(max_size=8), alias=st.text(max_size=8))
+@example(name="a b", alias="b-1_")
+@example(name="x" * 257, alias="b")
+def test_what_is_registered_can_be_deployed(name: str, alias: str) -> None:
+    try:
+        check_version_labels(name, [alias], {})
+    except MlflowException:
+        return
+    assert parse_model_reference(f"models:/{name}@{alias}") == ModelReference(name, alias=alias)
 
 
 def test_folder_given_as_labelled_photos_is_refused_with_what_reads_it(sources: Path) -> None:
