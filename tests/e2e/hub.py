@@ -35,7 +35,7 @@ _XSRF_FIELD = re.compile(r"""name="_xsrf"\s+value="([^"]+)"|[?&]_xsrf=([^"&]+)""
 
 
 ANNOUNCEMENT = "Maintenance on Sunday"
-SHUT_OUT_S = 1
+SHUT_OUT_S = 5
 OWN_CONFIG = f"""
 c.JupyterHub.template_vars = {{"announcement": "{ANNOUNCEMENT}"}}
 c.JupyterHub.services = [{{"name": "owners-own"}}]

@@ -21,6 +21,7 @@ from slipway.onebox.services.hub.accounts import account_of, kubeconfig_of
 from slipway.onebox.services.hub.limits import KILLED_FIRST, MAX_MEMORY_BYTES, MAX_PROCESSES
 from slipway.onebox.services.hub.programs import find_programs
 from slipway.onebox.services.hub.running import load_running
+from slipway.onebox.services.hub.sentences import SHUT_OUT
 from slipway.onebox.services.secrets import ensure_secrets
 from slipway.onebox.supervisor.history import Phase
 from slipway.onebox.supervisor.procfs import command_line, pids
@@ -240,7 +241,7 @@ async def test_administrator_cannot_shut_out_the_administrator(hub: Hub) -> None
         _, page = await admin.get("/hub/authorize")
         assert 'id="admin"' in page
         assert "/hub/authorize/admin" not in page
-        status, said = await admin.submit("/hub/authorize/admin", {}, at="/hub/authorize")
+        status, said = await admin.submit("/hub/authorize/admin", {}, at="/hub/change-password")  # it always has a form
         assert (status, "you cannot shut yourself out" in said) == (409, True)
     async with hub.admin() as admin:
         assert await admin.log_in()
@@ -259,6 +260,32 @@ async def test_whoever_is_shut_out_loses_page_and_server(hub: Hub) -> None:
 
         await eventually(is_out, what="the end of mal's log-in")
         assert not await mal.log_in()
+
+
+async def test_whoever_is_shut_out_while_the_server_starts_gets_none(hub: Hub) -> None:
+    running = hub.platform.paths.hub_running / "mia.json"
+    async with HubSession(hub.url, "mia", PASSWORD) as mia, hub.admin() as admin:
+        await hub.let_in(mia)
+        assert await admin.log_in()
+        await mia.submit("/hub/spawn/mia", {"profile": "minimal"})
+        await admin.authorize("mia")
+
+        async def is_told() -> bool:
+            return SHUT_OUT in (hub.platform.paths.logs / "hub.log").read_text()
+
+        await eventually(is_told, what="the end of mia's start")
+        await eventually(lambda: not running.exists(), what="the end of what mia's start began")
+
+        async def has_form() -> bool:
+            """Of the next server, while the log-in lasts; else of the log-in."""
+            return 'name="_xsrf"' in (await mia.get("/hub/spawn/mia"))[1]
+
+        await eventually(has_form, what="a page on which mia could start another server")
+        _, page = await mia.submit("/hub/spawn/mia", {"profile": "minimal"})
+        assert 'id="progress-bar"' not in page, "the page that shows how a server starts"
+        await admin.authorize("mia")
+        assert await mia.log_in()
+        assert not await mia.has_server()
 
 
 @pytest.mark.parametrize("form", [{"username": "ada"}, {"password": PASSWORD}, {}])

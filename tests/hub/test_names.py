@@ -9,7 +9,16 @@ from hypothesis import strategies as st
 
 from slipway.onebox.api.meta_rules import LABEL, MAX_LABEL
 from slipway.onebox.paths import Paths
-from slipway.onebox.services.hub.names import ADMIN, CULLER, MAX_USER, USER_PATTERN, namespace_of, server_mark
+from slipway.onebox.services.hub.names import (
+    ADMIN,
+    CULLER,
+    MAX_USER,
+    SERVICES,
+    USER_PATTERN,
+    namespace_of,
+    server_mark,
+    service_mark,
+)
 
 WORDS = st.lists(st.text("az09", min_size=1, max_size=12), max_size=3)
 
@@ -39,3 +48,10 @@ def test_mark_differs_between_users_and_homes(tmp_path: Path) -> None:
     one, other = Paths(tmp_path / "one"), Paths(tmp_path / "other")
     marks = {server_mark(one, "ada"), server_mark(one, "bob"), server_mark(other, "ada")}
     assert len(marks) == 3
+
+
+def test_user_with_the_name_of_a_service_is_not_taken_for_it(tmp_path: Path) -> None:
+    """Another authenticator than the platform's own reserves no names."""
+    paths = Paths(tmp_path)
+    assert {server_mark(paths, name) for name in SERVICES}.isdisjoint(service_mark(paths, name) for name in SERVICES)
+    assert not any(re.match(USER_PATTERN, service_mark(paths, name).rpartition("/")[2]) for name in SERVICES)

@@ -16,7 +16,7 @@ from slipway.onebox.paths import Paths
 from slipway.onebox.runner.marks import MARK
 from slipway.onebox.services.hub.belongings import end_all, processes_of
 from slipway.onebox.services.hub.identity import FIRST, LAST
-from slipway.onebox.services.hub.names import SERVICES, server_mark
+from slipway.onebox.services.hub.names import SERVICES, server_mark, service_mark
 from slipway.onebox.services.hub.running import HUB_ITSELF, Running, load_running, write_running
 from slipway.onebox.services.hub.servers import end_left_servers, end_server
 from tests.waiting import wait_until
@@ -56,7 +56,7 @@ def test_what_a_killed_hub_leaves_is_ended(tmp_path: Path) -> None:
     paths = Paths(tmp_path)
     for name in ("ada", HUB_ITSELF):
         write_running(paths, Running(name, "sha256:1"))
-    marks = [server_mark(paths, name) for name in ("ada", *SERVICES)]
+    marks = [server_mark(paths, "ada"), *(service_mark(paths, name) for name in SERVICES)]
     with sleeping(mark=marks[0]) as one, sleeping(mark=marks[1]) as two, sleeping(mark=marks[2]) as three:
         end_left_servers(paths)
         for process in (one, two, three):

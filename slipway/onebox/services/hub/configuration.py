@@ -76,6 +76,7 @@ def _configure_users(c: Any) -> None:
     c.SlipwayAuthenticator.admin_users = {ADMIN}
     c.SlipwayAuthenticator.allow_all = True  # whom the administrator has not let in cannot log in
     c.SlipwayAuthenticator.auth_refresh_age = SHUT_OUT_WITHIN_S
+    c.SlipwayAuthenticator.refresh_pre_spawn = True  # within that time nobody who was shut out starts a server
     c.Authenticator.username_pattern = USER_PATTERN
     c.NativeAuthenticator.open_signup = False
     c.NativeAuthenticator.minimum_password_length = MIN_PASSWORD

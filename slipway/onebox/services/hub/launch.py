@@ -14,7 +14,7 @@ from slipway.onebox.images.errors import ImageError
 from slipway.onebox.paths import Paths
 from slipway.onebox.runner.marks import MARK
 from slipway.onebox.services.credentials import hub_endpoint
-from slipway.onebox.services.hub.names import SERVICES, server_mark
+from slipway.onebox.services.hub.names import SERVICES, service_mark
 from slipway.onebox.services.hub.profiles import render_form
 from slipway.onebox.services.hub.programs import Programs, find_image, find_programs
 from slipway.onebox.services.hub.running import HUB_ITSELF, Running, write_running
@@ -52,7 +52,7 @@ def hub_environment(programs: Programs, paths: Paths, settings: Settings, secret
         "form": render_form(),
         "own_config": str(paths.hub_config) if paths.hub_config.exists() else "",
         "memory_watch": [sys.executable, "-m", "slipway.onebox.services.hub.watch", "--home", str(paths.home)],
-        "environments": {name: {MARK: server_mark(paths, name), **NOT_THE_HUBS} for name in SERVICES},
+        "environments": {name: {MARK: service_mark(paths, name), **NOT_THE_HUBS} for name in SERVICES},
     }
     return {
         "CONFIGPROXY_AUTH_TOKEN": secrets.hub_proxy_token,

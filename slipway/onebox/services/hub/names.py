@@ -28,3 +28,8 @@ def namespace_of(user: str) -> str:
 def server_mark(paths: Paths, user: str) -> str:
     """What all processes of a user's server carry in their environment, unlike those of other homes."""
     return f"hub-{paths.tag}/{user}"
+
+
+def service_mark(paths: Paths, service: str) -> str:
+    """The same of a service of the hub's. Names of users begin with a letter: none is taken for a service."""
+    return server_mark(paths, f"_{service}")

@@ -73,15 +73,18 @@ class SlipwayToggle(ToggleAuthorizationHandler):  # type: ignore[misc]  # Native
 
     @needs_scope("admin:users")  # type: ignore[untyped-decorator]
     async def post(self, name: str) -> None:
-        """Whoever is shut out loses the running server too."""
+        """Whoever is shut out loses the server too, also one that is only starting."""
         if self.authenticator.get_user(name) is None:
             raise HTTPError(404, f"there is no account {name!r}")
         if name == self.current_user.name:
             raise HTTPError(409, "you cannot shut yourself out: nobody could let you in again")
         account = UserInfo.change_authorization(self.db, name)
         if not account.is_authorized and (user := self.find_user(name)) is not None:
-            for spawner in [spawner for spawner in user.spawners.values() if spawner.ready]:
-                await self.stop_single_user(user, spawner.name)
+            for spawner in list(user.spawners.values()):
+                if spawner.ready:
+                    await self.stop_single_user(user, spawner.name)
+                elif spawner.pending == "spawn":
+                    await spawner.give_up()
         self.redirect(f"{self.hub.base_url}authorize#{name}")
 
 

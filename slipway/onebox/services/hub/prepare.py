@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import contextlib
 import json
 import os
 import re
@@ -42,6 +43,7 @@ from slipway.onebox.services.hub.tenant import in_namespace, load_tenant
 from slipway.onebox.services.mlflow_accounts import AccountError, ensure_account
 from slipway.onebox.services.secrets import Secrets, ensure_secrets
 from slipway.onebox.settings import Settings, SettingsError, load_settings
+from slipway.onebox.supervisor.procfs import descendants
 
 COMMANDS = Path("slipway", "onebox", "services", "hub", "bin")  # below the image root
 FIELD_MANAGER = "slipway-hub"
@@ -150,6 +152,14 @@ def say(line: str) -> None:
     print(line, flush=True)
 
 
+def end_children() -> None:
+    """What was being started when the signal came: `subprocess` ends only what it had started."""
+    for pid in descendants(os.getpid()) - {os.getpid()}:
+        with contextlib.suppress(ProcessLookupError, ChildProcessError):  # gone, or a child's child
+            os.kill(pid, signal.SIGKILL)
+            os.waitpid(pid, 0)
+
+
 def main() -> int:
     """Make a hub user ready for a server, and say what to start."""
     parser = argparse.ArgumentParser(prog="python -m slipway.onebox.services.hub.prepare", description=main.__doc__)
@@ -165,6 +175,8 @@ def main() -> int:
     except KNOWN_ERRORS as error:
         say(FAILED + json.dumps(_in_words(error)))
         return 1
+    finally:
+        end_children()
     say(READY + json.dumps(asdict(launch)))
     return 0
 

@@ -86,12 +86,3 @@ def _choice(profile: Profile, *, is_chosen: bool) -> str:
         f"{checked}> <b>{html.escape(profile.title)}</b>: {html.escape(profile.contents)}. "
         f"<small>({html.escape(profile.hint)})</small></label></div>"
     )
-
-
-def chosen_profile(form: Mapping[str, list[str]]) -> dict[str, str]:
-    """The form's answer, as the hub remembers it.
-
-    Raises:
-        UnknownProfileError: the form names none of the table's.
-    """
-    return {"profile": find_profile((form.get("profile") or [DEFAULT])[0]).name}

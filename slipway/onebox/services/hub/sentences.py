@@ -16,6 +16,7 @@ from slipway.onebox.services.hub.names import MAX_USER, RESERVED, USER_PATTERN
 LOCK_OUT = f"After {FAILED_LOGINS} refused log-ins an account lets nobody in for {LOCKED_OUT_S // 60} minutes."
 """Said at every refusal, so that it does not tell which accounts exist."""
 BY_BUTTON = "This is done with the buttons of the page Authorize Users: a link does not let anybody in or out."
+SHUT_OUT = "The administrator has shut you out while your server started."
 
 
 def signup_refusal(name: str, *, accounts: int) -> str:

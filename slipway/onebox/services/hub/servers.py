@@ -9,7 +9,7 @@ from pathlib import Path
 from slipway.onebox.paths import Paths
 from slipway.onebox.runner.marks import kill_marked
 from slipway.onebox.services.hub.belongings import end_all
-from slipway.onebox.services.hub.names import SERVICES, server_mark
+from slipway.onebox.services.hub.names import SERVICES, service_mark
 from slipway.onebox.services.hub.running import HUB_ITSELF, forget_running, load_running
 
 
@@ -22,7 +22,7 @@ def end_server(paths: Paths, user: str) -> None:
 def end_services(paths: Paths) -> None:
     """The hub's own, which a killed hub leaves."""
     for name in SERVICES:
-        kill_marked(server_mark(paths, name))
+        kill_marked(service_mark(paths, name))
 
 
 def end_left_servers(paths: Paths) -> None:

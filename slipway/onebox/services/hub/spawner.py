@@ -25,6 +25,7 @@ from slipway.onebox.services.hub.limits import (
     MAX_PROCESSES,
 )
 from slipway.onebox.services.hub.names import FAILED, READY
+from slipway.onebox.services.hub.sentences import SHUT_OUT
 from slipway.onebox.supervisor.procfs import Identity, identify
 
 MAX_LINE_BYTES = 1 << 20
@@ -63,6 +64,8 @@ class SlipwaySpawner(LocalProcessSpawner):  # type: ignore[misc]  # JupyterHub s
         self._changed = asyncio.Event()
         self._prepared: dict[str, Any] = {}
         self._process: Identity | None = None
+        self._preparation: asyncio.subprocess.Process | None = None
+        self._may_start = True
 
     async def start(self) -> tuple[str, int]:
         """Make the user ready, then start the server; ``(address, port)``."""
@@ -74,6 +77,14 @@ class SlipwaySpawner(LocalProcessSpawner):  # type: ignore[misc]  # JupyterHub s
         self._process = identify(self.pid)
         _let_end_first(self.pid)
         return address
+
+    async def give_up(self) -> None:
+        """The start under way, whose user was shut out meanwhile: it ends before the server begins, or with it."""
+        self._may_start = False
+        if self._preparation is not None:
+            await _give_up(self._preparation)
+        if self.pid:
+            await self.stop(now=True)
 
     def get_args(self) -> list[str]:
         """The hub's, then the owner's (``c.Spawner.args``)."""
@@ -105,8 +116,9 @@ class SlipwaySpawner(LocalProcessSpawner):  # type: ignore[misc]  # JupyterHub s
         self._process = Identity(self.pid, state.get("start_ticks", 0), state.get("boot", ""))
 
     def clear_state(self) -> None:
+        """Also what JupyterHub does first when a server is to start."""
         super().clear_state()
-        self._process = None
+        self._process, self._may_start = None, True
 
     async def poll(self) -> int | None:
         """None while the server runs, else its exit code, 0 where only an earlier hub could know it."""
@@ -143,6 +155,7 @@ class SlipwaySpawner(LocalProcessSpawner):  # type: ignore[misc]  # JupyterHub s
     async def _prepare(self) -> dict[str, Any]:
         words = (f"--profile={self.user_options.get('profile', '')}", f"--memory-bytes={self.mem_limit or 0}")
         process = await self._platform([*self.prepare_argv, *words], stdout=asyncio.subprocess.PIPE)
+        self._preparation = process
         try:
             prepared = await self._read(process)
             code = await process.wait()
@@ -150,8 +163,11 @@ class SlipwaySpawner(LocalProcessSpawner):  # type: ignore[misc]  # JupyterHub s
             await _give_up(process)
             raise
         finally:
+            self._preparation = None
             with contextlib.suppress(ProcessLookupError):
                 process.kill()
+        if not self._may_start:
+            raise PreparationError(SHUT_OUT)
         if prepared is None:
             raise PreparationError(f"the preparation ended with exit code {code}; the hub's log says why")
         return prepared
