@@ -99,6 +99,21 @@ def is_idle(deployment: Mapping[str, Any], deployments: Sequence[Object], servic
     )
 
 
+def is_entry(obj: Mapping[str, Any]) -> bool:
+    """Whether it is a Deployment whose Pods requests come to: with an executor, where there is one."""
+    return obj["kind"] == "Deployment" and _entry(obj) is not None
+
+
+def has_leaving_entries(pods: Iterable[Object], staying: Sequence[Object]) -> bool:
+    """Whether a Pod that requests came to is on its way out, or is of none of the Deployments ``staying``."""
+    selectors = [item["spec"]["selector"]["matchLabels"].items() for item in staying]
+    entries = (pod["metadata"] for pod in pods if ENTRY in (pod["metadata"].get("labels") or {}))
+    return any(
+        "deletionTimestamp" in meta or not any(selector <= meta["labels"].items() for selector in selectors)
+        for meta in entries
+    )
+
+
 def _matches(selector: Mapping[str, str], deployment: Mapping[str, Any]) -> bool:
     return selector.items() <= _labels(deployment).items()
 

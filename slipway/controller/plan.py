@@ -11,13 +11,22 @@ from decimal import Decimal
 from typing import Any, Literal
 
 from slipway.controller.autoscaling import kept_replicas
-from slipway.controller.handover import is_idle, strands_requests, switches_too_early
+from slipway.controller.handover import (
+    has_leaving_entries,
+    is_entry,
+    is_idle,
+    strands_requests,
+    switches_too_early,
+)
 from slipway.controller.meta import Object
 from slipway.controller.pod_labels import unrestarted
 from slipway.controller.readiness import is_ready
 
 APPLIED = "slipway.dev/applied"
 """Annotation of a generated object: what was last applied, as a digest, so that a removed field is noticed."""
+
+CALLED = frozenset({"Deployment", "Service", "VirtualService", "DestinationRule"})
+"""Kinds of what a call of a node in another Pod goes through."""
 
 ObjectKey = tuple[str, str]
 """(kind, name); all are in the SeldonDeployment's namespace."""
@@ -65,14 +74,18 @@ def fingerprint(obj: Mapping[str, Any]) -> str:
 
 
 def actions(
-    desired: Sequence[Object], observed: Mapping[ObjectKey, Object], accepted: Mapping[ObjectKey, str] | None = None
+    desired: Sequence[Object],
+    observed: Mapping[ObjectKey, Object],
+    accepted: Mapping[ObjectKey, str] | None = None,
+    pods: Sequence[Object] = (),
 ) -> list[Step]:
     """Writes in the order of ``desired``, then deletions; none when everything is as it should be.
 
-    ``observed`` holds the objects that this SeldonDeployment owns. What is left over may still serve: it is deleted
-    only when nothing else is to be written and every desired Deployment is ready, Deployments last; one whose Pods no
-    Service selects serves nobody, and is not waited for. ``accepted``: the fingerprint of what the API made of the last
-    apply where it did not take it literally; that is no difference.
+    ``observed`` holds the objects that this SeldonDeployment owns, ``pods`` are its Pods. What is left over may still
+    serve: it is deleted only when nothing else is to be written and every desired Deployment is ready; one whose Pods no
+    Service selects serves nobody, and is not waited for. What an executor calls outlives the executor's Pods, which
+    answer what is under way. ``accepted``: the fingerprint of what the API made of the last apply where it did not take
+    it literally; that is no difference.
     """
     steps, held = changes(desired, observed, accepted)
     wanted_keys = {key_of(obj) for obj in desired}
@@ -81,7 +94,18 @@ def actions(
     left_over.sort(key=lambda obj: obj["kind"] == "Deployment")
     services, deployments = _of_kind("Service", observed), _of_kind("Deployment", observed)
     idle = [obj for obj in left_over if obj["kind"] == "Deployment" and is_idle(obj, deployments, services)]
-    return steps + [Step("Delete", obj, "not declared") for obj in left_over if settled or obj in idle]
+    staying = [observed[key] for key in wanted_keys & observed.keys() if key[0] == "Deployment"]
+    is_called = any(map(is_entry, left_over)) or has_leaving_entries(pods, staying)
+    return steps + [
+        Step("Delete", obj, "not declared")
+        for obj in left_over
+        if (settled or obj in idle) and not (is_called and _is_behind_executors(obj))
+    ]
+
+
+def _is_behind_executors(obj: Mapping[str, Any]) -> bool:
+    """Whether calls of executors may go there."""
+    return obj["kind"] in CALLED and not is_entry(obj)
 
 
 def _of_kind(kind: str, observed: Mapping[ObjectKey, Object]) -> list[Object]:

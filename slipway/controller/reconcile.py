@@ -203,7 +203,8 @@ class Reconciler:
 
     async def _apply(self, sdep: SeldonDeployment, facts: Facts) -> float | None:
         """Seconds until the model secret is to be looked after again, if it is."""
-        steps = actions(desired(sdep, facts), self._owned(sdep), self.accepted.get((sdep.namespace, sdep.name)))
+        accepted = self.accepted.get((sdep.namespace, sdep.name))
+        steps = actions(desired(sdep, facts), self._owned(sdep), accepted, self._pods(sdep))
         adopted = await self._check_names(sdep, steps)
         again_s = await self.secret.ensure(sdep)
         for step in steps:

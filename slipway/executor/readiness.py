@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 import asyncio
+import ipaddress
 import logging
 import time
 from collections.abc import Callable
 
 from slipway.executor.addresses import Addresses
 from slipway.executor.dialect import SELDON, Dialect
-from slipway.executor.errors import NodeAnswered, NodeUnreachable, RequestError
-from slipway.executor.graph import Node
+from slipway.executor.errors import NodeAnswered, NodeTimeout, NodeUnreachable, RequestError
+from slipway.executor.graph import Endpoint, Node
 from slipway.executor.limits import FIRST_READY_POLL_S, PROBE_TIMEOUT_S
-from slipway.executor.rest_client import RestNodes
+from slipway.executor.rest_client import NOBODY_THERE, RestNodes
+
+POD = "localhost"
+"""Host of the nodes that share the executor's Pod."""
+NO_READY_PREDICTOR = "NO_READY_PREDICTOR"
+"""What the mesh of one machine says where no endpoint of a Service is ready."""
 
 LOG = logging.getLogger(__name__)
 
@@ -33,6 +39,7 @@ class Readiness:
         self._addresses = addresses
         self._full_check_path = dialect.full_check_path if full_checks else ""
         self._learn_path = dialect.learn_path
+        self._reach_path = dialect.learn_path or dialect.full_check_path or "/"
         self._clock = clock
         self._asked_at = float("-inf")
         self._problems: list[str] = ["no node has been asked yet"]
@@ -69,7 +76,10 @@ class Readiness:
             async with asyncio.timeout(PROBE_TIMEOUT_S):
                 _, writer = await asyncio.open_connection(host, endpoint.service_port)
                 writer.close()
-                await self._learn(node)
+                await self._learn(node, endpoint)
+                if self._full_check_path:
+                    await self._nodes.fetch(node, self._full_check_path)
+            await self._reach(node, endpoint)
         except TimeoutError:
             return f"node {node.name}: no answer from {host}:{endpoint.service_port} within {PROBE_TIMEOUT_S:g} s"
         except OSError as error:
@@ -80,16 +90,52 @@ class Readiness:
             return str(error)
         return ""
 
-    async def _learn(self, node: Node) -> None:
-        """The node's wire, once; its health on every check if full checks are on."""
+    async def _learn(self, node: Node, endpoint: Endpoint) -> None:
+        """The node's wire, once."""
         if self._learn_path and not self._nodes.knows(node):
             try:
                 await self._nodes.fetch(node, self._learn_path)
             except NodeAnswered as error:  # it answered, that is enough: its wire is known now
+                _check_is_there(error, endpoint)
                 LOG.info("metadata of %s", error)
             except NodeUnreachable:
-                if node.endpoint is None or node.endpoint.service_port != node.endpoint.grpc_port:
+                if not _is_grpc_only(endpoint):
                     raise
                 LOG.info("node %s serves gRPC only", node.name)
-        if self._full_check_path:
-            await self._nodes.fetch(node, self._full_check_path)
+
+    async def _reach(self, node: Node, endpoint: Endpoint) -> None:
+        """A mesh takes connections for Services with nobody behind them, and says so to a request only.
+
+        Of nodes in other Pods: a busy one, which does not answer in time, is there.
+        """
+        if not _is_service(endpoint.host):
+            return
+        try:
+            async with asyncio.timeout(PROBE_TIMEOUT_S):
+                await self._nodes.fetch(node, self._reach_path)
+        except NodeAnswered as error:
+            _check_is_there(error, endpoint)
+        except (TimeoutError, NodeTimeout):
+            LOG.debug("node %s: busy", node.name)
+        except NodeUnreachable:
+            if not _is_grpc_only(endpoint):
+                raise
+
+
+def _is_service(host: str) -> bool:
+    """Whether it is a name that others stand behind, no address and not the executor's own Pod."""
+    try:
+        ipaddress.ip_address(host)
+    except ValueError:
+        return host != POD
+    return False
+
+
+def _is_grpc_only(endpoint: Endpoint) -> bool:
+    return endpoint.service_port == endpoint.grpc_port
+
+
+def _check_is_there(error: NodeAnswered, endpoint: Endpoint) -> None:
+    """Raises ``error`` where a mesh or a gateway gave it for a node; what serves gRPC only is no better over REST."""
+    if error.reason == NO_READY_PREDICTOR or (error.status_code in NOBODY_THERE and not _is_grpc_only(endpoint)):
+        raise error

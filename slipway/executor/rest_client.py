@@ -30,6 +30,8 @@ from slipway.serving.tracing import OFF, Tracing
 
 PROTOBUF_OR_JSON = f"{PROTOBUF}, {JSON}"
 LARGE_BODY_BYTES = 2**20
+NOBODY_THERE = frozenset({HTTPStatus.BAD_GATEWAY, HTTPStatus.SERVICE_UNAVAILABLE, HTTPStatus.GATEWAY_TIMEOUT})
+"""What a mesh or a gateway answers in a node's place: nothing is learnt from it."""
 MAX_LENGTH_DIGITS = 12
 GO_TIMEOUT_TEXT = "Client.Timeout exceeded while awaiting headers"
 """What clients of Seldon's executor look for in the text of a timeout (contract §3.9)."""
@@ -156,7 +158,8 @@ class RestNodes:
         finally:
             self._metrics.node_called(node, label or path, verb.lower(), str(int(status)), time.perf_counter() - begun)
             span.end_rest(status, reason)
-        self._wires[node.endpoint] = _wire_of(response)
+        if status not in NOBODY_THERE:
+            self._wires[node.endpoint] = _wire_of(response)
         models.extend(told.getall(headers.MODEL, []))
         if status != HTTPStatus.OK:
             raise NodeAnswered(node.name, status_code=status, payload=answer, reason=reason)

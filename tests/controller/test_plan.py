@@ -116,12 +116,39 @@ def test_row_73_renamed_container_makes_a_new_deployment_and_keeps_the_old_one_u
     assert actions(objects(renamed()), unready) == []
     ready = carried_out(first, before)
     last = actions(objects(renamed()), ready)
-    assert lines(last) == [
-        "Delete ConfigMap iris-main-0-clf-graph",
-        "Delete Service iris-main-clf",
-        "Delete Deployment iris-main-0-clf",
+    assert lines(last) == ["Delete ConfigMap iris-main-0-clf-graph", "Delete Deployment iris-main-0-clf"]
+    ended = carried_out(last, ready)
+    assert lines(actions(objects(renamed()), ended)) == ["Delete Service iris-main-clf"]
+
+
+def pod(deployment: str, *, is_going: bool = False, **labels: str) -> Object:
+    meta = {"name": f"{deployment}-1", "labels": {"app": deployment, "seldon-deployment-id": "iris", **labels}}
+    return {"metadata": {**meta, **({"deletionTimestamp": "2026-01-01T00:00:00Z"} if is_going else {})}}
+
+
+def test_what_an_executor_calls_goes_after_the_executor_s_last_pod():
+    """An executor that ends answers what is under way: its nodes in other Pods, and their Services, must be there."""
+    graph = node("router", type="ROUTER", children=[node("a"), node("b")])
+    parts = [component("router"), component("a"), component("b")]
+    wanted = objects(sdep())
+    world = settled(sdep(predictor(graph=graph, componentSpecs=parts)))
+    world = carried_out(actions(wanted, world), world)
+    first = actions(wanted, world)
+    assert lines(first) == ["Delete ConfigMap iris-main-0-router-graph", "Delete Deployment iris-main-0-router"]
+    world = carried_out(first, world)
+    staying = pod("iris-main-0-clf", **{"seldon-app": "iris-main"})
+    for leaving in (
+        pod("iris-main-0-router", **{"seldon-app": "iris-main"}),
+        pod("iris-main-0-router", is_going=True, **{"seldon-app": "iris-main"}),
+        pod("iris-main-0-clf", is_going=True, **{"seldon-app": "iris-main"}),
+    ):
+        assert actions(wanted, world, None, [staying, leaving]) == []
+    last = actions(wanted, world, None, [staying, pod("iris-main-1-a"), pod("iris-main-2-b", is_going=True)])
+    assert [line for line in lines(last) if "Deployment" in line] == [
+        "Delete Deployment iris-main-1-a",
+        "Delete Deployment iris-main-2-b",
     ]
-    assert actions(objects(renamed()), carried_out(last, ready)) == []
+    assert "Delete Service iris-main-a" in lines(last)
 
 
 def test_renamed_predictor_gets_requests_when_it_is_ready_and_not_before():
@@ -280,12 +307,12 @@ def test_version_that_nobody_wants_any_more_goes_although_the_next_is_not_ready(
         if kind == "Deployment" and "-v3-" in name:
             obj["status"] = {"unavailableReplicas": 1}
     steps = actions(desired(*follower("4", "1")), broken)
-    gone = [line for line in lines(steps) if line.startswith("Delete")]
-    assert gone == [
-        f"Delete Deployment yolo-stable-{part}-{revision('stable', '3').name}"
-        for part in ("0-image-transformer", "1-yolo-detector")
-    ]
-    assert not [line for line in lines(steps) if "Update Service" in line]
+    for part in ("0-image-transformer", "1-yolo-detector"):
+        gone = [line for line in lines(steps) if line.startswith("Delete")]
+        assert gone == [f"Delete Deployment yolo-stable-{part}-{revision('stable', '3').name}"]
+        assert not [line for line in lines(steps) if "Update Service" in line]
+        broken = carried_out([step for step in steps if step.verb == "Delete"], broken)
+        steps = actions(desired(*follower("4", "1")), broken)
 
 
 def test_what_serves_is_not_deleted_before_another_does():

@@ -47,7 +47,7 @@ class Node:
     grpc: GrpcBehaviour = lambda _, request: request
     trailing: tuple[tuple[str, str], ...] = ()
     """Trailing metadata of every gRPC answer."""
-    metadata: Reply = field(default_factory=lambda: Reply(b'{"name":"image","versions":["1"]}'))
+    metadata: Reply | Awaitable[Reply] = field(default_factory=lambda: Reply(b'{"name":"image","versions":["1"]}'))
     cancelled: asyncio.Event = field(default_factory=asyncio.Event)
 
     def endpoint(self) -> dict[str, Any]:
