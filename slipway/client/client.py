@@ -13,8 +13,8 @@ from typing import Any, Protocol, Self, Unpack
 from slipway.client.address import Address, parse_address
 from slipway.client.bridge import finish, run
 from slipway.client.detections import Detections, parse_detections
-from slipway.client.errors import InvalidAddress, InvalidMessage, InvalidTls
-from slipway.client.photo import Photo, encode_photo
+from slipway.client.errors import InvalidAddress, InvalidMessage, InvalidPhoto, InvalidTls
+from slipway.client.photo import Photo, encode_photo, is_photo
 from slipway.client.reply import Reply
 from slipway.client.retry import retried
 from slipway.client.settings import AT_ONCE, MAX_AT_ONCE, Options, Settings, Tls
@@ -23,6 +23,8 @@ from slipway.serving.errors import ServingError
 from slipway.serving.messages import to_json
 
 Message = Mapping[str, Any] | pb.SeldonMessage
+STACKED = 4
+"""Dimensions of an array that is several photos."""
 _INHERITED: list[object] = []
 """Connections of the parent of a forked process, kept so that nothing here closes them: as many as clients were in use."""
 
@@ -69,6 +71,8 @@ class AsyncClient:
         """
         if not 1 <= at_once <= MAX_AT_ONCE:
             raise ValueError(f"at_once={at_once!r} is not within 1..{MAX_AT_ONCE}")
+        if is_photo(photos) and getattr(photos, "ndim", 0) != STACKED:
+            raise InvalidPhoto("detect_many takes several photos, such as a list of them; detect takes one")
         waiting = enumerate(photos)
         found: dict[int, Detections] = {}
 

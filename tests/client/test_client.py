@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import grpc
+import numpy as np
 import pytest
 
 from slipway.client import (
@@ -311,6 +312,17 @@ async def test_many_photos_come_back_in_order_and_in_bounds(yolo: Deployment) ->
     async with yolo.client() as client:
         found = await client.detect_many((PHOTO for _ in range(11)), at_once=3)
     assert ([len(one) for one in found], most) == ([1] * 11, 3)
+
+
+@pytest.mark.parametrize("one", ["photo.jpg", Path("photo.jpg"), PHOTO, np.zeros((2, 3, 3), np.uint8)])
+async def test_one_photo_is_not_taken_for_many(one: Any) -> None:
+    with pytest.raises(InvalidPhoto, match="detect_many takes several photos"):
+        await AsyncClient("http://127.0.0.1:9").detect_many(one)
+
+
+async def test_array_of_photos_is_many(yolo: Deployment) -> None:
+    async with yolo.client() as client:
+        assert len(await client.detect_many(np.zeros((3, 8, 8, 3), np.uint8))) == 3
 
 
 async def test_first_error_of_many_ends_the_rest(yolo: Deployment) -> None:

@@ -82,8 +82,11 @@ def decode(content: bytes, *, where: str) -> Checkpoint:
         raise CheckpointError(f"{where}: not a checkpoint ({str(exc)[:200]}): remove it to start anew") from exc
     if not isinstance(plain, dict) or plain.keys() != Checkpoint.__dataclass_fields__.keys():
         raise CheckpointError(f"{where}: not a checkpoint of a training: remove it to start anew")
-    history = tuple(EpochMetrics(**row) for row in plain.pop("history"))
-    return Checkpoint(**{**plain, "losses": tuple(plain["losses"])}, history=history)
+    try:
+        history = tuple(EpochMetrics(**row) for row in plain.pop("history"))
+        return Checkpoint(**{**plain, "losses": tuple(plain["losses"])}, history=history)
+    except TypeError as exc:
+        raise CheckpointError(f"{where}: not a checkpoint of a training ({exc}): remove it to start anew") from exc
 
 
 def load_checkpoint(place: Place) -> Checkpoint | None:

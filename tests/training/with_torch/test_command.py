@@ -66,6 +66,19 @@ def test_a_training_leaves_a_model_and_its_figures(folder: Path, capsys: pytest.
     assert "3 photos         mAP@0.5 " in capsys.readouterr().out
 
 
+def test_photos_that_are_learned_from_and_measured_with_are_told(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    main(words(folder, "--epochs", "1"))
+    assert "warning" not in capsys.readouterr().err
+    lists = folder / "voc" / "ImageSets" / "Main"
+    (lists / "mixed.txt").write_text("val-0\ntrain-7\ntrain-2\n")
+    main(words(folder, "--epochs", "1", "--validate", "mixed", "--fresh"))
+    said = capsys.readouterr().err
+    assert "warning: 2 of the 3 photos that measure mAP are also learned from, such as " in said
+    assert "train-2.jpg: the figure is better than the network" in said
+
+
 @pytest.mark.timeout(180)
 def test_the_same_command_again_goes_on(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """A process that is told to stop keeps a checkpoint; the next one gives what one alone would have given."""

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
+import io
 import random
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -14,7 +17,7 @@ from model_wrappers.darknet.cfg import load_network
 from model_wrappers.darknet.detector import Detector
 from model_wrappers.darknet.errors import WeightsError
 from model_wrappers.darknet.training.augment import NONE, Augmentation
-from model_wrappers.darknet.training.checkpoint import Checkpoint, EpochMetrics, decode, encode
+from model_wrappers.darknet.training.checkpoint import SEAL, Checkpoint, EpochMetrics, decode, encode
 from model_wrappers.darknet.training.errors import CheckpointError, Interrupted, TrainingError
 from model_wrappers.darknet.training.module import DarknetModule
 from model_wrappers.darknet.training.output import render_metrics, write_model
@@ -176,6 +179,17 @@ def test_a_file_of_another_kind_or_format_is_no_checkpoint(tmp_path: Path) -> No
         torch.save(value, tmp_path / "x")
         with pytest.raises(CheckpointError, match="remove it to start anew"):
             decode((tmp_path / "x").read_bytes(), where="there")
+
+
+@pytest.mark.parametrize("history", [[{"epoch": 1}], [7], 7])
+def test_a_sealed_file_with_other_figures_is_no_checkpoint(history: Any, cfg: Path, photos: VocPhotos) -> None:
+    """Whoever may write to the place may seal it: it is refused in words, whatever it holds."""
+    _, _, content = encode(stopped_after(1, cfg, photos)).partition(b"\n")
+    stream = io.BytesIO()
+    torch.save({**torch.load(io.BytesIO(content), weights_only=True), "history": history}, stream)
+    sealed = f"{SEAL}{hashlib.sha256(stream.getvalue()).hexdigest()}\n".encode() + stream.getvalue()
+    with pytest.raises(CheckpointError, match="there: not a checkpoint of a training .*remove it to start anew"):
+        decode(sealed, where="there")
 
 
 def test_a_checkpoint_with_one_other_bit_is_refused(cfg: Path, photos: VocPhotos) -> None:
