@@ -2,7 +2,9 @@
 
 All containers of a Pod get SIGTERM at once. A component that closed its ports then would fail what the executor still takes
 through the graph. The socket has an abstract name (unix(7)): containers of one Pod share it, as they share a network
-namespace, and nobody else reaches it. The executor says one byte when it begins to end, and hangs up when it has.
+namespace, and on a cluster nobody else reaches it. Another user of one machine may: whoever takes the name first makes
+components end with their executor, or up to ``MAX_OUTLIVED_S`` after it. The executor says one byte when it begins to end,
+and hangs up when it has.
 """
 
 from __future__ import annotations
