@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import colorsys
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -128,6 +129,7 @@ def _text_size(text: str, line: int) -> tuple[int, int, int]:
 
 
 def colour_of(label: str) -> tuple[int, int, int]:
-    """One bright colour per label, the same everywhere."""
-    red, green, blue = hashlib.sha256(label.encode()).digest()[:3]
-    return 96 + red * 159 // 255, 96 + green * 159 // 255, 96 + blue * 159 // 255
+    """One bright colour per label, the same everywhere: black text is legible on it."""
+    hue = int.from_bytes(hashlib.sha256(label.encode()).digest()[:2], "big") / 2**16
+    red, green, blue = colorsys.hls_to_rgb(hue, 0.65, 1.0)
+    return round(255 * red), round(255 * green), round(255 * blue)

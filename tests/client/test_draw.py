@@ -8,6 +8,7 @@ import cv2
 import numpy as np
 import pytest
 
+from model_wrappers.darknet import draw
 from slipway.client.detections import Box, Detection, Detections, Size
 from slipway.client.draw import MIN_SIDE, Picture, colour_of
 from slipway.client.errors import InvalidPhoto
@@ -19,6 +20,14 @@ CAT = Detection("cat", 0.875, Box(100, 120, 300, 320))
 
 def detections(*found: Detection, size: Size | None = Size(800, 400)) -> Detections:  # noqa: B008  - a constant
     return Detections(found, size, None, Reply({}))
+
+
+@pytest.mark.parametrize("label", ["circle", "square", "triangle", "car", "stop sign", "backpack", "größe", ""])
+def test_colour_of_a_label_is_bright_and_that_of_the_reports(label: str) -> None:
+    colour = colour_of(label)
+    assert colour == draw.colour_of(label)
+    assert max(colour) == 255
+    assert min(colour) == 77
 
 
 def test_frame_is_where_the_box_is() -> None:

@@ -26,6 +26,9 @@ def notebooks(tmp_path: Path) -> Path:
     folder = tmp_path / "notebooks"
     (folder / ".ipynb_checkpoints").mkdir(parents=True)
     (folder / "01-train.ipynb").write_text("{}")
+    (folder / "lib").mkdir()
+    (folder / "lib" / "large.yaml").write_text("of an environment that somebody made here")
+    (folder / "out.weights").write_text("weights")
     return folder
 
 

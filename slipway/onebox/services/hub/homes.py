@@ -15,18 +15,21 @@ from slipway.onebox.services.hub.identity import Identity
 from slipway.onebox.services.hub.ownership import acting_as
 from slipway.onebox.services.secrets import write_private
 
-LEFT_OUT = shutil.ignore_patterns("__pycache__", ".ipynb_checkpoints", ".*", "*.pyc")
+FIRST_SUFFIXES = frozenset({".ipynb", ".yaml"})
+"""Of the files that a new home has: whatever else somebody has in those folders is nobody else's."""
 
 
 def ensure_home(home: Path, *, owner: Identity | None, first_folders: Sequence[Path]) -> None:
-    """Make the home (0700). Each folder is copied into a new one, by its name; later nothing is added or overwritten."""
+    """Make the home (0700). A new one gets each folder's FIRST_SUFFIXES; later nothing is added or overwritten."""
     if not home.exists():
         draft = home.with_name(f".{home.name}")
         shutil.rmtree(draft, ignore_errors=True)
         draft.mkdir(mode=0o700, parents=True)
         for folder in first_folders:
-            if folder.is_dir():
-                shutil.copytree(folder, draft / folder.name, ignore=LEFT_OUT)
+            for file in folder.glob("*"):
+                if file.suffix in FIRST_SUFFIXES and file.is_file():
+                    (draft / folder.name).mkdir(exist_ok=True)
+                    shutil.copyfile(file, draft / folder.name / file.name)
         for path in draft.rglob("*"):
             path.chmod(0o700 if path.is_dir() else 0o600)
         if owner is not None:
