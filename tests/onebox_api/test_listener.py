@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import gc
+import ssl
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
@@ -10,34 +14,63 @@ from aiohttp import web
 
 from slipway.onebox.api import listener as listening
 from slipway.onebox.api.__main__ import make_parts
-from slipway.onebox.api.listener import Listener, ensure_certificate
+from slipway.onebox.api.listener import FEW_CONNECTIONS, Listener, ensure_certificate
 from slipway.onebox.api.server import make_app
 from slipway.onebox.paths import Paths
+from tests.waiting import eventually
+
+REQUEST = b"GET /livez HTTP/1.1\r\nHost: x\r\n\r\n"
+
+
+@asynccontextmanager
+async def listening_at(folder: Path) -> AsyncIterator[tuple[str, int]]:
+    certificate, key = ensure_certificate(folder)
+    listener = Listener(certificate=certificate, key=key)
+    parts = make_parts(Paths(folder), admin_token="token-of-the-administrator", admission={})
+    runner = web.AppRunner(make_app(parts, heard=listener.heard))
+    await runner.setup()
+    assert runner.server is not None
+    try:
+        yield listener.start("127.0.0.1", 0, runner.server)
+    finally:
+        await listener.stop()
+        await runner.cleanup()
+        parts.objects.store.close()
 
 
 async def test_slow_headers_are_cut_and_a_quiet_client_is_not(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(listening, "FIRST_REQUEST_TIMEOUT_S", 0.5)
-    certificate, key = ensure_certificate(tmp_path)
-    listener = Listener(certificate=certificate, key=key)
-    parts = make_parts(Paths(tmp_path), admin_token="token-of-the-administrator", admission={})
-    runner = web.AppRunner(make_app(parts, heard=listener.heard))
-    await runner.setup()
-    assert runner.server is not None
-    host, port = listener.start("127.0.0.1", 0, runner.server)
-    slow_reader, slow = await asyncio.open_connection(host, port)
-    good_reader, good = await asyncio.open_connection(host, port)
-    request = b"GET /livez HTTP/1.1\r\nHost: x\r\n\r\n"
-    good.write(request)
-    assert await good_reader.readline() == b"HTTP/1.1 200 OK\r\n"
-    await good_reader.readuntil(b"\r\n\r\nok")
-    slow.write(request[:-2] + b"X-Slow: ")
-    async with asyncio.timeout(10):
-        assert await slow_reader.read() == b""  # cut
-    good.write(request)
-    async with asyncio.timeout(10):
+    async with listening_at(tmp_path) as (host, port):
+        slow_reader, slow = await asyncio.open_connection(host, port)
+        good_reader, good = await asyncio.open_connection(host, port)
+        good.write(REQUEST)
         assert await good_reader.readline() == b"HTTP/1.1 200 OK\r\n"
-    for writer in (slow, good):
-        writer.close()
-    await listener.stop()
-    await runner.cleanup()
-    parts.objects.store.close()
+        await good_reader.readuntil(b"\r\n\r\nok")
+        slow.write(REQUEST[:-2] + b"X-Slow: ")
+        async with asyncio.timeout(10):
+            assert await slow_reader.read() == b""  # cut
+        good.write(REQUEST)
+        async with asyncio.timeout(10):
+            assert await good_reader.readline() == b"HTTP/1.1 200 OK\r\n"
+        for writer in (slow, good):
+            writer.close()
+
+
+@pytest.mark.parametrize("sent", [REQUEST, REQUEST[:-2]], ids=["asked", "said nothing whole"])
+async def test_connections_that_ended_are_forgotten(tmp_path: Path, sent: bytes) -> None:
+    """With TLS each takes some 50 kB."""
+    tls = ssl.create_default_context(cafile=str(ensure_certificate(tmp_path)[0]))
+    async with listening_at(tmp_path) as (host, port):
+        for _ in range(4 * FEW_CONNECTIONS):
+            reader, writer = await asyncio.open_connection(host, port, ssl=tls)
+            writer.write(sent)
+            if sent == REQUEST:
+                await reader.readuntil(b"\r\n\r\nok")
+            writer.close()
+            await writer.wait_closed()
+
+        def kept() -> int:
+            gc.collect()
+            return sum(isinstance(one, web.RequestHandler) for one in gc.get_objects())
+
+        await eventually(lambda: kept() <= 2 * FEW_CONNECTIONS)

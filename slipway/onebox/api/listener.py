@@ -26,6 +26,8 @@ FIRST_BYTE_TIMEOUT_S = 30.0
 FIRST_REQUEST_TIMEOUT_S = 30.0
 """From the first byte to the end of the first request's headers; the server's keep-alive bounds later requests."""
 MAX_CONNECTIONS = 2048
+FEW_CONNECTIONS = 64
+"""So many may have ended without anybody looking."""
 BACKLOG = 128
 CERTIFICATE_DAYS = 3650
 ACCEPT_PAUSE_S = 0.2
@@ -77,17 +79,20 @@ class Listener:
         self._socket: socket.socket | None = None
         self._tasks: set[asyncio.Task[None]] = set()
         self._silent: set[asyncio.BaseProtocol] = set()
-        self._open: set[asyncio.BaseTransport] = set()
+        self._cuts: dict[asyncio.BaseProtocol, asyncio.TimerHandle] = {}
+        self._open: dict[asyncio.BaseProtocol, asyncio.BaseTransport] = {}
+        self._look_at = FEW_CONNECTIONS
 
     def heard(self, protocol: asyncio.BaseProtocol) -> None:
         """A whole request came from this connection: it is not cut."""
         self._silent.discard(protocol)
+        if cut := self._cuts.pop(protocol, None):
+            cut.cancel()
 
-    def _cut(self, transport: asyncio.BaseTransport, protocol: asyncio.BaseProtocol) -> None:
-        if protocol in self._silent:
-            self._silent.discard(protocol)
-            log.debug("no request within %s s", FIRST_REQUEST_TIMEOUT_S)
-            transport.close()
+    def _cut(self, protocol: asyncio.BaseProtocol) -> None:
+        self.heard(protocol)
+        log.debug("no request within %s s", FIRST_REQUEST_TIMEOUT_S)
+        self._open[protocol].close()
 
     def start(self, host: str, port: int, factory: Callable[[], asyncio.Protocol]) -> tuple[str, int]:
         """Bind, accept, and give each connection a protocol of ``factory``; the bound address. OSError where the port is taken."""
@@ -133,11 +138,17 @@ class Listener:
             self._spawn(self._greet(connection, factory()))
 
     def _has_room(self) -> bool:
-        """Is there room for one more? Those that ended are looked for only where it would be one too many."""
-        if len(self._tasks) + len(self._open) <= MAX_CONNECTIONS:
-            return True
-        self._open = {transport for transport in self._open if not transport.is_closing()}
+        """Is there room for one more?"""
+        if len(self._tasks) + len(self._open) > MAX_CONNECTIONS or len(self._open) >= self._look_at:
+            self._forget_ended()
         return len(self._tasks) + len(self._open) <= MAX_CONNECTIONS
+
+    def _forget_ended(self) -> None:
+        """Each takes some 50 kB with TLS; they are looked for whenever they may be half of all."""
+        for protocol in [protocol for protocol, transport in self._open.items() if transport.is_closing()]:
+            del self._open[protocol]
+            self.heard(protocol)
+        self._look_at = max(FEW_CONNECTIONS, 2 * len(self._open))
 
     async def _greet(self, connection: socket.socket, protocol: asyncio.Protocol) -> None:
         """Look at the first byte without taking it, then hand the connection over."""
@@ -152,8 +163,9 @@ class Listener:
             tls = self._tls if first[0] == TLS_HANDSHAKE else None
             self._silent.add(protocol)
             transport, _ = await loop.connect_accepted_socket(lambda: protocol, connection, ssl=tls)
-            self._open.add(transport)
-            loop.call_later(FIRST_REQUEST_TIMEOUT_S, self._cut, transport, protocol)
+            self._open[protocol] = transport
+            if protocol in self._silent:
+                self._cuts[protocol] = loop.call_later(FIRST_REQUEST_TIMEOUT_S, self._cut, protocol)
         except (OSError, TimeoutError) as exc:  # ssl.SSLError is an OSError
             log.debug("connection refused: %s", exc)
             self._silent.discard(protocol)
