@@ -2,7 +2,8 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 
-from slipway.onebox.mesh.findings import Findings, event_of
+from slipway.kube.kinds import VIRTUAL_SERVICE
+from slipway.onebox.mesh.findings import Findings, event_of, uid_of
 from slipway.onebox.mesh.ir import Finding
 from slipway.onebox.mesh.limits import FINDING_SETTLE_S
 
@@ -29,12 +30,19 @@ def test_finding_that_went_and_came_back_is_reported_again():
 
 
 def test_event_names_the_object_and_the_field():
-    event = event_of(ODD, datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC))
+    event = event_of(ODD, datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC), uid="u-1")
     assert event["involvedObject"] == {
         "apiVersion": "networking.istio.io/v1",
         "kind": "VirtualService",
         "namespace": "default",
         "name": "yolo",
+        "uid": "u-1",
     }
     assert (event["type"], event["message"]) == ("Warning", "spec.http[0].fault: not supported")
     assert event["firstTimestamp"] == "2026-01-02T03:04:05Z"
+
+
+def test_uid_is_the_object_s_own_and_empty_where_it_went():
+    followed = {VIRTUAL_SERVICE: {("default", "yolo"): {"metadata": {"uid": "u-1"}}}}
+    assert uid_of(ODD, followed.__getitem__) == "u-1"
+    assert uid_of(ODD, lambda _: {}) == ""

@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import hashlib
 import logging
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
 from slipway.kube.client import Kube
 from slipway.kube.errors import AlreadyExists, KubeError
-from slipway.kube.kinds import KINDS
+from slipway.kube.kinds import KINDS, Kind
 from slipway.onebox.mesh.ir import Finding
 from slipway.onebox.mesh.limits import FINDING_SETTLE_S, MAX_REPORTED
 
 log = logging.getLogger(__name__)
-_API_VERSIONS = {kind.kind: kind.api_version for kind in KINDS}
+_KINDS = {kind.kind: kind for kind in KINDS}
+Followed = Callable[[Kind], Mapping[tuple[str, str], dict[str, Any]]]
+"""Kind → ``(namespace, name)`` → object, as they are now."""
 
 
 class Findings:
@@ -41,20 +43,26 @@ class Findings:
         return found
 
 
-async def report(kube: Kube, findings: Iterable[Finding]) -> None:
+async def report(kube: Kube, findings: Iterable[Finding], followed: Followed) -> None:
     """A log line and an event for each; an API that refuses events does not stop the mesh."""
     for finding in findings:
         log.warning("%s", finding)
         try:
-            await kube.create(event_of(finding, datetime.now(UTC)))
+            await kube.create(event_of(finding, datetime.now(UTC), uid=uid_of(finding, followed)))
         except AlreadyExists:
             log.debug("%s: the event is there already", finding)
         except KubeError as exc:
             log.warning("no event could be written for it: %s", exc)
 
 
-def event_of(finding: Finding, now: datetime) -> dict[str, Any]:
-    """A core/v1 Event; its name is the finding's digest and its second."""
+def uid_of(finding: Finding, followed: Followed) -> str:
+    """Of the object that it is about; empty where that went meanwhile."""
+    obj = followed(_KINDS[finding.kind]).get((finding.namespace, finding.name))
+    return str(obj["metadata"]["uid"]) if obj else ""
+
+
+def event_of(finding: Finding, now: datetime, *, uid: str) -> dict[str, Any]:
+    """A core/v1 Event; its name is the finding's digest and its second. `kubectl describe` finds it by ``uid``."""
     digest = hashlib.sha256(f"{finding} {now:%Y%m%d%H%M%S}".encode()).hexdigest()[:16]
     stamp = f"{now:%Y-%m-%dT%H:%M:%SZ}"
     return {
@@ -62,10 +70,11 @@ def event_of(finding: Finding, now: datetime) -> dict[str, Any]:
         "kind": "Event",
         "metadata": {"name": f"{finding.name}.{digest}", "namespace": finding.namespace},
         "involvedObject": {
-            "apiVersion": _API_VERSIONS.get(finding.kind, "v1"),
+            "apiVersion": _KINDS[finding.kind].api_version,
             "kind": finding.kind,
             "namespace": finding.namespace,
             "name": finding.name,
+            "uid": uid,
         },
         "reason": "NotSupported",
         "message": f"{finding.field}: {finding.message}",

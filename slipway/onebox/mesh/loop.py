@@ -109,7 +109,7 @@ async def _follow(reflector: Reflector, kube: Kube, publisher: Publisher, *, her
                     continue
         except MALFORMED:
             log.exception("the objects cannot be translated: what was published before stays in use")
-        await report(kube, findings.due(time.monotonic()))
+        await report(kube, findings.due(time.monotonic()), reflector.objects)
         changed = await _changed(reflector)
 
 
