@@ -47,6 +47,22 @@ async def test_a_second_delete_with_a_shorter_grace_period_ends_the_pod_sooner(p
     await pods.until(lambda: not is_alive(pid), timeout_s=20)
 
 
+async def test_a_config_map_that_goes_before_its_pod_is_no_warning(pods: Pods) -> None:
+    pods.sources["config_maps"][("default", "graph")] = {"data": {"predictor.json": "old"}}
+    obj = deaf(grace_s=1, volumeMounts=[{"name": "graph", "mountPath": "/etc/graph"}])
+    obj["spec"]["volumes"] = [{"name": "graph", "configMap": {"name": "graph"}}]
+    worker = pods.start(obj=obj)
+    await pods.until(lambda: pods.log(worker) == ["deaf"])
+    del pods.sources["config_maps"][("default", "graph")]
+    worker.refresh_volumes()
+    assert (worker.folder / "volumes" / "graph" / "predictor.json").read_text() == "old"
+    pods.sources["config_maps"][("default", "graph")] = {"data": {"predictor.json": "late"}}
+    worker.update(deleted(obj, 1))
+    assert (worker.folder / "volumes" / "graph" / "predictor.json").read_text() == "old"
+    await pods.until(lambda: "Killing" in pods.kube.reasons())
+    assert "FailedMount" not in pods.kube.reasons()
+
+
 async def test_a_pod_that_is_gone_from_the_api_is_killed_at_once(pods: Pods) -> None:
     """``kubectl delete --force --grace-period=0``, also after a delete that would have waited."""
     kubelet = Kubelet(pods.machine, Scheduler(pods.machine.kube, pods.machine.events, lambda: None))

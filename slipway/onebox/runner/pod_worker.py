@@ -120,12 +120,17 @@ class PodWorker:
             self._wake.set()
 
     def refresh_volumes(self) -> None:
-        """Write the current contents of ConfigMaps, Secrets and own fields. A missing one leaves what is there."""
-        if self._observed.preparation != "done":
+        """Write the current contents of ConfigMaps, Secrets and own fields; nothing for a Pod that is going.
+
+        A missing one leaves what is there, without a Warning: whoever deletes an owner deletes it before the Pods end.
+        """
+        if self._observed.preparation != "done" or self.pod.is_deleted or self._observed.stopping:
             return
         try:
             self._holdings.write_volumes()
-        except (MissingReference, InvalidPod, OSError) as exc:
+        except MissingReference as exc:
+            log.info("%s: its volumes stay as they are: %s", "/".join(self.pod.key), exc)
+        except (InvalidPod, OSError) as exc:
             self._warn("FailedMount", str(exc))
 
     def leaders(self) -> dict[str, int]:
