@@ -16,6 +16,7 @@ import click
 from slipway.onebox.backup.errors import BackupError
 from slipway.onebox.backup.make import Made, Report, make_backup
 from slipway.onebox.backup.restore import check_backup, restore_backup
+from slipway.onebox.images.reference import parse_reference
 from slipway.onebox.paths import Paths
 from slipway.onebox.settings import SettingsError
 from slipway.onebox.supervisor.errors import SupervisorError
@@ -93,7 +94,7 @@ def restore_command(file: Path, *, only_check: bool, quiet: bool) -> None:
     if unbuilt:
         click.echo("images to build, because the backup has no environments (`slipway up` builds its own):")
     for image in unbuilt:
-        click.echo(f"  slipway image build {image}")
+        click.echo(f"  {parse_reference(image).build_command}")
 
 
 @contextmanager

@@ -10,14 +10,13 @@ from slipway.cli.check_world import PodSpec, World, namespace_of, pod_specs
 from slipway.controller.settings import Settings
 from slipway.onebox.api.autoscaler_rules import DEFAULT_METRICS
 from slipway.onebox.images.errors import ImageError
-from slipway.onebox.images.reference import DEFAULT_TAG, parse_reference
+from slipway.onebox.images.reference import DEFAULT_TAG, OURS, parse_reference
 from slipway.onebox.mesh.services import resolve_host
 
 Object = dict[str, Any]
 Json = Mapping[str, Any]
 KnowsImage = Callable[[str], bool]
 """Whether some image.yaml has this name."""
-OURS = "slipway/"
 GIVEN = frozenset(
     {
         ("ConfigMap", "kube-root-ca.crt"),

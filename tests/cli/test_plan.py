@@ -268,7 +268,7 @@ async def test_an_image_that_nobody_built_is_told_with_the_line_to_run(planner: 
         },
     }
     own, seldon = await here.plan([deployment, canary(image="example/clf:0.2")])
-    told = "its Pods would wait: image '{0}' was never built on this machine: run `slipway image build {0}`"
+    told = "its Pods would wait: image '{0}' was never built on this machine: run `slipway image build {0} FOLDER`"
     assert own.warnings == (told.format("me/first:2"),)
     images = [image for image in ("example/clf:0.1", "example/clf:0.2") if told.format(image) in seldon.warnings]
     assert images == ["example/clf:0.2"]
@@ -339,7 +339,7 @@ def test_the_command_ends_with_4_where_something_would_change(tmp_path: Path, mo
                 "0 to create, 1 to change, 0 unchanged; Pods that restart: 0",
             ],
         )
-        assert "run `slipway image build me/hello:1`" in slipway("plan", "-f", "-", text=POD_TEXT)[1]
+        assert "run `slipway image build me/hello:1 FOLDER`" in slipway("plan", "-f", "-", text=POD_TEXT)[1]
         monkeypatch.setenv("KUBECONFIG", str(api.paths.kubeconfig))
         monkeypatch.setenv("SLIPWAY_HOME", str(tmp_path / "elsewhere"))
         assert "warning" not in slipway("plan", "-f", "-", text=POD_TEXT)[1], "the images of that machine are not seen"

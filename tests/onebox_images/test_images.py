@@ -193,7 +193,10 @@ def test_prune_keeps_what_runs_at_the_hub(source: Path, paths: Paths) -> None:
 def test_an_image_that_was_never_built_says_how_to_build_it(paths: Paths) -> None:
     with pytest.raises(NotBuilt, match="slipway image build me/app:7") as caught:
         Store(paths).resolve("me/app:7")
-    assert caught.value.command == "slipway image build me/app:7"
+    assert caught.value.command == "slipway image build me/app:7 FOLDER"
+    with pytest.raises(NotBuilt) as caught:
+        Store(paths).resolve("slipway/yolo-detector:7")  # its image.yaml is found without
+    assert caught.value.command == "slipway image build slipway/yolo-detector:7"
 
 
 def test_ensure_builds_what_is_missing_and_follows_the_sources(source: Path, paths: Paths) -> None:

@@ -37,7 +37,7 @@ class EnvironmentFailed(ImageError):
 
 
 class NotBuilt(ImageError):
-    """``command`` builds the image."""
+    """``command`` builds the image; FOLDER in it is the one with the image.yaml."""
 
     def __init__(self, reference: str, command: str) -> None:
         super().__init__(f"image {reference!r} was never built on this machine: run `{command}`")

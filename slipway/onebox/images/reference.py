@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from slipway.onebox.images.errors import InvalidReference
 
 DEFAULT_TAG = "latest"
+OURS = "slipway/"
+"""Begins the name of every image of this project, whose image.yaml is below ``images/``."""
 DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
 MAX_REFERENCE_CHARS = 255
 _PART = r"[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*"
@@ -28,6 +30,11 @@ class Reference:
 
     def __str__(self) -> str:
         return f"{self.name}:{self.tag}" + (f"@{self.digest}" if self.digest else "")
+
+    @property
+    def build_command(self) -> str:
+        """What makes it; of an image of one's own nobody but its author knows FOLDER, which holds its image.yaml."""
+        return f"slipway image build {self.name}:{self.tag}" + ("" if self.name.startswith(OURS) else " FOLDER")
 
 
 def parse_reference(text: str) -> Reference:

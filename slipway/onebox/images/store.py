@@ -81,7 +81,7 @@ class Store:
         digest = reference.digest or self._tag(reference)
         image = self.find(digest) if digest else None
         if image is None:
-            raise NotBuilt(text, f"slipway image build {reference.name}:{reference.tag}")
+            raise NotBuilt(text, reference.build_command)
         return image
 
     def find(self, digest: str) -> Image | None:
@@ -147,7 +147,7 @@ class Store:
         try:
             self.tag_file(reference.name, reference.tag).unlink()
         except FileNotFoundError as exc:
-            raise NotBuilt(text, f"slipway image build {reference.name}:{reference.tag}") from exc
+            raise NotBuilt(text, reference.build_command) from exc
 
     def prune(self, *, progress: Progress = lambda _: None) -> list[Image]:
         """Remove what neither a tag nor a Pod refers to, then environments without an image. Answers the images."""

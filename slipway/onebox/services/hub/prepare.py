@@ -21,6 +21,7 @@ from slipway.kube.client import Kube
 from slipway.kube.errors import KubeError
 from slipway.onebox.images.build import PLATFORM_ROOT, build
 from slipway.onebox.images.errors import ImageError, NotBuilt
+from slipway.onebox.images.reference import parse_reference
 from slipway.onebox.images.store import Image, Store
 from slipway.onebox.paths import Paths
 from slipway.onebox.services.credentials import CERTIFICATE
@@ -88,7 +89,7 @@ def prepare(paths: Paths, user: str, profile: Profile, *, memory_bytes: int) -> 
     image = store.resolve(profile.tag)
     write_running(paths, Running(user, image.digest, memory_bytes))  # from here on it is not pruned
     if store.find(image.digest) is None:
-        raise NotBuilt(profile.tag, f"slipway image build {profile.tag}")
+        raise NotBuilt(profile.tag, parse_reference(profile.tag).build_command)
     account = account_of(user, secrets)
     say(f"namespace {account.namespace}, MLflow account {account.namespace}")
     asyncio.run(_grant(paths, account, settings, secrets))
