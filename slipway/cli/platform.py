@@ -8,7 +8,7 @@ import os
 import shlex
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 import click
 
@@ -104,7 +104,8 @@ def up_command(
     click.echo(f"up after {time.monotonic() - began_s:.1f} s\n")
     if not is_same_source:
         click.echo("note: these processes were started by another version: `slipway down`, then `slipway up`\n")
-    click.echo(render_addresses(platform.paths, platform.settings, has_hub=has_hub))
+    parts = {spec.part for spec in platform.specs if spec.name in wish.names}
+    click.echo(render_addresses(platform.paths, platform.settings, parts))
     if has_hub and os.getuid() != 0:
         click.echo(f"\n{SHARED_USER}")
 
@@ -169,19 +170,25 @@ def status_command(*, as_json: bool) -> None:
         sys.exit(NOT_READY)
 
 
-def render_addresses(paths: Paths, settings: Settings, *, has_hub: bool = False) -> str:
-    """What to open, and what to type next."""
+def render_addresses(paths: Paths, settings: Settings, parts: Collection[str]) -> str:
+    """What to open, and what to type next, of those ``parts`` that were asked for."""
+    password = paths.secrets / "hub-admin-password"
     rows = [
-        ("gateway", f"http://{HOST}:{settings.gateway_port}", "predictions, REST and gRPC; a page at /"),
-        ("API", f"https://{HOST}:{settings.api_port}", f"export KUBECONFIG={shlex.quote(str(paths.kubeconfig))}"),
-        ("MLflow", f"http://{HOST}:{settings.mlflow_port}", f"user admin, password in {paths.mlflow_env}"),
-        ("S3", f"http://{HOST}:{settings.s3_port}", f"set -a; . {shlex.quote(str(paths.mlflow_env))}"),
-        ("logs", str(paths.logs), ""),
+        ("envoy", "gateway", f"http://{HOST}:{settings.gateway_port}", "predictions, REST and gRPC; a page at /"),
+        (
+            "api",
+            "API",
+            f"https://{HOST}:{settings.api_port}",
+            f"export KUBECONFIG={shlex.quote(str(paths.kubeconfig))}",
+        ),
+        ("mlflow", "MLflow", f"http://{HOST}:{settings.mlflow_port}", f"user admin, password in {paths.mlflow_env}"),
+        ("s3", "S3", f"http://{HOST}:{settings.s3_port}", f"set -a; . {shlex.quote(str(paths.mlflow_env))}"),
+        (hub.PART, "hub", f"http://{HOST}:{settings.hub_port}", f"user {ADMIN}, first password in {password}"),
     ]
-    if has_hub:
-        password = paths.secrets / "hub-admin-password"
-        rows.insert(-1, ("hub", f"http://{HOST}:{settings.hub_port}", f"user {ADMIN}, first password in {password}"))
-    return "\n".join(f"{name:<8} {address:<28} {note}".rstrip() for name, address, note in rows)
+    shown = [row for part, *row in rows if part in parts]
+    return "\n".join(
+        f"{name:<8} {address:<28} {note}".rstrip() for name, address, note in (*shown, ("logs", str(paths.logs), ""))
+    )
 
 
 def _say_made(name: str) -> None:

@@ -7,13 +7,14 @@ import pytest
 from click.testing import CliRunner
 
 from slipway.cli.main import main
+from slipway.cli.platform import render_addresses
 from slipway.onebox.paths import Paths
 from slipway.onebox.services.platform import IMAGES, PARTS, build_specs
 from slipway.onebox.services.secrets import ensure_secrets
 from slipway.onebox.services.start import PlatformError, choose_wanted, names_of
 from slipway.onebox.services.status import DeploymentRow, ProcessRow, Status, deployment_row, render_status
 from slipway.onebox.services.wanted import Wish, kept_environment, load_wish, save_wish
-from slipway.onebox.settings import Settings
+from slipway.onebox.settings import HOST, Settings
 from slipway.onebox.supervisor.spec import ProcessSpec
 
 SETTINGS = Settings(s3_account_port=40001, s3_container_port=40002, s3_object_port=40003)
@@ -109,6 +110,29 @@ def test_without_leaves_out_and_running_stays(specs: tuple[ProcessSpec, ...]) ->
     assert "s3-proxy" in wanted
     assert wanted.isdisjoint({"mlflow", "s3-bucket", "s3-account"})
     assert {"api", "envoy-1"} <= wanted
+
+
+@pytest.mark.parametrize(
+    ("without", "shown"),
+    [
+        ([], ["gateway", "API", "MLflow", "S3", "logs"]),
+        (["mlflow", "s3", "postgres"], ["gateway", "API", "logs"]),
+        (["envoy"], ["API", "MLflow", "S3", "logs"]),
+    ],
+    ids=str,
+)
+def test_addresses_are_of_what_was_asked_for(
+    specs: tuple[ProcessSpec, ...], tmp_path: Path, without: list[str], shown: list[str]
+) -> None:
+    names = choose_wanted(specs, only=[], without=without, running=[])
+    text = render_addresses(Paths(tmp_path), SETTINGS, {spec.part for spec in specs if spec.name in names})
+    assert [line.split()[0] for line in text.splitlines()] == shown
+
+
+def test_hub_s_address_is_shown_with_the_hub(tmp_path: Path) -> None:
+    assert render_addresses(Paths(tmp_path), SETTINGS, {"hub"}).startswith(
+        f"hub      http://{HOST}:{SETTINGS.hub_port}"
+    )
 
 
 def test_unknown_part_is_refused_with_the_known_ones(specs: tuple[ProcessSpec, ...]) -> None:
