@@ -34,7 +34,7 @@ from slipway.controller.traffic import known_buckets, refused_traffic, traffic
 from slipway.controller.view import View
 from slipway.controller.weights import ready_predictors
 from slipway.kube.client import Kube
-from slipway.kube.errors import ApiError, Conflict, NotFound, Temporary
+from slipway.kube.errors import ApiError, Conflict, Invalid, NotFound, Temporary
 from slipway.kube.kinds import (
     CONFIG_MAP,
     DEPLOYMENT,
@@ -237,12 +237,32 @@ class Reconciler:
             except NotFound:
                 return  # gone already: what was wanted
         else:
-            result = await self.kube.apply(self._same(sdep, step), field_manager=MANAGER, force=may_exist)
+            result = await self._applied(self._same(sdep, step), sdep, may_exist=may_exist)
             self._accept(sdep, step.object, result)
         self.dependents.wrote(kind, sdep.namespace, name, result)
         if kind.kind not in NO_EVENT:
             message = f"{step.verb}d {kind.kind} {name}" + ("" if step.verb == "Create" else f": {step.reason}")
             await record(self.kube, sdep, f"{step.verb}{kind.kind}", message, now=now())
+
+    async def _applied(self, obj: Object, sdep: SeldonDeployment, *, may_exist: bool) -> Object:
+        """What others set in a container outlives it as a container with nothing else, which no API takes: ours go first."""
+        try:
+            return await self.kube.apply(obj, field_manager=MANAGER, force=may_exist)
+        except Invalid as exc:
+            seen = self._owned(sdep).get(key_of(obj))
+            if obj["kind"] != DEPLOYMENT.kind or seen is None:
+                raise
+            log.warning("%s/%s: Deployment %s: %s; as a whole", sdep.namespace, sdep.name, obj["metadata"]["name"], exc)
+            lists = {"spec": {"template": {"spec": obj["spec"]["template"]["spec"]}}}
+            await self.kube.patch(
+                DEPLOYMENT,
+                obj["metadata"]["name"],
+                lists,
+                type="merge",
+                namespace=sdep.namespace,
+                field_manager=MANAGER,
+            )
+            return await self.kube.apply(obj, field_manager=MANAGER, force=may_exist)
 
     def _same(self, sdep: SeldonDeployment, step: Step) -> Object:
         """What is applied; of what is to be changed only the object that was seen, by its uid."""
