@@ -13,7 +13,7 @@ from slipway.kube.kinds import DEPLOYMENT, HORIZONTAL_POD_AUTOSCALER, SCALED_OBJ
 from slipway.kube.reflector import Reflector
 from slipway.onebox.activator.autoscaler import autoscaler_of
 from slipway.onebox.activator.limits import RETRY_S
-from slipway.onebox.activator.scaler import Scaler
+from slipway.onebox.activator.scaler import Scaler, who_wakes
 from slipway.onebox.mesh.admin import Admin
 from slipway.onebox.runner.cache import Cache
 from slipway.onebox.runner.events import Events
@@ -147,3 +147,7 @@ async def test_the_autoscaler_goes_with_the_last_trigger_that_is_measured_here(
     await scaler.round()
     assert kube.deleted == ([("keda-hpa-a", "uid-keda-hpa-a")] if goes else [])
     assert (("default", "keda-hpa-a") in cache.objects(HORIZONTAL_POD_AUTOSCALER)) is not goes
+
+
+def test_event_counts_the_requests_that_wait() -> None:
+    assert [who_wakes(held) for held in (0, 1, 2)] == ["its minReplicaCount", "1 request waits", "2 requests wait"]

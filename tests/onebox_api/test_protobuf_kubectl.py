@@ -70,6 +70,11 @@ def test_autoscale_makes_an_autoscaler_that_both_versions_show(api: ApiProcess) 
     assert spec["targetCPUUtilizationPercentage"] == 60  # type: ignore[index]
 
 
+def test_what_is_not_here_is_said_as_the_document_says(api: ApiProcess) -> None:
+    assert "Metrics API not available" in api.kubectl("top", "pods", check=False)
+    assert "No resources found" in api.kubectl("get", "endpoints")
+
+
 def test_auth_questions_are_answered(api: ApiProcess) -> None:
     assert api.kubectl("auth", "can-i", "create", "sdep").startswith("yes")
     assert "slipway:admin" in api.kubectl("auth", "whoami")

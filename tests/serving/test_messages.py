@@ -12,6 +12,7 @@ from slipway.contract.protos import prediction_pb2 as pb
 from slipway.serving.errors import ServingError
 from slipway.serving.json_body import dump_json, parse_json
 from slipway.serving.messages import (
+    decode_bin_data,
     feedback_to_json,
     feedback_to_proto,
     parse_json_message,
@@ -90,6 +91,11 @@ def test_any_json_is_a_message_or_a_400(body):
             parse(body)
         except ServingError as error:
             assert error.status_code == 400
+
+
+@pytest.mark.parametrize(("text", "raw"), [("@@@", b""), ("Q @U@I=", b"AB"), ("QUI=\n", b"AB")])
+def test_bin_data_drops_what_is_outside_of_the_alphabet_as_seldon_does(text, raw):
+    assert decode_bin_data(text) == raw
 
 
 @given(st.binary(max_size=60))

@@ -190,7 +190,7 @@ class Scaler:
             reason, why = "KEDAScaleTargetDeactivated", f"no request for {item.bounds.cooldown_s:g} s"
             message = f"Deactivated {name} from {replicas_of(item.deployment)} to 0: {why}"
         else:
-            reason, why = "KEDAScaleTargetActivated", f"{held} requests wait" if held else "its minReplicaCount"
+            reason, why = "KEDAScaleTargetActivated", who_wakes(held)
             message = f"Scaled {name} from {replicas_of(item.deployment)} to {replicas}: {why}"
         log.info("%s", message)
         self._events.record(item.scaled_object, reason, message, component="keda-operator")
@@ -255,6 +255,13 @@ class Scaler:
             return False
         self._cache.remember(SCALED_OBJECT, answer)
         return True
+
+
+def who_wakes(held: int) -> str:
+    """Why a Deployment at rest starts, for its event."""
+    if not held:
+        return "its minReplicaCount"
+    return "1 request waits" if held == 1 else f"{held} requests wait"
 
 
 def look_period_s(scaled: Sequence[Scaled]) -> float | None:
