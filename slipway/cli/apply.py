@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 
 import click
 
 from slipway.cli.objects import FIELD_MANAGER, Failure, Object, namespace_option, read_manifests, run
 from slipway.cli.usage import files_option, kustomization_option
+from slipway.contract.following import printable
 from slipway.kube.client import Kube
-from slipway.kube.discovery import discover, kind_of_manifest
+from slipway.kube.conduct import Conduct
+from slipway.kube.discovery import UnknownKind, discover, kind_of_manifest
 from slipway.kube.errors import NotFound
 from slipway.kube.kinds import NAMESPACE, Kind
-from slipway.kube.manifests import in_order
+from slipway.kube.manifests import ManifestError, in_order, manifest_files
 
 
 @click.command("apply")
@@ -31,20 +34,43 @@ def apply_command(files: tuple[str, ...], kustomization: str | None, namespace: 
     """  # noqa: D301  - click reads the backspace character
     if not files and not kustomization:
         raise click.UsageError("say what to apply: -f FILE, -f DIR or -k DIR")
-    objects = read_manifests(files, kustomization)
-    if not objects:
+    origins = _read(files, kustomization)
+    if not origins:
         raise Failure(
             f"nothing to apply in {', '.join(files) or kustomization}: a folder with a kustomization goes with -k"
         )
-    run(lambda kube: _apply(kube, in_order(objects), namespace=namespace, dry_run=dry_run))
+    shown: set[str] = set()
+
+    def warn(text: str) -> None:
+        if text not in shown:
+            shown.add(text)
+            click.echo(f"Warning: {printable(text)}", err=True)
+
+    run(lambda kube: _apply(kube, origins, namespace=namespace, dry_run=dry_run), Conduct(on_warning=warn))
 
 
-async def _apply(kube: Kube, objects: Sequence[Object], *, namespace: str | None, dry_run: bool) -> None:
+def _read(files: Sequence[str], kustomization: str | None) -> list[tuple[Object, str]]:
+    """Each object with the file, or the kustomization, that it is from. Raises Failure."""
+    try:
+        paths = [str(path) for name in files for path in ([name] if name == "-" else manifest_files(Path(name)))]
+    except ManifestError as exc:
+        raise Failure(str(exc)) from exc
+    found = [(obj, "stdin" if path == "-" else path) for path in paths for obj in read_manifests([path], None)]
+    return [*found, *((obj, str(kustomization)) for obj in read_manifests([], kustomization))]
+
+
+async def _apply(kube: Kube, origins: Sequence[tuple[Object, str]], *, namespace: str | None, dry_run: bool) -> None:
     served = await discover(kube)
-    for obj in objects:
-        kind = kind_of_manifest(served, obj)
-        place = (obj["metadata"].get("namespace") or namespace or kube.access.namespace) if kind.namespaced else None
-        click.echo(await apply_object(kube, obj, kind, namespace=place, dry_run=dry_run))
+    origin_of = {id(obj): origin for obj, origin in origins}
+    for obj in in_order(obj for obj, _ in origins):
+        try:
+            kind = kind_of_manifest(served, obj)
+            place = (
+                (obj["metadata"].get("namespace") or namespace or kube.access.namespace) if kind.namespaced else None
+            )
+            click.echo(await apply_object(kube, obj, kind, namespace=place, dry_run=dry_run))
+        except UnknownKind as exc:
+            raise Failure(f"{origin_of[id(obj)]}: {exc}") from exc
 
 
 async def apply_object(kube: Kube, obj: Object, kind: Kind, *, namespace: str | None, dry_run: bool) -> str:
@@ -61,9 +87,15 @@ async def apply_object(kube: Kube, obj: Object, kind: Kind, *, namespace: str | 
     return f"{kind.kind.lower()}/{name} {_outcome(before, after)}{' (dry run)' if dry_run else ''}"
 
 
-def explained_absence(error: NotFound, obj: Object) -> Failure | NotFound:
-    """What an apply is refused with where its namespace is not there: how to make it. Any other absence stays as it is."""
+def explained_absence(error: NotFound, obj: Object) -> Failure | UnknownKind | NotFound:
+    """What an apply is refused with where its namespace is not there: how to make it; where its version is not served: that.
+
+    Any other absence stays as it is.
+    """
     missing = error.status.get("details") or {}
+    if not missing.get("kind"):  # nothing of that path is there
+        what = f"{obj['apiVersion']} {obj['kind']} {obj['metadata']['name']}"
+        return UnknownKind(f"{what}: this API does not serve that version; `kubectl api-resources` lists what it does")
     if missing.get("kind") != NAMESPACE.plural:
         return error
     name, label = missing["name"], f"{obj['kind'].lower()}/{obj['metadata']['name']}"

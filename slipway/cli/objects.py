@@ -18,6 +18,7 @@ from slipway.cli.columns import render_description, render_table
 from slipway.cli.kubeconfigs import find_access
 from slipway.cli.usage import NAMESPACE, WrongUse
 from slipway.kube.client import Kube
+from slipway.kube.conduct import FREE, Conduct
 from slipway.kube.discovery import discover, find_kind, kind_of_manifest
 from slipway.kube.errors import ApiError, ConfigError, KubeError, NotFound, Unavailable
 from slipway.kube.kinds import EVENT, Kind
@@ -44,19 +45,19 @@ class NotReady(Failure):
     exit_code = NOT_READY
 
 
-def connect(context: str | None = None) -> Kube:
+def connect(context: str | None = None, conduct: Conduct = FREE) -> Kube:
     """A client that has not asked anything yet. Raises WrongUse where no kubeconfig says where the API is."""
     try:
-        return Kube(find_access(context), user_agent=FIELD_MANAGER)
+        return Kube(find_access(context), user_agent=FIELD_MANAGER, conduct=conduct)
     except ConfigError as exc:
         raise WrongUse(str(exc)) from exc
 
 
-def run(work: Callable[[Kube], Awaitable[T]]) -> T:
+def run(work: Callable[[Kube], Awaitable[T]], conduct: Conduct = FREE) -> T:
     """``work`` with a connected client; failures become one line."""
 
     async def connected() -> T:
-        async with connect() as kube:
+        async with connect(conduct=conduct) as kube:
             return await work(kube)
 
     try:

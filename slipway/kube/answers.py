@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -14,7 +15,14 @@ MAX_BODY_BYTES = 64 * 1024 * 1024
 """One answer: a full page of a list."""
 MAX_LINE_BYTES = 8 * 1024 * 1024
 """One watch event: an object (3 MiB at most) and its envelope."""
+_WARNING = re.compile(r'299 [^ "]+ "((?:[^"\\]|\\.)*)"')
 Object = dict[str, Any]
+
+
+def warnings_in(response: aiohttp.ClientResponse) -> list[str]:
+    """The texts of its ``Warning: 299 - "…"`` headers (RFC 7234, section 5.5), as Kubernetes sends them."""
+    found = [text for header in response.headers.getall("Warning", []) for text in _WARNING.findall(header)]
+    return [re.sub(r"\\(.)", r"\1", text) for text in found]
 
 
 async def bounded(response: aiohttp.ClientResponse) -> bytes:

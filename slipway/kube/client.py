@@ -14,7 +14,7 @@ from typing import Any, Literal, Self
 
 import aiohttp
 
-from slipway.kube.answers import bounded, error_in, lines, parse
+from slipway.kube.answers import bounded, error_in, lines, parse, warnings_in
 from slipway.kube.conduct import FREE, NO_ANSWER, REQUEST_TIMEOUT_S, Conduct
 from slipway.kube.errors import Unauthorized, Unavailable, error_of
 from slipway.kube.kinds import POD, Kind, kind_of
@@ -334,6 +334,7 @@ class Kube:
             ):
                 code = str(response.status)
                 self._conduct.heard(method, code)
+                self._conduct.warned(warnings_in(response))
                 if response.status >= 400:
                     raise await error_in(response)
                 yield response

@@ -43,10 +43,15 @@ _StrictLoader.yaml_implicit_resolvers = {
 
 def load_manifests(path: Path) -> list[Object]:
     """The objects of a file, or of every manifest below a folder, sorted by path. Raises ManifestError."""
+    return in_order(obj for file in manifest_files(path) for obj in parse_manifests(_read(file), origin=str(file)))
+
+
+def manifest_files(path: Path) -> list[Path]:
+    """A file itself; of a folder every manifest below it, by path. Raises ManifestError where there is none."""
     files = sorted(item for item in path.rglob("*") if item.suffix in SUFFIXES) if path.is_dir() else [path]
     if not files:
         raise ManifestError(f"{path}: no manifest ({', '.join(SUFFIXES)}) in this folder")
-    return in_order(obj for file in files for obj in parse_manifests(_read(file), origin=str(file)))
+    return files
 
 
 def _read(path: Path) -> str:

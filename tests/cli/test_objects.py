@@ -100,6 +100,26 @@ def test_apply_takes_files_and_folders_and_a_dry_run_stores_nothing(slipway: Sli
     assert done(slipway("get", "cm", "-o", "name")).splitlines() == ["configmap/other", "configmap/settings"]
 
 
+def test_apply_shows_the_api_s_warnings_once_each(slipway: Slipway) -> None:
+    entry = {"apiVersion": "networking.istio.io/v1", "kind": "ServiceEntry", "spec": {"hosts": ["a.example"]}}
+    text = manifest(*({**entry, "metadata": {"name": name}} for name in ("one", "two")))
+    applied = slipway("apply", "-f", "-", stdin=text)
+    assert done(applied).splitlines() == ["serviceentry/one created", "serviceentry/two created"]
+    (said,) = applied.stderr.splitlines()
+    assert said.startswith("Warning: ServiceEntry: it has no effect on this machine")
+
+
+@pytest.mark.parametrize("version", ["machinelearning.seldon.oi/v1", "machinelearning.seldon.io/v7"])
+def test_apply_of_a_version_that_is_not_served_names_file_and_kind(
+    slipway: Slipway, tmp_path: Path, version: str
+) -> None:
+    (tmp_path / "one.yaml").write_text(manifest(CONFIG))
+    (tmp_path / "two.yaml").write_text(manifest({**SDEP, "apiVersion": version}))
+    said = refused(slipway("apply", "-f", str(tmp_path)))
+    assert f"{tmp_path}/two.yaml: {version} SeldonDeployment" in said
+    assert "this API does not serve that" in said
+
+
 def test_apply_takes_back_a_field_that_is_no_longer_in_the_file(slipway: Slipway) -> None:
     done(slipway("apply", "-f", "-", stdin=manifest({**CONFIG, "data": {"a": "1", "b": "2"}})))
     done(slipway("apply", "-f", "-", stdin=manifest(CONFIG)))

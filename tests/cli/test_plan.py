@@ -221,7 +221,12 @@ async def test_namespace_that_is_not_there_is_told_with_the_line_that_makes_it(p
     ):
         await planner.plan([body])
     unserved = NotFound({"message": "the server could not find the requested resource", "code": 404})
-    assert explained_absence(unserved, body) is unserved
+    said = explained_absence(unserved, {**body, "apiVersion": "machinelearning.seldon.io/v7"})
+    assert str(said).startswith(
+        "machinelearning.seldon.io/v7 SeldonDeployment iris: this API does not serve that version"
+    )
+    absent = NotFound({"message": "no such thing", "code": 404, "details": {"kind": "services", "name": "x"}})
+    assert explained_absence(absent, body) is absent
 
 
 async def test_a_tenant_who_may_not_list_a_kind_is_told_and_plans_the_rest(

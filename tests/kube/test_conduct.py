@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import AsyncIterator, Callable
 
 import pytest
@@ -163,3 +164,25 @@ async def test_requests_wait_for_their_turn_and_watches_do_not(api: Api, url: st
         api.answer = lambda _: web.Response(text="")
         assert [event async for event in kube.watch(CONFIG_MAP, resource_version="1")] == []
     assert [pause > 0 for pause in waited] == [False, False, True]
+
+
+@pytest.mark.parametrize(
+    ("headers", "texts"),
+    [
+        ([], []),
+        (['299 - "plain"'], ["plain"]),
+        ([r'299 - "a \"quoted\" \\ word"'], [r'a "quoted" \ word']),
+        (['299 - "one", 299 agent "two" "Sun, 06 Nov 1994 08:49:37 GMT"', '299 - "three"'], ["one", "two", "three"]),
+        (["199 - unquoted", '299 - "without an end'], []),
+    ],
+)
+@pytest.mark.parametrize("code", [200, 422])
+async def test_warnings_of_an_answer_are_heard(
+    api: Api, url: str, headers: list[str], texts: list[str], code: int
+) -> None:
+    api.answer = lambda _: web.json_response(OBJECT, status=code, headers=[("Warning", text) for text in headers])
+    heard: list[str] = []
+    async with Kube(Access(url), conduct=Conduct(on_warning=heard.append)) as kube:
+        with contextlib.suppress(ApiError):
+            await kube.get(CONFIG_MAP, "a", namespace="default")
+    assert heard == texts
