@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime
 
 from slipway.kube.kinds import VIRTUAL_SERVICE
@@ -46,3 +47,5 @@ def test_uid_is_the_object_s_own_and_empty_where_it_went():
     followed = {VIRTUAL_SERVICE: {("default", "yolo"): {"metadata": {"uid": "u-1"}}}}
     assert uid_of(ODD, followed.__getitem__) == "u-1"
     assert uid_of(ODD, lambda _: {}) == ""
+    assert uid_of(ODD, lambda _: {("default", "yolo"): {"metadata": {}}}) == ""
+    assert uid_of(replace(ODD, kind="None"), followed.__getitem__) == ""

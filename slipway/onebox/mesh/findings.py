@@ -57,8 +57,9 @@ async def report(kube: Kube, findings: Iterable[Finding], followed: Followed) ->
 
 def uid_of(finding: Finding, followed: Followed) -> str:
     """Of the object that it is about; empty where that went meanwhile."""
-    obj = followed(_KINDS[finding.kind]).get((finding.namespace, finding.name))
-    return str(obj["metadata"]["uid"]) if obj else ""
+    kind = _KINDS.get(finding.kind)
+    obj = followed(kind).get((finding.namespace, finding.name)) if kind else None
+    return str(obj["metadata"].get("uid", "")) if obj else ""
 
 
 def event_of(finding: Finding, now: datetime, *, uid: str) -> dict[str, Any]:
@@ -70,7 +71,7 @@ def event_of(finding: Finding, now: datetime, *, uid: str) -> dict[str, Any]:
         "kind": "Event",
         "metadata": {"name": f"{finding.name}.{digest}", "namespace": finding.namespace},
         "involvedObject": {
-            "apiVersion": _KINDS[finding.kind].api_version,
+            "apiVersion": kind.api_version if (kind := _KINDS.get(finding.kind)) else "v1",
             "kind": finding.kind,
             "namespace": finding.namespace,
             "name": finding.name,
