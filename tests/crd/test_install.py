@@ -191,7 +191,7 @@ def test_nothing_is_compared_where_the_definition_is_ours():
 @pytest.fixture
 def command(kube, monkeypatch):
     """``slipway crd install`` in a thread of its own beside the API's loop."""
-    monkeypatch.setattr("slipway.kube.client.load_access", lambda *_, **__: kube.access)
+    monkeypatch.setattr("slipway.cli.kubeconfigs.load_access", lambda *_, **__: kube.access)
     return lambda *words, **more: asyncio.to_thread(CliRunner().invoke, main, ["crd", "install", *words], **more)
 
 
