@@ -12,6 +12,7 @@ import shutil
 import signal
 import stat
 from collections.abc import AsyncIterator
+from pathlib import Path
 
 import aiohttp
 import pytest
@@ -262,13 +263,29 @@ async def test_whoever_is_shut_out_loses_page_and_server(hub: Hub) -> None:
         assert not await mal.log_in()
 
 
+def preparations(user: str) -> list[int]:
+    lines = ((pid, command_line(pid)) for pid in pids())
+    return [pid for pid, line in lines if "services.hub.prepare" in line and f"--user {user}" in line]
+
+
+def is_asked_to_end(pid: int) -> bool:
+    """Whether SIGTERM waits for a process that stands still."""
+    pending = re.search(r"ShdPnd:\s*(\w+)", Path(f"/proc/{pid}/status").read_text())
+    return pending is not None and bool(int(pending[1], 16) >> (signal.SIGTERM - 1) & 1)
+
+
 async def test_whoever_is_shut_out_while_the_server_starts_gets_none(hub: Hub) -> None:
     running = hub.platform.paths.hub_running / "mia.json"
     async with HubSession(hub.url, "mia", PASSWORD) as mia, hub.admin() as admin:
         await hub.let_in(mia)
         assert await admin.log_in()
-        await mia.submit("/hub/spawn/mia", {"profile": "minimal"})
-        await admin.authorize("mia")
+        starting = asyncio.create_task(mia.submit("/hub/spawn/mia", {"profile": "minimal"}))
+        (preparing,) = await eventually(lambda: preparations("mia"))
+        os.kill(preparing, signal.SIGSTOP)  # however fast the machine is
+        shutting_out = asyncio.create_task(admin.authorize("mia"))
+        await eventually(lambda: is_asked_to_end(preparing), what="the end of mia's preparation is asked for")
+        os.kill(preparing, signal.SIGCONT)
+        await asyncio.gather(starting, shutting_out)
 
         async def is_told() -> bool:
             return SHUT_OUT in (hub.platform.paths.logs / "hub.log").read_text()
