@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
+NO_READY_PREDICTOR = "NO_READY_PREDICTOR"
+"""What the mesh of one machine says where no endpoint of a Service is ready."""
+
 
 def component_error(reason: str, info: str) -> dict[str, Any]:
     """What a component answers; ``status`` and ``code`` are the wrapper's constants, not the HTTP status."""

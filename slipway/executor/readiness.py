@@ -8,6 +8,7 @@ import logging
 import time
 from collections.abc import Callable
 
+from slipway.contract.errors import NO_READY_PREDICTOR
 from slipway.executor.addresses import Addresses
 from slipway.executor.dialect import SELDON, Dialect
 from slipway.executor.errors import NodeAnswered, NodeTimeout, NodeUnreachable, RequestError
@@ -17,8 +18,6 @@ from slipway.executor.rest_client import NOBODY_THERE, RestNodes
 
 POD = "localhost"
 """Host of the nodes that share the executor's Pod."""
-NO_READY_PREDICTOR = "NO_READY_PREDICTOR"
-"""What the mesh of one machine says where no endpoint of a Service is ready."""
 
 LOG = logging.getLogger(__name__)
 

@@ -8,6 +8,7 @@ from typing import Any
 
 from slipway.contract import headers
 from slipway.contract.callers import Caller
+from slipway.contract.errors import NO_READY_PREDICTOR
 from slipway.onebox.mesh import limits
 from slipway.onebox.mesh.access_log import log_metadata
 from slipway.onebox.mesh.gateways import HTTPS_PORT
@@ -24,7 +25,7 @@ from slipway.onebox.mesh.ir import (
 )
 from slipway.onebox.mesh.render_clusters import duration
 from slipway.onebox.mesh.render_filters import counted_for, host_filters, route_filters
-from slipway.onebox.mesh.replies import JSON, NO_READY_PREDICTOR, NOTHING_READY, LocalReply
+from slipway.onebox.mesh.replies import JSON, NOTHING_READY, LocalReply
 
 ROUTES_TYPE = "type.googleapis.com/envoy.config.route.v3.RouteConfiguration"
 _PREVIOUS_HOSTS = "envoy.extensions.retry.host.previous_hosts.v3.PreviousHostsPredicate"

@@ -8,10 +8,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from slipway.contract import headers
-from slipway.contract.errors import component_error, executor_error
+from slipway.contract.errors import NO_READY_PREDICTOR, component_error, executor_error
 from slipway.contract.limits import MAX_BODY_BYTES
 
-NO_READY_PREDICTOR = "NO_READY_PREDICTOR"
 NOTHING_READY = "no predictor with traffic is ready"
 PAYLOAD_TOO_LARGE = "PAYLOAD_TOO_LARGE"
 BODY_TOO_LARGE = f"the request body is larger than {MAX_BODY_BYTES} bytes"
