@@ -75,10 +75,13 @@ class Readiness:
             async with asyncio.timeout(PROBE_TIMEOUT_S):
                 _, writer = await asyncio.open_connection(host, endpoint.service_port)
                 writer.close()
-                await self._learn(node, endpoint)
+                has_learnt = not self._learn_path or self._nodes.knows(node)
+                if not has_learnt:
+                    await self._learn(node, endpoint)
                 if self._full_check_path:
                     await self._nodes.fetch(node, self._full_check_path)
-            await self._reach(node, endpoint)
+            if has_learnt:  # else it was asked just now
+                await self._reach(node, endpoint)
         except TimeoutError:
             return f"node {node.name}: no answer from {host}:{endpoint.service_port} within {PROBE_TIMEOUT_S:g} s"
         except OSError as error:
@@ -91,16 +94,15 @@ class Readiness:
 
     async def _learn(self, node: Node, endpoint: Endpoint) -> None:
         """The node's wire, once."""
-        if self._learn_path and not self._nodes.knows(node):
-            try:
-                await self._nodes.fetch(node, self._learn_path)
-            except NodeAnswered as error:  # it answered, that is enough: its wire is known now
-                _check_is_there(error, endpoint)
-                LOG.info("metadata of %s", error)
-            except NodeUnreachable:
-                if not _is_grpc_only(endpoint):
-                    raise
-                LOG.info("node %s serves gRPC only", node.name)
+        try:
+            await self._nodes.fetch(node, self._learn_path)
+        except NodeAnswered as error:  # it answered, that is enough: its wire is known now
+            _check_is_there(error, endpoint)
+            LOG.info("metadata of %s", error)
+        except NodeUnreachable:
+            if not _is_grpc_only(endpoint):
+                raise
+            LOG.info("node %s serves gRPC only", node.name)
 
     async def _reach(self, node: Node, endpoint: Endpoint) -> None:
         """A mesh takes connections for Services with nobody behind them, and says so to a request only.
