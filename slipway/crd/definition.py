@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
+from copy import deepcopy
 from typing import Any
 
 import yaml
@@ -54,11 +55,11 @@ COLUMNS: list[Object] = [
 
 
 def definition() -> Object:
-    """The whole object; a new one at each call."""
+    """The whole object; a new one at each call, of which the caller may change every part."""
     spec = {
         "group": GROUP,
         "scope": "Namespaced",
-        "names": dict(NAMES),
+        "names": deepcopy(NAMES),
         "versions": [_version(name, stored=index == 0) for index, name in enumerate(VERSIONS)],
     }
     return {
@@ -96,6 +97,6 @@ def _version(name: str, *, stored: bool) -> Object:
         "served": True,
         "storage": stored,
         "schema": {"openAPIV3Schema": schema()},
-        "subresources": SUBRESOURCES,
-        "additionalPrinterColumns": COLUMNS,
+        "subresources": deepcopy(SUBRESOURCES),
+        "additionalPrinterColumns": deepcopy(COLUMNS),
     }

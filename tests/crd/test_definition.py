@@ -6,6 +6,7 @@ import copy
 import json
 import re
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -69,6 +70,18 @@ def test_digest_is_of_the_spec_alone():
     assert digest(json.loads(json.dumps(crd["spec"]))) == digest(crd["spec"])
     crd["spec"]["names"]["shortNames"].append("sd")
     assert crd["metadata"]["annotations"][DIGEST] != digest(crd["spec"])
+
+
+def test_each_caller_has_a_definition_of_its_own():
+    """In every part: a change of one would go into the digest of all that come after."""
+    before = copy.deepcopy(definition())
+    pending: list[Any] = [definition()["spec"]]
+    while pending:
+        part = pending.pop()
+        pending += part.values() if isinstance(part, dict) else part if isinstance(part, list) else ()
+        if isinstance(part, dict | list):
+            part.clear()
+    assert definition() == before
 
 
 def test_plain_kubectl_apply_can_hold_it():
