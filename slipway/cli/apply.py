@@ -9,9 +9,7 @@ import click
 
 from slipway.cli.objects import FIELD_MANAGER, Failure, Object, namespace_option, read_manifests, run
 from slipway.cli.usage import files_option, kustomization_option
-from slipway.contract.following import printable
 from slipway.kube.client import Kube
-from slipway.kube.conduct import Conduct
 from slipway.kube.discovery import UnknownKind, discover, kind_of_manifest
 from slipway.kube.errors import NotFound
 from slipway.kube.kinds import NAMESPACE, Kind
@@ -39,14 +37,7 @@ def apply_command(files: tuple[str, ...], kustomization: str | None, namespace: 
         raise Failure(
             f"nothing to apply in {', '.join(files) or kustomization}: a folder with a kustomization goes with -k"
         )
-    shown: set[str] = set()
-
-    def warn(text: str) -> None:
-        if text not in shown:
-            shown.add(text)
-            click.echo(f"Warning: {printable(text)}", err=True)
-
-    run(lambda kube: _apply(kube, origins, namespace=namespace, dry_run=dry_run), Conduct(on_warning=warn))
+    run(lambda kube: _apply(kube, origins, namespace=namespace, dry_run=dry_run))
 
 
 def _read(files: Sequence[str], kustomization: str | None) -> list[tuple[Object, str]]:

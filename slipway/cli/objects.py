@@ -17,6 +17,7 @@ import yaml
 from slipway.cli.columns import render_description, render_table
 from slipway.cli.kubeconfigs import find_access
 from slipway.cli.usage import NAMESPACE, WrongUse
+from slipway.contract.following import printable
 from slipway.kube.client import Kube
 from slipway.kube.conduct import FREE, Conduct
 from slipway.kube.discovery import discover, find_kind, kind_of_manifest
@@ -53,11 +54,11 @@ def connect(context: str | None = None, conduct: Conduct = FREE) -> Kube:
         raise WrongUse(str(exc)) from exc
 
 
-def run(work: Callable[[Kube], Awaitable[T]], conduct: Conduct = FREE) -> T:
-    """``work`` with a connected client; failures become one line."""
+def run(work: Callable[[Kube], Awaitable[T]]) -> T:
+    """``work`` with a connected client; failures become one line, and so does each warning of the API."""
 
     async def connected() -> T:
-        async with connect(conduct=conduct) as kube:
+        async with connect(conduct=Conduct(on_warning=_telling())) as kube:
             return await work(kube)
 
     try:
@@ -68,6 +69,18 @@ def run(work: Callable[[Kube], Awaitable[T]], conduct: Conduct = FREE) -> T:
         raise Failure(_explained(exc)) from exc
     except KubeError as exc:
         raise Failure(str(exc)) from exc
+
+
+def _telling() -> Callable[[str], None]:
+    """What shows each warning once, on standard error: standard output may be one JSON object."""
+    shown: set[str] = set()
+
+    def tell(text: str) -> None:
+        if text not in shown:
+            shown.add(text)
+            click.echo(f"Warning: {printable(text)}", err=True)
+
+    return tell
 
 
 def _what_to_do() -> str:
