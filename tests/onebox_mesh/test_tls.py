@@ -13,6 +13,7 @@ from slipway.onebox.mesh.gateways import MAX_CERTIFICATES, port_here
 from slipway.onebox.mesh.layout import ENVOYS
 from slipway.onebox.mesh.refusals import Refusals
 from slipway.onebox.mesh.translate import Site, translate
+from slipway.onebox.services.status import secure_addresses
 from tests.onebox_mesh.certificates import chain_of, tls_secret
 from tests.onebox_mesh.envoys import running_gateway
 from tests.onebox_mesh.upstreams import running_upstreams
@@ -71,6 +72,8 @@ async def test_https_is_served_with_each_host_s_certificate_and_a_new_one_is_tak
                     return reply.status
 
             address = f"https://127.0.0.1:{port}"
+            heard = [secure_addresses(await admin.listeners() or {}) for admin in running.admins]
+            assert heard == [(f"127.0.0.1:{port}",)] * len(ENVOYS)
             assert await ask(address, ssl=trusts, server_hostname="yolo.example") == 200
             assert await ask(running.url) == 404  # no server of HTTP: its routes are not served in the clear
             assert await shown(port, "other.example") == chain_of(wild)

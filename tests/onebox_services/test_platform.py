@@ -196,6 +196,12 @@ def test_status_is_not_ready_when_one_thing_is_not(status: Status) -> None:
     assert not status.is_ready
 
 
+def test_status_names_the_ports_of_https_as_addresses_to_type() -> None:
+    gateway = replace(process("envoy-0"), ports=("127.0.0.1:8080",), https_ports=("127.0.0.1:8443", "127.0.0.1:9443"))
+    shown = render_status(Status(1, (gateway,), (), (), 0))
+    assert "127.0.0.1:8080,https://127.0.0.1:8443,https://127.0.0.1:9443" in shown
+
+
 def test_status_names_the_problem() -> None:
     table = render_status(Status(1, (process(problem="does not answer: GET /readyz"),), (), None, 0))
     assert "ready!" in table

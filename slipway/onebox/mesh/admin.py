@@ -31,6 +31,11 @@ class Admin:
         answer = await self._ask("GET", "/stats?type=TextReadouts")
         return None if answer is None else parse_versions(answer)
 
+    async def listeners(self) -> Mapping[str, str] | None:
+        """``host:port`` of each listener that it has, by name."""
+        answer = await self._ask("GET", "/listeners")
+        return None if answer is None else parse_listeners(answer)
+
     async def counter(self, name: str) -> int | None:
         """One counter or gauge, summed over clusters where ``name`` is a suffix; 0 for one that is not there."""
         answer = await self._ask("GET", f"/stats?filter={name}$")
@@ -72,6 +77,12 @@ def parse_stats(text: str) -> dict[str, int]:
     """Lines ``<name>: <whole number>`` of Envoy's /stats; others, such as histograms, are left out."""
     pairs = (line.rpartition(": ") for line in text.splitlines())
     return {name: int(value) for name, _, value in pairs if value.isdigit()}
+
+
+def parse_listeners(text: str) -> dict[str, str]:
+    """Lines ``<name>::<address>`` of Envoy's /listeners."""
+    rows = (line.partition("::") for line in text.splitlines())
+    return {name: address for name, _, address in rows if address}
 
 
 def parse_versions(text: str) -> dict[str, str]:

@@ -38,6 +38,8 @@ from slipway.onebox.mesh.waking import waking_clusters, waking_listeners
 
 Object = Mapping[str, Any]
 GATEWAY_LISTENER = "gateway"
+SECURE_LISTENER = f"{GATEWAY_LISTENER}-tls-"
+"""What the names of its HTTPS listeners begin with."""
 ANY_HOST = "*"
 PAGE_PATH = "/"
 DEPLOYMENTS_PATH = "/slipway/deployments.json"
@@ -179,7 +181,7 @@ def _secure_listener(port: int, servers: Servers, site: Site, jwt_rules: tuple[J
 
 def secure_name(port: int) -> str:
     """Of a listener, and of its routes."""
-    return f"{GATEWAY_LISTENER}-tls-{port}"
+    return f"{SECURE_LISTENER}{port}"
 
 
 def _hosts(

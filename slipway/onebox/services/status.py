@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -11,6 +11,9 @@ from typing import Any
 from slipway.kube.client import Kube
 from slipway.kube.errors import KubeError
 from slipway.kube.kinds import SELDON_DEPLOYMENT
+from slipway.onebox.mesh.admin import Admin
+from slipway.onebox.mesh.layout import ENVOYS, Layout
+from slipway.onebox.mesh.translate import SECURE_LISTENER
 from slipway.onebox.paths import Paths
 from slipway.onebox.services.platform import build_specs
 from slipway.onebox.services.pods import living_containers
@@ -29,7 +32,10 @@ NONE = "-"
 
 @dataclass(frozen=True)
 class ProcessRow:
-    """One process; ``pss_bytes`` counts its descendants too (PostgreSQL's workers), but no containers."""
+    """One process; ``pss_bytes`` counts its descendants too (PostgreSQL's workers), but no containers.
+
+    ``ports``: addresses that it always has. ``https_ports``: those that Gateways give to an Envoy.
+    """
 
     name: str
     state: str
@@ -40,6 +46,7 @@ class ProcessRow:
     pss_bytes: int
     ports: tuple[str, ...]
     problem: str
+    https_ports: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -97,10 +104,12 @@ async def _observe(paths: Paths, specs: Sequence[ProcessSpec]) -> Status:
     states, wanted = load_states(paths.run), load_wish(paths).names
     shown = [spec for spec in specs if spec.name in wanted or spec.name in states]
     problems = await asyncio.gather(*(_problem(spec, states.get(spec.name)) for spec in shown))
+    secure = await _secure_addresses(Layout(paths))
     trees = [(name, one.pid, descendants(one.pid)) for name, one in living_containers(paths).items()]
     inside = frozenset(pid for _, _, tree in trees for pid in tree)
     rows = tuple(
-        _row(spec, states.get(spec.name), problem, inside) for spec, problem in zip(shown, problems, strict=True)
+        _row(spec, states.get(spec.name), problem, containers=inside, https_ports=secure.get(spec.name, ()))
+        for spec, problem in zip(shown, problems, strict=True)
     )
     containers = tuple(ContainerRow(name, pid, _pss(tree)) for name, pid, tree in trees)
     supervisor = living_supervisor(paths.run)
@@ -132,7 +141,25 @@ def _pss(tree: AbstractSet[int]) -> int:
     return sum(pss_bytes(pid) for pid in tree)
 
 
-def _row(spec: ProcessSpec, state: ProcessState | None, problem: str, containers: AbstractSet[int]) -> ProcessRow:
+async def _secure_addresses(layout: Layout) -> Mapping[str, tuple[str, ...]]:
+    """Envoy → where it speaks HTTPS at this moment; nothing for one that does not answer."""
+    answers = await asyncio.gather(*(Admin(layout.admin_socket(index)).listeners() for index in ENVOYS))
+    return {f"envoy-{index}": secure_addresses(found or {}) for index, found in zip(ENVOYS, answers, strict=True)}
+
+
+def secure_addresses(listeners: Mapping[str, str]) -> tuple[str, ...]:
+    """Of ``listeners`` (name → ``host:port``) those with certificates."""
+    return tuple(sorted(address for name, address in listeners.items() if name.startswith(SECURE_LISTENER)))
+
+
+def _row(
+    spec: ProcessSpec,
+    state: ProcessState | None,
+    problem: str,
+    *,
+    containers: AbstractSet[int],
+    https_ports: tuple[str, ...],
+) -> ProcessRow:
     identity = state.identity if state and state.is_alive else None
     pid = identity.pid if identity else None
     shown = Phase.STOPPED if state is None or (pid is None and state.phase is Phase.READY) else state.phase
@@ -146,6 +173,7 @@ def _row(spec: ProcessSpec, state: ProcessState | None, problem: str, containers
         pss_bytes=_pss(descendants(pid) - containers) if pid else 0,
         ports=tuple(str(port) for port in spec.ports),
         problem=problem,
+        https_ports=https_ports,
     )
 
 
@@ -204,7 +232,7 @@ def _cells(row: ProcessRow) -> tuple[str, ...]:
         NONE if row.uptime_s is None else f"{row.uptime_s:.0f} s",
         str(row.restarts),
         f"{row.pss_bytes / MIB:.0f}" if row.pss_bytes else NONE,
-        ",".join(row.ports) or NONE,
+        ",".join((*row.ports, *(f"https://{port}" for port in row.https_ports))) or NONE,
         row.problem,
     )
 
