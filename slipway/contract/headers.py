@@ -4,6 +4,9 @@ from __future__ import annotations
 
 PUID = "seldon-puid"
 PREDICTOR = "x-slipway-predictor"
+ANSWERED_BY = "slipway-predictor"
+"""Of a client's feedback: the predictor whose reply it is about, as that reply had it in PREDICTOR. The gateway leads it
+there; its name begins otherwise than those that the gateway takes away from clients."""
 MODEL = "x-slipway-model"
 REASON = "x-slipway-reason"
 ROUTING = "x-slipway-routing"

@@ -1,14 +1,16 @@
-"""Feedback is sent once: a reward that counts twice teaches a router what nobody said.
+"""Feedback is sent once, to whom it is about: a reward that counts twice or elsewhere teaches a router what nobody said.
 
 Istio tries a request again on every route that says nothing else (`defaultHttpRetryPolicy`), so each way that feedback
 takes has a route of its own: that of a client's through the gateway, and the executor's to a node in another Pod.
+A client's that names the predictor that answered has one to that predictor alone, whatever its percentage is by now.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
+from slipway.contract.headers import ANSWERED_BY
 from slipway.contract.names import container_service_name, revision_service_name
 from slipway.contract.sdep import PredictiveUnit, PredictorSpec, SeldonDeployment
 from slipway.controller.meta import ISTIO_NETWORKING, Object, metadata
@@ -35,6 +37,24 @@ def client_rest_route(prefix: str) -> dict[str, Any]:
 def client_grpc_route(callers: Object) -> dict[str, Any]:
     """``callers``: headers that a SeldonDeployment's gRPC requests have."""
     return {"match": [{"uri": {"regex": GRPC_FEEDBACK}, "headers": callers}], "retries": dict(ONCE)}
+
+
+def is_feedback(route: Mapping[str, Any]) -> bool:
+    """Whether ``route``, of those that the controller writes, is a way of feedback: no other is asked once."""
+    return route.get("retries") == ONCE
+
+
+def rewarded(sdep: SeldonDeployment) -> list[PredictorSpec]:
+    """Predictors that feedback can name: all that answer. A shadow has answered nobody, and gets no copy of it either.
+
+    None where there is only one predictor, to which everything goes anyway.
+    """
+    return [predictor for predictor in sdep.predictors if not predictor.shadow] if len(sdep.predictors) > 1 else []
+
+
+def about(predictor: PredictorSpec) -> Object:
+    """Headers of feedback about a reply of ``predictor``, as a VirtualService's match has them."""
+    return {ANSWERED_BY: {"exact": predictor.name}}
 
 
 def node_routes(predictor: PredictorSpec, sdep: SeldonDeployment, settings: Settings) -> list[Object]:

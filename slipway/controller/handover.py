@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from slipway.contract.names import REVISION
+from slipway.controller.feedback import is_feedback
 from slipway.controller.meta import Object
 from slipway.controller.readiness import is_ready
 
@@ -29,9 +30,12 @@ def strands_requests(wanted: Mapping[str, Any], found: Mapping[str, Any], deploy
 
 
 def _services(virtual_service: Mapping[str, Any], *, weighted: bool = False) -> Iterator[str]:
-    """Names of the Services that its routes lead to; a lone destination gets everything whatever its weight."""
+    """Names of the Services that its routes lead to; a lone destination gets everything whatever its weight.
+
+    ``weighted``: that predictions come to. Feedback goes to whom it is about, at 0 % too.
+    """
     for http in virtual_service["spec"].get("http") or ():
-        route = http.get("route") or ()
+        route = () if weighted and is_feedback(http) else http.get("route") or ()
         for item in route:
             if not weighted or item.get("weight", 0) > 0 or len(route) == 1:
                 yield item["destination"]["host"].partition(".")[0]

@@ -21,7 +21,7 @@ from slipway.contract.causes import Cause
 from slipway.contract.names import predictor_service_name, service_host
 from slipway.contract.sdep import PredictorSpec, SeldonDeployment
 from slipway.controller.facts import Facts
-from slipway.controller.feedback import client_grpc_route, client_rest_route
+from slipway.controller.feedback import about, client_grpc_route, client_rest_route, is_feedback, rewarded
 from slipway.controller.meta import ISTIO_NETWORKING, Object, metadata
 from slipway.controller.services import entry_ports
 from slipway.controller.settings import Settings
@@ -52,10 +52,11 @@ def traffic(sdep: SeldonDeployment, facts: Facts) -> list[Object]:
 
 
 def _virtual_service(sdep: SeldonDeployment, facts: Facts) -> Object:
+    routes = (*_rewarded(sdep), *_grouped(sdep), *_split(sdep, facts))
     spec = {
         "hosts": [sdep.annotation(HOST) or "*"],
         "gateways": [sdep.annotation(GATEWAY) or facts.settings.istio_gateway],
-        "http": [{**_retries(sdep), **_timeout(sdep), **route} for route in (*_grouped(sdep), *_split(sdep, facts))],
+        "http": [{**_retries(sdep), **_timeout(sdep), **route} for route in routes],
     }
     meta = metadata(sdep.name, sdep, annotations=_annotations(sdep, facts))
     return {"apiVersion": ISTIO_NETWORKING, "kind": "VirtualService", "metadata": meta, "spec": spec}
@@ -98,19 +99,35 @@ def _split(sdep: SeldonDeployment, facts: Facts) -> Iterator[Route]:
         yield {**route, **_destinations(sdep, shares, is_grpc=is_grpc)}
 
 
+def _rewarded(sdep: SeldonDeployment) -> Iterator[Route]:
+    """For each predictor that answers the ways of feedback about its replies, before all others: two routes each.
+
+    Without the subset, because the requests of subsets are what the split has dealt out (`slipway split`).
+    """
+    for predictor in rewarded(sdep):
+        for route, is_grpc in _ways(sdep):
+            if is_feedback(route):
+                destination = _destination(predictor, sdep, is_grpc=is_grpc)
+                del destination["subset"]
+                yield _alone(route, about(predictor), destination)
+
+
 def _grouped(sdep: SeldonDeployment) -> Iterator[Route]:
     """For each predictor with a group of callers the same routes, for them alone."""
-    shares = written_weights(sdep, Facts())
     for predictor in sdep.predictors:
         group = parse_group(predictor.annotations.get(MATCH, ""))
         if group is None or predictor.shadow:
             continue
         for route, is_grpc in _ways(sdep):
-            (match,) = route["match"]
-            headers = {**match.get("headers", {}), **group.condition}
-            only = [{"destination": _destination(predictor, sdep, is_grpc=is_grpc)}]
-            split = _destinations(sdep, shares, is_grpc=is_grpc)
-            yield {**route, **split, "match": [{**match, "headers": headers}], "route": only}
+            alone = _alone(route, group.condition, _destination(predictor, sdep, is_grpc=is_grpc))
+            yield {**alone, **_copies(sdep, is_grpc=is_grpc)}
+
+
+def _alone(route: Route, condition: Object, destination: Object) -> Route:
+    """``route`` for requests that have these headers too, to one destination."""
+    (match,) = route["match"]
+    headers = {**match.get("headers", {}), **condition}
+    return {**route, "match": [{**match, "headers": headers}], "route": [{"destination": destination}]}
 
 
 def _ways(sdep: SeldonDeployment) -> Iterator[tuple[Route, bool]]:
@@ -130,13 +147,17 @@ def _timeout(sdep: SeldonDeployment) -> dict[str, str]:
 
 def _destinations(sdep: SeldonDeployment, shares: Mapping[str, int], *, is_grpc: bool) -> dict[str, Any]:
     """Live predictors in the manifest's order, and the shadow as a mirror."""
-    found: dict[str, Any] = {
-        "route": [
-            {"destination": _destination(predictor, sdep, is_grpc=is_grpc), "weight": shares[predictor.name]}
-            for predictor in sdep.predictors
-            if not predictor.shadow
-        ]
-    }
+    route = [
+        {"destination": _destination(predictor, sdep, is_grpc=is_grpc), "weight": shares[predictor.name]}
+        for predictor in sdep.predictors
+        if not predictor.shadow
+    ]
+    return {"route": route, **_copies(sdep, is_grpc=is_grpc)}
+
+
+def _copies(sdep: SeldonDeployment, *, is_grpc: bool) -> dict[str, Any]:
+    """The shadow as a mirror."""
+    found: dict[str, Any] = {}
     for shadow in (predictor for predictor in sdep.predictors if predictor.shadow):
         found["mirror"] = _destination(shadow, sdep, is_grpc=is_grpc)
         if shadow.traffic > 0:

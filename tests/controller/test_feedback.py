@@ -1,7 +1,11 @@
-"""No way that feedback takes is tried again by a mesh that tries everything again, and no other request loses its tries."""
+"""No way that feedback takes is tried again by a mesh that tries everything again, and no other request loses its tries.
+
+What names the predictor that answered comes to it; no other request comes to whom it names.
+"""
 
 from __future__ import annotations
 
+import json
 import re
 from dataclasses import replace
 from typing import Any
@@ -9,10 +13,13 @@ from typing import Any
 import pytest
 
 from slipway.contract.following import NodeModel, Revision
+from slipway.contract.headers import ANSWERED_BY
 from slipway.contract.names import REVISION
 from slipway.contract.sdep import SeldonDeployment
 from slipway.controller.desired import desired
 from slipway.controller.facts import Facts
+from slipway.controller.handover import strands_requests
+from slipway.crd.schema import MAX_PREDICTORS
 from slipway.executor.graph import Method
 from tests.contract.manifests import Manifest, component, node, predictor, sdep
 from tests.controller.cases import SETTINGS
@@ -95,6 +102,82 @@ def test_feedback_over_grpc_is_not_tried_again(spec: dict[str, Any], headers: di
         assert chosen(spec, f"/seldon.protos.{service}/SendFeedback", headers=callers)["retries"] == ONCE
     for method in ("/seldon.protos.Seldon/Predict", "/inference.GRPCInferenceService/ModelInfer"):
         assert chosen(spec, method, headers=callers)["retries"]["attempts"] == 5
+
+
+def answered_by(name: str) -> dict[str, str]:
+    return {**CALLERS, ANSWERED_BY: name}
+
+
+FEEDBACK = [PREFIX + "api/v1.0/feedback", PREFIX + "send-feedback", "/seldon.protos.Seldon/SendFeedback"]
+OTHERS = [
+    *(PREFIX + path for path in ("api/v1.0/predictions", "api/v1.0/feedback/x", "v2/models/infer", "ready")),
+    "/seldon.protos.Seldon/Predict",
+    "/inference.GRPCInferenceService/ModelInfer",
+]
+
+
+@pytest.mark.parametrize("group", [{}, {"x": "b"}], ids=["split", "group"])
+@pytest.mark.parametrize("name", ["a", "b"])
+@pytest.mark.parametrize("path", FEEDBACK)
+def test_feedback_comes_to_the_predictor_that_answered(
+    spec: dict[str, Any], path: str, name: str, group: dict[str, str]
+) -> None:
+    route = chosen(spec, path, headers={**answered_by(name), **group})
+    port = 5001 if path.startswith("/seldon.protos") else 8000
+    destination = {"host": f"iris.1-{name}.team.svc.cluster.local", "port": {"number": port}}
+    assert route["route"] == [{"destination": destination}]
+    assert (route["retries"], route["timeout"]) == (ONCE, "9s")
+    if path.startswith(PREFIX):
+        assert rewritten(route, path) == path.removeprefix(PREFIX[:-1])
+
+
+@pytest.mark.parametrize("path", OTHERS)
+def test_nothing_but_feedback_comes_to_whom_it_names(spec: dict[str, Any], path: str) -> None:
+    assert chosen(spec, path, headers=answered_by("b")) == chosen(spec, path, headers=CALLERS)
+    assert len(chosen(spec, path, headers=CALLERS)["route"]) == 2
+
+
+@pytest.mark.parametrize("path", FEEDBACK)
+def test_feedback_about_nobody_here_goes_as_one_that_names_nobody(spec: dict[str, Any], path: str) -> None:
+    assert chosen(spec, path, headers=answered_by("gone")) == chosen(spec, path, headers=CALLERS)
+
+
+@pytest.mark.parametrize("path", FEEDBACK)
+def test_feedback_comes_to_a_predictor_at_none_and_never_to_a_shadow(path: str) -> None:
+    rows = [predictor("a", traffic=100), predictor("b", traffic=0), predictor("dark", shadow=True, traffic=100)]
+    spec = virtual_services(sdep(*rows, name="iris.1"), Facts(SETTINGS))["iris.1"]
+    (only,) = chosen(spec, path, headers=answered_by("b"))["route"]
+    assert only["destination"]["host"].startswith("iris.1-b.")
+    assert not any("mirror" in route for route in spec["http"][:4]), "a shadow has answered nobody"
+    split = chosen(spec, path, headers=answered_by("dark"))
+    assert split == chosen(spec, path, headers=CALLERS)
+    assert {item["destination"]["subset"]: item["weight"] for item in split["route"]} == {"a": 100, "b": 0}
+
+
+def test_routes_grow_by_two_for_each_predictor_and_not_for_one_alone() -> None:
+    assert len(virtual_services(sdep(predictor("a")), Facts(SETTINGS))["iris"]["http"]) == 4
+    shares = [100, *[0] * (MAX_PREDICTORS - 1)]
+    rows = [predictor(f"p{number}", traffic=share) for number, share in enumerate(shares)]
+    spec = virtual_services(sdep(*rows), Facts(SETTINGS))["iris"]
+    assert len(spec["http"]) == 4 + 2 * MAX_PREDICTORS
+    assert len(json.dumps(spec)) < 150_000, "etcd takes 1.5 MiB"
+
+
+def test_way_of_feedback_to_the_predictor_before_is_no_reason_to_switch_too_early() -> None:
+    """The old one at 0 % is ready and can be rewarded; the new one, to which all predictions would go, is not."""
+    before, after = (
+        sdep(*rows) for rows in ([predictor("a")], [predictor("a", traffic=0), predictor("b", traffic=100)])
+    )
+    found, wanted = ({"spec": virtual_services(one, Facts(SETTINGS))["iris"]} for one in (before, after))
+    deployments = [
+        obj for obj in desired(SeldonDeployment.from_json(after), Facts(SETTINGS)) if obj["kind"] == "Deployment"
+    ]
+    for obj in deployments:
+        obj["status"] = {"readyReplicas": int("-a-" in obj["metadata"]["name"])}
+    assert strands_requests(wanted, found, deployments)
+    for obj in deployments:
+        obj["status"] = {"readyReplicas": 1}
+    assert not strands_requests(wanted, found, deployments)
 
 
 def far(**fields: Any) -> Manifest:

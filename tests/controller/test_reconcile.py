@@ -32,7 +32,7 @@ ALIAS = node(modelUri="models:/shapes@champion")
 
 
 def weights(virtual_service: dict[str, Any]) -> list[int]:
-    return [item["weight"] for item in virtual_service["spec"]["http"][0]["route"]]
+    return [item["weight"] for item in virtual_service["spec"]["http"][-1]["route"]]
 
 
 async def available(platform: Platform, *names: str) -> dict[str, Any]:

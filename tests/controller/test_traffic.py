@@ -64,6 +64,7 @@ def test_group_has_routes_of_its_own_before_the_split():
     manifest = split(100, 0)
     manifest["spec"]["predictors"][1]["annotations"] = {MATCH: "header:x-group=b"}
     routes = made(manifest)["VirtualService", "iris"]["spec"]["http"]
+    routes = routes[4:]  # after the ways of feedback to whoever answered
     assert [[item["destination"]["subset"] for item in route["route"]] for route in routes] == [
         *[["canary"]] * 4, *[["stable", "canary"]] * 4,
     ]  # fmt: skip

@@ -105,10 +105,17 @@ def test_who_may_rest_keeps_its_share_as_nothing_else_would_wake_it(
     owned = {key_of(obj): obj for obj in desired(made, Facts(SETTINGS))}
     facts = replace(Facts(SETTINGS), ready=ready_predictors(made, owned, [pod("a")]))
     *_, service = traffic(SETTINGS.defaulted(made), facts)
-    for route in service["spec"]["http"]:
+    for route in split_routes(service):
         assert {item["destination"]["subset"]: item["weight"] for item in route["route"]} == wanted
     told = status_of(made, facts, Observed(owned, [pod("a")]), models=[], now="2026-11-22T00:00:00Z", old={})
     assert told["traffic"]["effective"] == {name: float(share) for name, share in wanted.items()}
+
+
+def split_routes(service: dict[str, Any]) -> list[dict[str, Any]]:
+    """Those by the percentages: feedback and the rest, over REST and gRPC."""
+    found = [route for route in service["spec"]["http"] if all("weight" in item for item in route["route"])]
+    assert len(found) == 4
+    return found
 
 
 @pytest.mark.parametrize(
@@ -125,7 +132,7 @@ def test_written_weights_are_those_that_the_status_says(
 ) -> None:
     facts = replace(Facts(SETTINGS), ready=ready)
     *_, service = traffic(SETTINGS.defaulted(canary), facts)
-    for route in service["spec"]["http"]:
+    for route in split_routes(service):
         assert [item["weight"] for item in route["route"]] == wanted
     status = status_of(canary, facts, Observed({}), models=[], now="2026-11-22T00:00:00Z", old={})
     assert status["traffic"] == {"declared": {"a": 90, "b": 10}, "effective": effective}
