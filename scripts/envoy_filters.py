@@ -19,7 +19,13 @@ from slipway.onebox.mesh import limits
 from slipway.onebox.mesh.authentication import GATEWAY_NAMESPACE
 from slipway.onebox.mesh.render_clusters import duration
 from slipway.onebox.mesh.render_filters import buffer_filter, strip_filter
-from slipway.onebox.mesh.replies import GATEWAY_REPLIES, LOCAL_REPLIES, RATE_LIMITED, render_local_replies
+from slipway.onebox.mesh.replies import (
+    GATEWAY_REPLIES,
+    LOCAL_REPLIES,
+    RATE_LIMITED,
+    UPGRADE_REFUSED,
+    render_local_replies,
+)
 
 FOLDER = Path(__file__).resolve().parents[1] / "istio" / "components" / "gateway"
 HEAD = "# {about}\n# Made by python -m scripts.envoy_filters: edit that.\n"
@@ -93,9 +99,9 @@ def kept_bodies(context: str) -> Object:
 
 
 def replies() -> list[Any]:
-    """Of one machine; the limit of requests is another's here."""
+    """Of one machine; the limit of requests is another's here, and Istio's gateway lets WebSockets pass."""
     own = [replace(item, info=LIMIT_REACHED) if item.reason == RATE_LIMITED else item for item in GATEWAY_REPLIES]
-    return [*own, *LOCAL_REPLIES]
+    return [*(item for item in own if item.reason != UPGRADE_REFUSED), *LOCAL_REPLIES]
 
 
 def manager_patch(config: Mapping[str, Any]) -> Object:

@@ -1,0 +1,131 @@
+"""What the gateway answers itself: to requests that are no HTTP, to calls that lead nowhere, for servers that speak none."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import grpc
+import pytest
+
+from slipway.contract.errors import executor_error
+from slipway.contract.protos import prediction_pb2 as pb
+from slipway.contract.protos import prediction_pb2_grpc as pb_grpc
+from slipway.controller import traffic
+from slipway.onebox.mesh import replies
+from slipway.onebox.mesh.limits import MAX_HEADERS, MAX_HEADERS_KIB
+from tests.onebox_mesh.envoys import Gateway, running_gateway
+from tests.onebox_mesh.upstreams import loopback_address
+from tests.onebox_mesh.world import virtual_service, world
+from tests.ports import free_port
+
+PREDICTIONS = "/seldon/default/yolo/api/v1.0/predictions"
+ANSWER_S = 10.0
+MALFORMED = (400, "MALFORMED_REQUEST")
+BROKEN = {
+    b"\x00\x01 garbage\r\n\r\n": MALFORMED,
+    b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03": MALFORMED,  # the beginning of TLS
+    b"GET\r\n\r\n": MALFORMED,
+    b"BREW / HTTP/1.1\r\nHost: a\r\n\r\n": MALFORMED,
+    b"GET / HTTP/1.1\r\n\r\n": MALFORMED,
+    b"GET / HTTP/1.1\r\nHost: a b\r\n\r\n": MALFORMED,
+    b"GET /a#b HTTP/1.1\r\nHost: a\r\n\r\n": MALFORMED,
+    b"GET / HTTP/1.1\r\nHost: a\r\nno name: x\r\n\r\n": MALFORMED,
+    b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: x\r\n\r\n": MALFORMED,
+    b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n": MALFORMED,
+    b"POST %b HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n" % PREDICTIONS.encode(): MALFORMED,
+    b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: gzip\r\n\r\n": (501, "TRANSFER_ENCODING_NOT_SUPPORTED"),
+    b"GET / HTTP/1.0\r\nHost: a\r\n\r\n": (426, "HTTP_VERSION_NOT_SUPPORTED"),
+    b"GET / HTTP/1.1\r\nHost: a\r\nx: %b\r\n\r\n" % (b"a" * 1024 * MAX_HEADERS_KIB): (431, "HEADERS_TOO_LARGE"),
+    b"GET / HTTP/1.1\r\nHost: a\r\n%b\r\n" % (b"x: 1\r\n" * MAX_HEADERS): (431, "HEADERS_TOO_LARGE"),
+    b"GET /%b HTTP/1.1\r\nHost: a\r\n\r\n" % (b"a" * 1024 * MAX_HEADERS_KIB): (431, "HEADERS_TOO_LARGE"),
+    b"GET / HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n": (403, "UPGRADE_REFUSED"),
+}
+
+
+def test_paths_of_grpc_are_those_that_the_controller_routes():
+    assert replies.GRPC_METHODS == traffic.GRPC_METHODS
+
+
+@asynccontextmanager
+async def _answering(tmp_path, answer: bytes) -> AsyncIterator[Gateway]:
+    """A gateway before a server that answers every request with these bytes."""
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(answer)
+        await writer.drain()
+        writer.close()
+
+    address, ports = loopback_address(), {"http": free_port(), "grpc": free_port()}
+    async with await asyncio.start_server(serve, address, ports["http"]):
+        objects = world([virtual_service({"stable": 0})], {"stable": {address: True}}, ports=ports)
+        async with running_gateway(tmp_path, objects) as gateway:
+            yield gateway
+
+
+async def _ask(gateway: Gateway, request: bytes) -> tuple[int, str | None, str | None, bytes]:
+    """Status, reason, type and body of the answer."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", gateway.site.port)
+    writer.write(request)
+    async with asyncio.timeout(ANSWER_S):
+        first, *lines = (await reader.readuntil(b"\r\n\r\n")).decode().split("\r\n")
+        headers = dict(line.lower().split(": ", 1) for line in lines if line)
+        body = await reader.readexactly(int(headers["content-length"]))
+    writer.close()
+    reason = headers.get("x-slipway-reason")
+    return int(first.split()[1]), reason and reason.upper(), headers.get("content-type"), body
+
+
+@pytest.mark.e2e
+async def test_what_is_no_http_is_answered_as_every_other_error(tmp_path):
+    async with _answering(tmp_path, b"\x00\x01\r\n\r\n") as gateway:
+        asked = [(request, *await _ask(gateway, request)) for request in BROKEN]
+        post = f"POST {PREDICTIONS} HTTP/1.1\r\nHost: a\r\nContent-Length: 0\r\n\r\n".encode()
+        asked.append((post, *await _ask(gateway, post)))
+    expected = {**BROKEN, post: (502, "UPSTREAM_PROTOCOL_ERROR")}
+    assert {request: (status, reason) for request, status, reason, _, _ in asked} == expected
+    for _, status, reason, content_type, body in asked:
+        said = json.loads(body)
+        assert (content_type, said) == ("application/json", executor_error(status, said["status"]["info"], reason))
+
+
+@pytest.mark.e2e
+async def test_a_grpc_call_that_leads_nowhere_is_told_what_it_asked_for(tmp_path):
+    async with (
+        _answering(tmp_path, b"") as gateway,
+        grpc.aio.insecure_channel(f"127.0.0.1:{gateway.site.port}") as channel,
+    ):
+
+        async def ask(call, *metadata):
+            with pytest.raises(grpc.aio.AioRpcError) as raised:
+                await call(pb.SeldonMessage(), metadata=metadata, timeout=ANSWER_S)
+            error = raised.value
+            return error.code(), dict(error.trailing_metadata()).get("x-slipway-reason"), error.details()
+
+        stub = pb_grpc.SeldonStub(channel)
+        assert await ask(stub.Predict, ("seldon", "nobody"), ("namespace", "user-ada")) == (
+            grpc.StatusCode.NOT_FOUND,
+            "ROUTE_NOT_FOUND",
+            (
+                "no SeldonDeployment 'nobody' in namespace 'user-ada' is served here: "
+                "the metadata `seldon` and `namespace` say which is meant"
+            ),
+        )
+        code, _, details = await ask(stub.Predict)
+        assert (code, details.partition(" is served")[0]) == (
+            grpc.StatusCode.NOT_FOUND,
+            "no SeldonDeployment '-' in namespace '-'",
+        )
+        odd = channel.unary_unary(
+            "/odd.Service/Method", pb.SeldonMessage.SerializeToString, pb.SeldonMessage.FromString
+        )
+        code, reason, _ = await ask(odd, ("seldon", "yolo"), ("namespace", "default"))
+        assert (code, reason) == (grpc.StatusCode.UNIMPLEMENTED, "ROUTE_NOT_FOUND")
+        # HTTP/2 that Envoy does not read has no answer: its stream is reset, or its connection.
+        large = ("x", "a" * 1024 * MAX_HEADERS_KIB)
+        for unread in ([(f"x-{number}", "1") for number in range(MAX_HEADERS)], [large], [large, large]):
+            code, reason, _ = await ask(stub.Predict, *unread)
+            assert (code in {grpc.StatusCode.INTERNAL, grpc.StatusCode.UNAVAILABLE}, reason) == (True, None)
