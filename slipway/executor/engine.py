@@ -29,6 +29,7 @@ from slipway.executor.rest_client import RestNodes
 from slipway.executor.run import Journey, NodeClient, Run, apart, run_feedback, run_graph
 from slipway.executor.settings import Settings
 from slipway.executor.timeouts import CallLimits
+from slipway.serving.addressee import check_addressee
 from slipway.serving.admission import Admission
 from slipway.serving.limits import MAX_IN_FLIGHT
 from slipway.serving.messages import parse_message
@@ -116,11 +117,13 @@ class Engine:
         return answer if answer.is_answer else await apart(lambda: self.dialect.answer(answer), answer)
 
     async def feedback(self, payload: Payload, *, client: NodeClient, journey: Journey) -> Payload:
+        check_addressee(journey.answered_by, self.graph.predictor)
         run = Run(client, journey, payload, recorder=self._recorder(journey))
         return await self.in_time(run_feedback(self.graph.root, payload, run=run), journey)
 
     def record_feedback(self, payload: Payload, journey: Journey) -> None:
         """A feedback that is given back to its client without asking a node (contract §3.5)."""
+        check_addressee(journey.answered_by, self.graph.predictor)
         if recorder := self._recorder(journey):
             for node in self.graph.root.walk():
                 if node.logger is not None and EventKind.FEEDBACK in node.logger.kinds:

@@ -21,6 +21,7 @@ from slipway.executor.payload import Payload, Wire
 from slipway.executor.rest_server import server_timing
 from slipway.executor.routes import routing_text
 from slipway.executor.run import Journey, puid_of
+from slipway.serving.addressee import named
 from slipway.serving.errors import failure_of, grpc_details, grpc_status, one_line
 from slipway.serving.messages import PROTOBUF, parse_message
 from slipway.serving.rpc import hold_reply
@@ -28,7 +29,7 @@ from slipway.serving.tracing import Metadata
 
 LOG = logging.getLogger(__name__)
 SERVICE = "seldon.protos.Seldon"
-NOT_FORWARDED = frozenset({"user-agent", "content-type", "te", "host", headers.HOOK})
+NOT_FORWARDED = frozenset({"user-agent", "content-type", "te", "host", headers.HOOK, headers.ANSWERED_BY})
 Work = Callable[[bytes, Journey], Awaitable[bytes]]
 
 
@@ -124,7 +125,7 @@ class GrpcSurface:
 
 
 def journey_of(context: grpc.aio.ServicerContext[bytes, bytes]) -> Journey:
-    """The call's PUID (its own, or a new one), the metadata that every node gets, and its deadline."""
+    """The call's PUID (its own, or a new one), the metadata that every node gets, whose it is, and its deadline."""
     metadata = context.invocation_metadata() or ()
     puid = puid_of(next((str(value) for key, value in metadata if key == headers.PUID), ""))
     forwarded = [
@@ -136,6 +137,7 @@ def journey_of(context: grpc.aio.ServicerContext[bytes, bytes]) -> Journey:
     return Journey(
         puid,
         (*forwarded, (headers.PUID, puid)),
+        answered_by=named(str(value) for key, value in metadata if key == headers.ANSWERED_BY),
         remaining_s=math.inf if remaining_s is None else max(0.0, remaining_s),
     )
 

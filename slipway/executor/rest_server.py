@@ -22,6 +22,7 @@ from slipway.executor.routes import routing_text
 from slipway.executor.run import Journey, apart, puid_of
 from slipway.executor.settings import Settings
 from slipway.serving.accept import parse_accept
+from slipway.serving.addressee import named
 from slipway.serving.body import read_body
 from slipway.serving.errors import NOT_READY, Failure, failure_of
 from slipway.serving.exposition import exposition
@@ -41,7 +42,7 @@ NOT_FORWARDED = frozenset(
     for name in (
         hdrs.CONNECTION, hdrs.KEEP_ALIVE, hdrs.PROXY_AUTHENTICATE, hdrs.PROXY_AUTHORIZATION, hdrs.TE, hdrs.TRAILER,
         hdrs.TRANSFER_ENCODING, hdrs.UPGRADE, hdrs.HOST, hdrs.CONTENT_LENGTH, hdrs.CONTENT_TYPE, hdrs.CONTENT_ENCODING,
-        hdrs.EXPECT, "Proxy-Connection", headers.JSON_BYTES, headers.HOOK,
+        hdrs.EXPECT, "Proxy-Connection", headers.JSON_BYTES, headers.HOOK, headers.ANSWERED_BY,
     )
 )  # fmt: skip
 """Headers of one connection, of one body or of the executor's own; the rest goes to every node (contract §3.1)."""
@@ -108,7 +109,8 @@ class RestSurface:
 
         async def serve(request: web.Request) -> web.StreamResponse:
             begun = time.perf_counter()
-            journey = Journey(puid_of_request(request), forwarded(request))
+            answered_by = named(request.headers.getall(headers.ANSWERED_BY, ()))
+            journey = Journey(puid_of_request(request), forwarded(request), answered_by=answered_by)
             self.engine.tracing.name_request(journey.puid)
             status = 499  # the client left before there was an answer
             try:

@@ -38,6 +38,8 @@ class Journey:
     """The client's headers that go to every node, in the transport's own form."""
     model: str = ""
     """The model that the client's URL or request named, where the protocol has such names."""
+    answered_by: str = ""
+    """The predictor whose reply the client's feedback is about, where it names one."""
     remaining_s: float = math.inf
     """What the client's own deadline left when the request came in."""
     routing: dict[str, int] = field(default_factory=dict)

@@ -9,7 +9,7 @@ from typing import Any, NoReturn
 
 import grpc
 
-from slipway.contract.headers import REASON
+from slipway.contract.headers import ANSWERED_BY, REASON
 from slipway.contract.protos import prediction_pb2 as pb
 from slipway.microservice.calls import call_grpc, render_grpc
 from slipway.microservice.inputs import input_of_proto
@@ -78,6 +78,9 @@ def _hook_behaviour(service: Service, hook: str) -> Behaviour:
         try:
             with service.admission.enter() as ticket:
                 ticket.hold(len(raw))
+                if hook == "send_feedback":
+                    metadata = context.invocation_metadata() or ()
+                    service.check_addressee(str(value) for key, value in metadata if key == ANSWERED_BY)
                 reply, component_ms = await run(raw)
                 return hold_reply(reply, ticket, context), component_ms
         except Exception as exc:  # noqa: BLE001 - whatever a component raises becomes an answer

@@ -6,7 +6,7 @@ from aiohttp import hdrs, web
 from prometheus_client import CollectorRegistry
 
 from slipway.contract.errors import component_error
-from slipway.contract.headers import WIRE, WIRE_PROTOBUF
+from slipway.contract.headers import ANSWERED_BY, WIRE, WIRE_PROTOBUF
 from slipway.microservice.calls import (
     RestReply,
     call_passthrough,
@@ -69,6 +69,8 @@ def _hook_handler(service: Service, hook: str, *, payload_passthrough: bool) -> 
         with service.admission.receive() as ticket:
             query_json = request.query.get("json", "")
             body = await read_body(request, ticket)
+            if hook == "send_feedback":
+                service.check_addressee(request.headers.getall(ANSWERED_BY, ()))
             sent = RestRequest(request.headers.get(hdrs.CONTENT_TYPE, ""), query_json, body)
             accepted = parse_accept(request.headers.get(hdrs.ACCEPT, ""))
 

@@ -7,7 +7,7 @@ import logging
 import random
 import re
 import time
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Iterable
 from typing import Any, TypeVar
 
 from slipway.contract.headers import MODEL, PREDICTOR, SERVER_TIMING
@@ -18,6 +18,7 @@ from slipway.microservice.inline import InlineCalls
 from slipway.microservice.metadata import metadata_unavailable
 from slipway.microservice.settings import NOT_IMPLEMENTED
 from slipway.microservice.threads import ComponentThreads
+from slipway.serving.addressee import check_addressee, named
 from slipway.serving.admission import Admission
 from slipway.serving.lifecycle import Lifecycle
 from slipway.serving.limits import MAX_IN_FLIGHT
@@ -100,6 +101,10 @@ class Service:
         if self._requests_left <= 0:
             self._requests_left = self._max_requests
             self._is_spent()
+
+    def check_addressee(self, values: Iterable[str]) -> None:
+        """Of a feedback, by its ``slipway-predictor`` headers; raises as ``slipway.serving.addressee`` says."""
+        check_addressee(named(values), self._predictor)
 
     def facts(self) -> dict[str, str]:
         """Headers (gRPC: trailing metadata) of every answer: the predictor, where there is one, and the served model."""

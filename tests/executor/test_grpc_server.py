@@ -8,6 +8,7 @@ from typing import Any
 import grpc
 import pytest
 
+from slipway.contract.headers import ANSWERED_BY
 from slipway.contract.protos import prediction_pb2 as pb
 from slipway.executor import grpc_client
 from slipway.executor.addresses import Addresses
@@ -124,6 +125,19 @@ async def test_feedback_goes_through_the_model_service_by_recorded_routing() -> 
         [],
         ["/seldon.protos.Model/SendFeedback"],
     ]
+
+
+async def test_feedback_about_another_predictor_s_reply_is_not_found_and_counted_nowhere() -> None:
+    node = Node("m")
+    async with serving(node), executor(node.graph("MODEL")) as client:
+        with pytest.raises(grpc.aio.AioRpcError, match="and this is 'main': it was not counted") as caught:
+            await client.call(pb.Feedback(reward=1.0), FEEDBACK, metadata=((ANSWERED_BY, "gone"),))
+        assert caught.value.code() is grpc.StatusCode.NOT_FOUND
+        assert trailing(caught.value)["x-slipway-reason"] == "FEEDBACK_PREDICTOR_UNKNOWN"
+        assert not node.grpc_seen
+        await client.call(pb.Feedback(reward=1.0), FEEDBACK, metadata=((ANSWERED_BY, "main"),))
+    ((method, metadata, _),) = node.grpc_seen
+    assert (method, ANSWERED_BY in metadata) == ("/seldon.protos.Model/SendFeedback", False)
 
 
 async def test_routes_taken_are_named_in_trailing_metadata() -> None:

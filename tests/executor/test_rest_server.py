@@ -12,7 +12,9 @@ from typing import Any
 
 import aiohttp
 import pytest
+from multidict import CIMultiDict
 
+from slipway.contract.headers import ANSWERED_BY
 from slipway.contract.limits import MAX_BODY_BYTES
 from tests.executor.executors import executor
 from tests.executor.nodes import Node, Reply, Seen, serving
@@ -308,6 +310,23 @@ async def test_feedback_follows_the_recorded_routing() -> None:
     ):
         assert (await client.post(body, path="/api/v0.1/feedback")).status == 200
     assert [len(node.calls()) for node in (router, left, right)] == [1, 0, 1]
+
+
+async def test_feedback_about_another_predictor_s_reply_is_refused_and_counted_nowhere() -> None:
+    node, path = Node("m"), "/api/v1.0/feedback"
+    async with serving(node), executor(node.graph("MODEL")) as client:
+        for others in ([(ANSWERED_BY, "gone")], [(ANSWERED_BY, "main"), (ANSWERED_BY, "gone")]):
+            refused = await client.ask("POST", path, data=b'{"reward":1}', headers=CIMultiDict(others))
+            assert (refused.status, refused.headers["x-slipway-reason"]) == (404, "FEEDBACK_PREDICTOR_UNKNOWN")
+            assert (
+                "gone' (slipway-predictor), and this is 'main': it was not counted"
+                in json.loads(refused.body)["status"]["info"]
+            )
+        assert not node.calls()
+        own = await client.post(b'{"reward":1}', path=path, headers={ANSWERED_BY: "main"})
+        assert (own.status, len(node.calls())) == (200, 1)
+        assert ANSWERED_BY not in node.calls()[0].headers, "a node may be another deployment's"
+        assert (await client.post(headers={ANSWERED_BY: "gone"})).status == 200, "predictions are nobody's"
 
 
 async def test_routing_is_injected_where_meta_is_and_only_when_asked_for() -> None:

@@ -314,7 +314,9 @@ async def test_feedback_is_given_back() -> None:
     node = Node("a")
     async with serving(node), spec(node.graph("MODEL")) as client:
         answer = await client.post(b'{"reward":1}', "/api/v1.0/feedback")
-    assert (answer.status, answer.body, node.calls()) == (200, b'{"reward":1}', [])
+        assert (answer.status, answer.body, node.calls()) == (200, b'{"reward":1}', [])
+        gone = await client.post(b'{"reward":1}', "/api/v1.0/feedback", headers={"slipway-predictor": "gone"})
+    assert (gone.status, gone.headers["x-slipway-reason"]) == (404, "FEEDBACK_PREDICTOR_UNKNOWN")
 
 
 def message(value: int, *, raw: bool, name: str = "") -> v2.ModelInferRequest:

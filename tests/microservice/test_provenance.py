@@ -11,9 +11,11 @@ from typing import Any
 import grpc
 import pytest
 
+from slipway.contract.headers import ANSWERED_BY
 from slipway.contract.limits import MAX_BODY_BYTES
 from slipway.contract.protos import inference_pb2 as v2
 from slipway.contract.protos import prediction_pb2 as pb
+from slipway.microservice.settings import NOT_IMPLEMENTED, Identity
 from tests.microservice.conftest import Serve, Served
 
 PREDICTOR, MODEL, REASON, TIMING = "x-slipway-predictor", "x-slipway-model", "x-slipway-reason", "server-timing"
@@ -127,8 +129,10 @@ def inference(value: float) -> v2.ModelInferRequest:
     return request
 
 
-async def call(served: Served, method: str, request: Any) -> tuple[grpc.StatusCode, dict[str, Any]]:
-    asked = served.channel.unary_unary(method)(request.SerializeToString())
+async def call(
+    served: Served, method: str, request: Any, *metadata: tuple[str, str]
+) -> tuple[grpc.StatusCode, dict[str, Any]]:
+    asked = served.channel.unary_unary(method)(request.SerializeToString(), metadata=metadata)
     with contextlib.suppress(grpc.aio.AioRpcError):
         await asked
     return await asked.code(), dict(await asked.trailing_metadata() or ())
@@ -160,9 +164,21 @@ async def test_every_grpc_reply_is_signed(serve: Serve, name: str) -> None:
     assert TIMING not in has or TIMED.fullmatch(metadata[TIMING])
 
 
-async def test_component_outside_of_a_predictor_names_none(serve: Serve) -> None:
-    from slipway.microservice.settings import NOT_IMPLEMENTED, Identity
+async def test_feedback_about_another_predictor_s_reply_is_refused(serve: Serve) -> None:
+    feedback, body = f"{SELDON}/SendFeedback", {"reward": 1}
+    served = await serve(Refusing())
+    for path in ("/send-feedback", "/api/v1.0/feedback"):
+        status, answer = await served.post(path, body, headers={ANSWERED_BY: "gone"})
+        assert (status, answer["status"]["reason"]) == (404, "FEEDBACK_PREDICTOR_UNKNOWN")
+        assert (await served.post(path, body, headers={ANSWERED_BY: "pred"}))[0] == 200
+    for name, code in (("gone", grpc.StatusCode.NOT_FOUND), ("pred", OK)):
+        assert (await call(served, feedback, pb.Feedback(reward=1), (ANSWERED_BY, name)))[0] is code
+    assert (await served.post("/predict", {"data": {"ndarray": [[1]]}}, headers={ANSWERED_BY: "gone"}))[0] == 200
+    alone = await serve(Refusing(), identity=Identity("", "", NOT_IMPLEMENTED, NOT_IMPLEMENTED, ""))
+    assert (await alone.post("/send-feedback", body, headers={ANSWERED_BY: "gone"}))[0] == 200
 
+
+async def test_component_outside_of_a_predictor_names_none(serve: Serve) -> None:
     served = await serve(Refusing(), identity=Identity("", "", NOT_IMPLEMENTED, NOT_IMPLEMENTED, ""))
     _, headers = await raw(served, "POST", "/predict", BODY, JSON)
     assert found_in(headers) == {MODEL, TIMING}
