@@ -35,7 +35,9 @@ MAX_LINE_BYTES = 64 * 1024
 @click.command("access")
 @click.argument("name", required=False)
 @click.option("--predictor", metavar="NAME", help="Only what this predictor answered.")
-@click.option("--status", metavar="CODE", help="Only this status: 503, or 5xx for all of them.")
+@click.option(
+    "--status", metavar="CODE", help="Only this status: 503, or 5xx for all of them; 499 for clients that left."
+)
 @click.option("--reason", metavar="REASON", help="Only errors of this reason, such as UPSTREAM_TIMEOUT.")
 @click.option("--since", metavar="DURATION", help="Only of the last 30s, 5m, 2h.")
 @click.option(
@@ -46,7 +48,7 @@ MAX_LINE_BYTES = 64 * 1024
     help="How many, the last ones.",
 )
 @click.option("-f", "--follow", is_flag=True, help="Go on with those that come; an Envoy writes once a second.")
-@click.option("--json", "as_json", is_flag=True, help="The lines as they were written: one JSON object each.")
+@click.option("--json", "as_json", is_flag=True, help="One JSON object per line, with every key of the log.")
 @click.option("-n", "--namespace", type=NAMESPACE, help="Only of SeldonDeployments in it (default: of all).")
 def access_command(
     name: str | None,
@@ -63,7 +65,8 @@ def access_command(
     """Show the requests that came through this machine's gateway, the last one at the end.
 
     NAME is a SeldonDeployment; without one everything is shown, also what met no route. RETRIES counts the attempts
-    after the first, POD is who answered last, VERSION the predictor's label `version`. Bodies, queries and other
+    after the first, POD is who answered last, VERSION the predictor's label `version`. CODE 499 and REASON CLIENT_CLOSED:
+    the client left before it was answered; with another CODE, in the middle of the answer. Bodies, queries and other
     headers are not written down. The files are SLIPWAY_HOME/logs/access-*.log, 32 MiB each, with one older one.
 
     \b
@@ -71,6 +74,7 @@ def access_command(
       slipway access yolo
       slipway access yolo --status 5xx --since 10m
       slipway access yolo --predictor canary -f
+      slipway access --reason CLIENT_CLOSED
       slipway access --json --tail 1000 | jq -s 'map(.duration_ms) | max'
     """  # noqa: D301  - click reads the backspace character
     if status is not None and not re.fullmatch(r"[1-5](\d\d|[xX]{2})", status):

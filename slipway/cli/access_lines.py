@@ -8,8 +8,16 @@ from dataclasses import dataclass
 from typing import Any
 
 from slipway.cli.columns import render_columns
+from slipway.onebox.mesh.replies import MALFORMED_REQUEST
 
 Entry = Mapping[str, Any]
+CLIENT_CLOSED = "CLIENT_CLOSED"
+CLIENT_CLOSED_STATUS = 499
+"""Nobody's status in HTTP; nginx began to write it down for a client that did not wait for its answer."""
+CLIENT_LEFT = frozenset({"downstream_remote_disconnect", "http2.remote_reset"})
+"""Envoy's details (its StreamInfo::ResponseCodeDetailValues) of a connection, or a stream of HTTP/2, that the client ended."""
+UNREAD = ("http2.", "codec_error")
+"""What they begin with where Envoy reset a stream, or a connection, of HTTP/2 that it could not read."""
 HEADINGS = (
     "TIME", "PREDICTOR", "VERSION", "CODE", "REASON", "MS", "IN", "OUT", "RETRIES", "POD", "METHOD", "PATH", "PUID",
 )  # fmt: skip
@@ -49,7 +57,22 @@ def parse_line(line: str) -> Entry | None:
         entry = json.loads(line)
     except ValueError:
         return None
-    return entry if isinstance(entry, dict) and isinstance(entry.get("time"), str) else None
+    return _ended(entry) if isinstance(entry, dict) and isinstance(entry.get("time"), str) else None
+
+
+def _ended(entry: Entry) -> Entry:
+    """With what stands for the status 0 that Envoy writes where nothing was answered, and why that was.
+
+    A client that left in the middle of its answer has the status that it read.
+    """
+    details = str(entry.get("details"))
+    is_answered, is_left = entry.get("status") != 0, details in CLIENT_LEFT
+    if is_left:
+        status = entry.get("status") if is_answered else CLIENT_CLOSED_STATUS
+        return {**entry, "status": status, "reason": entry.get("reason") or CLIENT_CLOSED}
+    if is_answered:
+        return entry
+    return {**entry, "status": None, "reason": MALFORMED_REQUEST if details.startswith(UNREAD) else entry.get("reason")}
 
 
 def retries(entry: Entry) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import io
 import itertools
 import json
@@ -9,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import aiohttp
+import grpc
 import pytest
 from click.testing import CliRunner
 from hypothesis import given
@@ -17,6 +19,8 @@ from hypothesis import strategies as st
 from slipway.cli import access
 from slipway.cli.access_lines import Wanted, parse_line, render_entries, retries
 from slipway.cli.main import main
+from slipway.contract.protos import prediction_pb2 as pb
+from slipway.contract.protos import prediction_pb2_grpc as pb_grpc
 from tests.onebox_mesh.envoys import running_gateway
 from tests.onebox_mesh.upstreams import running_upstreams
 from tests.onebox_mesh.world import destination_rule, virtual_service, world
@@ -98,6 +102,33 @@ def test_access_table_shows_retries_and_no_control_characters(logs):
     assert "\x1b" not in line
 
 
+@pytest.mark.parametrize(
+    ("written", "shown"),
+    [
+        ({"status": 0, "details": "downstream_remote_disconnect"}, (499, "CLIENT_CLOSED")),
+        ({"status": 0, "details": "http2.remote_reset"}, (499, "CLIENT_CLOSED")),
+        ({"status": 200, "details": "downstream_remote_disconnect"}, (200, "CLIENT_CLOSED")),
+        ({"status": 503, "details": "downstream_remote_disconnect", "reason": "OVERLOADED"}, (503, "OVERLOADED")),
+        ({"status": 0, "details": "http2.too_many_headers"}, (None, "MALFORMED_REQUEST")),
+        ({"status": 0, "details": None}, (None, None)),
+        ({"status": 200, "details": "via_upstream"}, (200, None)),
+    ],
+)
+def test_what_was_never_answered_has_a_code_and_a_reason(written, shown):
+    found = parse_line(json.dumps(entry(1, **written)))
+    assert found is not None
+    assert (found["status"], found.get("reason")) == shown
+
+
+def test_clients_that_left_are_found_by_code_and_by_reason(logs):
+    left = entry(1, status=0, details="downstream_remote_disconnect")
+    write(logs / "access-0.log", left, entry(2), entry(3, status=0, details="http2.too_many_headers"))
+    for words in (("--status", "499"), ("--status", "4xx"), ("--reason", "CLIENT_CLOSED")):
+        assert times(run(*words, "--json").output) == [1]
+    _, *rows = run().output.splitlines()
+    assert [row.split()[4:6] for row in rows] == [["499", "CLIENT_CLOSED"], ["200", "-"], ["-", "MALFORMED_REQUEST"]]
+
+
 def test_access_without_a_log_or_with_an_odd_filter_says_what_would_be_right(logs):
     assert (run().exit_code, "slipway up" in run().output) == (3, True)
     write(logs / "access-0.log", entry(1))
@@ -162,4 +193,36 @@ async def test_access_shows_what_envoys_wrote(tmp_path, monkeypatch):
     assert max(retries(item) for item in found) == 1
     assert [json.loads(line)["reason"] for line in run("--status", "404", "--json").output.splitlines()] == [
         "ROUTE_NOT_FOUND"
+    ]
+
+
+@pytest.mark.e2e
+async def test_access_shows_clients_that_left_before_their_answer_and_in_the_middle_of_it(tmp_path, monkeypatch):
+    monkeypatch.setenv("SLIPWAY_HOME", str(tmp_path))
+    async with running_upstreams(stable=1) as upstreams:
+        (member,) = upstreams.members
+        objects = world([virtual_service({"stable": 0})], upstreams.predictors(), ports=upstreams.ports)
+        async with (
+            running_gateway(tmp_path, objects) as gateway,
+            grpc.aio.insecure_channel(f"127.0.0.1:{gateway.site.port}") as channel,
+        ):
+            for count, member.behave in enumerate(("stall", "hold"), start=1):
+                reader, writer = await asyncio.open_connection("127.0.0.1", gateway.site.port)
+                writer.write(f"POST {PREDICTIONS} HTTP/1.1\r\nHost: a\r\nContent-Length: 0\r\n\r\n".encode())
+                await eventually(lambda: member.running == count, what="a request under way")  # noqa: B023  - awaited here
+                if member.behave == "hold":
+                    await reader.readuntil(b"\r\n\r\n")
+                writer.close()
+            call = pb_grpc.SeldonStub(channel).Predict(
+                pb.SeldonMessage(), metadata=(("seldon", "yolo"), ("namespace", "default"))
+            )
+            await eventually(lambda: member.grpc_calls, what="a call under way")
+            call.cancel()
+            logs = [gateway.layout.access_log(index) for index in (0, 1)]
+            await eventually(lambda: sum(log.read_text().count("\n") for log in logs) == 3, what="three lines")
+    found = [json.loads(line) for line in run("yolo", "--reason", "CLIENT_CLOSED", "--json").output.splitlines()]
+    assert [(item["protocol"], item["status"]) for item in found] == [
+        ("HTTP/1.1", 499),
+        ("HTTP/1.1", 200),
+        ("HTTP/2", 499),
     ]
