@@ -10,8 +10,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any, Literal
+
+from slipway.kube.times import micro_time
 
 Spec = Mapping[str, Any]
 LEASE_S, RENEW_S, RETRY_S = 15.0, 10.0, 2.0
@@ -98,8 +100,3 @@ def claim(candidate: Candidate, step: Step, *, clock: datetime) -> dict[str, Any
 def released(spec: Spec, *, clock: datetime) -> dict[str, Any]:
     """The spec of a Lease that nobody holds: the next candidate waits for nothing."""
     return {**spec, "holderIdentity": "", "leaseDurationSeconds": 1, "renewTime": micro_time(clock)}
-
-
-def micro_time(moment: datetime) -> str:
-    """As the API writes a MicroTime."""
-    return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")

@@ -160,6 +160,9 @@ async def test_kubectl_cordons_drains_and_uncordons_the_machine(onebox: Onebox, 
 
     assert "cordoned" in kubectl(onebox, "cordon", NODE_NAME)
     assert "Ready,SchedulingDisabled" in kubectl(onebox, "get", "nodes")
+    lease = kubectl(onebox, "describe", "node", NODE_NAME).partition("\nLease:\n")[2].split()
+    assert lease[:2] == ["HolderIdentity:", NODE_NAME]
+    assert lease[lease.index("RenewTime:") + 1] != "<unset>"
     assert {item["metadata"]["name"] for item in await pods(kube)} == {"bare", before}, "what runs stays"
     assert "drained" in kubectl(onebox, "drain", NODE_NAME, "--force", "--timeout=20s")
     with pytest.raises(NotFound):

@@ -9,7 +9,7 @@ from slipway.onebox.api.target import Object, Options, Target
 from slipway.onebox.api.types import load_types
 
 STORAGE = "customresourcedefinitions.apiextensions.k8s.io"
-FIRST_NAMESPACES = ("default", "kube-system", "slipway-system")
+FIRST_NAMESPACES = ("default", "kube-node-lease", "kube-system", "slipway-system")
 FIRST_MANAGER = "kube-apiserver"
 
 

@@ -17,8 +17,9 @@ from slipway.onebox.api.objects import Objects
 from slipway.onebox.api.target import Object, Target, options_refused, parse_int
 
 FOREGROUND, ORPHAN = "foregroundDeletion", "orphan"
-LASTING_NAMESPACES = ("default", "kube-public", "kube-system", "istio-system", "slipway-system")
-"""Kubernetes' own (its NamespaceLifecycle), and the platform's: without the Gateway no prediction is answered."""
+LASTING_NAMESPACES = ("default", "kube-node-lease", "kube-public", "kube-system", "istio-system", "slipway-system")
+"""Kubernetes' own (its NamespaceLifecycle, and the one that it makes anew), and the platform's: without the Gateway no
+prediction is answered."""
 DEFAULT_POD_GRACE_S = 30
 MAX_GRACE_S = 2**31 - 1
 """Longer grace counts as so long: its end would be no date."""

@@ -43,6 +43,7 @@ from slipway.onebox.runner.kubelet import Kubelet
 from slipway.onebox.runner.machine import Machine, memory_bytes
 from slipway.onebox.runner.namespaces import has_mount_namespaces
 from slipway.onebox.runner.node import register_node
+from slipway.onebox.runner.node_lease import renew_lease
 from slipway.onebox.runner.references import NODE_NAME, Sources
 from slipway.onebox.runner.scaling import Scaling
 from slipway.onebox.runner.scheduler import Scheduler
@@ -156,6 +157,7 @@ async def _serve(machine: Machine, reflector: Reflector, asked_to_stop: asyncio.
             workloads.run(),
             scaling.run(),
             claims.run(),
+            renew_lease(machine.kube),
             _follow(reflector, machine, kubelet, (endpoints, workloads, scaling, claims)),
         )
     ]
