@@ -42,7 +42,8 @@ class Reply:
         return self.done - self.due
 
     def as_line(self) -> bytes:
-        return json.dumps(asdict(self), separators=(",", ":")).encode() + b"\n"
+        """``vars``, not ``asdict``: copying every box cost a fifth of the generator's time."""
+        return json.dumps(vars(self), separators=(",", ":")).encode() + b"\n"
 
 
 @dataclass(frozen=True)
