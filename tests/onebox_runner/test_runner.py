@@ -162,6 +162,14 @@ async def test_a_job_completes_and_its_log_stays(onebox: Onebox, kube: Kube) -> 
     lines = [chunk async for chunk in kube.logs(pod["metadata"]["name"], namespace="default")]
     assert b"".join(lines) == b"done\n"
 
+    async def told() -> bool:
+        about = "involvedObject.kind=Job,involvedObject.name=once"
+        found = (await kube.list(EVENT, namespace="default", field_selector=about)).items
+        wanted = {("SuccessfulCreate", "job-controller"), ("Completed", "job-controller")}
+        return {(item["reason"], item["source"]["component"]) for item in found} == wanted
+
+    await eventually(told, what="its events")
+
 
 async def test_an_endpoint_goes_at_once_while_a_huge_job_is_made(onebox: Onebox, kube: Kube) -> None:
     await kube.create(service())

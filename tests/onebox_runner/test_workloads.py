@@ -12,7 +12,7 @@ from slipway.onebox.runner.deployment_status import Counts, deadline_at, render_
 from slipway.onebox.runner.deployments import Bounds, Generation, bounds, paused_sizes, plan_deployment, rolling_sizes
 from slipway.onebox.runner.jobs import plan_job, retry_at
 from slipway.onebox.runner.replica_sets import plan_replica_set
-from slipway.onebox.runner.workload_steps import Change, Create, Delete, Step, owner_reference, time_text
+from slipway.onebox.runner.workload_steps import Change, Create, Delete, Notice, Step, owner_reference, time_text
 from tests.onebox_runner.objects import NOW, deployment_object, pod_object, running_pod
 
 
@@ -21,6 +21,7 @@ class World:
 
     def __init__(self, *objects: dict[str, Any]) -> None:
         self.objects = {(obj["kind"], obj["metadata"]["name"]): obj for obj in objects}
+        self.notices: list[Notice] = []
 
     def all(self, kind: str) -> list[dict[str, Any]]:
         return [obj for (of, _), obj in sorted(self.objects.items()) if of == kind]
@@ -35,6 +36,7 @@ class World:
         return steps + [step for item in self.all("Job") for step in plan_job(item, pods, now)]
 
     def apply(self, steps: list[Step]) -> None:
+        self.notices += [step.notice for step in steps if isinstance(step, Change) and step.notice]
         for step in steps:
             if isinstance(step, Create):
                 name = step.obj["metadata"]["name"]
@@ -349,6 +351,7 @@ def test_a_job_runs_a_pod_and_completes() -> None:
     status = world.one("Job", "j")["status"]
     assert status["succeeded"] == 1
     assert status["conditions"][0]["type"] == "Complete"
+    assert world.notices == [Notice("Completed", "Job completed")]
     assert len(world.all("Pod")) == 1
 
 
@@ -365,6 +368,8 @@ def test_a_failed_job_pod_is_replaced_after_a_pause_until_the_limit() -> None:
         end(pod, "Failed", NOW + 10)
     world.settle(NOW + 1000)
     assert world.one("Job", "j")["status"]["conditions"][0]["reason"] == "BackoffLimitExceeded"
+    told = Notice("BackoffLimitExceeded", "Job has reached the specified backoff limit", is_warning=True)
+    assert world.notices == [told]
     assert len(world.all("Pod")) == 2
 
 
@@ -373,6 +378,8 @@ def test_a_job_over_its_deadline_fails_and_its_pods_go() -> None:
     world.settle(NOW)
     world.settle(NOW + 30)
     assert world.one("Job", "j")["status"]["conditions"][0]["reason"] == "DeadlineExceeded"
+    told = Notice("DeadlineExceeded", "Job was active longer than specified deadline", is_warning=True)
+    assert world.notices == [told]
     assert world.all("Pod") == []
 
 

@@ -12,6 +12,7 @@ from slipway.onebox.runner.workload_steps import (
     Change,
     Create,
     Delete,
+    Notice,
     Object,
     Step,
     differs,
@@ -25,6 +26,13 @@ from slipway.onebox.runner.workload_steps import (
 )
 
 DEFAULT_BACKOFF_LIMIT = 6
+FAILURES = {
+    "BackoffLimitExceeded": "Job has reached the specified backoff limit",
+    "DeadlineExceeded": "Job was active longer than specified deadline",
+}
+COMPLETED = Notice("Completed", "Job completed")
+"""Words of conditions and events as Kubernetes' controller has them:
+https://github.com/kubernetes/kubernetes/blob/v1.32.0/pkg/controller/job/job_controller.go"""
 
 
 def plan_job(job: Object, pods: Sequence[Object], now: float) -> list[Step]:
@@ -45,10 +53,12 @@ def plan_job(job: Object, pods: Sequence[Object], now: float) -> list[Step]:
     if len(active) < wanted and not is_done and now >= retry_after(failures):
         steps += _make(job, pods, wanted - len(active), now)
     status = _status(job, active=min(len(active), wanted), succeeded=succeeded, failed=len(failures), now=now)
+    notice = None
     if failure or is_done:
         status |= _end(failure, now)
+        notice = Notice(failure, FAILURES[failure], is_warning=True) if failure else COMPLETED
     if differs(job.get("status"), status):
-        steps.append(Change(JOB, job, {"status": status}, failure or "counts changed", "status"))
+        steps.append(Change(JOB, job, {"status": status}, failure or "counts changed", "status", notice=notice))
     return steps
 
 
@@ -122,14 +132,8 @@ def _end(failure: str, now: float) -> dict[str, Any]:
     stamp = time_text(now)
     condition: dict[str, Any] = {"status": "True", "lastProbeTime": stamp, "lastTransitionTime": stamp}
     if failure:
-        texts = {
-            "BackoffLimitExceeded": "Job has reached the specified backoff limit",
-            "DeadlineExceeded": "Job was active longer than specified deadline",
-        }
-        return {
-            "active": None,
-            "conditions": [{**condition, "type": "Failed", "reason": failure, "message": texts[failure]}],
-        }
+        why = {"reason": failure, "message": FAILURES[failure]}
+        return {"active": None, "conditions": [{**condition, "type": "Failed", **why}]}
     return {"completionTime": stamp, "conditions": [{**condition, "type": "Complete"}]}
 
 

@@ -36,8 +36,20 @@ class Delete:
 
 
 @dataclass(frozen=True)
+class Notice:
+    """What an event of a workload says."""
+
+    reason: str
+    message: str
+    is_warning: bool = False
+
+
+@dataclass(frozen=True)
 class Change:
-    """A merge patch of the object, or of its status. ``is_adoption``: only while its owner is there, asked of the API."""
+    """A merge patch of the object, or of its status. ``is_adoption``: only while its owner is there, asked of the API.
+
+    ``notice``: the event about it, once it is written.
+    """
 
     kind: Kind
     obj: Object
@@ -45,6 +57,7 @@ class Change:
     reason: str
     subresource: str | None = None
     is_adoption: bool = False
+    notice: Notice | None = None
 
 
 Step = Create | Delete | Change

@@ -12,9 +12,11 @@ from slipway.kube.kinds import ENDPOINT_SLICE, POD, REPLICA_SET, Kind, kind_of
 from slipway.onebox.runner.cache import Cache
 from slipway.onebox.runner.events import Events
 from slipway.onebox.runner.spec import Object
-from slipway.onebox.runner.workload_steps import Change, Create, Delete, Step, is_going
+from slipway.onebox.runner.workload_steps import Change, Create, Delete, Notice, Step, is_going
 
 MANAGER = "slipway-runner"
+SOURCES = {"Deployment": "deployment-controller", "ReplicaSet": "replicaset-controller", "Job": "job-controller"}
+"""Who says what becomes of a workload, as Kubernetes calls its controllers; others' are the runner's."""
 
 log = logging.getLogger(__name__)
 
@@ -50,7 +52,7 @@ class Writes:
             log.warning("%s: %s: %s", owner["metadata"]["name"], step.reason, exc)
             if isinstance(exc, ApiError) and not isinstance(exc, Forbidden):  # Forbidden: the namespace is going
                 reason = "FailedCreate" if isinstance(step, Create) else "FailedUpdate"
-                self._events.record(owner, reason, str(exc), is_warning=True, component="workloads")
+                self._tell(owner, Notice(reason, str(exc), is_warning=True))
             return False
         return True
 
@@ -107,6 +109,8 @@ class Writes:
         self._cache.remember(step.kind, answer)
         if step.kind == REPLICA_SET and "spec" in step.patch:
             self._record(owner, "ScalingReplicaSet", f"Scaled replica set {meta['name']}: {step.reason}", step.kind)
+        if step.notice is not None:
+            self._tell(owner, step.notice)
 
     def _record(self, owner: Object, reason: str, message: str, kind: Kind) -> None:
         if kind == ENDPOINT_SLICE:
@@ -114,4 +118,8 @@ class Writes:
         if kind == REPLICA_SET and reason == "SuccessfulCreate":
             reason = "ScalingReplicaSet"
         log.info("%s %s: %s", owner["kind"], owner["metadata"]["name"], message)
-        self._events.record(owner, reason, message, component="workloads")
+        self._tell(owner, Notice(reason, message))
+
+    def _tell(self, owner: Object, notice: Notice) -> None:
+        component = SOURCES.get(owner["kind"], MANAGER)
+        self._events.record(owner, notice.reason, notice.message, is_warning=notice.is_warning, component=component)
