@@ -32,7 +32,7 @@ _INHERITED: list[object] = []
 class _Wire(Protocol):
     async def photo(self, photo: bytes, *, left_s: float) -> Reply: ...
     async def message(self, message: Mapping[str, Any], *, left_s: float) -> Reply: ...
-    async def feedback(self, feedback: Mapping[str, Any], *, left_s: float) -> Reply: ...
+    async def feedback(self, feedback: Mapping[str, Any], *, answered_by: str, left_s: float) -> Reply: ...
     async def close(self) -> None: ...
 
 
@@ -102,9 +102,16 @@ class AsyncClient:
         request: Message | None = None,
         truth: Message | None = None,
     ) -> Reply:
-        """Tell the graph how good a reply was; ``reply`` leads it the way that the request took. Never sent twice."""
+        """Tell the graph how good a reply was; ``reply`` leads it the way that the request took. Never sent twice.
+
+        Across a canary that is the predictor that answered. Refused, 404 ``FEEDBACK_PREDICTOR_UNKNOWN``, where that is
+        no more: counted with another one it would teach that what nobody said.
+        """
         sent = feedback_message(reward, reply=reply, request=request, truth=truth)
-        return await self._retried(lambda wire, left_s: wire.feedback(sent, left_s=left_s), attempts=1)
+        name = "" if reply is None else answered_by(reply)
+        return await self._retried(
+            lambda wire, left_s: wire.feedback(sent, answered_by=name, left_s=left_s), attempts=1
+        )
 
     async def close(self) -> None:
         """Let go of the connections; a call afterwards makes new ones."""
@@ -178,7 +185,7 @@ class Client:
         request: Message | None = None,
         truth: Message | None = None,
     ) -> Reply:
-        """Tell the graph how good a reply was; ``reply`` leads it the way that the request took. Never sent twice."""
+        """Tell the graph how good a reply was, as ``AsyncClient.feedback`` does."""
         return run(self._client.feedback(reward, reply=reply, request=request, truth=truth))
 
     def close(self) -> None:
@@ -192,6 +199,12 @@ class Client:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+
+def answered_by(reply: Reply | Detections) -> str:
+    """The predictor that gave ``reply``; empty where no header said so, or said what no header of ours can say again."""
+    name = reply.predictor
+    return name if name.isascii() and name.isprintable() else ""
 
 
 def feedback_message(

@@ -81,18 +81,25 @@ class GrpcTransport:
     async def message(self, message: Mapping[str, Any], *, left_s: float) -> Reply:
         return await self._call(PREDICT, _proto(to_proto, message), left_s=left_s)
 
-    async def feedback(self, feedback: Mapping[str, Any], *, left_s: float) -> Reply:
-        return await self._call(SEND_FEEDBACK, _proto(feedback_to_proto, feedback), left_s=left_s)
+    async def feedback(self, feedback: Mapping[str, Any], *, answered_by: str, left_s: float) -> Reply:
+        message = _proto(feedback_to_proto, feedback)
+        return await self._call(SEND_FEEDBACK, message, left_s=left_s, answered_by=answered_by)
 
     async def close(self) -> None:
         await self._channel.close(grace=None)
 
-    async def _call(self, method: str, request: pb.SeldonMessage | pb.Feedback, *, left_s: float) -> Reply:
+    async def _call(
+        self, method: str, request: pb.SeldonMessage | pb.Feedback, *, left_s: float, answered_by: str = ""
+    ) -> Reply:
         begun = time.perf_counter()
         await self._connect(min(left_s, CONNECT_TIMEOUT_S))
         remote = self._channel.unary_unary(method)
         left_s -= time.perf_counter() - begun
-        call = remote(request.SerializeToString(), metadata=self._metadata, timeout=max(left_s, 0.001))
+        metadata = self._metadata
+        if answered_by:
+            others = (pair for pair in metadata if pair[0] != headers.ANSWERED_BY)
+            metadata = (*others, (headers.ANSWERED_BY, answered_by))
+        call = remote(request.SerializeToString(), metadata=metadata, timeout=max(left_s, 0.001))
         try:
             answer: bytes = await call
         except grpc.aio.AioRpcError as error:

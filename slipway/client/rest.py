@@ -52,18 +52,19 @@ class RestTransport:
     async def message(self, message: Mapping[str, Any], *, left_s: float) -> Reply:
         return await self._post(self._address.predictions, _json_body(message), left_s=left_s)
 
-    async def feedback(self, feedback: Mapping[str, Any], *, left_s: float) -> Reply:
+    async def feedback(self, feedback: Mapping[str, Any], *, answered_by: str, left_s: float) -> Reply:
         if self._address.feedback is None:
             raise InvalidAddress(
                 f"{self._address.origin}{self._address.predictions} leads to predictions only: "
                 "feedback needs the gateway's /seldon/NAMESPACE/NAME, or the server itself"
             )
-        return await self._post(self._address.feedback, _json_body(feedback), left_s=left_s)
+        named = {headers.ANSWERED_BY: answered_by} if answered_by else {}
+        return await self._post(self._address.feedback, _json_body(feedback), left_s=left_s, named=named)
 
     async def close(self) -> None:
         await self._session.close()
 
-    async def _post(self, path: str, body: Body, *, left_s: float) -> Reply:
+    async def _post(self, path: str, body: Body, *, left_s: float, named: Mapping[str, str] | None = None) -> Reply:
         begun = time.perf_counter()
         timeout = aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_TIMEOUT_S)
         origin = self._address.origin
@@ -73,7 +74,7 @@ class RestTransport:
                 self._session.post(
                     origin + path,
                     data=body.content,
-                    headers={hdrs.CONTENT_TYPE: body.content_type},
+                    headers={**(named or {}), hdrs.CONTENT_TYPE: body.content_type},
                     timeout=timeout,
                     allow_redirects=False,  # the token is for this server
                 ) as response,

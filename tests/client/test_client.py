@@ -10,6 +10,7 @@ import sys
 import threading
 import time
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -52,7 +53,7 @@ def error(yolo: Deployment, status: int, reason: str, info: str, **headers: str)
     if yolo.transport == "rest":
         body = json.dumps({"status": {"status": 1, "info": info, "code": -1, "reason": reason}}).encode()
         return Reply(body, status, {**JSON, **{name.replace("_", "-"): value for name, value in headers.items()}})
-    codes = {400: "INVALID_ARGUMENT", 503: "UNAVAILABLE", 500: "INTERNAL", 429: "RESOURCE_EXHAUSTED"}
+    codes = {400: "INVALID_ARGUMENT", 404: "NOT_FOUND", 503: "UNAVAILABLE", 500: "INTERNAL", 429: "RESOURCE_EXHAUSTED"}
     named = {"x-slipway-reason": reason} if reason else {}
     trailing = {**named, **{name.replace("_", "-"): value for name, value in headers.items()}}
     return Refusal(grpc.StatusCode[codes[status]], info, *trailing.items())
@@ -145,6 +146,28 @@ async def test_feedback_goes_the_way_that_the_request_took(yolo: Deployment) -> 
             {"strData": "photo"},
             {"strData": "dog"},
         )
+
+
+async def test_feedback_names_the_predictor_that_answered(yolo: Deployment) -> None:
+    async with yolo.client(headers={"slipway-predictor": "stable"}) as client:
+        found = await client.detect(PHOTO)
+        for reply, name in ((replace(found.reply, predictor="canary"), "canary"), (None, "stable")):
+            await client.feedback(1.0, reply=reply)
+            assert yolo.headers()["slipway-predictor"] == name
+    async with yolo.client() as client:
+        for predictor in ("", "käfer", "a\r\nx: y"):
+            await client.feedback(1.0, reply=replace(found.reply, predictor=predictor))
+            assert "slipway-predictor" not in yolo.headers()
+
+
+async def test_feedback_about_a_predictor_that_is_no_more_is_refused(yolo: Deployment) -> None:
+    reason, info = "FEEDBACK_PREDICTOR_UNKNOWN", "this is 'stable'"
+    async with yolo.client() as client:
+        found = await client.detect(PHOTO)
+        yolo.say(error(yolo, 404, reason, info))
+        with pytest.raises(Refused, match=f"{reason}: {info}") as refused:
+            await client.feedback(1.0, reply=found)
+    assert (refused.value.code, refused.value.reason, yolo.calls) == (404, reason, 2)
 
 
 async def test_predict_takes_both_forms_of_a_message(yolo: Deployment) -> None:

@@ -12,6 +12,8 @@ import aiohttp
 import grpc
 import pytest
 
+from slipway.cli.split_shares import STATS, requests_by_predictor
+from slipway.contract.headers import ANSWERED_BY
 from slipway.contract.protos import prediction_pb2 as pb
 from slipway.contract.protos import prediction_pb2_grpc as pb_grpc
 from slipway.contract.sdep import SeldonDeployment
@@ -40,16 +42,19 @@ class Declared:
         self._upstreams = upstreams
         self._buckets = ""
 
-    def objects(self, shares: dict[str, int], *, groups=None, ready=lambda _: True, **annotations: str):
+    def objects(self, shares: dict[str, int], *, groups=None, ready=lambda _: True, shadow="", **annotations: str):
         rows = [
             predictor(name, traffic=share, labels={"version": name}, annotations=(groups or {}).get(name, {}))
             for name, share in shares.items()
         ]
+        if shadow:
+            rows.append(predictor(shadow, shadow=True, traffic=100, labels={"version": shadow}))
         given = {f"slipway.dev/{name.replace('_', '-')}": text for name, text in annotations.items()}
         manifest = SeldonDeployment.from_json(
             sdep(*rows, name="yolo", metadata={"namespace": "default"}, annotations=given)
         )
-        made = traffic(SETTINGS.defaulted(manifest), Facts(SETTINGS, buckets=self._buckets))
+        self.sdep = SETTINGS.defaulted(manifest)
+        made = traffic(self.sdep, Facts(SETTINGS, buckets=self._buckets))
         self._buckets = known_buckets({(obj["kind"], obj["metadata"]["name"]): obj for obj in made}, manifest)
         virtual = [obj for obj in made if obj["kind"] == "VirtualService"]
         rules = [obj for obj in made if obj["kind"] == "DestinationRule"]
@@ -259,3 +264,42 @@ async def test_feedback_is_asked_once_over_rest_and_grpc(tmp_path):
                     await call(message, metadata=METADATA)
                 assert raised.value.code() == grpc.StatusCode.UNAVAILABLE
                 assert len(stable.grpc_calls) - before == times
+
+
+FEEDBACK = PREDICTIONS.replace("predictions", "feedback")
+REWARDS = 60
+
+
+async def test_feedback_comes_to_whoever_answered_and_nothing_else_does(tmp_path):
+    """Of 60 at 50 % none goes wrong, while unnamed the split draws again; of the others none comes to a named one at 0 %."""
+    async with running_upstreams(stable=1, canary=1, dark=1) as upstreams:
+        declared = Declared(upstreams)
+        objects = declared.objects({"stable": 50, "canary": 50}, shadow="dark")
+        async with (
+            running_gateway(tmp_path, objects) as gateway,
+            aiohttp.ClientSession(base_url=gateway.url) as client,
+            grpc.aio.insecure_channel(gateway.url.removeprefix("http://")) as channel,
+        ):
+            stub, answered = pb_grpc.SeldonStub(channel), Counter()
+            for number in range(REWARDS):
+                _, name, _ = await ask(client)
+                answered[name] += 1
+                if number % 2:
+                    assert await ask(client, path=FEEDBACK, slipway_predictor=name) == (200, name, None)
+                else:
+                    reply = await stub.SendFeedback(pb.Feedback(), metadata=(*METADATA, (ANSWERED_BY, name)))
+                    assert reply.strData == name
+            assert min(answered.values()) >= 5  # of 60 at 50 %: below it once in 10^12 runs
+            assert "/api/v1.0/feedback" not in upstreams.of("dark")[0].paths
+            assert "SendFeedback" not in upstreams.of("dark")[0].grpc_calls
+            assert len({await ask(client, path=FEEDBACK) for _ in range(40)}) == 2
+            assert len({await ask(client, path=FEEDBACK, slipway_predictor="dark") for _ in range(40)}) == 2
+            counted = [requests_by_predictor(declared.sdep, await admin.stats(STATS)) for admin in gateway.admins]
+            assert sum(one["stable"] + one["canary"] for one in counted) == REWARDS + 80, "what the split dealt out"
+            assert await gateway.publish(declared.objects({"stable": 100, "canary": 0}, shadow="dark"))
+            for name in ("canary", "dark"):
+                assert {await ask(client, slipway_predictor=name) for _ in range(20)} == {(200, "stable", None)}
+            assert await ask(client, path=FEEDBACK, slipway_predictor="canary") == (200, "canary", None)
+            unready = declared.objects({"stable": 50, "canary": 50}, ready=lambda one: one.predictor != "canary")
+            assert await gateway.publish(unready)
+            assert await ask(client, path=FEEDBACK, slipway_predictor="canary") == (503, None, "NO_READY_PREDICTOR")
