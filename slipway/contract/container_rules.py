@@ -24,7 +24,7 @@ def container_causes(container: Fields, *, is_init: bool) -> Iterator[Cause]:
     yield from _ports(container)
     yield from env_causes(container)
     yield from _mounts(container)
-    yield from _resources(container)
+    yield from resource_causes(container)
     yield from probe_causes(container, is_init=is_init and container.text("restartPolicy") != "Always")
     policy = container.text("imagePullPolicy")
     if policy and policy not in PULL_POLICIES:
@@ -88,9 +88,9 @@ def _mounts(container: Fields) -> Iterator[Cause]:
             yield invalid(mount.at("subPath"), below, "must not contain '..'")
 
 
-def _resources(container: Fields) -> Iterator[Cause]:
-    """Quantities that are not below 0, and no request above its limit."""
-    resources = container.child("resources")
+def resource_causes(fields: Fields) -> Iterator[Cause]:
+    """``fields``: whatever has ``resources``: quantities that are not below 0, and no request above its limit."""
+    resources = fields.child("resources")
     if resources is None:
         return
     read: dict[str, dict[str, Decimal]] = {"limits": {}, "requests": {}}

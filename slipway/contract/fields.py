@@ -29,7 +29,7 @@ class Fields:
     @classmethod
     def of(cls, value: Any, path: str) -> Fields:
         if not isinstance(value, Mapping):
-            raise FieldError(path, f"{_shown(value)} is not an object")
+            raise FieldError(path, f"{shown(value)} is not an object")
         return cls(value, path)
 
     def at(self, key: str) -> str:
@@ -52,7 +52,7 @@ class Fields:
         if value is None:
             return None
         if not isinstance(value, int) or isinstance(value, bool) or not -(2**31) <= value < 2**31:
-            raise FieldError(self.at(key), f"{_shown(value)} is not a whole number of 32 bits")
+            raise FieldError(self.at(key), f"{shown(value)} is not a whole number of 32 bits")
         return value
 
     def mapping(self, key: str) -> dict[str, Any] | None:
@@ -64,7 +64,7 @@ class Fields:
         found = self.mapping(key) or {}
         for name, value in found.items():
             if not isinstance(name, str) or not isinstance(value, str):
-                raise FieldError(f"{self.at(key)}[{name}]", f"{_shown(value)} is not a text")
+                raise FieldError(f"{self.at(key)}[{name}]", f"{shown(value)} is not a text")
         return found
 
     def child(self, key: str) -> Fields | None:
@@ -82,7 +82,7 @@ class Fields:
         if value is None:
             return ()
         if not isinstance(value, list | tuple):
-            raise FieldError(self.at(key), f"{_shown(value)} is not a list")
+            raise FieldError(self.at(key), f"{shown(value)} is not a list")
         return tuple(read(item, f"{self.at(key)}[{index}]") for index, item in enumerate(value))
 
     def _typed(self, key: str, kind: type[T], words: str, default: T) -> T:
@@ -90,7 +90,7 @@ class Fields:
         if value is None:
             return default
         if not isinstance(value, kind):
-            raise FieldError(self.at(key), f"{_shown(value)} is not {words}")
+            raise FieldError(self.at(key), f"{shown(value)} is not {words}")
         return value
 
 
@@ -101,7 +101,7 @@ def read_object(value: Any, path: str) -> dict[str, Any]:
 
 def read_text(value: Any, path: str) -> str:
     if not isinstance(value, str):
-        raise FieldError(path, f"{_shown(value)} is not a text")
+        raise FieldError(path, f"{shown(value)} is not a text")
     return value
 
 
@@ -110,6 +110,6 @@ def without_empty(values: Mapping[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in values.items() if value is not None and value not in ("", [], {}, False)}
 
 
-def _shown(value: Any) -> str:
+def shown(value: Any) -> str:
     text = repr(value)
     return text if len(text) <= MAX_SHOWN else f"{text[:MAX_SHOWN]}…"

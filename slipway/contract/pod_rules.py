@@ -7,15 +7,17 @@ What of a componentSpec is filled in later (a container's image, volumes that th
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
-from typing import Any
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, TypeVar
 
 from slipway.contract.causes import Cause
-from slipway.contract.container_rules import container_causes, env_causes
+from slipway.contract.container_rules import container_causes, env_causes, resource_causes
 from slipway.contract.field_causes import duplicate, forbidden, invalid, quote, unsupported
 from slipway.contract.fields import FieldError, Fields
+from slipway.contract.pod_types import CONTAINER, ENV, POD, RESOURCES
 from slipway.contract.sdep import SeldonDeployment
 
+T = TypeVar("T")
 RESTART_POLICIES = ("Always", "OnFailure", "Never")
 MAX_DEADLINE_S = 2**31 - 1
 MAX_LABEL = 63
@@ -27,9 +29,14 @@ LABEL_WORDS = (
 
 
 def pod_causes(spec: Mapping[str, Any], path: str) -> Iterator[Cause]:
-    """Every violation, up to the first field that is of another type."""
+    """Every violation, or the first field that is of another type."""
+    yield from _typed(_pod, spec, path)
+
+
+def _typed(rules: Callable[[T, str], Iterator[Cause]], given: T, path: str) -> Iterator[Cause]:
+    """What the rules say, up to the first field that is of another type, which is said in their place."""
     try:
-        yield from _pod(Fields.of(spec, path))
+        yield from rules(given, path)
     except FieldError as error:
         yield Cause(error.path, error.message)
 
@@ -44,21 +51,39 @@ def lasting_causes(spec: Mapping[str, Any], path: str) -> Iterator[Cause]:
 
 
 def component_causes(sdep: SeldonDeployment) -> Iterator[Cause]:
-    """Of every PodSpec and environment that a SeldonDeployment hands on."""
+    """Of every PodSpec, container and environment that a SeldonDeployment hands on."""
     for index, predictor in enumerate(sdep.predictors):
         path = f"spec.predictors[{index}]"
         for number, component in enumerate(predictor.component_specs):
             where = f"{path}.componentSpecs[{number}].spec"
             yield from pod_causes(component.spec, where)
             yield from lasting_causes(component.spec, where)
-        yield from env_causes(Fields.of(predictor.svc_orch_spec, f"{path}.svcOrchSpec"))
+        yield from _typed(_orchestrator, predictor.svc_orch_spec, f"{path}.svcOrchSpec")
+        if predictor.explainer is not None:
+            where = f"{path}.explainer.containerSpec"
+            yield from _typed(_explainer, predictor.explainer.container, where)
 
 
 def is_label(name: str) -> bool:
     return len(name) <= MAX_LABEL and LABEL.fullmatch(name) is not None
 
 
-def _pod(spec: Fields) -> Iterator[Cause]:
+def _orchestrator(given: Mapping[str, Any], path: str) -> Iterator[Cause]:
+    fields = Fields.of(given, path)
+    ENV(fields.values.get("env") or (), fields.at("env"))
+    RESOURCES(fields.values.get("resources") or {}, fields.at("resources"))
+    yield from env_causes(fields)
+    yield from resource_causes(fields)
+
+
+def _explainer(given: Mapping[str, Any], path: str) -> Iterator[Cause]:
+    CONTAINER(given, path)
+    yield from container_causes(Fields.of(given, path), is_init=False)
+
+
+def _pod(given: Mapping[str, Any], path: str) -> Iterator[Cause]:
+    POD(given, path)
+    spec = Fields.of(given, path)
     for group in ("initContainers", "containers"):
         for container in spec.items(group, Fields.of):
             yield from container_causes(container, is_init=group == "initContainers")
