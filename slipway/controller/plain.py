@@ -21,12 +21,14 @@ from slipway.contract.annotations import (
     TIMEOUT,
 )
 from slipway.contract.causes import Cause, with_paths
+from slipway.contract.headers import ANSWERED_BY
 from slipway.contract.limits import MAX_BODY_BYTES
 from slipway.contract.names import predictor_service_name
 from slipway.contract.sdep import PredictorSpec, SeldonDeployment
 from slipway.controller.autoscaling import refused_autoscaling
 from slipway.controller.desired import desired
 from slipway.controller.facts import Facts
+from slipway.controller.feedback import rewarded
 from slipway.controller.meta import Object, metadata
 from slipway.controller.services import entry_ports
 from slipway.controller.settings import Settings
@@ -37,6 +39,9 @@ OF_A_MESH = (MATCH, MAX_REQUESTS, OUTLIER_ERRORS, RATE_LIMIT, STICKY, TIMEOUT, "
 OF_THE_CONTROLLER = (FOLLOW_ALIAS, KEEP_PREVIOUS)
 PATIENCE_S = 180
 """For an answer, as the gateway of one machine has it."""
+MAX_RULES = 16
+"""Of an HTTPRoute (Gateway API 1.6): one by the percentages, the others for feedback to each predictor."""
+FEEDBACK = "api/v1.0/feedback"
 NGINX = "nginx.ingress.kubernetes.io"
 
 
@@ -68,6 +73,8 @@ def refused_plain(sdep: SeldonDeployment, entrance: Entrance) -> Iterator[Cause]
     yield from refused_autoscaling(sdep, Settings())
     if entrance.kind == "ingress":
         yield from _refused_splits(sdep)
+    elif len(rewarded(sdep)) >= MAX_RULES:
+        yield Cause("spec.predictors", f"an HTTPRoute has places for {MAX_RULES - 1} predictors that answer")
     for path, names in _annotations(sdep):
         yield from (Cause(f"{path}[{name}]", "takes a mesh") for name in OF_A_MESH if name in names)
         yield from (Cause(f"{path}[{name}]", "takes the controller") for name in OF_THE_CONTROLLER if name in names)
@@ -121,7 +128,7 @@ def _ingress(sdep: SeldonDeployment, entrance: Entrance) -> Object:
 
 
 def _http_route(sdep: SeldonDeployment, entrance: Entrance) -> Object:
-    """REST by the percentages, copies to shadows. How large a body may be is the Gateway's own business."""
+    """REST by the percentages, copies to shadows; feedback to whoever answered. How large a body may be is the Gateway's."""
     namespace, _, name = entrance.owner.rpartition("/")
     rewrite = {"type": "URLRewrite", "urlRewrite": {"path": {"type": "ReplacePrefixMatch", "replacePrefixMatch": "/"}}}
     live = [item for item in sdep.predictors if not item.shadow]
@@ -139,8 +146,20 @@ def _http_route(sdep: SeldonDeployment, entrance: Entrance) -> Object:
         "spec": {
             "parentRefs": [{"name": name, **({"namespace": namespace} if namespace else {})}],
             **({"hostnames": [entrance.host]} if entrance.host else {}),
-            "rules": [rule],
+            "rules": [*(_of_feedback(item, sdep) for item in rewarded(sdep)), rule],
         },
+    }
+
+
+def _of_feedback(predictor: PredictorSpec, sdep: SeldonDeployment) -> Object:
+    """For feedback about a reply of ``predictor``, which goes to no other."""
+    path = {"type": "Exact", "value": f"{_prefix(sdep)}{FEEDBACK}"}
+    rewrite = {"path": {"type": "ReplaceFullPath", "replaceFullPath": f"/{FEEDBACK}"}}
+    return {
+        "matches": [{"path": path, "headers": [{"name": ANSWERED_BY, "value": predictor.name}]}],
+        "filters": [{"type": "URLRewrite", "urlRewrite": rewrite}],
+        "backendRefs": [_backend(predictor, sdep)],
+        "timeouts": {"request": f"{PATIENCE_S}s"},
     }
 
 

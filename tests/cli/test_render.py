@@ -90,13 +90,32 @@ def test_http_route_has_the_percentages_and_the_shadow(tmp_path):
     route = rendered("-f", written(tmp_path, *live, predictor("dark", shadow=True, traffic=40)), *HTTP_ROUTE)[-1]
     assert complain_of_definition(route) == []
     assert route["spec"]["parentRefs"] == [{"name": "public", "namespace": "infra"}]
-    (rule,) = route["spec"]["rules"]
+    *_, rule = route["spec"]["rules"]
     assert [(item["name"], item["weight"]) for item in rule["backendRefs"]] == [
         ("iris-stable", 90),
         ("iris-canary", 10),
     ]
     (mirror,) = (item["requestMirror"] for item in rule["filters"] if item["type"] == "RequestMirror")
     assert (mirror["backendRef"]["name"], mirror["percent"]) == ("iris-dark", 40)
+
+
+@pytest.mark.data
+def test_http_route_leads_feedback_to_whoever_answered(tmp_path):
+    shares = [100, *[0] * 14]
+    rows = [predictor(f"p{number}", traffic=share) for number, share in enumerate(shares)]
+    route = rendered("-f", written(tmp_path, *rows, predictor("dark", shadow=True, traffic=40)), *HTTP_ROUTE)[-1]
+    assert complain_of_definition(route) == []
+    *rules, _ = route["spec"]["rules"]
+    path = "api/v1.0/feedback"
+    for number, rule in enumerate(rules):
+        (match,), (rewrite,), (backend,) = rule["matches"], rule["filters"], rule["backendRefs"]
+        assert match["path"] == {"type": "Exact", "value": f"/seldon/team/iris/{path}"}
+        assert match["headers"] == [{"name": "slipway-predictor", "value": f"p{number}"}]
+        assert rewrite["urlRewrite"]["path"]["replaceFullPath"] == f"/{path}"
+        assert backend["name"] == f"iris-p{number}"
+    assert len(rules) == len(rows)
+    result = run("-f", written(tmp_path, *rows, predictor("p15", traffic=0)), *HTTP_ROUTE)
+    assert "spec.predictors: an HTTPRoute has places for 15 predictors that answer" in result.output
 
 
 @pytest.mark.parametrize(
