@@ -175,11 +175,19 @@ def _raw_rest_call(hooks: Hooks, hook: str, message: Any) -> Callable[[], Verbat
         feedback = _feedback(message)
         return lambda: _raw_feedback(hooks, feedback)
     if isinstance(message, pb.SeldonMessageList):
-        message = {"seldonMessages": [to_json(one) for one in message.seldonMessages]}
+        message = {"seldonMessages": [_as_sent_in_json(one) for one in message.seldonMessages]}
     elif isinstance(message, pb.SeldonMessage):
-        message = to_json(message)
+        message = _as_sent_in_json(message)
     plain = as_json_message(message)
     return lambda: hooks.raw(hook, plain, is_proto=False)
+
+
+def _as_sent_in_json(message: pb.SeldonMessage) -> dict[str, Any]:
+    """As the node before would have sent it without protobuf: ``names`` stand in every ``data``, also where there are none."""
+    body = to_json(message)
+    if "data" in body:
+        body["data"].setdefault("names", [])
+    return body
 
 
 def _raw_grpc(hooks: Hooks, hook: str, message: Message) -> Verbatim | None:

@@ -82,7 +82,8 @@ def _say(line: str) -> None:
 
 def _serve_component(settings: Settings, worker: Worker | None, argv: Sequence[str]) -> int:
     """In the main thread, which makes, loads and calls the component; unless ``--inline`` the servers have one beside it."""
-    tracing, restart = open_tracing(settings.tracing, labels={"worker_id": worker.number if worker else "0"}), Restart()
+    tracing = open_tracing(settings.tracing, labels={"worker_id": worker.number if worker else "0"})
+    restart = Restart(has_others=worker is not None and settings.workers > 1)
     tracing.share()
 
     def serve(calls: ComponentThreads | InlineCalls, component: Component | None, hear: Hear) -> int:

@@ -46,10 +46,15 @@ def render_failure(failure: Failure) -> dict[str, object]:
 
 
 def component_app(service: Service, *, payload_passthrough: bool = False) -> web.Application:
-    """Every endpoint of a component, whatever hooks it has."""
+    """Every endpoint of a component, whatever hooks it has.
+
+    The executor is told of protobuf unless a hook gets bodies as they come: those are JSON to it, as in Seldon.
+    """
+    gets_bodies = payload_passthrough and service.hooks.has_raw("predict", is_proto=False)
+    wire = {} if gets_bodies else {WIRE: WIRE_PROTOBUF}
 
     def sign() -> dict[str, str]:
-        return {WIRE: WIRE_PROTOBUF, **service.facts()}
+        return {**wire, **service.facts()}
 
     app = application(lifecycle=service.lifecycle, render_error=render_failure, sign=sign)
     for hook, paths in PATHS.items():

@@ -29,10 +29,11 @@ def hangup_signals() -> tuple[signal.Signals, ...]:
 
 
 class Restart:
-    """Whether the stop that was asked for is one of SIGHUP's."""
+    """Whether the stop that was asked for is one of SIGHUP's. ``has_others``: workers that listen on its ports meanwhile."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, has_others: bool = False) -> None:
         self.asked = False
+        self._has_others = has_others
         self.signals = hangup_signals()
 
     def ask(self, lifecycle: Lifecycle) -> None:
@@ -40,6 +41,7 @@ class Restart:
         if not lifecycle.stop_asked.is_set():
             logger.info("SIGHUP: this process starts afresh")
             self.asked = True
+            lifecycle.is_replaced = self._has_others
             lifecycle.stop_asked.set()
 
 

@@ -391,6 +391,32 @@ async def test_payload_passthrough_gives_raw_bytes(serve: Serve):
     served = await serve(Raw(), payload_passthrough=True)
     async with served.session.post(served.url + "/predict", data=b"abc") as response:
         assert await response.read() == b"cba"
+        assert "x-slipway-wire" not in response.headers, "the executor would send it protobuf"
+
+
+async def test_payload_passthrough_without_a_raw_hook_changes_nothing_of_the_wire(serve: Serve):
+    served = await serve(Echo(), payload_passthrough=True)
+    async with served.session.post(served.url + "/predict", json={"strData": "x"}) as response:
+        assert response.headers["x-slipway-wire"] == "protobuf"
+
+
+async def test_raw_hook_gets_of_a_protobuf_body_what_json_would_have_said(serve: Serve):
+    seen: list[object] = []
+
+    class Raw:
+        def predict_raw(self, msg):
+            seen.append(msg)
+            return msg
+
+    served = await serve(Raw())
+    message = pb.SeldonMessage(data={"tensor": {"shape": [1], "values": [2.0]}})
+    message.meta.SetInParent()
+    headers = {"Content-Type": "application/x-protobuf"}
+    async with served.session.post(
+        served.url + "/predict", data=message.SerializeToString(), headers=headers
+    ) as response:
+        assert response.status == 200
+    assert seen == [{"data": {"tensor": {"shape": [1], "values": [2.0]}, "names": []}, "meta": {}}]
 
 
 async def test_an_exception_with_status_and_reason_is_that_error(serve: Serve):
