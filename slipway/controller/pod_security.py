@@ -1,27 +1,18 @@
 """What a namespace of the level `restricted` asks of each container, filled in where the manifest says nothing.
 
-https://kubernetes.io/docs/concepts/security/pod-security-standards/#restricted. It stands at containers, not at the Pod: there
-it would bind what others inject, too, such as Istio's init container, which root runs.
+It stands at containers, not at the Pod: there it would bind what others inject, too, such as Istio's init container, which
+root runs.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 
+from slipway.contract.pod_security import DEFAULT_USER_ID, READ_ONLY, RESTRICTED
 from slipway.contract.sdep import Json
 from slipway.controller.meta import Object
-from slipway.controller.settings import DEFAULT_USER_ID
 
 OF_THE_POD: Mapping[str, object] = {"runAsUser": DEFAULT_USER_ID}
-"""Of a componentSpec that says nothing, as in Seldon (contract 2.2)."""
-RESTRICTED: Mapping[str, object] = {
-    "allowPrivilegeEscalation": False,
-    "capabilities": {"drop": ["ALL"]},
-    "runAsNonRoot": True,
-    "seccompProfile": {"type": "RuntimeDefault"},
-}
-READ_ONLY: Mapping[str, object] = {"readOnlyRootFilesystem": True}
-"""Of what is ours and writes to its mounts only."""
 
 
 def of_the_pod(spec: Json) -> Json:

@@ -10,7 +10,6 @@ from slipway.contract.defaulting import PortPlan, default
 from slipway.contract.predictor_servers import SHIPPED, Servers
 from slipway.contract.sdep import SeldonDeployment
 
-DEFAULT_USER_ID = 8888
 FOLLOW_INTERVAL_S = 3.0
 DEFAULT_LOG_URL = "http://default-broker"
 

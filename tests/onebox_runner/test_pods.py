@@ -13,7 +13,8 @@ from typing import Any
 import pytest
 
 from slipway.onebox.runner import decide
-from slipway.onebox.runner.pod_worker import PodWorker
+from slipway.onebox.runner.observed import Observed
+from slipway.onebox.runner.pod_records import PodRecords
 from slipway.onebox.runner.process import is_same
 from slipway.onebox.runner.state import read_state
 from tests.onebox_runner.conftest import IMAGE, Pods
@@ -357,13 +358,13 @@ async def test_a_command_that_is_not_in_the_image_is_named(pods: Pods) -> None:
 async def test_a_probe_that_falls_due_while_the_status_is_written_is_not_forgotten(
     pods: Pods, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    written = PodWorker._publish
+    written = PodRecords.publish
 
-    def write_slowly(worker: PodWorker) -> None:
-        written(worker)
+    def write_slowly(records: PodRecords, observed: Observed) -> None:
+        written(records, observed)
         threading.Event().wait(decide.FAST_PERIOD_S * 0.7)  # a slow disk: the loop stands still
 
-    monkeypatch.setattr(PodWorker, "_publish", write_slowly)
+    monkeypatch.setattr(PodRecords, "publish", write_slowly)
     slow_to_start = SERVER.replace(
         "import http.server, os", "import http.server, os, itertools; count = itertools.count()"
     )

@@ -34,6 +34,8 @@ from slipway.onebox.runner.decide import (
 )
 from slipway.onebox.runner.first_use import AGAIN_S
 from slipway.onebox.runner.machine import Machine
+from slipway.onebox.runner.not_honoured import REASON as NOT_HONOURED
+from slipway.onebox.runner.not_honoured import is_told_of_itself, sentence
 from slipway.onebox.runner.observed import (
     Observed,
     end_reason,
@@ -46,20 +48,17 @@ from slipway.onebox.runner.observed import (
     probed,
     start_failed,
     started,
-    without_trials,
 )
 from slipway.onebox.runner.pod_holdings import PodHoldings
+from slipway.onebox.runner.pod_records import SAVE_AGAIN_S, PodRecords
 from slipway.onebox.runner.process import KILLED, Process
 from slipway.onebox.runner.references import MissingReference
 from slipway.onebox.runner.report import Report
 from slipway.onebox.runner.spec import Check, InvalidPod, Pod, parse_pod
-from slipway.onebox.runner.state import PodState, StateFile, boot_id, pinned_digests, read_state, restored
-from slipway.onebox.runner.status import Facts, render_status
+from slipway.onebox.runner.state import PodState, boot_id, pinned_digests, read_state, restored
 from slipway.onebox.runner.unhonoured import unhonoured_fields
 
 MAX_SLEEP_S = 60.0
-SAVE_AGAIN_S = 5.0
-"""After a state file that could not be written: the disk is full, for example."""
 POST_START_TIMEOUT_S = 60.0
 
 log = logging.getLogger(__name__)
@@ -69,7 +68,6 @@ class PodWorker:
     """``run`` ends when the Pod has been stopped, or raises a programming error."""
 
     def __init__(self, obj: Mapping[str, Any], machine: Machine) -> None:
-        self.obj = obj
         pod = parse_pod(obj)
         state = read_state(machine.paths.pod(pod.namespace, pod.name, pod.uid))
         images = state.images if state else pinned_digests(obj)
@@ -78,14 +76,17 @@ class PodWorker:
         self._holdings = PodHoldings(
             pod, machine, ip=state.ip if state else "", images=images, annotate=self._report.annotate
         )
-        self._file = StateFile(self.folder)
+        self._records = PodRecords(
+            obj,
+            self._holdings,
+            report=self._report,
+            machine=machine,
+            start_time=state.start_time if state else None,
+        )
         self._observed: Observed = restored(state) if state else Observed()
-        self._start_time: float | None = state.start_time if state else None
         self._tasks: set[asyncio.Task[None]] = set()
         self._wake = asyncio.Event()
         self._crash: BaseException | None = None  # a bug in a step: ``run`` raises it
-        self._published: tuple[Observed, Facts, str, Pod] | None = None
-        self._is_unsaved = False
         try:
             self._restore(state)
         except OSError:  # nothing has run yet of the tasks
@@ -98,12 +99,16 @@ class PodWorker:
         return self._holdings.pod
 
     @property
+    def obj(self) -> Mapping[str, Any]:
+        return self._records.obj
+
+    @property
     def folder(self) -> Path:
         return self._holdings.folder
 
     def update(self, obj: Mapping[str, Any]) -> None:
         """The object changed: labels and annotations reach the volumes; a deletion begins the stop."""
-        self.obj = obj
+        self._records.obj = obj
         self._holdings.pod = parse_pod(obj)
         self.refresh_volumes()
         if self.pod.is_deleted:
@@ -131,7 +136,7 @@ class PodWorker:
         except MissingReference as exc:
             log.info("%s: its volumes stay as they are: %s", "/".join(self.pod.key), exc)
         except (InvalidPod, OSError) as exc:
-            self._warn("FailedMount", str(exc))
+            self._records.warn("FailedMount", str(exc))
 
     def leaders(self) -> dict[str, int]:
         """Container → its first process, for those that run."""
@@ -144,7 +149,7 @@ class PodWorker:
     def kill_for_memory(self, name: str, used_bytes: int, limit_bytes: int) -> None:
         if name in self._holdings.processes:
             message = f"container {name} used {used_bytes} bytes of memory (PSS); its limit is {limit_bytes}"
-            self._warn("OOMKilling", message)
+            self._records.warn("OOMKilling", message)
             self._holdings.kill_for_memory(name)
 
     async def run(self) -> None:
@@ -156,10 +161,10 @@ class PodWorker:
                 for action in next_actions(self.pod, self._observed, now):
                     self._observed = begun(self._observed, action, now)
                     self._do(action)
-                self._publish()
+                self._records.publish(self._observed)
                 if not self._observed.is_finished:  # what fell due while the steps were taken counts: ``now`` is theirs
                     pause_s = next_due(self.pod, self._observed, now) - time.time()
-                    await self._sleep(min(SAVE_AGAIN_S if self._is_unsaved else MAX_SLEEP_S, pause_s))
+                    await self._sleep(min(SAVE_AGAIN_S if self._records.is_unsaved else MAX_SLEEP_S, pause_s))
                 if self._crash is not None:
                     raise self._crash
         finally:
@@ -199,9 +204,7 @@ class PodWorker:
             case RunProbe():
                 self._spawn_task(self._probe(action))
             case StopContainer():
-                self._machine.events.record(
-                    self.obj, "Killing", f"Stopping container {action.container}: {action.reason}"
-                )
+                self._records.note("Killing", f"Stopping container {action.container}: {action.reason}")
                 self._spawn_task(self._stop(action))
             case Kill():
                 self._holdings.processes[action.container].signal_group(signal.SIGKILL)
@@ -238,12 +241,13 @@ class PodWorker:
             self._holdings.prepare()
         except (MissingReference, InvalidPod, ImageError, NoAddress, OSError) as exc:
             reason = "FailedCreatePodSandBox" if isinstance(exc, NoAddress) else "FailedMount"
-            self._warn(reason, str(exc))
+            self._records.warn(reason, str(exc))
             self._observed = preparation_failed(self._observed, reason=reason, message=str(exc), now=time.time())
         else:
-            if self._start_time is None and (fields := unhonoured_fields(self.obj)):
-                self._warn("NotHonoured", f"not carried out on this machine: {', '.join(fields)}")
-            self._start_time = self._start_time or time.time()
+            is_first = self._records.start_time is None and is_told_of_itself(self.obj)
+            if is_first and (fields := unhonoured_fields(self.obj)):
+                self._records.warn(NOT_HONOURED, sentence(fields))
+            self._records.start_time = self._records.start_time or time.time()
             self._observed = prepared(self._observed)
         self._wake.set()
 
@@ -265,17 +269,19 @@ class PodWorker:
             self._start_failed(name, "CreateContainerError", str(exc))
         else:
             self._observed = started(self._observed, container, now=now)
-            self._save()  # before anything else can happen: a process nobody knows of would run for ever
+            self._records.save(
+                self._observed
+            )  # before anything else can happen: a process nobody knows of would run for ever
             self._spawn_task(self._watch(name, process))
             if container.post_start is not None:
                 self._spawn_task(self._post_start(name, container.post_start))
-            self._record_start(name, process)
+            self._records.note_start(name, process)
         self._wake.set()
 
     def _await_image(self, name: str, image: str) -> None:
         message = f"{image} is built on its first use on this machine; its packages are installed once"
         self._observed = image_awaited(self._observed, name, message=message)
-        self._machine.events.record(self.obj, "Pulling", message)
+        self._records.note("Pulling", message)
         self._spawn_task(self._build(name, image))
 
     async def _build(self, name: str, image: str) -> None:
@@ -285,22 +291,13 @@ class PodWorker:
             self._start_failed(name, "ErrImagePull", str(exc), again_s=AGAIN_S)
         else:
             self._observed = image_came(self._observed, name)
-            self._machine.events.record(self.obj, "Pulled", f"{image} was built in {took_s:.1f} s")
+            self._records.note("Pulled", f"{image} was built in {took_s:.1f} s")
         self._wake.set()
-
-    def _record_start(self, name: str, process: Process) -> None:
-        image, digest = self.pod.container(name).image, self._holdings.images[name]
-        for reason, message in (
-            ("Pulled", f"Container image {image} is {digest} on this machine"),
-            ("Created", f"Created container {name}"),
-            ("Started", f"Started container {name}, process {process.identity.pid}"),
-        ):
-            self._machine.events.record(self.obj, reason, message)
 
     def _start_failed(self, name: str, reason: str, message: str, *, again_s: float | None = None) -> None:
         now = time.time()
         self._observed = start_failed(self._observed, name, reason=reason, message=message, now=now, again_s=again_s)
-        self._warn("Failed", f"{reason}: {message}")
+        self._records.warn("Failed", f"{reason}: {message}")
 
     async def _watch(self, name: str, process: Process) -> None:
         code = await process.wait()
@@ -312,7 +309,7 @@ class PodWorker:
         state = self._observed.of(name)
         if not self._observed.stopping and state.not_before > now:
             message = f"Back-off {state.not_before - now:.0f}s restarting failed container {name}"
-            self._warn("BackOff", message)
+            self._records.warn("BackOff", message)
         self._wake.set()
 
     async def _probe(self, action: RunProbe) -> None:
@@ -326,7 +323,7 @@ class PodWorker:
         self._observed = probed(self._observed, container, kind, is_ok=result.is_ok)
         if not result.is_ok and (kind == "liveness" or was_ready):
             message = f"{kind.capitalize()} probe failed: {result.message}"
-            self._warn("Unhealthy", message)
+            self._records.warn("Unhealthy", message)
         self._wake.set()
 
     async def _stop(self, action: StopContainer) -> None:
@@ -336,7 +333,7 @@ class PodWorker:
         if hook is not None and action.grace_s > 0:
             result = await self._holdings.check(name, hook, timeout_s=action.grace_s)
             if not result.is_ok:
-                self._warn("FailedPreStopHook", result.message)
+                self._records.warn("FailedPreStopHook", result.message)
         if process is not None and self._holdings.is_running(name, process):
             process.signal_group(signal.SIGTERM)
 
@@ -344,49 +341,8 @@ class PodWorker:
         process = self._holdings.processes[name]
         result = await self._holdings.check(name, hook, timeout_s=POST_START_TIMEOUT_S)
         if not result.is_ok and self._holdings.is_running(name, process):
-            self._warn("FailedPostStartHook", result.message)
+            self._records.warn("FailedPostStartHook", result.message)
             process.signal_group(signal.SIGKILL)
-
-    def _warn(self, reason: str, message: str) -> None:
-        self._machine.events.record(self.obj, reason, message, is_warning=True)
-
-    def _publish(self) -> None:
-        """Nothing where only probes went on: they come several times a second, of every Pod."""
-        facts = Facts(
-            ip=self._holdings.ip if self._observed.preparation == "done" else "",
-            start_time=self._start_time,
-            digests=dict(self._holdings.images),
-            pids=self._holdings.leaders(),
-        )
-        known = (without_trials(self._observed), facts, self._holdings.ip, self.pod)
-        if known == self._published and not self._is_unsaved:
-            return
-        self._published = known
-        self._save()
-        previous = self._report.status or self.obj.get("status") or {}
-        self._report.show(render_status(self.pod, self._observed, facts, previous=previous, now=time.time()))
-
-    def _save(self) -> None:
-        """What cannot be written is written later; a runner that comes before ends what it then cannot know of."""
-        state = PodState(
-            namespace=self.pod.namespace,
-            name=self.pod.name,
-            uid=self.pod.uid,
-            ip=self._holdings.ip,
-            start_time=self._start_time,
-            images=self._holdings.images,
-            containers=self._observed.containers,
-            processes={name: process.identity for name, process in self._holdings.processes.items()},
-            boot=boot_id(),
-        )
-        try:
-            self._file.write(state)
-        except OSError as exc:
-            if not self._is_unsaved:
-                self._warn("FailedStateWrite", f"{exc}: it is tried again every {SAVE_AGAIN_S:g} s")
-            self._is_unsaved = True
-        else:
-            self._is_unsaved = False
 
     def _spawn_task(self, work: Coroutine[Any, Any, None]) -> None:
         task = asyncio.create_task(work)

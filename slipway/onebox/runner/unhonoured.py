@@ -1,10 +1,15 @@
-"""What a Pod asks for and does not get on this machine, by field: an event says so, nothing is ignored in silence."""
+"""What a Pod asks for and does not get on this machine, by field: an event says so, nothing is ignored in silence.
+
+Containers run as whoever started the platform, without another user, other rights or other bounds: what every manifest of the
+level `restricted` says is true of them, or is no loss to who wrote it.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from slipway.contract.pod_security import DEFAULT_USER_ID, READ_ONLY, RESTRICTED
 from slipway.onebox.runner.spec import Object
 
 POD_FIELDS = frozenset(
@@ -17,7 +22,7 @@ POD_FIELDS = frozenset(
             "terminationGracePeriodSeconds",
             "readinessGates",
         ),
-        *("serviceAccountName", "serviceAccount", "nodeName", "tolerations"),
+        *("serviceAccountName", "serviceAccount", "nodeName", "tolerations", "securityContext"),
     }
 )
 CONTAINER_FIELDS = frozenset(
@@ -40,6 +45,16 @@ DEFAULTS: Mapping[str, Any] = {
     "schedulerName": "default-scheduler",
     "terminationMessagePath": "/dev/termination-log",
 }
+NO_LOSS: Mapping[str, tuple[Any, ...]] = {
+    **{field: (value,) for field, value in {**RESTRICTED, **READ_ONLY}.items()},
+    "runAsUser": (DEFAULT_USER_ID,),
+    "runAsGroup": (DEFAULT_USER_ID,),
+    "allowPrivilegeEscalation": (False, True),
+    "seccompProfile": ({"type": "RuntimeDefault"}, {"type": "Unconfined"}),
+}
+"""Values of a securityContext that our own manifests have, or that are so here."""
+OF_OWN_FILES = frozenset({"fsGroup", "fsGroupChangePolicy"})
+"""Fields that let a container's user read its volumes: here they are his."""
 PROBES = ("startupProbe", "readinessProbe", "livenessProbe")
 
 
@@ -50,11 +65,10 @@ def unhonoured_fields(pod: Object) -> list[str]:
 
 def _fields(spec: Object) -> Iterator[str]:
     yield from _others("", spec, POD_FIELDS)
+    yield from _security("", spec.get("securityContext") or {})
     for kind in ("initContainers", "containers"):
         for item in spec.get(kind) or ():
             yield from _container(f"{kind}[{item['name']}]", item)
-            if item.get("securityContext"):
-                yield "securityContext"  # of any or all: they run as whoever started the platform
     for volume in spec.get("volumes") or ():
         for field in ("sizeLimit", "medium"):
             if (volume.get("emptyDir") or {}).get(field):
@@ -63,6 +77,7 @@ def _fields(spec: Object) -> Iterator[str]:
 
 def _container(where: str, item: Object) -> Iterator[str]:
     yield from _others(f"{where}.", item, CONTAINER_FIELDS)
+    yield from _security(f"{where}.", item.get("securityContext") or {})
     for probe in PROBES:
         if (item.get(probe) or {}).get("terminationGracePeriodSeconds") is not None:
             yield f"{where}.{probe}.terminationGracePeriodSeconds"
@@ -75,8 +90,22 @@ def _container(where: str, item: Object) -> Iterator[str]:
             yield f"{where}.resources.{part}.{resource}"
 
 
+def _security(prefix: str, context: Object) -> Iterator[str]:
+    for field, value in context.items():
+        if field == "capabilities":
+            if value and value.get("add"):
+                yield f"{prefix}securityContext.capabilities.add"
+        elif _is_asked_for(value) and field not in OF_OWN_FILES and value not in NO_LOSS.get(field, ()):
+            yield f"{prefix}securityContext.{field}"
+
+
 def _others(prefix: str, item: Object, known: frozenset[str]) -> Iterator[str]:
     for field, value in item.items():
-        is_asked_for = value not in (None, "", False, [], {}) and value != DEFAULTS.get(field)
+        is_asked_for = _is_asked_for(value) and value != DEFAULTS.get(field)
         if is_asked_for and field not in known and field not in MEANINGLESS:
             yield f"{prefix}{field}"
+
+
+def _is_asked_for(value: Any) -> bool:
+    """0 is a value: a user, for example."""
+    return value is not None and value is not False and value not in ("", [], {})

@@ -73,9 +73,15 @@ def oldest_first(objects: Iterable[Object]) -> list[Object]:
     return sorted(objects, key=lambda obj: (obj["metadata"].get("creationTimestamp") or "", obj["metadata"]["name"]))
 
 
-def controller_uid(obj: Object) -> str | None:
+def controller_of(obj: Object) -> Object | None:
+    """The reference to whoever controls it."""
     references = obj["metadata"].get("ownerReferences") or ()
-    return next((item["uid"] for item in references if item.get("controller")), None)
+    return next((item for item in references if item.get("controller")), None)
+
+
+def controller_uid(obj: Object) -> str | None:
+    found = controller_of(obj)
+    return None if found is None else found["uid"]
 
 
 def owner_reference(owner: Object) -> dict[str, Any]:

@@ -25,6 +25,7 @@ from slipway.onebox.runner.deployment_status import deadline_at
 from slipway.onebox.runner.deployments import plan_deployment
 from slipway.onebox.runner.events import Events
 from slipway.onebox.runner.jobs import plan_job, retry_at
+from slipway.onebox.runner.not_honoured import TEMPLATED, NotHonoured
 from slipway.onebox.runner.replica_sets import next_try_at, plan_replica_set
 from slipway.onebox.runner.rounds import MAX_SLEEP_S, RETRY_S, Rounds
 from slipway.onebox.runner.scheduling import has_ended
@@ -62,12 +63,14 @@ class Workloads:
         self._writes = writes
         self._cache = cache
         self._events = events
+        self._not_honoured = NotHonoured(events)
         rounds = Rounds(self._round)
         self.wake, self.run = rounds.wake, rounds.run
 
     async def _round(self) -> float:
         """One look at everything."""
         done = True
+        self._not_honoured.look(obj for kind in TEMPLATED for obj in self._cache.objects(kind).values())
         for kind, plan in (
             (DEPLOYMENT, self._deployment),
             (REPLICA_SET, self._replica_set),
