@@ -85,6 +85,8 @@ def input_of_rest(request: RestRequest, *, accepted: Accepted) -> Input:
 def _parsed(request: RestRequest, kind: type[Message], accepted: Accepted) -> Any:
     """The message; ServingError 400 for an integer in it that the form in which the caller wants his reply does not have."""
     message = parse_request(request, kind)
+    if isinstance(message, Message):  # its numbers are doubles already
+        return message
     if not accepted.json and (_LONG_NUMBER.search(request.body) or len(request.query_json) > LONG_NUMBER_DIGITS):
         _check_integers(message)
     return message
