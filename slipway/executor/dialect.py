@@ -35,6 +35,8 @@ class Dialect(Protocol):
 
     injects_routing: bool
     """Whether messages have a place for the routes taken."""
+    reads_messages: bool
+    """Whether asking a node takes a look into the message, for which a large one has a thread."""
     learn_path: str
     """What a node is asked once, which tells the wires it takes; empty where there is but one."""
     full_check_path: str
@@ -72,6 +74,7 @@ class SeldonDialect:
     """Protocol ``seldon``: one path for each method, messages as they come."""
 
     injects_routing = True
+    reads_messages = False
     learn_path = METADATA_PATH
     full_check_path = FULL_CHECK_PATH
 

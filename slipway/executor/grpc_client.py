@@ -23,7 +23,7 @@ from slipway.executor.limits import (
 )
 from slipway.executor.metrics import ExecutorMetrics
 from slipway.executor.payload import Payload, Wire
-from slipway.executor.run import Journey
+from slipway.executor.run import Journey, apart
 from slipway.executor.spans import grpc_facts
 from slipway.serving.messages import PROTOBUF
 from slipway.serving.tracing import OFF, Metadata, Tracing
@@ -76,7 +76,10 @@ class GrpcNodes:
         ask: Wire,  # noqa: ARG002
         journey: Journey,
     ) -> Payload:
-        question = self._dialect.ask_grpc(node, method, payload, model=journey.model)
+        question = await apart(
+            lambda: self._dialect.ask_grpc(node, method, payload, model=journey.model),
+            *((payload,) if self._dialect.reads_messages else ()),
+        )
         metadata = (*journey.headers, *question.headers.items())
         body = await self._exchange(
             node, question.path, question.payload.body, metadata=metadata, models=journey.models

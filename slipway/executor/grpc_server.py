@@ -20,10 +20,10 @@ from slipway.executor.grpc_client import METADATA_METHOD, go_code
 from slipway.executor.payload import Payload, Wire
 from slipway.executor.rest_server import server_timing
 from slipway.executor.routes import routing_text
-from slipway.executor.run import Journey, puid_of
+from slipway.executor.run import Journey, apart, puid_of
 from slipway.serving.addressee import named
 from slipway.serving.errors import failure_of, grpc_details, grpc_status, one_line
-from slipway.serving.messages import PROTOBUF, parse_message
+from slipway.serving.messages import PROTOBUF, M, parse_message
 from slipway.serving.rpc import hold_reply
 from slipway.serving.tracing import Metadata
 
@@ -105,7 +105,7 @@ class GrpcSurface:
         return b"" if answer is payload else answer.body  # a Feedback that no node answered is no SeldonMessage
 
     async def _model_metadata(self, request: bytes, journey: Journey) -> bytes:
-        asked = parse_message(request, pb.SeldonModelMetadataRequest)
+        asked = await parsed(request, pb.SeldonModelMetadataRequest)
         node = self.engine.node(asked.name)
         fetched = self.engine.grpc.fetch(node, METADATA_METHOD, journey)
         return await self.engine.in_time(fetched, journey)
@@ -122,6 +122,11 @@ class GrpcSurface:
         if journey.seconds:
             found.append((headers.SERVER_TIMING, server_timing(journey.seconds)))
         return tuple(found)
+
+
+async def parsed(request: bytes, kind: type[M]) -> M:
+    """A client's message; a large one is read in a thread, for some take seconds to refuse. ServingError 400."""
+    return await apart(lambda: parse_message(request, kind), Payload(request, PROTOBUF))
 
 
 def journey_of(context: grpc.aio.ServicerContext[bytes, bytes]) -> Journey:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -23,7 +22,6 @@ INFLATED_ENCODINGS = frozenset({"gzip", "x-gzip", "deflate"})
 
 _GZIP_OR_ZLIB = zlib.MAX_WBITS | 32
 _LIST_ENTRY_TAG = b"\x0a"  # SeldonMessageList.seldonMessages: field 1, length-delimited
-_HTML = re.compile(rb"[<>&]|\xe2\x80[\xa8\xa9]")
 _HTML_ESCAPES = {
     b"<": b"\\u003c",
     b">": b"\\u003e",
@@ -133,9 +131,14 @@ def combine(payloads: Sequence[Payload]) -> Payload:
 
 def escape_html(body: bytes) -> bytes:
     r"""JSON with ``<``, ``>``, ``&``, U+2028 and U+2029 written as ``\uXXXX``, as Go's encoder does (contract §3.1)."""
-    if not any(letter in body for letter in _HTML_ESCAPES):  # a tenth of the time that the pattern takes to find none
-        return body
-    return _HTML.sub(lambda match: _HTML_ESCAPES[match.group()], body)
+    for letter, escape in _HTML_ESCAPES.items():  # no escape holds a letter; a pattern takes a hundred times as long
+        body = body.replace(letter, escape)
+    return body
+
+
+def needs_escapes(body: bytes) -> bool:
+    """Whether ``escape_html`` would change it, in a fraction of the time."""
+    return any(letter in body for letter in _HTML_ESCAPES)
 
 
 def with_routing(payload: Payload, routing: dict[str, int]) -> Payload:

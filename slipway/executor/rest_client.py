@@ -23,7 +23,7 @@ from slipway.executor.graph import Endpoint, Method, Node
 from slipway.executor.limits import CONNECT_TIMEOUT_S, MAX_ANSWER_BYTES, NODE_CONNECTIONS, NODE_KEEPALIVE_S
 from slipway.executor.metrics import ExecutorMetrics
 from slipway.executor.payload import Payload, Wire, inflate
-from slipway.executor.run import Journey
+from slipway.executor.run import Journey, apart
 from slipway.executor.spans import rest_facts
 from slipway.serving.messages import JSON, PROTOBUF
 from slipway.serving.tracing import OFF, Tracing
@@ -81,7 +81,11 @@ class RestNodes:
         return node.endpoint in self._wires
 
     async def call(self, node: Node, method: Method, payload: Payload, *, ask: Wire, journey: Journey) -> Payload:
-        question = self._dialect.ask_rest(node, method, inflate(payload), model=journey.model)
+        answer, is_read = payload, payload.encoding or self._dialect.reads_messages
+        question = await apart(
+            lambda: self._dialect.ask_rest(node, method, inflate(answer), model=journey.model),
+            *((answer,) if is_read else ()),
+        )
         payload = question.payload
         sent: CIMultiDict[str] = journey.headers.copy()
         sent.update(question.headers)

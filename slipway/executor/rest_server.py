@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Awaitable, Callable, Iterable, Mapping
+from dataclasses import replace
 from typing import Any
 
 from aiohttp import hdrs, web
@@ -16,13 +17,22 @@ from slipway.executor.dialect import METADATA_PATH, STATUS_PATH
 from slipway.executor.engine import Engine
 from slipway.executor.errors import NodeAnswered
 from slipway.executor.graph import Node
-from slipway.executor.payload import INFLATED_ENCODINGS, Payload, Wire, escape_html, inflate, to_protobuf
+from slipway.executor.payload import (
+    INFLATED_ENCODINGS,
+    Payload,
+    Wire,
+    escape_html,
+    inflate,
+    needs_escapes,
+    to_protobuf,
+)
 from slipway.executor.rest_client import json_bytes_of
 from slipway.executor.routes import routing_text
 from slipway.executor.run import Journey, apart, puid_of
 from slipway.executor.settings import Settings
 from slipway.serving.accept import parse_accept
 from slipway.serving.addressee import named
+from slipway.serving.admission import Ticket
 from slipway.serving.body import read_body
 from slipway.serving.errors import NOT_READY, Failure, failure_of
 from slipway.serving.exposition import exposition
@@ -130,7 +140,7 @@ class RestSurface:
 
     async def _answer(self, work: Work, request: web.Request, journey: Journey) -> web.Response:
         try:
-            return _success(await work(request, journey), request)
+            return _success(await work(request, journey))
         except NodeAnswered as error:
             return _passed_on(error)
         except Exception as error:
@@ -152,16 +162,14 @@ class RestSurface:
             ask = Wire.PROTOBUF if accepted.proto else Wire.JSON
             answer = await self.engine.predict(payload, client=self.engine.rest, journey=journey, ask=ask)
             found = answer if accepted.json else await apart(lambda: to_protobuf(answer), answer)
-            hold_reply(request, ticket, len(found.body))
-            return found
+            return await _held(found, request, ticket)
 
     async def _feedback(self, request: web.Request, journey: Journey) -> Payload:
         with self.engine.admission.receive() as ticket:
             body = await read_body(request, ticket)
             payload = Payload(body, request.headers.get(hdrs.CONTENT_TYPE, ""))
             answer = await self.engine.feedback(payload, client=self.engine.rest, journey=journey)
-            hold_reply(request, ticket, len(answer.body))
-            return answer
+            return await _held(answer, request, ticket)
 
     async def _node_status(self, request: web.Request, journey: Journey) -> Payload:
         return await self._fetch(request, journey, STATUS_PATH)
@@ -170,26 +178,26 @@ class RestSurface:
         return await self._fetch(request, journey, METADATA_PATH)
 
     async def _fetch(self, request: web.Request, journey: Journey, path: str) -> Payload:
-        return await self.fetch(self.engine.node(request.match_info["node"]), path, journey)
+        return await self.fetch(request, self.engine.node(request.match_info["node"]), path, journey)
 
-    async def fetch(self, node: Node, path: str, journey: Journey, *, label: str = "") -> Payload:
+    async def fetch(self, request: web.Request, node: Node, path: str, journey: Journey, *, label: str = "") -> Payload:
         """The answer of one node to GET ``path``; ``label``: the metrics' name of the path."""
         with self.engine.admission.enter():
             fetched = self.engine.rest.fetch(node, path, journey=journey, label=label)
-            return await self.engine.in_time(fetched, journey)
+            return await shown(await self.engine.in_time(fetched, journey), request)
 
     async def echo(self, request: web.Request, journey: Journey) -> Payload:
         """Feedback in the protocols that have none: accepted, logged and given back (contract §3.5)."""
         with self.engine.admission.receive() as ticket:
             payload = Payload(await read_body(request, ticket), request.headers.get(hdrs.CONTENT_TYPE, ""))
-            hold_reply(request, ticket, len(payload.body))
+            answer = await _held(payload, request, ticket)
         self.engine.record_feedback(payload, journey)
-        return payload
+        return answer
 
-    async def _graph_metadata(self, _request: web.Request, journey: Journey) -> Payload:
+    async def _graph_metadata(self, request: web.Request, journey: Journey) -> Payload:
         with self.engine.admission.enter():
             described = await self.engine.in_time(self.engine.rest_metadata(journey), journey)
-        return Payload(dump_json(described), JSON)
+        return await shown(Payload(dump_json(described), JSON), request)
 
     async def ready(self, _request: web.Request) -> web.Response:
         problems = await self.engine.problems() if self._lifecycle.is_ready else ["draining"]
@@ -254,13 +262,28 @@ def cloud_event(puid: str, path: str, *, deployment: str, namespace: str) -> dic
     }
 
 
-def _success(payload: Payload, request: web.Request) -> web.Response:
-    """Status 200 whatever the node said on the way, with the last node's content type (contract §3.1)."""
+async def shown(payload: Payload, request: web.Request) -> Payload:
+    """As the client gets it: inflated unless he takes its encoding, HTML's characters of JSON escaped (contract §3.1)."""
     if payload.encoding in INFLATED_ENCODINGS and payload.encoding not in request.headers.get(hdrs.ACCEPT_ENCODING, ""):
-        payload = inflate(payload)
+        compressed = payload
+        payload = await apart(lambda: inflate(compressed), compressed)
     is_text = payload.is_json and not payload.encoding and payload.json_bytes is None
-    body = escape_html(payload.body) if is_text else payload.body
-    response = web.Response(body=body, headers={hdrs.CONTENT_TYPE: payload.content_type or JSON})
+    if not is_text or not needs_escapes(payload.body):
+        return payload
+    plain = payload
+    return await apart(lambda: replace(plain, body=escape_html(plain.body)), plain)
+
+
+async def _held(answer: Payload, request: web.Request, ticket: Ticket) -> Payload:
+    """The reply as the client gets it, its bytes counted until he has it: escaped it may be six times as long."""
+    reply = await shown(answer, request)
+    hold_reply(request, ticket, len(reply.body))
+    return reply
+
+
+def _success(payload: Payload) -> web.Response:
+    """Status 200 whatever the node said on the way, with the last node's content type (contract §3.1)."""
+    response = web.Response(body=payload.body, headers={hdrs.CONTENT_TYPE: payload.content_type or JSON})
     if payload.encoding:
         response.headers[hdrs.CONTENT_ENCODING] = payload.encoding
     if payload.json_bytes is not None:

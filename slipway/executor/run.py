@@ -116,8 +116,8 @@ async def run_graph(node: Node, payload: Payload, *, run: Run, ask: Wire) -> Pay
         payload = await _call(node, Method.TRANSFORM_OUTPUT, payload, run=run, ask=ask)
         run.record(node, EventKind.RESPONSE, payload)
     if run.injects_routing:
-        answer = payload
-        payload = await apart(lambda: with_routing(answer, run.journey.routing), answer)
+        answer, routing = payload, dict(run.journey.routing)  # other branches write theirs while a thread reads this
+        payload = await apart(lambda: with_routing(answer, routing), answer)
     return payload
 
 

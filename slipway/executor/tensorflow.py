@@ -30,6 +30,7 @@ class TensorflowDialect:
     """TensorFlow Serving's messages; built-in models and combiners, whose answers have no form in it, are not offered."""
 
     injects_routing = False
+    reads_messages = True
     learn_path = ""
     full_check_path = ""
 

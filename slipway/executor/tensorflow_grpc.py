@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from slipway.contract.protos import tensorflow_serving_pb2 as tf
 from slipway.executor.errors import NotOffered
-from slipway.executor.grpc_server import GrpcSurface, Work
+from slipway.executor.grpc_server import GrpcSurface, Work, parsed
 from slipway.executor.models import named_model, node_of_model
 from slipway.executor.payload import Payload, Wire
 from slipway.executor.run import Journey
 from slipway.executor.tensorflow import MODELS, PREDICTIONS
-from slipway.serving.messages import PROTOBUF, parse_message
+from slipway.serving.messages import PROTOBUF
 
 ONE_NODE_METHODS = ("Classify", "Regress", "MultiInference")
 """Calls whose answers are no next node's request: a graph of one node passes them on, byte for byte."""
@@ -29,19 +29,19 @@ class TensorflowGrpcSurface(GrpcSurface):
         }
 
     async def _predict(self, request: bytes, journey: Journey) -> bytes:
-        asked = parse_message(request, tf.PredictRequest)
+        asked = await parsed(request, tf.PredictRequest)
         journey.model = named_model(self.engine.graph, asked.model_spec.name)
         payload = Payload(request, PROTOBUF)
         answer = await self.engine.predict(payload, client=self.engine.grpc, journey=journey, ask=Wire.PROTOBUF)
         return answer.body
 
     async def _status(self, request: bytes, journey: Journey) -> bytes:
-        name = parse_message(request, tf.GetModelStatusRequest).model_spec.name
-        return await self._ask(name, f"/{MODELS}/GetModelStatus", request, journey)
+        asked = await parsed(request, tf.GetModelStatusRequest)
+        return await self._ask(asked.model_spec.name, f"/{MODELS}/GetModelStatus", request, journey)
 
     async def _metadata(self, request: bytes, journey: Journey) -> bytes:
-        name = parse_message(request, tf.GetModelMetadataRequest).model_spec.name
-        return await self._ask(name, f"/{PREDICTIONS}/GetModelMetadata", request, journey)
+        asked = await parsed(request, tf.GetModelMetadataRequest)
+        return await self._ask(asked.model_spec.name, f"/{PREDICTIONS}/GetModelMetadata", request, journey)
 
     def _one_node(self, method: str) -> Work:
         async def passed_on(request: bytes, journey: Journey) -> bytes:

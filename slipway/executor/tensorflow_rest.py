@@ -49,7 +49,7 @@ class TensorflowRestSurface(RestSurface):
         name = checked_name(request.match_info["model"])
         node = node_of_model(self.engine.graph, name)
         path = f"{model_path(_versioned(name, request))}{suffix}"
-        return await self.fetch(node, path, journey, label=f"{model_path(node.name)}{suffix}")
+        return await self.fetch(request, node, path, journey, label=f"{model_path(node.name)}{suffix}")
 
 
 def _versioned(name: str, request: web.Request) -> str:

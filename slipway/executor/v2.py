@@ -39,6 +39,7 @@ class V2Dialect:
     """Protocols ``v2`` and ``kfserving``."""
 
     injects_routing = False
+    reads_messages = True
     learn_path = ""
     full_check_path = HEALTH_PATH
 

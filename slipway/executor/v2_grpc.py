@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import slipway
 from slipway.contract.protos import inference_pb2 as v2
-from slipway.executor.grpc_server import GrpcSurface, Work
+from slipway.executor.grpc_server import GrpcSurface, Work, parsed
 from slipway.executor.models import named_model, node_of_model
 from slipway.executor.payload import Payload, Wire
 from slipway.executor.run import Journey
 from slipway.executor.v2 import SERVICE
-from slipway.serving.messages import PROTOBUF, parse_message
+from slipway.serving.messages import PROTOBUF
 from slipway.serving.v2_rest import SERVER_EXTENSIONS
 
 
@@ -43,11 +43,11 @@ class V2GrpcSurface(GrpcSurface):
         return told.SerializeToString()
 
     async def _model_ready(self, request: bytes, journey: Journey) -> bytes:
-        asked = parse_message(request, v2.ModelReadyRequest)
+        asked = await parsed(request, v2.ModelReadyRequest)
         return await self._ask(asked.name, "ModelReady", request, journey)
 
     async def _model_metadata(self, request: bytes, journey: Journey) -> bytes:
-        asked = parse_message(request, v2.ModelMetadataRequest)
+        asked = await parsed(request, v2.ModelMetadataRequest)
         return await self._ask(asked.name, "ModelMetadata", request, journey)
 
     async def _ask(self, name: str, method: str, request: bytes, journey: Journey) -> bytes:
@@ -56,7 +56,8 @@ class V2GrpcSurface(GrpcSurface):
         return await self.engine.in_time(fetched, journey)
 
     async def _infer(self, request: bytes, journey: Journey) -> bytes:
-        journey.model = named_model(self.engine.graph, parse_message(request, v2.ModelInferRequest).model_name)
+        asked = await parsed(request, v2.ModelInferRequest)
+        journey.model = named_model(self.engine.graph, asked.model_name)
         payload = Payload(request, PROTOBUF)
         answer = await self.engine.predict(payload, client=self.engine.grpc, journey=journey, ask=Wire.PROTOBUF)
         return answer.body

@@ -57,7 +57,7 @@ class V2RestSurface(RestSurface):
         name = checked_name(request.match_info["model"])
         node = node_of_model(self.engine.graph, name)
         path = model_path(_versioned(name, request), verb)
-        return await self.fetch(node, path, journey, label=model_path(node.name, verb))
+        return await self.fetch(request, node, path, journey, label=model_path(node.name, verb))
 
     async def _server(self, _request: web.Request) -> web.Response:
         told = {"name": "slipway", "version": slipway.__version__, "extensions": list(SERVER_EXTENSIONS)}
