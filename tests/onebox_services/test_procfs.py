@@ -11,6 +11,7 @@ from dataclasses import replace
 import pytest
 
 from slipway.onebox.supervisor import procfs
+from slipway.onebox.supervisor.process_stat import read_stat
 from tests.waiting import wait_until
 
 
@@ -72,5 +73,6 @@ def test_facts_about_a_gone_process_are_empty() -> None:
     process.wait()
     assert procfs.command_line(process.pid) == ""
     assert procfs.pss_bytes(process.pid) == 0
-    assert procfs.parent_of(process.pid) is None
+    assert read_stat(process.pid) is None
+    assert procfs.cpu_seconds(process.pid) == 0
     assert procfs.session_of(process.pid) is None

@@ -11,6 +11,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from slipway.onebox.paths import Paths
+from slipway.onebox.supervisor.process_stat import read_stat
 from slipway.onebox.supervisor.procfs import pids
 
 MARK = "SLIPWAY_CONTAINER"
@@ -18,8 +19,6 @@ MARK = "SLIPWAY_CONTAINER"
 GONE_WITHIN_S = 2.0
 """What was killed is gone in milliseconds; a machine without time to spare, or a disk that hangs, takes longer."""
 LOOK_AGAIN_S = 0.001
-ENVIRONMENT_START, ENVIRONMENT_END = 47, 48
-"""Places in proc_pid_stat(5), counted from 0 after the command. Both are 0 until execve(2) has laid the environment out."""
 
 
 def container_mark(paths: Paths, pod_uid: str, container: str) -> str:
@@ -67,11 +66,13 @@ def _is_becoming(pid: int) -> bool:
     """Whether a process that showed no environment is, or was, inside execve(2): a program whose environment comes later."""
     try:
         Path(f"/proc/{pid}/exe").readlink()
-        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+        stat = read_stat(pid)
     except (FileNotFoundError, ProcessLookupError, PermissionError):  # the kernel's own, gone, or another user's
         return False
-    has_none = fields[ENVIRONMENT_START] == fields[ENVIRONMENT_END] != "0"
-    return not has_none
+    if stat is None:
+        return False
+    begin, end = stat.environment  # both 0 until execve(2) has laid it out
+    return begin != end or begin == 0
 
 
 def _kill_if_marked(pid: int, mark: str) -> bool:

@@ -12,8 +12,9 @@ from slipway.onebox.runner.pod_holdings import PodHoldings
 from slipway.onebox.runner.process import Process
 from slipway.onebox.runner.report import Report
 from slipway.onebox.runner.spec import Pod
-from slipway.onebox.runner.state import PodState, StateFile, boot_id
+from slipway.onebox.runner.state import PodState, StateFile
 from slipway.onebox.runner.status import Facts, render_status
+from slipway.onebox.supervisor.procfs import boot_id
 
 SAVE_AGAIN_S = 5.0
 """After a state file that could not be written: the disk is full, for example."""

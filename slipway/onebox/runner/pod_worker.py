@@ -55,8 +55,9 @@ from slipway.onebox.runner.process import KILLED, Process
 from slipway.onebox.runner.references import MissingReference
 from slipway.onebox.runner.report import Report
 from slipway.onebox.runner.spec import Check, InvalidPod, Pod, parse_pod
-from slipway.onebox.runner.state import PodState, boot_id, pinned_digests, read_state, restored
+from slipway.onebox.runner.state import PodState, pinned_digests, read_state, restored
 from slipway.onebox.runner.unhonoured import unhonoured_fields
+from slipway.onebox.supervisor.procfs import boot_id
 
 MAX_SLEEP_S = 60.0
 POST_START_TIMEOUT_S = 60.0

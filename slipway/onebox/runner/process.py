@@ -13,18 +13,17 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from slipway.onebox.runner.marks import kill_marked
 from slipway.onebox.runner.placement import Placement
+from slipway.onebox.supervisor.process_stat import read_stat
 from slipway.onebox.supervisor.procfs import pids
 
 SANDBOX = Path(__file__).with_name("sandbox.py")
-SESSION, START_TIME = 3, 19
-"""Places in proc_pid_stat(5), counted from 0 after the command."""
 KILLED = 128 + signal.SIGKILL
 
 
@@ -120,10 +119,10 @@ def spawn(command: Command, *, stdout: int, stderr: int, mark: str = "") -> Proc
         )
     finally:
         os.close(plan)
-    stat = _stat(popen.pid)
+    stat = read_stat(popen.pid)
     if stat is None:
         raise OSError(f"process {popen.pid} is not in /proc")
-    return Process(Identity(popen.pid, stat), os.pidfd_open(popen.pid), popen, mark=mark)
+    return Process(Identity(popen.pid, stat.start_ticks), os.pidfd_open(popen.pid), popen, mark=mark)
 
 
 def adopt(identity: Identity, *, mark: str = "") -> Process | None:
@@ -140,8 +139,8 @@ def adopt(identity: Identity, *, mark: str = "") -> Process | None:
 
 def is_same(identity: Identity) -> bool:
     """Whether that very process still runs; a zombie does not."""
-    fields = _fields(identity.pid)
-    return bool(fields) and fields[0] not in "ZX" and int(fields[START_TIME]) == identity.start_ticks
+    found = read_stat(identity.pid)
+    return found is not None and found.is_alive and found.start_ticks == identity.start_ticks
 
 
 async def run_to_end(command: Command, *, timeout_s: float) -> int | None:
@@ -161,8 +160,8 @@ def sessions() -> dict[int, list[int]]:
     """Leader → processes of its session, found in /proc."""
     found: dict[int, list[int]] = {}
     for pid in pids():
-        if (leader := _session(pid)) is not None:
-            found.setdefault(leader, []).append(pid)
+        if (stat := read_stat(pid)) is not None:
+            found.setdefault(stat.session, []).append(pid)
     return found
 
 
@@ -188,26 +187,7 @@ def _plan(command: Command) -> dict[str, Any]:
     }
 
 
-def _fields(pid: int) -> Sequence[str]:
-    """The fields of /proc/PID/stat after the command, which may itself hold spaces and brackets."""
-    try:
-        text = Path(f"/proc/{pid}/stat").read_text()
-    except (FileNotFoundError, ProcessLookupError):
-        return ()
-    return text.rpartition(")")[2].split()
-
-
-def _stat(pid: int) -> int | None:
-    fields = _fields(pid)
-    return int(fields[START_TIME]) if fields else None
-
-
-def _session(pid: int) -> int | None:
-    fields = _fields(pid)
-    return int(fields[SESSION]) if fields else None
-
-
 def _is_ours(identity: Identity) -> bool:
     """The process lives, or it has ended and left members of its group, which keep the number from being reused."""
-    now = _stat(identity.pid)
-    return now == identity.start_ticks or (now is None and identity.pid in sessions())
+    now = read_stat(identity.pid)
+    return identity.pid in sessions() if now is None else now.start_ticks == identity.start_ticks

@@ -7,7 +7,6 @@ import logging
 import os
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
-from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +17,6 @@ from slipway.onebox.runner.spec import InvalidPod
 STATE_FILE = "state.json"
 IMAGE_DIGESTS = "slipway.dev/image-digests"
 """Annotation of a Pod: container → digest, as a JSON object."""
-BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 KEPT_FIELDS = ("phase", "restarts", "crashes", "started_at", "is_started", "is_ready", "not_before")
 
 log = logging.getLogger(__name__)
@@ -37,12 +35,6 @@ class PodState:
     containers: Mapping[str, ContainerState] = field(default_factory=dict)
     processes: Mapping[str, Identity] = field(default_factory=dict)
     boot: str = ""
-
-
-@cache
-def boot_id() -> str:
-    """Start times are counted from boot: identities of another boot mean nothing."""
-    return BOOT_ID.read_text().strip()
 
 
 class StateFile:

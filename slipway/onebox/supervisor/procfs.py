@@ -7,9 +7,10 @@ import ipaddress
 import os
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from pathlib import Path
+from functools import cache
 
-PROC = Path("/proc")
+from slipway.onebox.supervisor.process_stat import PROC, read_stat
+
 LISTEN = "0A"  # the kernel's number for TCP_LISTEN in /proc/net/tcp
 TICKS_PER_S = os.sysconf("SC_CLK_TCK")
 COMMAND_SHOWN = 120  # characters of a foreign command line in an error
@@ -26,7 +27,9 @@ class Identity:
     @property
     def is_alive(self) -> bool:
         """Whether that very process still runs; a zombie does not."""
-        return self.boot == boot_id() and _stat(self.pid) == ("alive", self.start_ticks)
+        found = read_stat(self.pid)
+        is_same = found is not None and found.is_alive and found.start_ticks == self.start_ticks
+        return is_same and self.boot == boot_id()
 
     @property
     def age_s(self) -> float:
@@ -35,23 +38,16 @@ class Identity:
         return uptime_s - self.start_ticks / TICKS_PER_S
 
 
+@cache
 def boot_id() -> str:
+    """Start times are counted from boot: identities of another boot mean nothing."""
     return (PROC / "sys/kernel/random/boot_id").read_text().strip()
 
 
 def identify(pid: int) -> Identity | None:
     """The identity of a running process; None when there is none with that pid."""
-    state, start_ticks = _stat(pid)
-    return Identity(pid, start_ticks, boot_id()) if state == "alive" else None
-
-
-def _stat(pid: int) -> tuple[str, int]:
-    try:
-        text = (PROC / str(pid) / "stat").read_text()
-    except (FileNotFoundError, ProcessLookupError):
-        return ("gone", 0)
-    fields = text.rpartition(")")[2].split()  # the name in brackets may hold spaces and brackets
-    return ("gone" if fields[0] in "ZX" else "alive", int(fields[19]))
+    found = read_stat(pid)
+    return Identity(pid, found.start_ticks, boot_id()) if found is not None and found.is_alive else None
 
 
 def pids() -> Iterator[int]:
@@ -73,13 +69,6 @@ def session_of(pid: int) -> int | None:
         return None
 
 
-def parent_of(pid: int) -> int | None:
-    try:
-        return int((PROC / str(pid) / "stat").read_text().rpartition(")")[2].split()[1])
-    except (FileNotFoundError, ProcessLookupError):
-        return None
-
-
 def descendants(pid: int) -> set[int]:
     """The process and all its living descendants."""
     return process_trees([pid])[pid]
@@ -89,8 +78,8 @@ def process_trees(roots: Iterable[int]) -> dict[int, set[int]]:
     """Each process with all its living descendants, found in one pass."""
     children: dict[int, list[int]] = {}
     for other in pids():
-        if (parent := parent_of(other)) is not None:
-            children.setdefault(parent, []).append(other)
+        if (found := read_stat(other)) is not None:
+            children.setdefault(found.parent, []).append(other)
     return {root: _tree(root, children) for root in roots}
 
 
@@ -105,12 +94,8 @@ def _tree(root: int, children: Mapping[int, list[int]]) -> set[int]:
 
 def cpu_seconds(pid: int) -> float:
     """Of a process and its children that ended, user and system, since it began; 0 when it is gone."""
-    try:
-        text = (PROC / str(pid) / "stat").read_text()
-    except (FileNotFoundError, ProcessLookupError):
-        return 0.0
-    fields = text.rpartition(")")[2].split()
-    return sum(int(field) for field in fields[11:15]) / TICKS_PER_S  # proc(5): utime, stime, cutime, cstime
+    found = read_stat(pid)
+    return found.cpu_ticks / TICKS_PER_S if found is not None else 0.0
 
 
 def pss_bytes(pid: int) -> int:
