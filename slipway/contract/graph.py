@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from slipway.contract.fields import FieldError, Fields, read_text, without_empty
+from slipway.contract.limits import MAX_PORT
 
 MAX_DEPTH = 64
 """Levels of children; a request takes one level of calls each."""
@@ -47,6 +48,13 @@ class Endpoint:
             http_port=fields.whole("httpPort") or 0,
             grpc_port=fields.whole("grpcPort") or 0,
         )
+
+    @property
+    def port_fault(self) -> str:
+        """What is wrong with its ports; empty where each is one, or is not given."""
+        given = {"service_port": self.service_port, "httpPort": self.http_port, "grpcPort": self.grpc_port}
+        wrong = [f"{name} {port}" for name, port in given.items() if not 0 <= port <= MAX_PORT]
+        return f"endpoint: {', '.join(wrong)} is no port from 1 to {MAX_PORT}" if wrong else ""
 
     def to_json(self) -> dict[str, Any]:
         return {

@@ -8,8 +8,8 @@ from typing import Any
 
 from slipway.contract.causes import Cause
 from slipway.contract.field_causes import invalid
+from slipway.contract.limits import MAX_PORT
 
-MAX_PORT = 65535
 MAX_PORT_NAME = 15
 PROTOCOLS = ("SCTP", "TCP", "UDP")
 _CHARACTERS = re.compile(r"[-a-z0-9]+")

@@ -59,6 +59,8 @@ def _node(unit: PredictiveUnit, *, images: dict[str, str], log_url: str, where: 
     _check_words(unit, here)
     if built_in := _built_in(unit):
         return replace(_built_in_node(unit, built_in, children, here), logger=_logger(unit, log_url, here))
+    if unit.endpoint is not None and (fault := unit.endpoint.port_fault):
+        raise GraphError(f"{here}: {fault}")
     node = Node(
         name=unit.name,
         input=_input(unit),

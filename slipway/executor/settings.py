@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from slipway.contract.limits import MAX_PORT
 from slipway.contract.loggers import KAFKA_BROKER, NO_KAFKA
 from slipway.executor.errors import SettingError
 from slipway.executor.limits import (
@@ -32,7 +33,6 @@ IN_FLIGHT = "SLIPWAY_MAX_IN_FLIGHT"
 LOG_URL = "REQUEST_LOGGER_DEFAULT_ENDPOINT"
 DEFAULT_CORS_HEADERS = "Accept, Accept-Encoding, Authorization, Content-Length, Content-Type, X-CSRF-Token"
 LEVELS = {"DEBUG": "DEBUG", "INFO": "INFO", "WARN": "WARNING", "WARNING": "WARNING", "ERROR": "ERROR"}
-MAX_PORT = 65535
 PROTOCOLS = ("seldon", "tensorflow", "v2", "kfserving")
 TRUTHS = {"true": True, "1": True, "false": False, "0": False}
 TRUE_VARIABLE = frozenset({"true", "TRUE", "1"})

@@ -223,6 +223,20 @@ OWN: dict[str, tuple[Manifest, str, str]] = {
         "spec.predictors[0].graph",
         "a name is of printable ASCII",
     ),
+    "port of an endpoint": (
+        sdep(predictor(graph=node(endpoint={"service_host": "other", "service_port": 90000}))),
+        "spec.predictors[0].graph",
+        "service_port 90000 is no port from 1 to 65535",
+    ),
+    "port of an explainer": (
+        sdep(
+            predictor(
+                explainer={"type": "ALE", "containerSpec": {"image": "x:1"}, "endpoint": {"grpcPort": -1}},
+            )
+        ),
+        "spec.predictors[0].explainer",
+        "grpcPort -1 is no port",
+    ),
     "unknown annotation of ours": (
         sdep(metadata={"annotations": {"slipway.dev/follow-aliass": "true"}}),
         "metadata.annotations[slipway.dev/follow-aliass]",

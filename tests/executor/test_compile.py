@@ -45,6 +45,10 @@ def test_ab_test_takes_its_ratio_or_a_half() -> None:
         (unit("m", "MODELL"), "node m: type: 'MODELL' is not one of COMBINER, MODEL, OUTPUT_TRANSFORMER"),
         (unit("m", "MODEL", methods=["PREDICT"]), "node m: methods: 'PREDICT' is not one of AGGREGATE"),
         (unit("m", "MODEL", endpoint={}), "node m: has no endpoint"),
+        (
+            unit("m", "MODEL", endpoint={"service_host": "h", "httpPort": 90000}),
+            "node m: endpoint: httpPort 90000 is no port from 1 to 65535",
+        ),
         (unit("r", "ROUTER", unit("m\r\nx-evil: 1", "MODEL")), r"node r: node 'm\\r\\nx-evil: 1': a name is of"),
         (unit("größe", "MODEL"), "node 'größe': a name is of printable ASCII"),
         (unit("m;dur=0, n", "MODEL"), "node 'm;dur=0, n': a name is of"),
