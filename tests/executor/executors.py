@@ -23,6 +23,7 @@ from tests.executor.graphs import predictor_of
 from tests.waiting import eventually
 
 PREDICT = "/seldon.protos.Seldon/Predict"
+PREDICTIONS = "/api/v1.0/predictions"
 
 
 @dataclass
@@ -32,9 +33,7 @@ class Executor:
     lifecycle: Lifecycle
     rest_port: int
 
-    async def post(
-        self, body: Any = b'{"data":{"ndarray":[[0]]}}', path: str = "/api/v1.0/predictions", **options: Any
-    ) -> Answer:
+    async def post(self, body: Any = b'{"data":{"ndarray":[[0]]}}', path: str = PREDICTIONS, **options: Any) -> Answer:
         headers = {"Content-Type": "application/json", **options.pop("headers", {})}
         return await self.ask("POST", path, data=body, headers=headers, **options)
 
