@@ -16,7 +16,7 @@ from slipway.onebox.paths import Paths
 from tests.onebox_mesh.api import running_api
 from tests.onebox_mesh.envoys import start_envoy
 from tests.onebox_mesh.upstreams import running_upstreams
-from tests.onebox_mesh.world import endpoint_slice, virtual_service, world
+from tests.onebox_mesh.world import GATEWAY, endpoint_slice, item, virtual_service, world
 from tests.ports import free_port
 from tests.waiting import eventually
 
@@ -77,14 +77,18 @@ async def _answers(client, predictor) -> float:
 
 
 async def test_mesh_process_reports_what_it_cannot_honour_as_an_event(tmp_path):
-    objects = world([virtual_service({"stable": 0}, corsPolicy={"maxAge": "1s"})], {"stable": {"127.20.0.1": True}})
+    odd = virtual_service({"stable": 0}, corsPolicy={"maxAge": "1s"})
+    own = {"hosts": ["*"], "gateways": [GATEWAY], "http": [{"route": [{"destination": {"host": "nobody"}}]}]}
+    objects = world([odd, item("VirtualService", "own", own)], {"stable": {"127.20.0.1": True}})
     async with running_api(objects, tmp_path) as (api, kubeconfig), mesh_process(tmp_path, kubeconfig, free_port()):
-        found = await eventually(lambda: len(api.events) >= 2 and api.events, what="two events")
-    assert {event["message"].partition(":")[0] for event in found} == {
-        "spec.http[0].corsPolicy",
-        "spec.http[1].corsPolicy",
+        found = await eventually(lambda: len(api.events) >= 3 and api.events, what="three events")
+    about = {(event["involvedObject"]["name"], event["reason"], event["message"]) for event in found}
+    unsupported = "not supported on one machine: it has no effect here"
+    assert about == {
+        ("yolo", "NotSupported", f"spec.http[0].corsPolicy: {unsupported}"),
+        ("yolo", "NotSupported", f"spec.http[1].corsPolicy: {unsupported}"),
+        ("own", "NotFound", "spec.http[0].route[0].destination.host: there is no Service 'nobody': it gets no traffic"),
     }
-    assert {event["involvedObject"]["name"] for event in found} == {"yolo"}
 
 
 @pytest.mark.parametrize("address", ["8080", "localhost", "127.0.0.1:0", "127.0.0.1:99999", ":80"])

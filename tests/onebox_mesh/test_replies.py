@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 
 import grpc
@@ -16,13 +16,15 @@ from slipway.contract.protos import prediction_pb2_grpc as pb_grpc
 from slipway.controller import traffic
 from slipway.onebox.mesh import replies
 from slipway.onebox.mesh.limits import MAX_HEADERS, MAX_HEADERS_KIB
+from slipway.onebox.mesh.translate import Object, Site, translate
 from tests.onebox_mesh.envoys import Gateway, running_gateway
 from tests.onebox_mesh.upstreams import loopback_address
-from tests.onebox_mesh.world import virtual_service, world
+from tests.onebox_mesh.world import GATEWAY, destination, item, virtual_service, world
 from tests.ports import free_port
 
 PREDICTIONS = "/seldon/default/yolo/api/v1.0/predictions"
 ANSWER_S = 10.0
+SITE = Site("127.0.0.1", 8080, "/page.html")
 MALFORMED = (400, "MALFORMED_REQUEST")
 BROKEN = {
     b"\x00\x01 garbage\r\n\r\n": MALFORMED,
@@ -50,7 +52,7 @@ def test_paths_of_grpc_are_those_that_the_controller_routes():
 
 
 @asynccontextmanager
-async def _answering(tmp_path, answer: bytes) -> AsyncIterator[Gateway]:
+async def _answering(tmp_path, answer: bytes, astray: Sequence[Object] = ()) -> AsyncIterator[Gateway]:
     """A gateway before a server that answers every request with these bytes."""
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -61,7 +63,8 @@ async def _answering(tmp_path, answer: bytes) -> AsyncIterator[Gateway]:
 
     address, ports = loopback_address(), {"http": free_port(), "grpc": free_port()}
     async with await asyncio.start_server(serve, address, ports["http"]):
-        objects = world([virtual_service({"stable": 0})], {"stable": {address: True}}, ports=ports)
+        routes = [virtual_service({"stable": 0}), *astray]
+        objects = world(routes, {"stable": {address: True}}, ports=ports)
         async with running_gateway(tmp_path, objects) as gateway:
             yield gateway
 
@@ -129,3 +132,54 @@ async def test_a_grpc_call_that_leads_nowhere_is_told_what_it_asked_for(tmp_path
         for unread in ([(f"x-{number}", "1") for number in range(MAX_HEADERS)], [large], [large, large]):
             code, reason, _ = await ask(stub.Predict, *unread)
             assert (code in {grpc.StatusCode.INTERNAL, grpc.StatusCode.UNAVAILABLE}, reason) == (True, None)
+
+
+STABLE = "yolo-stable.default.svc.cluster.local"
+ASTRAY = {
+    "nobody": ({"host": "nobody"}, "there is no Service 'nobody'"),
+    "port": (
+        {"host": STABLE, "port": {"number": 7}},
+        f"Service {STABLE!r} has no port 7; it has: 8000 (http), 5001 (grpc)",
+    ),
+    "any-port": (
+        {"host": STABLE},
+        f"Service {STABLE!r} has several ports, and `port.number` says none of them; it has: 8000 (http), 5001 (grpc)",
+    ),
+    "subset": (
+        {**destination("stable", 8000), "subset": "old"},
+        f"no DestinationRule of {STABLE} has a subset 'old'",
+    ),
+}
+
+
+def _routes(name: str, *destinations: tuple[Object, int]) -> Object:
+    routes = [{"destination": one, "weight": weight} for one, weight in destinations]
+    route = {"match": [{"uri": {"prefix": f"/{name}"}}], "route": routes}
+    return item("VirtualService", name, {"hosts": ["*"], "gateways": [GATEWAY], "http": [route]})
+
+
+@pytest.mark.e2e
+async def test_a_route_to_what_is_not_there_says_what_that_is(tmp_path):
+    known = destination("stable", 8000)
+    routes = [_routes(name, (one, 1)) for name, (one, _) in ASTRAY.items()]
+    routes.append(_routes("half", ({"host": "nobody"}, 90), (known, 10)))
+    routes.append(_routes("zero", ({"host": "nobody"}, 100), (known, 0)))
+    answer = b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n"
+    async with _answering(tmp_path, answer, routes) as gateway:
+
+        async def ask(name: str) -> tuple[int, str | None, str]:
+            status, reason, _, body = await _ask(gateway, f"GET /{name} HTTP/1.1\r\nHost: a\r\n\r\n".encode())
+            return status, reason, json.loads(body)["status"]["info"] if body else ""
+
+        for name, (_, sentence) in {**ASTRAY, "zero": ASTRAY["nobody"]}.items():
+            assert await ask(name) == (503, "DESTINATION_NOT_FOUND", sentence)
+        assert await ask("half") == (200, None, "")
+
+
+def test_a_route_of_which_one_destination_is_there_waits_for_that_one():
+    unready = {"stable": {"127.20.0.1": False}}
+    mesh = translate(
+        world([_routes("half", ({"host": "nobody"}, 90), (destination("stable", 8000), 10))], unready), SITE
+    )
+    (route,) = (route for host in mesh.virtual_hosts for route in host.routes if route.name.startswith("default/"))
+    assert (route.destinations, route.absent) == ((), "")

@@ -46,7 +46,7 @@ async def ask(client, token=None, *, path=PREDICTIONS, **headers):
 @pytest.mark.e2e
 async def test_tokens_are_checked_and_policies_deny_first_and_allow_only_what_they_name(tmp_path):
     issuer, forger = Issuer(ISSUER), Issuer(ISSUER)
-    rules = [{"issuer": ISSUER, "jwks": issuer.jwks, "audiences": ["yolo"]}]
+    rules = [{"issuer": ISSUER, "jwks": issuer.jwks, "audiences": ["yolo"]}, {"jwks": forger.jwks}]  # whose is not said
     good, refused, forbidden = (200, None), (401, "UNAUTHENTICATED"), (403, "PERMISSION_DENIED")
     async with guarded(tmp_path, rules=rules) as (client, publish, upstream):
         token = issuer.token(aud="yolo", groups=["eyes"])

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from slipway.onebox.mesh.fields import Reader, regex_problem
+from slipway.onebox.mesh.fields import Reader
 from slipway.onebox.mesh.ir import Cluster, Endpoint, Finding
 from slipway.onebox.mesh.services import resolve_host
 from slipway.onebox.mesh.translate import Objects, Site, translate
@@ -77,18 +77,6 @@ def test_each_envoy_lets_its_share_of_the_declared_requests_pass(declared, of_on
 def test_endpoint_that_is_none_is_left_out(address, port):
     objects = world([virtual_service({"stable": 0})], {"stable": {address: True}}, ports={"http": port, "grpc": port})
     assert [cluster.endpoints for cluster in translate(objects, SITE).clusters] == [(), ()]
-
-
-@pytest.mark.parametrize("pattern", ["(?=a)", "(?!a)", "(?<=a)", r"(a)\1", "a++", "(", "a" * 1025])
-def test_regex_that_re2_does_not_take_is_named(pattern):
-    assert regex_problem(pattern)
-
-
-@pytest.mark.parametrize(
-    "pattern", [".*seldon.protos.*|.*inference.*", "^/a(/?)(.*)$", "(?i)yolo", "(?P<a>x)", "a+b*c?"]
-)
-def test_regex_that_re2_takes_is_fine(pattern):
-    assert regex_problem(pattern) is None
 
 
 @pytest.mark.parametrize(

@@ -10,6 +10,7 @@ from typing import Any
 from slipway.onebox.mesh.fields import Reader
 from slipway.onebox.mesh.ir import Finding
 from slipway.onebox.mesh.ir_security import JwtRule
+from slipway.onebox.mesh.jwks import NoKeys, parse_jwks, unreadable_keys
 from slipway.onebox.mesh.key_sources import NotFetched, key_source
 from slipway.onebox.mesh.limits import KEY_FETCH_TIMEOUT_S, MAX_KEY_FETCH_TIMEOUT_S, MAX_KEY_SOURCES
 from slipway.onebox.mesh.services import Key, Service
@@ -54,7 +55,7 @@ def read_authentications(
                 and len({item.source.cluster for item in rules.values() if item.source} | {rule.source.cluster})
                 > MAX_KEY_SOURCES
             ):
-                child.report("jwksUri", f"keys are fetched from {MAX_KEY_SOURCES} hosts already: {REFUSED}")
+                child.elsewhere("jwksUri", f"keys are fetched from {MAX_KEY_SOURCES} hosts already: {REFUSED}")
                 rule = replace(rule, source=None)
             rules[rule.issuer] = rule
     return tuple(rules.values())
@@ -66,18 +67,24 @@ def is_about_the_gateway(reader: Reader) -> bool:
     is_here = all(GATEWAY_LABELS.get(str(key)) == value for key, value in labels.items())
     if reader.namespace == GATEWAY_NAMESPACE and is_here:
         return True
-    reader.report("selector", f"only the gateway's are carried out on one machine: namespace {GATEWAY_NAMESPACE}, "
-                              "selector istio: ingressgateway")  # fmt: skip
+    where = f"namespace {GATEWAY_NAMESPACE}, selector istio: ingressgateway"
+    reader.elsewhere("selector", f"only the gateway's are carried out on one machine: {where}")
     return False
 
 
 def _rule(reader: Reader) -> JwtRule:
+    """As in Istio, the rule of no issuer is that of every token that its fetched keys have signed."""
     reader.only(JWT_FIELDS)
     headers = [(item.header_name("name"), item.text("prefix")) for item in reader.children("fromHeaders")]
     claims = [(item.header_name("header"), item.text("claim")) for item in reader.children("outputClaimToHeaders")]
+    is_whole = bool(reader.text("issuer")) or (bool(_uri(reader)) and not reader.data.get("jwks"))
+    if not is_whole:
+        reader.report("issuer", "is missing: say what its tokens have in `iss`: no token is valid by this rule")
     return JwtRule(
-        issuer=reader.text("issuer"),
-        jwks=_keys(reader),
+        issuer=reader.text("issuer")
+        if is_whole
+        else f"{reader.path} of {reader.name}",  # no token's, and not every one's
+        jwks=_keys(reader) if is_whole else NO_KEYS,
         audiences=_texts(reader, "audiences"),
         headers=tuple(pair for pair in headers if pair[0]),
         params=_texts(reader, "fromParams"),
@@ -102,7 +109,7 @@ def _fetched(reader: Reader, rule: JwtRule, services: Mapping[Key, Service], tru
         return rule
     timeout_s = reader.seconds("timeout", KEY_FETCH_TIMEOUT_S, least=0.001)
     if timeout_s > MAX_KEY_FETCH_TIMEOUT_S:
-        reader.report("timeout", f"is more than {MAX_KEY_FETCH_TIMEOUT_S:g} s, which are used")
+        reader.elsewhere("timeout", f"is more than {MAX_KEY_FETCH_TIMEOUT_S:g} s, which are used")
         timeout_s = MAX_KEY_FETCH_TIMEOUT_S
     try:
         return replace(rule, source=key_source(uri, timeout_s=timeout_s, services=services, trusted=trusted))
@@ -116,19 +123,17 @@ def _keys(reader: Reader) -> str:
     uri = _uri(reader)
     if not reader.data.get("jwks"):
         if not uri:
-            reader.report(
+            reader.elsewhere(
                 "jwks", f"is missing, and so is jwksUri: an issuer is not asked where its keys are: {REFUSED}"
             )
         return NO_KEYS
     if uri:
         reader.report("jwksUri", "is not fetched: the keys in jwks are used")
     try:
-        found = json.loads(str(reader.data["jwks"]))
-    except ValueError as exc:
-        reader.report("jwks", f"is not JSON ({exc}): {REFUSED}")
+        found = parse_jwks(str(reader.data["jwks"]))
+    except NoKeys as exc:
+        reader.report("jwks", f"{exc}: {REFUSED}")
         return NO_KEYS
-    keys = found.get("keys") if isinstance(found, dict) else None
-    if not isinstance(keys, list) or not all(isinstance(key, dict) and "kty" in key for key in keys) or not keys:
-        reader.report("jwks", f"has no `keys`, each with a `kty`: {REFUSED}")
-        return NO_KEYS
-    return json.dumps({**found, "keys": [*keys, NOBODY]}, sort_keys=True)
+    for problem in unreadable_keys(found):
+        reader.report("jwks", f"{problem}: no token that it signs is valid")
+    return json.dumps({**found, "keys": [*found["keys"], NOBODY]}, sort_keys=True)

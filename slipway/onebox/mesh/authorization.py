@@ -13,7 +13,7 @@ from typing import Any
 
 from slipway.onebox.mesh.authentication import is_about_the_gateway
 from slipway.onebox.mesh.fields import HEADER_NAME, Reader
-from slipway.onebox.mesh.ir import Finding
+from slipway.onebox.mesh.ir import Finding, Reason
 from slipway.onebox.mesh.ir_security import Action, Condition, ConditionKind, Conditions, Policy, Rule
 
 Object = Mapping[str, Any]
@@ -44,10 +44,10 @@ def read_policies(objects: Iterable[Object], findings: list[Finding]) -> tuple[P
             continue
         action = reader.text("action") or "ALLOW"
         if action == "AUDIT":
-            reader.report("action", "nothing is audited on one machine: this policy has no effect")
+            reader.elsewhere("action", "nothing is audited on one machine: this policy has no effect")
             continue
         if action not in ("ALLOW", "DENY"):
-            reader.report("action", f"{action!r} cannot be asked on one machine: what its rules match is denied")
+            reader.elsewhere("action", f"{action!r} cannot be asked on one machine: what its rules match is denied")
         kind: Action = "ALLOW" if action == "ALLOW" else "DENY"
         rules = tuple(_Rules(kind).read(rule) for rule in reader.children("rules"))
         found.append(Policy(f"{reader.namespace}/{reader.name}", kind, rules))
@@ -67,9 +67,9 @@ class _Rules:
         operations = [self._operation(item.child("operation")) for item in reader.children("to")] or [()]
         return Rule(tuple((*source, *always) for source in sources), tuple(operations))
 
-    def _unknown(self, reader: Reader, key: str, why: str) -> Conditions:
+    def _unknown(self, reader: Reader, key: str, why: str, reason: Reason = "Invalid") -> Conditions:
         effect = "the rule allows nobody" if self._action == "ALLOW" else "the rule denies without it"
-        reader.report(key, f"{why}: {effect}")
+        reader.report(key, f"{why}: {effect}", reason)
         return (NEVER,) if self._action == "ALLOW" else ()
 
     def _source(self, reader: Reader) -> Conditions:
@@ -81,7 +81,7 @@ class _Rules:
         found = []
         for key in OF_PODS:
             if reader.items(key):
-                reader.report(key, "nobody at the gateway has a certificate of the mesh: this source is nobody")
+                reader.elsewhere(key, "nobody at the gateway has a certificate of the mesh: this source is nobody")
                 found.append(NEVER)
         return tuple(found)
 
@@ -111,14 +111,17 @@ class _Rules:
     def _checked(self, reader: Reader, key: str, condition: Condition) -> Conditions:
         is_address = condition.kind in ("direct_ip", "remote_ip")
         bad = [value for value in condition.values if (_address_problem if is_address else _text_problem)(value)]
-        return self._unknown(reader, key, f"{bad[0][:80]!r} cannot be compared here") if bad else (condition,)
+        right = (
+            "an address or a block such as 10.0.0.0/8" if is_address else "a text with one * at most, at an end of it"
+        )
+        return self._unknown(reader, key, f"{bad[0][:80]!r} is not {right}") if bad else (condition,)
 
     def _others(self, reader: Reader, known: Iterable[str]) -> Conditions:
         forms = {form for key in known for form in (key, f"not{key[0].upper()}{key[1:]}")}
         found: list[Condition] = []
         for key in sorted(reader.data.keys() - forms):
             if reader.data[key]:
-                found += self._unknown(reader, key, "not supported on one machine")
+                found += self._unknown(reader, key, "not supported on one machine", "NotSupported")
         return tuple(found)
 
     def _when(self, reader: Reader) -> Conditions:
@@ -130,7 +133,8 @@ class _Rules:
                 continue
             condition = _condition(key, values, negated=negated)
             if condition is None:
-                found += self._unknown(reader, "key", f"{key!r} is not known at the gateway of one machine")
+                why = f"{key!r} is not known at the gateway of one machine"
+                found += self._unknown(reader, "key", why, "NotSupported")
             elif condition.key == "iss/sub" and any(map(_principal_problem, values)):
                 found += self._unknown(reader, field, f"{values[0]!r} is not issuer/subject, issuer/*, */subject or *")
             else:

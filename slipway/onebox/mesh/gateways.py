@@ -101,10 +101,12 @@ def _add_secure(servers: Servers, server: Reader, name: str, *, hosts: frozenset
             "hosts", f"{', '.join(sorted(taken & hosts))}: port {port} serves it already: this one has no effect"
         )
     elif sum(map(len, servers.chains.values())) >= MAX_CERTIFICATES:
-        server.report("tls", f"there are {MAX_CERTIFICATES} certificates already: it is not served")
+        server.elsewhere("tls", f"there are {MAX_CERTIFICATES} certificates already: it is not served")
     elif any(tls.client != other.client for other in chains.values()):
         # Routes are of a port: whoever names one host in TLS and another in HTTP would pass the other's check.
-        server.report("tls", f"port {port} asks its clients otherwise already: this one is not served: give it a port")
+        server.elsewhere(
+            "tls", f"port {port} asks its clients otherwise already: this one is not served: give it a port"
+        )
     else:
         chains[tuple(sorted(hosts))] = tls
         bound = servers.secure.setdefault(port, {})
@@ -118,6 +120,6 @@ def _check_redirects(servers: Servers, found: Iterable[Reader], gateway_port: in
         hosts = {str(host).rpartition("/")[2].lower() for host in server.items("hosts")}
         if HTTPS_PORT not in servers.secure:
             where = port_here(HTTPS_PORT, gateway_port)
-            server.report("tls.httpsRedirect", f"leads to port {where}, where no HTTPS server of port 443 is served")
+            server.lacks("tls.httpsRedirect", f"leads to port {where}, where no HTTPS server of port 443 is served")
         if both := sorted(hosts & plain):
             server.report("hosts", f"{', '.join(both)}: a server without httpsRedirect has it too: it is redirected")

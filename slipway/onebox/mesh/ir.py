@@ -14,17 +14,23 @@ Protocol = Literal["http", "grpc", "tcp"]
 PathKind = Literal["exact", "prefix", "regex"]
 TextKind = Literal["exact", "prefix", "regex", "present"]
 Balancing = Literal["LEAST_REQUEST", "ROUND_ROBIN", "RANDOM"]
+Reason = Literal["Invalid", "NotSupported", "NotFound"]
+"""Nobody could carry it out; a cluster could; it names an object that is not there, and may come."""
 
 
 @dataclass(frozen=True, order=True)
 class Finding:
-    """Something in an object that cannot be honoured here. ``field`` is a path such as ``spec.http[0].fault``."""
+    """Something in an object that cannot be honoured here. ``field`` is a path such as ``spec.http[0].fault``.
+
+    ``reason``: as the event about it has it.
+    """
 
     kind: str
     namespace: str
     name: str
     field: str
     message: str
+    reason: Reason = "Invalid"
 
     def __str__(self) -> str:
         return f"{self.kind} {self.namespace}/{self.name}: {self.field}: {self.message}"
@@ -180,6 +186,7 @@ class Route:
 
     ``deployment`` is (namespace, SeldonDeployment) of its first destination, for the access log; empty where it has none.
     ``https_port``: it goes nowhere, the client is sent to HTTPS at that port. ``wakes``: a destination is at rest.
+    ``absent``: why it can lead to nobody, as its destinations name what is not there.
     """
 
     name: str
@@ -199,6 +206,7 @@ class Route:
     fault: Fault | None = None
     https_port: int | None = None
     wakes: bool = False
+    absent: str = ""
 
 
 @dataclass(frozen=True)

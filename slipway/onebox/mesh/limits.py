@@ -65,6 +65,8 @@ TCP_IDLE_S = 3600.0
 
 MAX_PAGE_BYTES = 256 * 1024
 """Bodies that Envoy answers itself: the page and the list of deployments."""
+MAX_HOST_CHARS = 253
+"""Of a destination's host or subset, in what is said of it: the longest name of DNS."""
 MAX_REGEX_CHARS = 1024
 MAX_NUMBER = 2**31 - 1
 MAX_DURATION_S = 7 * 24 * 3600.0

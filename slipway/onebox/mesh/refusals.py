@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from slipway.onebox.mesh.bootstrap import envoy_binary
+from slipway.onebox.mesh.bootstrap import RUNTIME, envoy_binary
 from slipway.onebox.mesh.ir import Finding, Mesh
 from slipway.onebox.mesh.layout import Layout
 from slipway.onebox.mesh.limits import MAX_REASON_CHARS, VALIDATE_TIMEOUT_S
@@ -127,7 +127,7 @@ def _static(mesh: Mesh, layout: Layout) -> dict[str, Any]:
         for resource in (listener, manager["route_config"]):
             del resource["@type"]
         listeners.append(listener)
-    return {"static_resources": {"listeners": listeners}}
+    return {"static_resources": {"listeners": listeners}, "layered_runtime": RUNTIME}
 
 
 def _key(item: Object) -> Key:

@@ -25,7 +25,7 @@ from slipway.onebox.mesh.ir import (
 )
 from slipway.onebox.mesh.render_clusters import duration
 from slipway.onebox.mesh.render_filters import counted_for, host_filters, route_filters
-from slipway.onebox.mesh.replies import JSON, NOTHING_READY, LocalReply
+from slipway.onebox.mesh.replies import DESTINATION_NOT_FOUND, JSON, NOTHING_READY, LocalReply
 
 ROUTES_TYPE = "type.googleapis.com/envoy.config.route.v3.RouteConfiguration"
 _PREVIOUS_HOSTS = "envoy.extensions.retry.host.previous_hosts.v3.PreviousHostsPredicate"
@@ -87,14 +87,19 @@ def _route(route: Route) -> dict[str, Any]:
     if route.direct:
         return {**resource, **_direct(route.direct)}
     if not route.destinations:
-        body = NOTHING_READY if route.is_grpc else _NOT_READY.body
-        reason = ((headers.REASON, NO_READY_PREDICTOR),)
-        resource |= _direct(DirectResponse(503, JSON, body, headers=reason))
+        resource |= _direct(_nobody(route))
     else:
         resource["route"] = _action(route)
         resource |= _header_changes(_request_headers(route), "request")
         resource |= _header_changes(route.response_headers, "response")
     return {**resource, **route_filters(route)}
+
+
+def _nobody(route: Route) -> DirectResponse:
+    """Envoy makes a gRPC status of it, and the body its message."""
+    reply = LocalReply(DESTINATION_NOT_FOUND, route.absent, 503) if route.absent else _NOT_READY
+    body = reply.info if route.is_grpc else reply.body
+    return DirectResponse(503, JSON, body, headers=((headers.REASON, reply.reason),))
 
 
 def _request_headers(route: Route) -> HeaderChanges:

@@ -216,7 +216,7 @@ def _routes_by_host(
         named = [qualified(str(name), reader.namespace) for name in reader.items("gateways")] or ["mesh"]
         for name in named:
             if name not in gateways:
-                reader.report("gateways", f"{name}: {_UNBOUND['mesh' if name == 'mesh' else 'absent']}")
+                _unbound(reader, name)
         bound = frozenset(name for name in named if name in gateways)
         if not bound:
             continue
@@ -240,10 +240,11 @@ def _narrowed(hosts: Iterable[str], gateway_hosts: frozenset[str]) -> Iterator[s
             yield host
 
 
-_UNBOUND = {
-    "mesh": "routes between Pods are not supported on one machine: bind it to a Gateway",
-    "absent": "there is no such Gateway: these routes are not served there",
-}
+def _unbound(reader: Reader, name: str) -> None:
+    if name == "mesh":
+        reader.elsewhere("gateways", "mesh: routes between Pods are not supported on one machine: bind it to a Gateway")
+    else:
+        reader.lacks("gateways", f"{name}: there is no such Gateway: these routes are not served there")
 
 
 def _allowed(host: str, gateway_hosts: frozenset[str]) -> bool:
@@ -329,7 +330,7 @@ def _service_listeners(
         for port in service.ports if service.cluster_ip else ():
             where = f"{service.cluster_ip}:{port.number}"
             if message := _unbindable(service, port, taken.get(where), site):
-                findings.append(Finding("Service", *key, "spec.ports", message))
+                findings.append(Finding("Service", *key, "spec.ports", message, "NotSupported"))
                 continue
             taken[where] = f"{'/'.join(key)} {port.name}".rstrip()
             rule = rules.get(key)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 from slipway.onebox.mesh.destination_rules import DestinationRule
 from slipway.onebox.mesh.faults import read_fault
@@ -14,12 +15,13 @@ from slipway.onebox.mesh.ir import (
     ClusterPolicy,
     HeaderChanges,
     Mirror,
+    Reason,
     Retries,
     Route,
     RouteMatch,
     WeightedCluster,
 )
-from slipway.onebox.mesh.limits import RETRIES, ROUTE_TIMEOUT_S
+from slipway.onebox.mesh.limits import MAX_HOST_CHARS, MAX_REASON_CHARS, RETRIES, ROUTE_TIMEOUT_S
 from slipway.onebox.mesh.matches import read_match, read_rewrite
 from slipway.onebox.mesh.own_knobs import OwnKnobs
 from slipway.onebox.mesh.services import Key, Service, ServicePort, cluster_name, resolve_host
@@ -43,6 +45,15 @@ GRPC_RETRY = Retries(on=(*DEFAULT_RETRY.on, "unavailable"))
 _RETRY_WORD = re.compile(r"[a-z0-9-]+")
 
 
+@dataclass(frozen=True)
+class Absent:
+    """Why a `destination` leads nowhere: the field of it that names what is not there, and a sentence."""
+
+    field: str
+    message: str
+    reason: Reason
+
+
 @dataclass
 class Destinations:
     """Looks Services and subsets up and collects the clusters that routes need."""
@@ -52,30 +63,34 @@ class Destinations:
     rest: Rest = field(default_factory=Rest)
     clusters: dict[str, Cluster] = field(default_factory=dict)
 
-    def cluster(self, reader: Reader) -> Cluster | None:
-        """The cluster of a `destination`; None, with a finding, where there is no such Service, port or subset."""
+    def cluster(self, reader: Reader) -> Cluster | Absent:
+        """The cluster of a `destination`; with a finding why there is none."""
         reader.only({"host", "subset", "port"})
-        host = reader.text("host")
+        found = self._found(reader)
+        if isinstance(found, Absent):
+            reader.report(found.field, f"{found.message}: it gets no traffic", found.reason)
+        return found
+
+    def _found(self, reader: Reader) -> Cluster | Absent:
+        host = reader.text("host")[:MAX_HOST_CHARS]
         key = resolve_host(host, reader.namespace)
         service = self.services.get(key) if key else None
         if key is None or service is None:
-            reader.report("host", f"there is no Service {host!r}: it gets no traffic")
-            return None
+            return Absent("host", f"there is no Service {host!r}", "NotFound")
         number = reader.child("port").data.get("number")
         port = service.port(number)
         if port is None:
             known = ", ".join(f"{item.number} ({item.name})" for item in service.ports)
-            reader.report("port", f"{host!r} has no port {number}; it has: {known or 'none'}")
-            return None
+            return Absent("port", f"Service {host!r} {_no_port(number)}; it has: {known or 'none'}", "Invalid")
         return self._subset(reader, key, service, port)
 
-    def _subset(self, reader: Reader, key: Key, service: Service, port: ServicePort) -> Cluster | None:
-        name = reader.text("subset")
+    def _subset(self, reader: Reader, key: Key, service: Service, port: ServicePort) -> Cluster | Absent:
+        name = reader.text("subset")[:MAX_HOST_CHARS]
         rule = self.rules.get(key)
         subset = rule.subsets.get(name) if rule else None
         if name and subset is None:
-            reader.report("subset", f"no DestinationRule of {service.host} has a subset {name!r}: it gets no traffic")
-            return None
+            message = f"no DestinationRule of {service.host} has a subset {name!r}"
+            return Absent("subset", message, "Invalid" if rule else "NotFound")
         policy = subset.policy if subset else rule.policy if rule else ClusterPolicy()
         labels = subset.labels if subset else {}
         cluster = Cluster(
@@ -88,6 +103,14 @@ class Destinations:
         )
         cluster = self.rest.in_place_of(cluster, service, port, labels)
         return self.clusters.setdefault(cluster.name, cluster)
+
+
+def _no_port(number: Any) -> str:
+    return (
+        "has several ports, and `port.number` says none of them"
+        if number is None
+        else f"has no port {str(number)[:80]}"
+    )
 
 
 def effective_weights(declared: Sequence[tuple[Cluster | None, int]]) -> tuple[WeightedCluster, ...]:
@@ -133,10 +156,11 @@ def qualified(gateway: str, namespace: str) -> str:
 
 
 def _route(http: Reader, match: RouteMatch, name: str, *, destinations: Destinations, knobs: OwnKnobs) -> Route:
-    declared: list[tuple[Cluster | None, int]] = []
+    found: list[tuple[Cluster | Absent, int]] = []
     for item in http.children("route"):
         item.only({"destination", "weight"})
-        declared.append((destinations.cluster(item.child("destination")), item.number("weight", 0)))
+        found.append((destinations.cluster(item.child("destination")), item.number("weight", 0)))
+    declared = [(None if isinstance(one, Absent) else one, weight) for one, weight in found]
     if len(declared) != 1 and not any(weight for _, weight in declared):
         http.report("route", "no destination has a weight above 0: requests get 503")
     is_grpc = any(cluster.protocol == "grpc" for cluster, _ in declared if cluster)
@@ -158,8 +182,16 @@ def _route(http: Reader, match: RouteMatch, name: str, *, destinations: Destinat
         sticky=knobs.sticky if is_sticky else None,
         rate_limit=knobs.rate_limit,
         fault=read_fault(http.child("fault"), _percent),
+        absent=_absent(found),
         wakes=any(cluster.wakes for cluster, _ in declared if cluster),
     )
+
+
+def _absent(found: Sequence[tuple[Cluster | Absent, int]]) -> str:
+    """Why there is nobody to wait for: of the first destination, where all that have a weight lead nowhere."""
+    meant = [one for one, weight in found if weight > 0 or len(found) == 1]
+    missing = [one.message for one in meant if isinstance(one, Absent)]
+    return missing[0][:MAX_REASON_CHARS] if missing and len(missing) == len(meant) else ""
 
 
 def _deployment(http: Reader, destinations: Destinations) -> tuple[str, str]:
@@ -171,13 +203,15 @@ def _deployment(http: Reader, destinations: Destinations) -> tuple[str, str]:
 
 
 def _mirrors(http: Reader, destinations: Destinations) -> tuple[Mirror, ...]:
-    found: list[tuple[Cluster | None, float]] = []
+    found: list[tuple[Cluster | Absent, float]] = []
     if http.data.get("mirror"):
         found.append((destinations.cluster(http.child("mirror")), _percent(http, "mirrorPercentage")))
     for item in http.children("mirrors"):
         item.only({"destination", "percentage"})
         found.append((destinations.cluster(item.child("destination")), _percent(item, "percentage")))
-    return tuple(Mirror(cluster.name, percent) for cluster, percent in found if cluster and percent > 0)
+    return tuple(
+        Mirror(cluster.name, percent) for cluster, percent in found if isinstance(cluster, Cluster) and percent > 0
+    )
 
 
 def _percent(reader: Reader, key: str) -> float:
