@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 import os
 import socket
@@ -23,6 +22,7 @@ from slipway.contract.limits import MAX_BODY_BYTES
 from slipway.serving import limits
 from slipway.serving.descriptors import joined_pools
 from slipway.serving.errors import MAX_INFO_CHARS, failure_of_http
+from slipway.serving.leaving import accepted, turn_away
 from slipway.serving.lifecycle import Lifecycle, Shutdown
 from slipway.serving.listening import every_address, tcp_socket
 from slipway.serving.memory import return_large_blocks
@@ -202,7 +202,9 @@ class Servers:
         """Close the REST ports after the connections that the kernel has already made for us: they would be reset."""
         loop = asyncio.get_running_loop()
         for listener, sock, accept in self._listeners:
-            waiting = _accepted(sock)
+            if sock.family != socket.AF_UNIX:
+                turn_away(sock)
+            waiting = accepted(sock)
             listener.close()
             for connection in waiting:
                 connection.setblocking(False)
@@ -281,15 +283,6 @@ def bound_socket(host: str, port: int, *, reuse_port: bool) -> socket.socket:
         sock.close()
         raise BindError(f"port {_address(host, port)} cannot be bound: {os.strerror(exc.errno or 0)}") from exc
     return sock
-
-
-def _accepted(sock: socket.socket) -> list[socket.socket]:
-    """Every connection that waits."""
-    waiting: list[socket.socket] = []
-    with contextlib.suppress(OSError):  # BlockingIOError: no more
-        while True:
-            waiting.append(sock.accept()[0])
-    return waiting
 
 
 def _address(host: str, port: int) -> str:
