@@ -18,6 +18,7 @@ from slipway.drill.site import Site
 from slipway.drill.strikes import kill_pod
 from slipway.drill.subject import CANARY, Models, Subject
 from slipway.drill.verdict import Act, Findings, Rest, Row, judge, rest_of
+from slipway.kube.errors import KubeError
 
 SHARE = 0.7
 """Of what the replica that is left sustains."""
@@ -47,7 +48,10 @@ class Plan:
 async def hold(
     site: Site, drills: tuple[Drill | OverloadDrill, ...], plan: Plan, *, say: Callable[[str], None]
 ) -> list[Row]:
-    """A row each. ``say``: what goes on, a line at a time. Raises DrillError where the platform itself is not well."""
+    """A row each, also of one that could not be held to its end. ``say``: what goes on, a line at a time.
+
+    Raises DrillError where the platform is not well before the first of them.
+    """
     alone = Subject(plan.models, replicas=1, without=plan.without)
     await site.install(alone)
     rest = dict(await at_rest(site, plan))
@@ -62,14 +66,36 @@ async def hold(
     rows = []
     for drill in drills:
         say(f"{drill.name}: {drill.what}")
-        if isinstance(drill, OverloadDrill):
-            await site.install(replace(alone, in_flight=IN_FLIGHT))
-            rows.append(await overloaded(site, drill, plan, rest=rest))
+        try:
+            rows.append(await _row(site, drill, plan, alone=alone, rest=rest, rate=rate))
+        except (DrillError, KubeError) as exc:  # what the others showed counts all the same
+            rows.append(_not_held(drill, plan, str(exc)))
+            say(f"  not held: {exc}")
         else:
-            await site.install(_subject_of(drill, alone))
-            rows.append(await held(site, drill, plan, rest=rest, rate=rate))
-        say(f"  {rows[-1].lost} lost and {rows[-1].wrong} wrong of {rows[-1].sent}")
+            say(f"  {rows[-1].lost} lost and {rows[-1].wrong} wrong of {rows[-1].sent}")
     return rows
+
+
+async def _row(site: Site, drill: Drill | OverloadDrill, plan: Plan, *, alone: Subject, rest: Rest, rate: float) -> Row:
+    if isinstance(drill, OverloadDrill):
+        await site.install(replace(alone, in_flight=IN_FLIGHT))
+        return await overloaded(site, drill, plan, rest=rest)
+    await site.install(_subject_of(drill, alone))
+    return await held(site, drill, plan, rest=rest, rate=rate)
+
+
+def _not_held(drill: Drill | OverloadDrill, plan: Plan, problem: str) -> Row:
+    return judge(
+        drill.name,
+        (),
+        rest={},
+        acts=(),
+        promise=drill.promise,
+        rate=0.0,
+        effort=Effort(0, 0, 0),
+        without=sorted(plan.without),
+        findings=Findings(problems=(f"not held to its end: {problem}",)),
+    )
 
 
 def _subject_of(drill: Drill, alone: Subject) -> Subject:

@@ -6,6 +6,7 @@ from click.testing import CliRunner
 
 from slipway.cli.main import main
 from slipway.drill.drills import DRILLS, SWITCHES
+from slipway.drill.overload import PEAK_AFTER
 from tests.data import REPOSITORY
 
 TEXT = (REPOSITORY / "docs" / "drills.md").read_text()
@@ -19,6 +20,10 @@ def test_table_of_drills_is_the_programs() -> None:
 def test_every_switch_is_explained() -> None:
     section = TEXT.partition("## Negative controls")[2].partition("\n## ")[0]
     assert [line.split("`")[1] for line in section.splitlines() if line.startswith("- `")] == list(SWITCHES)
+
+
+def test_bound_of_the_peak_is_the_programs() -> None:
+    assert f"after it must be at least {PEAK_AFTER * 100:g} % of before" in TEXT
 
 
 def test_list_names_every_drill_and_switch() -> None:

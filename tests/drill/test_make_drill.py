@@ -103,5 +103,18 @@ def test_every_control_is_held_and_must_break_a_promise(monkeypatch: pytest.Monk
     assert ended(monkeypatch, "--only", "controls") == 1
 
 
+def test_control_that_is_only_late_shows_nothing_but_of_overload(
+    monkeypatch: pytest.MonkeyPatch, calls: Calls, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Lateness comes from a busy machine, too: what a drill relies on is shown by what is lost without it."""
+    late = as_object([replace(GOOD, problems=("recovery 2.5 s, 2.2 s promised",))])["rows"]
+    monkeypatch.setattr(drill, "held", lambda *_: late)
+    assert ended(monkeypatch, "--only", "controls") == 1
+    said = capsys.readouterr().out
+    assert "BROKEN: freeze without retries: it loses nothing all the same" in said
+    assert "BROKEN: overload" not in said
+    assert calls == []
+
+
 def option(words: Sequence[str], name: str) -> str:
     return words[words.index(name) + 1]
