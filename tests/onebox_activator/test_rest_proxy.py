@@ -12,7 +12,7 @@ import aiohttp
 import pytest
 from aiohttp import web
 
-from slipway.onebox.activator import rest_proxy
+from slipway.onebox.activator import held, rest_proxy
 from slipway.onebox.activator.held import NO_TARGET, NOT_AWAKE, TOO_MANY, Refused
 from slipway.onebox.activator.hold import Hold
 from slipway.onebox.activator.rest_proxy import RestProxy, client_session, refusal
@@ -124,3 +124,31 @@ async def test_mirrored_request_goes_on_when_its_sender_gives_it_up(host: str, *
             await eventually(lambda: bodies == ["1"])
         await proxy.aclose()
     assert bodies == (["1"] if arrives else [])
+
+
+async def test_mirrored_bodies_take_no_more_memory_than_their_bound(monkeypatch: pytest.MonkeyPatch) -> None:
+    """They are received whole, before anybody says whether they may wait."""
+    monkeypatch.setattr(held, "MAX_COPIED_BYTES", 10)
+    bodies: list[str] = []
+
+    async def take(request: web.BaseRequest) -> web.Response:
+        bodies.append(await request.text())
+        return web.Response()
+
+    hold = Later()
+    async with client_session() as session, port_of(web.Server(take)) as pod:
+        proxy = RestProxy(cast(Hold, hold), session)
+        async with port_of(web.Server(proxy.answer)) as port, aiohttp.ClientSession() as client:
+
+            async def copied(body: str) -> tuple[int, str]:
+                fields = {"Host": "yolo.local-shadow"}
+                async with client.post(f"http://127.0.0.1:{port}/x", data=body, headers=fields) as answer:
+                    return answer.status, answer.headers.get("x-slipway-reason", "")
+
+            first = asyncio.create_task(copied("eight 1."))
+            await hold.asked.wait()
+            assert await copied("eight 2.") == (503, TOO_MANY)
+            hold.ready.set_result(Endpoint("127.0.0.1", pod))
+            assert await first == (200, "")
+            assert await copied("eight 3.") == (200, "")
+    assert bodies == ["eight 1.", "eight 3."]

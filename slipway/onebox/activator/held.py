@@ -6,7 +6,13 @@ from collections import Counter
 from dataclasses import dataclass, field
 
 from slipway.kube.pods import Trouble
-from slipway.onebox.activator.limits import MAX_HELD, MAX_HELD_BYTES, MAX_HELD_EACH, RETRY_AFTER_S
+from slipway.onebox.activator.limits import (
+    MAX_COPIED_BYTES,
+    MAX_HELD,
+    MAX_HELD_BYTES,
+    MAX_HELD_EACH,
+    RETRY_AFTER_S,
+)
 
 TOO_MANY = "TOO_MANY_HELD"
 NOT_AWAKE = "PREDICTOR_NOT_AWAKE"
@@ -54,6 +60,22 @@ class Held:
         self.counts[key] -= 1
         if not self.counts[key]:
             del self.counts[key]
+
+
+@dataclass
+class Room:
+    """What mirrored bodies take of this process' memory."""
+
+    taken_bytes: int = 0
+
+    def take(self, size: int) -> None:
+        """Raises Refused where there is no more."""
+        if self.taken_bytes + size > MAX_COPIED_BYTES:
+            raise Refused(TOO_MANY, f"{MAX_COPIED_BYTES} bytes of mirrored requests are under way already")
+        self.taken_bytes += size
+
+    def give_back(self, size: int) -> None:
+        self.taken_bytes -= size
 
 
 def is_hopeless(trouble: Trouble | None) -> bool:

@@ -10,6 +10,8 @@ MAX_HELD_EACH = 128
 """Of one Deployment, so that one that does not come up leaves room for the others."""
 MAX_HELD_BYTES = 256 * 1024 * 1024
 """Bodies of all that wait. They stand in the gateway's memory, twice (see ``mesh.limits``): with this well below its heap."""
+MAX_COPIED_BYTES = MAX_HELD_BYTES
+"""Bodies of mirrored requests: they are received whole, and stand in this process until they are answered."""
 UNKNOWN_BYTES = 64 * 1024
 """What a body counts whose length is not declared, as over gRPC: no more is read of it until its predictor is ready."""
 READ_BYTES = 256 * 1024

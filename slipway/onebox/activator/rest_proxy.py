@@ -15,7 +15,7 @@ from yarl import URL
 from slipway.contract import headers
 from slipway.contract.errors import executor_error
 from slipway.onebox.activator.headers import NO_RETRY, body_bytes, is_mirrored, passed_on, patience_s
-from slipway.onebox.activator.held import FINAL, NOT_AWAKE, Refused
+from slipway.onebox.activator.held import FINAL, NOT_AWAKE, Refused, Room
 from slipway.onebox.activator.hold import Hold
 from slipway.onebox.activator.limits import (
     ANSWER_TIMEOUT_S,
@@ -49,6 +49,7 @@ class RestProxy:
     def __init__(self, hold: Hold, session: aiohttp.ClientSession) -> None:
         self._hold = hold
         self._session = session
+        self._room = Room()
         self._mirrored: set[asyncio.Task[web.StreamResponse]] = set()
 
     async def answer(self, request: web.BaseRequest) -> web.StreamResponse:
@@ -65,22 +66,32 @@ class RestProxy:
 
     async def _answer_mirrored(self, request: web.BaseRequest) -> web.StreamResponse:
         """Envoy gives up a mirrored request when its cluster changes, as that of a predictor which wakes: it goes on here."""
-        body = b"".join([chunk async for chunk in _body(request)])
-
-        async def pass_on() -> web.StreamResponse:
-            try:
-                async with await self._send(request, body or None) as upstream, asyncio.timeout(ANSWER_TIMEOUT_S):
-                    await upstream.read()
-            except Refused as refused:
-                return refusal(refused)
-            except (OSError, TimeoutError, aiohttp.ClientError) as exc:
-                return refusal(_unreachable(exc))
-            return web.Response(status=upstream.status)  # nobody reads it
-
-        passing = asyncio.create_task(pass_on())
+        body = bytearray()
+        try:
+            async for chunk in _body(request):
+                self._room.take(len(chunk))
+                body += chunk
+        except BaseException as exc:
+            self._room.give_back(len(body))
+            if not isinstance(exc, Refused):
+                raise
+            log.warning("a mirrored request is not passed on: %s", exc)
+            return refusal(exc)
+        passing = asyncio.create_task(self._pass_on(request, bytes(body)))
         self._mirrored.add(passing)
         passing.add_done_callback(self._mirrored.discard)
+        passing.add_done_callback(lambda _: self._room.give_back(len(body)))
         return await asyncio.shield(passing)
+
+    async def _pass_on(self, request: web.BaseRequest, body: bytes) -> web.StreamResponse:
+        try:
+            async with await self._send(request, body or None) as upstream, asyncio.timeout(ANSWER_TIMEOUT_S):
+                await upstream.read()
+        except Refused as refused:
+            return refusal(refused)
+        except (OSError, TimeoutError, aiohttp.ClientError) as exc:
+            return refusal(_unreachable(exc))
+        return web.Response(status=upstream.status)  # nobody reads it
 
     async def aclose(self) -> None:
         """Mirrored requests that go on alone end here."""
