@@ -29,6 +29,7 @@ from slipway.kube.kinds import (
     POD,
     SECRET,
     SERVICE,
+    Kind,
 )
 from slipway.kube.reflector import Reflector, backoff_s
 from slipway.onebox.images.store import Store
@@ -53,6 +54,8 @@ from slipway.onebox.runner.workloads import KINDS, Workloads
 
 LOCK = ".lock"
 MAX_FILES = 65_536
+NAMES_AGAIN_S = 5.0
+"""After names of Services could not be written."""
 READ_BY_PODS = (CONFIG_MAP, SECRET, PERSISTENT_VOLUME_CLAIM, NAMESPACE)
 """What Sources hold."""
 
@@ -145,7 +148,7 @@ async def _serve(machine: Machine, reflector: Reflector, asked_to_stop: asyncio.
     endpoints = ServiceEndpoints(writes, cache, machine.events)
     scaling = Scaling(machine.kube, cache, machine.events, session=machine.session, leaders=kubelet.leaders)
     claims = ClaimRounds(machine.kube, cache, machine.events, folder=machine.claims, held=kubelet.held_claims)
-    write_hosts(machine.paths.hosts, render_hosts(reflector.objects(SERVICE).values()))
+    _write_names(machine, reflector)
     kubelet.stop_left_overs(reflector.objects(POD))
     kubelet.reconcile(reflector.objects(POD))
     background = [
@@ -186,12 +189,13 @@ async def _follow(
     controllers: tuple[ServiceEndpoints, Workloads, Scaling, ClaimRounds],
 ) -> None:
     endpoints, workloads, scaling, claims = controllers
+    are_written = False
     while True:
-        kinds = {change.kind for change in await reflector.changed()}
+        kinds = await _changed_kinds(reflector, within_s=None if are_written else NAMES_AGAIN_S)
         if kinds & {POD, SERVICE, ENDPOINT_SLICE}:
             endpoints.wake()
-        if SERVICE in kinds:
-            write_hosts(machine.paths.hosts, render_hosts(reflector.objects(SERVICE).values()))
+        if SERVICE in kinds or not are_written:
+            are_written = _write_names(machine, reflector)
         if kinds & {CONFIG_MAP, SECRET}:
             kubelet.refresh_volumes()
         if kinds & {POD, PERSISTENT_VOLUME_CLAIM}:
@@ -201,6 +205,25 @@ async def _follow(
         if HORIZONTAL_POD_AUTOSCALER in kinds:
             scaling.wake()
         workloads.wake()
+
+
+async def _changed_kinds(reflector: Reflector, *, within_s: float | None) -> set[Kind]:
+    """None where nothing changes in that time."""
+    try:
+        async with asyncio.timeout(within_s):
+            return {change.kind for change in await reflector.changed()}
+    except TimeoutError:
+        return set()
+
+
+def _write_names(machine: Machine, reflector: Reflector) -> bool:
+    """The Services' names for containers; False where the disk is full, for example: Pods run on with those they have."""
+    try:
+        write_hosts(machine.paths.hosts, render_hosts(reflector.objects(SERVICE).values()))
+    except OSError as exc:
+        log.warning("names of Services are not written: %s; again in %g s", exc, NAMES_AGAIN_S)
+        return False
+    return True
 
 
 async def _register(machine: Machine) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from collections.abc import Iterable
 from pathlib import Path
@@ -24,10 +25,11 @@ def render_hosts(services: Iterable[Object]) -> str:
 
 
 def write_hosts(path: Path, text: str) -> bool:
-    """Change the file in place, in one write; False where it says so already.
+    """Change the file in place; False where it says so already. OSError, as on a full disk: then it says what it said.
 
-    A new file under the same name would not reach containers: they have this one mounted as ``/etc/hosts``. A shorter
-    text is first padded with empty lines, so that no reader meets the end of an older, longer one.
+    A new file under the same name would not reach containers: they have this one mounted as ``/etc/hosts``. The text is
+    changed in one write. Empty lines are added before it where it is longer, and where it is shorter behind it: so
+    there is room for it, and no reader meets the end of an older, longer one.
     """
     content = text.encode()
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -36,6 +38,9 @@ def write_hosts(path: Path, text: str) -> bool:
         old_size = os.fstat(descriptor).st_size
         if old_size == len(content) and os.pread(descriptor, old_size, 0) == content:
             return False
+        more = len(content) - old_size
+        if more > 0 and os.pwrite(descriptor, b"\n" * more, old_size) < more:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
         os.pwrite(descriptor, content.ljust(old_size, b"\n"), 0)
         os.ftruncate(descriptor, len(content))
     finally:
