@@ -87,15 +87,30 @@ async def run(kube: Kube, paths: Paths, here: Site, network: IPv4Network | None 
     publisher = Publisher(layout)
     async with Reflector(kube, KINDS) as reflector, asyncio.TaskGroup() as tasks:
         await reflector.wait_synced()
+        findings = Findings()
         tasks.create_task(_rotate(publisher))
-        await _follow(reflector, kube, publisher, here=here, layout=layout)
+        tasks.create_task(_report(reflector, kube, findings))
+        await _follow(reflector, publisher, findings, here=here, layout=layout)
 
 
-async def _follow(reflector: Reflector, kube: Kube, publisher: Publisher, *, here: Site, layout: Layout) -> None:
-    """Survives any object: where one cannot be read, and leaving it out does not help, what was published stays."""
-    findings, refusals = Findings(), Refusals(layout, here)
+async def _report(reflector: Reflector, kube: Kube, findings: Findings) -> None:
+    """A task of its own: an API that is slow to take events must not keep endpoints from the Envoys."""
+    while True:
+        await report(kube, findings.due(time.monotonic()), reflector.objects)
+        await asyncio.sleep(TICK_S)
+
+
+async def _follow(
+    reflector: Reflector, publisher: Publisher, findings: Findings, *, here: Site, layout: Layout
+) -> None:
+    """Survives any object and a full disk: what was published stays where one cannot be read or written.
+
+    Of objects that is where leaving one out does not help; files are tried again.
+    """
+    refusals = Refusals(layout, here)
     changed, checked = True, 0.0
     while True:
+        is_unwritten = False
         try:
             if changed:
                 objects = _objects(reflector)
@@ -109,8 +124,10 @@ async def _follow(reflector: Reflector, kube: Kube, publisher: Publisher, *, her
                     continue
         except MALFORMED:
             log.exception("the objects cannot be translated: what was published before stays in use")
-        await report(kube, findings.due(time.monotonic()), reflector.objects)
-        changed = await _changed(reflector)
+        except OSError as exc:
+            log.error("%s: what was published before stays in use; it is tried again in %g s", exc, TICK_S)  # noqa: TRY400  - the text says it all
+            is_unwritten = True
+        changed = await _changed(reflector) or is_unwritten
 
 
 async def _has_refused(reflector: Reflector, publisher: Publisher, refusals: Refusals, here: Site) -> bool:
