@@ -18,6 +18,7 @@ from model_wrappers.darknet.boxes import Detection
 from model_wrappers.darknet.int8_trial import describe
 from model_wrappers.darknet.proof import LAYERS_NOTE, GoldenPhoto, LayerParity, Proof, render_json
 from model_wrappers.darknet.timing import TOLERANCE, EngineTiming, ranked
+from model_wrappers.labels import colour_of
 
 REPORT_NAME = "report.html"
 JSON_NAME = "proof.json"
@@ -157,8 +158,6 @@ def _photo(photo: GoldenPhoto) -> str:
 
 
 def _detection(one: Detection) -> tuple[str, ...]:
-    from model_wrappers.darknet.draw import colour_of  # with it comes the image library
-
     colour = ",".join(map(str, colour_of(one.label)))
     label = f'<span class="swatch" style="background:rgb({colour})"></span>{escape(one.label)}'
     return label, f"{one.confidence:.1%}", *(f"{side:.0f}" for side in vars(one.box).values())

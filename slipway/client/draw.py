@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import colorsys
-import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,9 +11,10 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
+from model_wrappers.frames import Framed, draw_frames
+from model_wrappers.labels import Rectangle
 from slipway.client.detections import Detection, Detections
 from slipway.client.errors import InvalidPhoto
-from slipway.client.labels import Rectangle, place_labels
 from slipway.client.photo import Photo, Pixels, encode_photo, encode_png
 
 MIN_SIDE = 640
@@ -24,8 +23,6 @@ MAX_LABEL_CHARS = 80
 """Drawn of one label."""
 FARTHEST = 1e6
 """Pixels from the corner at which a line of a box is drawn at most."""
-_FONT = cv2.FONT_HERSHEY_SIMPLEX
-_TEXT_SCALE = 0.25  # of a line's width
 
 
 @dataclass(frozen=True)
@@ -95,20 +92,10 @@ def _resized(rgb: Pixels, scale: float) -> Pixels:
 
 
 def _framed(picture: Pixels, found: Sequence[Detection], *, scale: float) -> Pixels:
-    """Frames first, then labels, so that no frame crosses one."""
     line = max(2, round(max(picture.shape[:2]) / 400))
-    boxes = [_rectangle(one, scale) for one in found]
-    for one, box in zip(reversed(found), reversed(boxes), strict=True):
-        cv2.rectangle(picture, (box.left, box.top), (box.right, box.bottom), colour_of(one.label), line)
     texts = [f"{one.label[:MAX_LABEL_CHARS]} {one.confidence:.0%}" for one in found]
-    sizes = [_text_size(text, line) for text in texts]
-    height, width = picture.shape[:2]
-    places = place_labels(boxes, [(wide, high + below) for wide, high, below in sizes], width=width, height=height)
-    for one, text, (_, _, below), place in reversed(list(zip(found, texts, sizes, places, strict=True))):
-        corners = (place.left, place.top), (place.right, place.bottom)
-        cv2.rectangle(picture, *corners, colour_of(one.label), cv2.FILLED)
-        start = place.left, place.bottom - below
-        cv2.putText(picture, text, start, _FONT, _TEXT_SCALE * line, (0, 0, 0), max(1, line // 2), cv2.LINE_AA)
+    framed = [Framed(_rectangle(one, scale), one.label, text) for one, text in zip(found, texts, strict=True)]
+    draw_frames(picture, framed, line=line)
     return picture
 
 
@@ -120,16 +107,3 @@ def _rectangle(one: Detection, scale: float) -> Rectangle:
 def _place(pixels: float) -> int:
     """A whole coordinate that OpenCV takes, also far outside of the picture."""
     return round(min(max(pixels, -FARTHEST), FARTHEST))
-
-
-def _text_size(text: str, line: int) -> tuple[int, int, int]:
-    """Width, height above the base line, height below it."""
-    (width, height), below = cv2.getTextSize(text, _FONT, _TEXT_SCALE * line, max(1, line // 2))
-    return width, height, below
-
-
-def colour_of(label: str) -> tuple[int, int, int]:
-    """One bright colour per label, the same everywhere: black text is legible on it."""
-    hue = int.from_bytes(hashlib.sha256(label.encode()).digest()[:2], "big") / 2**16
-    red, green, blue = colorsys.hls_to_rgb(hue, 0.65, 1.0)
-    return round(255 * red), round(255 * green), round(255 * blue)

@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-import inspect
-
 import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from model_wrappers.darknet import labels as twin
-from slipway.client import labels
-from slipway.client.labels import Rectangle, place_labels
+from model_wrappers.labels import Rectangle, place_labels
 
 SIZE = (60, 12)
 WIDTH, HEIGHT = 400, 300
@@ -22,10 +18,6 @@ def place(*boxes: Rectangle) -> list[Rectangle]:
 
 def shared(one: Rectangle, other: Rectangle) -> int:
     return one.shared(np.array([[other.left, other.top, other.right, other.bottom]]))
-
-
-def test_the_models_have_the_same_file() -> None:
-    assert inspect.getsource(labels) == inspect.getsource(twin)
 
 
 def test_many_boxes_take_no_longer_than_they_must() -> None:

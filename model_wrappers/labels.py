@@ -1,15 +1,17 @@
-"""Where the labels of boxes go in a picture, so that each can be read.
-
-The client and the models import nothing of one another: each has this file, and a test compares the two.
-"""
+"""The labels of boxes in a picture: where they go, so that each can be read, and their colours."""
 
 from __future__ import annotations
 
+import colorsys
+import hashlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
+
+Colour = tuple[int, int, int]
+"""Levels of red, green and blue."""
 
 
 @dataclass(frozen=True)
@@ -45,6 +47,13 @@ def place_labels(
         edges[number] = best.left, best.top, best.right, best.bottom
         placed.append(best)
     return placed
+
+
+def colour_of(label: str) -> Colour:
+    """One bright colour per label, the same everywhere: black text is legible on it."""
+    hue = int.from_bytes(hashlib.sha256(label.encode()).digest()[:2], "big") / 2**16
+    red, green, blue = colorsys.hls_to_rgb(hue, 0.65, 1.0)
+    return round(255 * red), round(255 * green), round(255 * blue)
 
 
 def _places(box: Rectangle, width: int, height: int) -> Iterator[Rectangle]:
