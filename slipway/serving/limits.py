@@ -19,6 +19,9 @@ HEALTH_CALLS = 64
 MAX_CONCURRENT_RPCS = MAX_IN_FLIGHT + HEALTH_CALLS
 """gRPC calls of one process; gRPC itself answers RESOURCE_EXHAUSTED above it, without a reason."""
 
+MAX_STREAMS = HEALTH_CALLS // 2
+"""Of these, those that stay open: watches of health, and reflection. One more is refused."""
+
 ACCEPT_BACKLOG = 512
 """Connections that the kernel holds for us before they are accepted."""
 

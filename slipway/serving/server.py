@@ -16,7 +16,7 @@ import uvloop
 from aiohttp import web
 from aiohttp.http_exceptions import HttpProcessingError
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
-from grpc_reflection.v1alpha import reflection
+from grpc_reflection.v1alpha import reflection, reflection_pb2_grpc
 
 from slipway.contract.limits import MAX_BODY_BYTES
 from slipway.serving import limits
@@ -28,6 +28,7 @@ from slipway.serving.listening import every_address, tcp_socket
 from slipway.serving.memory import return_large_blocks
 from slipway.serving.rest import RENDER_ERROR, SIGN, RenderError, Sign, add_headers, error_response
 from slipway.serving.rpc import Health, Unknown
+from slipway.serving.rpc_bounds import BoundedCalls
 
 POD_IP = "SLIPWAY_POD_IP"
 
@@ -164,13 +165,15 @@ class Servers:
             options=_grpc_options(half.max_message_bytes, reuse_port=reuse_port),
             maximum_concurrent_rpcs=half.max_calls,
         )
-        server.add_generic_rpc_handlers(tuple(half.handlers))
-        health_pb2_grpc.add_HealthServicer_to_server(self._health, server)
+        calls = BoundedCalls(server)
+        calls.add_generic_rpc_handlers(tuple(half.handlers))
+        health_pb2_grpc.add_HealthServicer_to_server(self._health, calls)
         for name in half.services:
             await self._health.set(name, health_pb2.HealthCheckResponse.SERVING)
         names = (*half.services, health.SERVICE_NAME, reflection.SERVICE_NAME)
-        reflection.enable_server_reflection(names, server, pool=joined_pools(half.descriptors))
-        server.add_generic_rpc_handlers((Unknown(half.sign),))  # the last one: whatever none before it knows
+        told = reflection.aio.ReflectionServicer(names, pool=joined_pools(half.descriptors))
+        reflection_pb2_grpc.add_ServerReflectionServicer_to_server(told, calls)
+        calls.add_generic_rpc_handlers((Unknown(half.sign),))  # the last one: whatever none before it knows
         try:
             port = server.add_insecure_port(_address(host, half.port))
         except RuntimeError as exc:
