@@ -14,6 +14,7 @@ import click
 from slipway.cli.check_api import OfflineApi
 from slipway.cli.check_files import ManifestSet, Problem, Tree, load_tree
 from slipway.cli.check_findings import Finding, Report, in_order, render_report
+from slipway.cli.check_mesh import mesh_problems
 from slipway.cli.check_references import KnowsImage, references
 from slipway.cli.check_world import World, generated, namespace_of
 from slipway.cli.objects import kustomize
@@ -36,7 +37,8 @@ def check_command(paths: tuple[Path, ...], output: str, *, strict: bool) -> None
     file and line. Errors: what the API would refuse (schema, the rules of SeldonDeployments, traffic that does not sum
     to 100; the objects that are made of them too), the same object twice, images of this project that no image.yaml makes, images without a tag or with
     `latest`, selectors that match nothing, autoscaling by a percentage of resources that nobody requests, keys that a
-    Secret or ConfigMap does not have, a DIR or FILE without any manifest. Warnings: fields without effect, kinds not known here, and what is referred to and
+    Secret or ConfigMap does not have, what the mesh would not carry out (keys, issuers, regular expressions, ports and
+    subsets that are none), a DIR or FILE without any manifest. Warnings: what only a cluster's Istio carries out, fields without effect, kinds not known here, and what is referred to and
     nothing in DIR makes (it may be there already). The controller is taken to be the one that `slipway up` starts.
 
     Exit codes: 0 no errors (with --strict: no warnings either), 1 some, 2 wrong usage.
@@ -66,7 +68,7 @@ def _findings(tree: Tree, *, knows_image: KnowsImage) -> list[Finding]:
     """References are followed from and to what the API takes: of the rest it is said why not."""
     found: list[Finding] = []
     world = World()
-    accepted: list[tuple[Path | None, Object]] = []
+    accepted: list[ManifestSet] = []
     with OfflineApi() as api:
         for group in _applied_together(tree):
             problems = list(api.review(group.objects))
@@ -74,11 +76,14 @@ def _findings(tree: Tree, *, knows_image: KnowsImage) -> list[Finding]:
             problems += [pair for obj in group.objects if id(obj) not in refused for pair in _made(obj, api)]
             found += [tree.finding(group.origin, obj, problem) for obj, problem in problems]
             world.partial |= {namespace_of(obj) for obj in group.objects if id(obj) in refused}
-            accepted += [(group.origin, obj) for obj in group.objects if id(obj) not in refused]
-    for _, obj in accepted:
-        world.add(obj)
-    for origin, obj in accepted:
-        found += [tree.finding(origin, obj, item) for item in references(obj, world, knows_image=knows_image)]
+            accepted.append(ManifestSet(group.origin, tuple(obj for obj in group.objects if id(obj) not in refused)))
+    for group in accepted:
+        for obj in group.objects:
+            world.add(obj)
+    for group in accepted:
+        problems = [(obj, item) for obj in group.objects for item in references(obj, world, knows_image=knows_image)]
+        problems += mesh_problems(group.objects, world)
+        found += [tree.finding(group.origin, obj, problem) for obj, problem in problems]
     return found
 
 

@@ -22,9 +22,10 @@ GIVEN = frozenset(
         ("ConfigMap", "kube-root-ca.crt"),
         ("ServiceAccount", "default"),
         ("Secret", Settings().default_model_secret[1]),  # the controller copies it to where it is needed
+        ("Gateway", Settings().istio_gateway.rpartition("/")[2]),  # of `slipway up`, and of istio/base
     }
 )
-"""What every namespace has."""
+"""What is there before any manifest."""
 AT_LEAST_ONE = "must exist before: nothing here makes it"
 
 
@@ -40,6 +41,7 @@ def references(obj: Object, world: World, *, knows_image: KnowsImage) -> Iterato
         "PodDisruptionBudget": _disruption_budget,
         "HorizontalPodAutoscaler": _autoscaler,
         "VirtualService": _virtual_service,
+        "Gateway": _gateway,
         "RoleBinding": _role_binding,
     }
     if rule := rules.get(obj["kind"]):
@@ -196,19 +198,35 @@ def _autoscaler(obj: Object, namespace: str, world: World) -> Iterator[Problem]:
         )
 
 
+def _gateway(obj: Object, namespace: str, world: World) -> Iterator[Problem]:
+    for index, server in enumerate(obj["spec"].get("servers") or ()):
+        name = (server.get("tls") or {}).get("credentialName")
+        yield from _missing("Secret", name, f"spec.servers[{index}].tls.credentialName", namespace, world)
+
+
 def _virtual_service(obj: Object, namespace: str, world: World) -> Iterator[Problem]:
+    for index, gateway in enumerate(obj["spec"].get("gateways") or ()):
+        place, _, name = str(gateway).rpartition("/")
+        if gateway != "mesh":
+            yield from _missing("Gateway", name, f"spec.gateways[{index}]", place or namespace, world)
     for index, route in enumerate(obj["spec"].get("http") or ()):
         path = f"spec.http[{index}]"
         routes = route.get("route") or ()
         total = sum(item.get("weight") or 0 for item in routes)
         if len(routes) > 1 and total != 100:
             yield Problem(f"{path}.route", f"weights sum to {total}, not 100", is_error=False)
-        for number, item in enumerate(routes):
-            host = str((item.get("destination") or {}).get("host") or "")
-            service = resolve_host(host, namespace)
+        for where, destination in _destinations(route):
+            service = resolve_host(str(destination.get("host") or ""), namespace)
             if service:
-                where = f"{path}.route[{number}].destination.host"
-                yield from _missing("Service", service[1], where, service[0], world)
+                yield from _missing("Service", service[1], f"{path}.{where}.host", service[0], world)
+
+
+def _destinations(route: Json) -> Iterator[tuple[str, Json]]:
+    """Whom a route of a VirtualService asks, and who gets copies."""
+    for key in ("route", "mirrors"):
+        for number, item in enumerate(route.get(key) or ()):
+            yield f"{key}[{number}].destination", item.get("destination") or {}
+    yield "mirror", route.get("mirror") or {}
 
 
 def _role_binding(obj: Object, namespace: str, world: World) -> Iterator[Problem]:

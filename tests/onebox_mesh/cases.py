@@ -141,7 +141,9 @@ CASES: dict[str, Objects] = {
                 _to(
                     headers={
                         "request": {"set": {"x-team": "eyes"}, "remove": ["cookie"]},
-                        "response": {"add": {"x-by": "slipway"}},
+                        "response": {
+                            "add": {"x-by": "slipway", "x-http": "%PROTOCOL%", "x-share": "5%", "x-all": "5%%"}
+                        },
                     }
                 )
             )

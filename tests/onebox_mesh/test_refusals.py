@@ -25,7 +25,7 @@ PREDICTIONS = "/seldon/default/yolo/api/v1.0/predictions"
 
 
 def _headers(name, value):
-    """A VirtualService that sets a response header; Envoy refuses a lone % in it."""
+    """A VirtualService that sets a response header; Envoy refuses one with a command that it does not know."""
     route = {
         "match": [{"uri": {"prefix": f"/{name}/"}}],
         "route": [{"destination": destination("stable", 8000)}],
@@ -64,7 +64,7 @@ async def test_refused_virtual_service_is_left_out_until_it_changes_and_keeps_it
     def objects(*virtual):
         return world(virtual, {"stable": {"127.20.0.1": True}})
 
-    good, bad, fresh = _headers("a", "1"), _headers("a", "100%"), _headers("b", "5%")
+    good, bad, fresh = _headers("a", "1"), _headers("a", "%NOBODY%"), _headers("b", "%ELSE%")
     refusals.accept(objects(good))
     assert await refusals.search(objects(bad, fresh))
     settled, findings = refusals.settle(objects(bad, fresh))
@@ -72,7 +72,7 @@ async def test_refused_virtual_service_is_left_out_until_it_changes_and_keeps_it
     assert [finding.name for finding in findings] == ["a", "b"]
     assert findings[0].message.endswith("its last good routes stay in use")
     assert findings[1].message.endswith("it is not served")
-    assert "100%" in findings[0].message
+    assert "NOBODY" in findings[0].message
     assert not await refusals.search(settled)
     assert refusals.settle(objects(good, fresh)) == (objects(good), findings[1:])
 
@@ -81,7 +81,7 @@ async def test_what_was_taken_while_no_envoy_ran_is_no_good_version(tmp_path):
     layout = Layout(Paths(tmp_path))
     layout.paths.mesh.mkdir()
     refusals = Refusals(layout, site("127.0.0.1", free_port()))
-    objects = world([_headers("a", "100%")], {"stable": {"127.20.0.1": True}})
+    objects = world([_headers("a", "%NOBODY%")], {"stable": {"127.20.0.1": True}})
     refusals.accept(objects)
     assert await refusals.search(objects)
     assert refusals.settle(objects)[0].virtual_services == ()
@@ -91,7 +91,7 @@ async def test_what_was_taken_while_no_envoy_ran_is_no_good_version(tmp_path):
 @pytest.mark.parametrize("is_bad_at_start", [False, True])
 async def test_one_refused_virtual_service_does_not_hold_up_the_others(tmp_path, is_bad_at_start):
     layout, port = Layout(Paths(tmp_path)), free_port()
-    bad, good = _headers("odd", "100%"), _headers("odd", "100%%")
+    bad, good = _headers("odd", "%NOBODY%"), _headers("odd", "100%%")
     async with running_upstreams(stable=1, canary=1) as upstreams:
         virtual = [virtual_service({"stable": 100, "canary": 0})]
         objects = world([*virtual, *([bad] * is_bad_at_start)], upstreams.predictors(), ports=upstreams.ports)

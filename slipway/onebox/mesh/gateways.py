@@ -122,4 +122,4 @@ def _check_redirects(servers: Servers, found: Iterable[Reader], gateway_port: in
             where = port_here(HTTPS_PORT, gateway_port)
             server.lacks("tls.httpsRedirect", f"leads to port {where}, where no HTTPS server of port 443 is served")
         if both := sorted(hosts & plain):
-            server.report("hosts", f"{', '.join(both)}: a server without httpsRedirect has it too: it is redirected")
+            server.elsewhere("hosts", f"{', '.join(both)}: a server without httpsRedirect has it too: it is redirected")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from slipway.onebox.mesh.destination_rules import DestinationRule
@@ -42,6 +42,8 @@ HTTP_FIELDS = {
 }
 DEFAULT_RETRY = Retries()
 GRPC_RETRY = Retries(on=(*DEFAULT_RETRY.on, "unavailable"))
+_HEADER_VALUE = re.compile(r"(?:[^%]|%%|%[A-Z0-9_]+(?:\([^)]*\))?(?::[0-9]+)?%)*")
+"""With Envoy's command operators; which of them there are, it says itself."""
 _RETRY_WORD = re.compile(r"[a-z0-9-]+")
 
 
@@ -139,9 +141,11 @@ def read_http_routes(
             if item is not None and item.items("gateways") and not _bound(item, gateways):
                 continue
             match = RouteMatch() if item is None else read_match(item)
+            name = f"{reader.namespace}/{reader.name}/{index}/{position}"
             if match is not None:
-                name = f"{reader.namespace}/{reader.name}/{index}/{position}"
                 routes.append(_route(http, match, name, destinations=destinations, knobs=knobs))
+            else:  # for what else is to be found in it
+                _route(http, RouteMatch(), name, destinations=replace(destinations, clusters={}), knobs=knobs)
     return routes
 
 
@@ -259,4 +263,10 @@ def _headers(reader: Reader) -> HeaderChanges:
 
 
 def _pairs(reader: Reader) -> tuple[tuple[str, str], ...]:
-    return tuple(sorted((str(key), reader.text(key)) for key in reader.data if HEADER_NAME.fullmatch(str(key))))
+    found = sorted((str(key), reader.text(key)) for key in reader.data if HEADER_NAME.fullmatch(str(key)))
+    for name, value in found:
+        if not _HEADER_VALUE.fullmatch(value):
+            reader.report(
+                name, f"{value[:80]!r} has a % that begins no command such as %PROTOCOL%: write %%: it is left out"
+            )
+    return tuple(pair for pair in found if _HEADER_VALUE.fullmatch(pair[1]))
