@@ -39,6 +39,7 @@ BROKEN = {
     b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n": MALFORMED,
     b"POST %b HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n" % PREDICTIONS.encode(): MALFORMED,
     b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: gzip\r\n\r\n": (501, "TRANSFER_ENCODING_NOT_SUPPORTED"),
+    b"CONNECT a:1 HTTP/1.1\r\nHost: a:1\r\n\r\n": (404, "ROUTE_NOT_FOUND"),
     b"GET / HTTP/1.0\r\nHost: a\r\n\r\n": (426, "HTTP_VERSION_NOT_SUPPORTED"),
     b"GET / HTTP/1.1\r\nHost: a\r\nx: %b\r\n\r\n" % (b"a" * 1024 * MAX_HEADERS_KIB): (431, "HEADERS_TOO_LARGE"),
     b"GET / HTTP/1.1\r\nHost: a\r\n%b\r\n" % (b"x: 1\r\n" * MAX_HEADERS): (431, "HEADERS_TOO_LARGE"),
@@ -173,6 +174,11 @@ async def test_a_route_to_what_is_not_there_says_what_that_is(tmp_path):
 
         for name, (_, sentence) in {**ASTRAY, "zero": ASTRAY["nobody"]}.items():
             assert await ask(name) == (503, "DESTINATION_NOT_FOUND", sentence)
+        async with grpc.aio.insecure_channel(f"127.0.0.1:{gateway.site.port}") as channel:
+            call = channel.unary_unary("/nobody/Predict", pb.SeldonMessage.SerializeToString)
+            with pytest.raises(grpc.aio.AioRpcError) as raised:
+                await call(pb.SeldonMessage(), timeout=ANSWER_S)
+        assert (raised.value.code(), raised.value.details()) == (grpc.StatusCode.UNAVAILABLE, ASTRAY["nobody"][1])
         assert await ask("half") == (200, None, "")
 
 

@@ -118,12 +118,14 @@ def buffer_filter(*, but_grpc: bool = False) -> dict[str, Any]:
     """Receives a whole body before anybody sees its request, and answers 413 where it is too long.
 
     Not the body that announces a length within the limit: its request goes on at once, so that an executor that has no
-    place for it refuses it before the body is read. The router keeps what has passed, for retries and mirrors.
+    place for it refuses it before the body is read. The router keeps what has passed, for retries and mirrors. Nor what
+    follows a CONNECT, which has no end: no route takes one.
     ``but_grpc``: nor that of a gRPC call, where no route of its own says so.
     """
     buffer = {"@type": f"{_FILTERS}.buffer.v3.Buffer", "max_request_bytes": MAX_BODY_BYTES}
     skip = {"@type": f"{_TYPES}.filters.common.matcher.action.v3.SkipFilter"}
-    regexes = {"content-length": limits.STREAMED_LENGTHS, **({"content-type": GRPC_TYPES} if but_grpc else {})}
+    regexes = {"content-length": limits.STREAMED_LENGTHS, ":method": "CONNECT"}
+    regexes |= {"content-type": GRPC_TYPES} if but_grpc else {}
     matchers = [
         {"predicate": _header(name, regex), "on_match": {"action": {"name": "skip", "typed_config": skip}}}
         for name, regex in regexes.items()

@@ -31,6 +31,7 @@ ROUTES_TYPE = "type.googleapis.com/envoy.config.route.v3.RouteConfiguration"
 _PREVIOUS_HOSTS = "envoy.extensions.retry.host.previous_hosts.v3.PreviousHostsPredicate"
 RESETS = frozenset({"5xx", "gateway-error", "reset"})
 """Conditions of ``retry_on`` that hold for a connection that ends without an answer."""
+_GRPC_CALL = TextMatch("content-type", "prefix", "application/grpc")
 _NOT_READY = LocalReply(NO_READY_PREDICTOR, NOTHING_READY, 503)
 
 
@@ -73,9 +74,17 @@ def _virtual_host(host: VirtualHost) -> dict[str, Any]:
         "name": host.name,
         "domains": list(host.domains),
         "request_body_buffer_limit": limits.RETRY_BUFFER_BYTES,
-        "routes": [_route(route) for route in host.routes],
+        "routes": [_route(item) for route in host.routes for item in _by_protocol(route)],
         **host_filters(host),
     }
+
+
+def _by_protocol(route: Route) -> tuple[Route, ...]:
+    """What has no Service has no protocol: gRPC calls are told in theirs."""
+    if not route.absent:
+        return (route,)
+    match = replace(route.match, headers=(*route.match.headers, _GRPC_CALL))
+    return replace(route, match=match, is_grpc=True), route
 
 
 def _route(route: Route) -> dict[str, Any]:
