@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from slipway.kube.fields_v1 import EMPTY, from_fields_v1, to_fields_v1
 from slipway.onebox.api.errors import Refused
-from slipway.onebox.api.fields import EMPTY, from_fields_v1, to_fields_v1
 from slipway.onebox.api.ownership import Applied, Entry, Writer, after_update, apply_configuration
 from slipway.onebox.api.patches import json_patch, merge_patch, strategic_merge
 from slipway.onebox.api.schema import zero

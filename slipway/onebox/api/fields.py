@@ -1,8 +1,7 @@
-"""Sets of fields, as ``managedFields`` records them.
+"""Which fields an object has, which an apply claims, and what comes of merging the two.
 
-A set is a frozenset of paths; a path is a tuple of ``f:name``, ``k:{keys}`` and ``v:value`` parts. A path stands for
-its own field: a map's path is its existence (FieldsV1 writes it as ``"."``). Semantics after Kubernetes'
-structured-merge-diff: lists are atomic unless their schema says set or map, maps are granular unless atomic.
+Semantics after Kubernetes' structured-merge-diff: lists are atomic unless their schema says set or map, maps are granular
+unless atomic.
 """
 
 from __future__ import annotations
@@ -11,10 +10,9 @@ import json
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from slipway.kube.fields_v1 import EMPTY, FieldSet, Path, bracketed, dotted
+
 Schema = Mapping[str, Any]
-Path = tuple[str, ...]
-FieldSet = frozenset[Path]
-EMPTY: FieldSet = frozenset()
 _CONTAINER = object()
 NOT_OWNED = frozenset(
     {("f:apiVersion",), ("f:kind",), ("f:metadata",)}
@@ -122,7 +120,7 @@ def applied_set(schema: Schema, value: Any, path: Path = ()) -> FieldSet:
     seen: set[str] = set()
     for part, below, item in parts:
         if part in seen:
-            raise DuplicateKey(f"{dotted(path)}: duplicate entries for key {_bracketed(part)}")
+            raise DuplicateKey(f"{dotted(path)}: duplicate entries for key {bracketed(part)}")
         seen.add(part)
         result |= applied_set(below, item, (*path, part))
         if part[0] in "kv":
@@ -130,59 +128,6 @@ def applied_set(schema: Schema, value: Any, path: Path = ()) -> FieldSet:
     if not seen and path and isinstance(value, dict):  # an empty map is claimed, an empty list is not
         result.add(path)
     return frozenset(result) - NOT_OWNED
-
-
-def _bracketed(part: str) -> str:
-    if part.startswith("v:"):
-        return f"[={part[2:]}]"
-    return "[" + ",".join(f"{key}={json.dumps(value)}" for key, value in json.loads(part[2:]).items()) + "]"
-
-
-def dotted(path: Path) -> str:
-    """A path as Kubernetes prints it in a conflict: ``.spec.containers[name="web"].image``."""
-    text = ""
-    for part in path:
-        text += f".{part[2:]}" if part.startswith("f:") else _bracketed(part)
-    return text
-
-
-def to_fields_v1(fields: FieldSet) -> dict[str, Any]:
-    """The FieldsV1 form."""
-    root: dict[str, Any] = {}
-    for path in sorted(fields):
-        node = root
-        for part in path:
-            node = node.setdefault(part, {})
-    for path in fields:
-        node = root
-        for part in path:
-            node = node[part]
-        if node:
-            node["."] = {}
-    return _ordered(root)
-
-
-def _ordered(node: dict[str, Any]) -> dict[str, Any]:
-    return {key: _ordered(node[key]) for key in sorted(node)}
-
-
-def from_fields_v1(node: Any, path: Path = ()) -> FieldSet:
-    """The set of a FieldsV1 document; parts that are no such document are ignored."""
-    if not isinstance(node, dict):
-        return EMPTY
-    if not node:
-        return frozenset({path}) if path else EMPTY
-    result: set[Path] = set()
-    for part, below in node.items():
-        if part == ".":
-            result.add(path)
-        elif part[:2] in ("f:", "k:", "v:"):
-            result |= from_fields_v1(below, (*path, part))
-    return frozenset(result)
-
-
-def with_parents(fields: FieldSet) -> FieldSet:
-    return frozenset(path[:length] for path in fields for length in range(1, len(path) + 1))
 
 
 def remove(schema: Schema, value: Any, paths: FieldSet) -> Any:

@@ -16,11 +16,12 @@ from ipaddress import IPv4Network
 from typing import Any
 
 from slipway.contract.causes import Cause
+from slipway.kube.fields_v1 import EMPTY, FieldSet
 from slipway.onebox.api.addresses import ClusterAddresses
 from slipway.onebox.api.bodies import Parsed, checked_fields, typed_object
 from slipway.onebox.api.checks import Guard, Review, check_object, unguarded
 from slipway.onebox.api.errors import Refused, already_exists, bad_request, describe, invalid, not_found, qualified
-from slipway.onebox.api.fields import EMPTY, DuplicateKey, FieldSet
+from slipway.onebox.api.fields import DuplicateKey
 from slipway.onebox.api.meta_rules import finalizer_warnings
 from slipway.onebox.api.ownership import (
     Entry,

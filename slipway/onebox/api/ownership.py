@@ -6,19 +6,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from slipway.kube.fields_v1 import FieldSet, dotted, from_fields_v1, to_fields_v1, with_parents
 from slipway.onebox.api.errors import Refused
-from slipway.onebox.api.fields import (
-    NOT_OWNED,
-    FieldSet,
-    applied_set,
-    compare,
-    dotted,
-    from_fields_v1,
-    merge,
-    remove,
-    to_fields_v1,
-    with_parents,
-)
+from slipway.onebox.api.fields import NOT_OWNED, applied_set, compare, merge, remove
 
 Schema = Mapping[str, Any]
 Object = dict[str, Any]

@@ -7,9 +7,9 @@ from datetime import UTC, datetime
 from typing import Any
 
 from slipway.contract.causes import Cause
+from slipway.kube.fields_v1 import EMPTY
 from slipway.onebox.api.auth import DISCOVERY_ROOTS, Access, Authorizer, User
 from slipway.onebox.api.errors import invalid
-from slipway.onebox.api.fields import EMPTY
 from slipway.onebox.api.ownership import Writer, after_update, render_entries
 from slipway.onebox.api.schema import normalize
 from slipway.onebox.api.target import Object, Options, Target
