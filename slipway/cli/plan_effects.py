@@ -10,7 +10,8 @@ from slipway.contract.following import printable
 from slipway.contract.sdep import PredictorSpec, SeldonDeployment
 from slipway.controller.desired import desired
 from slipway.controller.facts import Facts
-from slipway.controller.plan import APPLIED, ObjectKey, Step, changes, first_difference, key_of
+from slipway.controller.meta import APPLIED
+from slipway.controller.plan import ObjectKey, Step, changes, first_difference, key_of
 from slipway.controller.pod_labels import TEMPLATE
 
 Object = dict[str, Any]

@@ -9,7 +9,8 @@ from slipway.contract.causes import Cause
 from slipway.contract.hpa import autoscaler_spec
 from slipway.contract.names import deployment_name
 from slipway.contract.sdep import Json, PredictorSpec, SeldonDeployment
-from slipway.controller.meta import MANAGER, Object, metadata
+from slipway.controller.drift import is_our_apply
+from slipway.controller.meta import Object, metadata
 from slipway.controller.settings import Settings
 
 
@@ -50,11 +51,6 @@ def kept_replicas(wanted: Object, found: Mapping[str, Any] | None) -> Object:
     if not any("f:replicas" in (entry.get("fieldsV1") or {}).get("f:spec", {}) for entry in fields):
         return wanted
     return {**wanted, "spec": {**wanted["spec"], "replicas": found["spec"].get("replicas", 1)}}
-
-
-def is_our_apply(entry: Mapping[str, Any]) -> bool:
-    """Whether an entry of ``managedFields`` is of the controller's own applies."""
-    return entry.get("manager") == MANAGER and entry.get("operation") == "Apply" and not entry.get("subresource")
 
 
 def _autoscaler(name: str, spec: Json, sdep: SeldonDeployment) -> Object:

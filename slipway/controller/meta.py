@@ -9,6 +9,8 @@ from slipway.contract.sdep import GROUP, KIND, PredictiveUnit, SeldonDeployment
 MANAGER = "slipway-controller"
 MANAGED_BY = {"app.kubernetes.io/managed-by": "seldon-core"}  # what existing selectors and dashboards look for
 DEPLOYMENT_ID = "seldon-deployment-id"
+APPLIED = "slipway.dev/applied"
+"""Annotation of a generated object: what was last applied, as a digest, so that a removed field is noticed."""
 HTTP_PORT, GRPC_PORT = 8000, 5001
 EXPLAINER = "seldon.io/explainer"
 SHADOW = "seldon.io/shadow"

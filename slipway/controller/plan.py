@@ -11,6 +11,7 @@ from decimal import Decimal
 from typing import Any, Literal
 
 from slipway.controller.autoscaling import kept_replicas
+from slipway.controller.drift import first_foreign
 from slipway.controller.handover import (
     has_leaving_entries,
     is_entry,
@@ -18,12 +19,9 @@ from slipway.controller.handover import (
     strands_requests,
     switches_too_early,
 )
-from slipway.controller.meta import Object
+from slipway.controller.meta import APPLIED, Object
 from slipway.controller.pod_labels import unrestarted
 from slipway.controller.readiness import is_ready
-
-APPLIED = "slipway.dev/applied"
-"""Annotation of a generated object: what was last applied, as a digest, so that a removed field is noticed."""
 
 CALLED = frozenset({"Deployment", "Service", "VirtualService", "DestinationRule"})
 """Kinds of what a call of a node in another Pod goes through."""
@@ -125,11 +123,16 @@ def changes(
         if found is None:
             steps.append(Step("Create", wanted, "missing"))
             continue
-        difference = first_difference(plain, found) or first_difference(wanted, found)  # the stamp says least
-        if difference and not _is_accepted(wanted, found, accepted or {}):
-            step = Step("Update", wanted, f"{difference} differs")
+        reason = first_foreign(found) or _differs(plain, found) or _differs(wanted, found)  # the stamp says least
+        if reason and not _is_accepted(wanted, found, accepted or {}):
+            step = Step("Update", wanted, reason)
             (held if _must_wait(wanted, found, desired, observed) else steps).append(step)
     return steps, held
+
+
+def _differs(wanted: Object, found: Object) -> str | None:
+    difference = first_difference(wanted, found)
+    return f"{difference} differs" if difference else None
 
 
 def _is_accepted(wanted: Object, found: Object, accepted: Mapping[ObjectKey, str]) -> bool:

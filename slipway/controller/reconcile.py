@@ -16,6 +16,7 @@ from slipway.contract.sdep import SeldonDeployment
 from slipway.controller.alias_watch import AliasWatch
 from slipway.controller.autoscaling import refused_autoscaling
 from slipway.controller.desired import desired
+from slipway.controller.drift import first_foreign, taken_over
 from slipway.controller.events import record
 from slipway.controller.facts import Facts
 from slipway.controller.follow import Follow
@@ -245,24 +246,32 @@ class Reconciler:
             await record(self.kube, sdep, f"{step.verb}{kind.kind}", message, now=now())
 
     async def _applied(self, obj: Object, sdep: SeldonDeployment, *, may_exist: bool) -> Object:
-        """What others set in a container outlives it as a container with nothing else, which no API takes: ours go first."""
+        """What others wrote where the SeldonDeployment has the say is taken over before it is applied away.
+
+        One that was not seen yet may outlive its container, as a container with nothing else, which no API takes.
+        """
+        seen = self._owned(sdep).get(key_of(obj))
+        if seen is not None and first_foreign(seen):
+            await self._take_over(obj, sdep)
         try:
-            return await self.kube.apply(obj, field_manager=MANAGER, force=may_exist)
-        except Invalid as exc:
-            seen = self._owned(sdep).get(key_of(obj))
-            if obj["kind"] != DEPLOYMENT.kind or seen is None:
+            result = await self.kube.apply(obj, field_manager=MANAGER, force=may_exist)
+        except Invalid:
+            if seen is None or not await self._take_over(obj, sdep):
                 raise
-            log.warning("%s/%s: Deployment %s: %s; as a whole", sdep.namespace, sdep.name, obj["metadata"]["name"], exc)
-            lists = {"spec": {"template": {"spec": obj["spec"]["template"]["spec"]}}}
-            await self.kube.patch(
-                DEPLOYMENT,
-                obj["metadata"]["name"],
-                lists,
-                type="merge",
-                namespace=sdep.namespace,
-                field_manager=MANAGER,
-            )
             return await self.kube.apply(obj, field_manager=MANAGER, force=may_exist)
+        if first_foreign(result) and await self._take_over(obj, sdep):
+            return await self.kube.apply(obj, field_manager=MANAGER, force=may_exist)
+        return result
+
+    async def _take_over(self, obj: Object, sdep: SeldonDeployment) -> bool:
+        """Whether there was anything. Conflict where somebody writes at the same moment."""
+        kind, name = kind_of(obj), obj["metadata"]["name"]
+        live = await self.kube.get(kind, name, namespace=sdep.namespace)
+        body = taken_over(live) if is_owned_by(live, sdep.uid) else None
+        if body is not None:
+            log.info("%s/%s: %s %s: %s", sdep.namespace, sdep.name, kind.kind, name, first_foreign(live))
+            await self.kube.patch(kind, name, body, type="merge", namespace=sdep.namespace, field_manager=MANAGER)
+        return body is not None
 
     def _same(self, sdep: SeldonDeployment, step: Step) -> Object:
         """What is applied; of what is to be changed only the object that was seen, by its uid."""
@@ -274,7 +283,7 @@ class Reconciler:
         """Remember an answer that differs from what was applied, or every look would apply it again."""
         answers = self.accepted.setdefault((sdep.namespace, sdep.name), {})
         answers.pop(key_of(applied), None)
-        if difference := first_difference(applied, result):
+        if difference := first_difference(applied, result) or first_foreign(result):
             answers[key_of(applied)] = fingerprint(result)
             log.warning("%s/%s: the API keeps %s otherwise", *key_of(applied), difference)
 

@@ -13,8 +13,7 @@ from typing import Any
 import yaml
 
 from slipway.contract.controller_id import LABEL
-from slipway.controller.meta import DEPLOYMENT_ID, MANAGED_BY
-from slipway.controller.plan import APPLIED
+from slipway.controller.meta import APPLIED, DEPLOYMENT_ID, MANAGED_BY
 from slipway.controller.pod_labels import TEMPLATE
 from slipway.controller.reconcile import OWNED_KINDS
 from slipway.kube.client import Kube
