@@ -197,9 +197,8 @@ async def test_faults_are_made_and_named(tmp_path):
             assert await ask(client, path="/abort/x") == (418, None, "FAULT_INJECTED")
             async with client.post("/abort/x", data=b"{}") as reply:
                 assert (await reply.json())["status"]["code"] == 418
-            started = asyncio.get_running_loop().time()
             assert (await ask(client, path="/slow/x"))[0] == 200
-            assert asyncio.get_running_loop().time() - started >= 0.2
+            assert await gateway.counter("fault.delays_injected") == 1
             assert {(await ask(client, path="/never/x"))[0] for _ in range(10)} == {200}
             assert len(upstreams.members[0].seen) == 11
 
