@@ -28,6 +28,7 @@ from slipway.cli.tenant_objects import (
     why_left_out,
 )
 from slipway.onebox.services.hub.tenant import load_tenant
+from tests.contract.manifests import sdep
 from tests.data import REPOSITORY
 from tests.onebox_api.conftest import ApiProcess, running_api
 
@@ -193,6 +194,15 @@ def test_one_machine_takes_what_it_knows_and_says_what_it_leaves_out(slipway: Sl
     assert "rolebinding/tenant unchanged" in again.output
     other = slipway("tenant", "add", "red", "--user", "grace")
     assert "rolebinding/tenant configured" in other.output
+
+
+def test_team_may_scale_its_seldondeployments(slipway: Slipway, api: ApiProcess) -> None:
+    assert slipway("tenant", "add", "gold", "--user", "ada").exit_code == 0
+    as_ada = ("-n", "gold", "--as", "ada")
+    manifest = {**sdep(), "metadata": {"name": "iris"}}
+    api.kubectl(*as_ada, "apply", "-f", "-", stdin=json.dumps(manifest))
+    assert "scaled" in api.kubectl(*as_ada, "scale", "sdep", "iris", "--replicas=3")
+    assert api.kubectl(*as_ada, "get", "sdep", "iris", "-o", "jsonpath={.spec.replicas}") == "3"
 
 
 def test_dry_run_stores_nothing(slipway: Slipway) -> None:

@@ -45,6 +45,7 @@ COPIED = "slipway-model-storage"
 def _of_user(namespace: str) -> Sequence[Permission]:
     return (
         *(Permission(verb, SELDON, "seldondeployments", namespace) for verb in EDIT),
+        *(Permission(verb, SELDON, "seldondeployments/scale", namespace) for verb in ("get", "update", "patch")),
         *(Permission(verb, "", "pods", namespace) for verb in READ),
         Permission("get", "", "pods/log", namespace),
         Permission("list", "", "events", namespace),
