@@ -23,8 +23,9 @@ def inspect_split(replies: Sequence[Reply], acts: Sequence[Act]) -> Findings:
         notes.append(note)
         if not low <= sum(hits) <= high:
             problems.append(note)
-    if not any(pooled.values()):
-        problems.append("no reply between two changes: a split was not seen")
+    unseen = [f"{percent} %" for percent, hits in sorted(pooled.items()) if not hits]
+    if unseen or not pooled:
+        problems.append(f"no reply between two changes: {', '.join(unseen) or 'a split'} was not seen")
     return Findings(tuple(notes), tuple(problems))
 
 

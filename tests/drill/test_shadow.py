@@ -20,6 +20,21 @@ def test_live_requests_that_are_slower_while_the_shadow_hangs_are_a_problem(hung
     assert found.problems == (found.notes if is_harmed else ())
 
 
+def test_shadow_that_hangs_twice_is_looked_at_twice_beside_what_was_before_the_first() -> None:
+    twice = [*ACTS, Act("b", 30.0, 35.0)]
+    seen = [reply(number / 10, took=0.1 if number < 100 else 0.3 if number < 350 else 0.1) for number in range(400)]
+    (problem,) = inspect_shadow(seen, twice).problems
+    assert problem == "live p99 300 ms while the shadow hangs, 100 ms before"
+    late = [reply(number / 10, took=0.3 if 300 <= number < 350 else 0.1) for number in range(400)]
+    assert inspect_shadow(late, twice).problems == (problem,)
+
+
+@pytest.mark.parametrize("due", [5.0, 12.0, None])
+def test_without_requests_before_or_meanwhile_nothing_is_shown(due: float | None) -> None:
+    (problem,) = inspect_shadow([] if due is None else [reply(due)], ACTS).problems
+    assert problem.startswith("live p99: nothing to compare")
+
+
 @pytest.mark.parametrize(
     ("sent", "mirrored", "is_kept"), [(1000, 1000, True), (1000, 999, True), (1000, 998, False), (0, 0, False)]
 )

@@ -28,8 +28,13 @@ def test_pooled_shares_are_compared_with_what_was_declared() -> None:
 
 
 def test_one_reply_at_zero_percent_is_a_problem() -> None:
-    found = inspect_split([*replies(1, 50, every=10), reply(55.0, predictor="next")], ACTS)
+    found = inspect_split([*replies(1, 50, every=10), reply(55.0, predictor="next"), *replies(61, 99, every=10)], ACTS)
     assert found.problems == ("0 % declared: 1 of 1 replies, 0 to 0 expected",)
+
+
+def test_percentage_without_a_reply_shows_nothing() -> None:
+    found = inspect_split(replies(1, 50, every=10), ACTS[:2])
+    assert found.problems == ("no reply between two changes: 0 % was not seen",)
 
 
 def test_share_that_is_not_declared_is_a_problem() -> None:
@@ -39,5 +44,8 @@ def test_share_that_is_not_declared_is_a_problem() -> None:
 
 def test_what_is_sent_while_the_split_changes_does_not_count() -> None:
     assert inspect_split([reply(50.5, predictor="next")], ACTS).problems == (
+        "no reply between two changes: 0 %, 10 % was not seen",
+    )
+    assert inspect_split(replies(1, 9, every=10), [Act("10", 0.0, None)]).problems == (
         "no reply between two changes: a split was not seen",
     )

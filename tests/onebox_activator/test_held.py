@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -41,6 +43,32 @@ def test_what_waits_never_passes_a_bound(wishes: list[tuple[str, int]]) -> None:
     for name, size in entered:
         held.leave(("default", name), size)
     assert (dict(held.counts), held.held_bytes) == ({}, 0)
+
+
+def test_one_deployment_takes_its_share_and_leaves_the_rest_to_others() -> None:
+    held = Held()
+    for _ in range(MAX_HELD_EACH):
+        held.enter(("default", "a"), 0)
+    with pytest.raises(Refused, match=f"default/a is starting, and {MAX_HELD_EACH} requests wait for it already"):
+        held.enter(("default", "a"), 0)
+    held.enter(("default", "b"), 0)
+
+
+def test_machine_holds_so_many_requests_of_all_together() -> None:
+    held, names = Held(), itertools.cycle("abcdefgh")
+    for _ in range(MAX_HELD):
+        held.enter(("default", next(names)), 0)
+    with pytest.raises(Refused, match=f"{MAX_HELD} requests wait on this machine already"):
+        held.enter(("default", "i"), 0)
+    held.leave(("default", "a"), 0)
+    held.enter(("default", "i"), 0)
+
+
+def test_bodies_that_wait_fill_their_bound_and_no_more() -> None:
+    held = Held()
+    held.enter(("default", "a"), MAX_HELD_BYTES)
+    with pytest.raises(Refused, match=f"{MAX_HELD_BYTES} bytes of requests wait already"):
+        held.enter(("default", "b"), 1)
 
 
 def test_bounds_fit_those_of_the_gateway() -> None:

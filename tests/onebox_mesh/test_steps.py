@@ -7,7 +7,7 @@ from pathlib import Path
 from slipway.onebox.mesh.layout import Layout
 from slipway.onebox.mesh.render import render
 from slipway.onebox.mesh.render_clusters import endpoint_count
-from slipway.onebox.mesh.steps import CLUSTERS_STAT, ROUTES_STAT, plan_steps
+from slipway.onebox.mesh.steps import CLUSTERS_STAT, LISTENERS_STAT, ROUTES_STAT, lacks_routes, plan_steps
 from slipway.onebox.mesh.translate import Site, translate
 from slipway.onebox.paths import Paths
 from tests.onebox_mesh.cases import ALL_DOWN, CASES, READY
@@ -65,3 +65,10 @@ def test_files_of_one_state_have_one_version_and_another_state_another():
     canary, stable = _wanted(CASES["canary-10"]), _wanted(CASES["lone-predictor-weight-0"])
     versions = [plan_steps({}, wanted, LAYOUT)[0].expect[0][CLUSTERS_STAT] for wanted in (canary, canary, stable)]
     assert versions[0] == versions[1] != versions[2]
+
+
+def test_routes_are_lacking_whatever_else_is():
+    """Only then are refused VirtualServices looked for."""
+    assert lacks_routes({CLUSTERS_STAT, ROUTES_STAT})
+    assert not lacks_routes({CLUSTERS_STAT, LISTENERS_STAT})
+    assert not lacks_routes(())
