@@ -18,9 +18,7 @@ def inspect_shadow(replies: Sequence[Reply], acts: Sequence[Act]) -> Findings:
     hung = [one for one in replies if any(act.at <= one.due < (act.well_at or act.at) for act in acts)]
     well = [one for one in replies if one.due < min((act.at for act in acts), default=0.0)]
     if not well or not hung:
-        return Findings(
-            problems=("live p99: nothing to compare, as no request was due before the shadow hung, or while",)
-        )
+        return Findings(problems=("nothing to compare: no request was due before the shadow hung, or none while",))
     p99_well, p99_hung = _p99_ms(well), _p99_ms(hung)
     note = f"live p99 {p99_hung:.0f} ms while the shadow hangs, {p99_well:.0f} ms before"
     is_harmed = p99_hung > P99_FACTOR * p99_well + P99_SLACK_MS

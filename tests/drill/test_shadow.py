@@ -32,7 +32,7 @@ def test_shadow_that_hangs_twice_is_looked_at_twice_beside_what_was_before_the_f
 @pytest.mark.parametrize("due", [5.0, 12.0, None])
 def test_without_requests_before_or_meanwhile_nothing_is_shown(due: float | None) -> None:
     (problem,) = inspect_shadow([] if due is None else [reply(due)], ACTS).problems
-    assert problem.startswith("live p99: nothing to compare")
+    assert problem.startswith("nothing to compare")
 
 
 @pytest.mark.parametrize(
