@@ -5,7 +5,11 @@ from __future__ import annotations
 import asyncio
 from typing import cast
 
+import pytest
+
 from slipway.kube.pods import Trouble
+from slipway.onebox.activator import hold as hold_module
+from slipway.onebox.activator.held import NO_TARGET, NOT_AWAKE, Refused
 from slipway.onebox.activator.hold import Hold
 from slipway.onebox.activator.view import View
 from slipway.onebox.mesh.ir import Endpoint
@@ -60,3 +64,21 @@ async def test_who_comes_after_nobody_waits_any_more_looks_anew() -> None:
     await asyncio.gather(first, return_exceptions=True)
     view.ready.add("a")
     assert await hold.endpoint("default/a/s/80", size=1, within_s=20) == READY
+
+
+async def test_nobody_waits_longer_than_the_activator_holds_however_patient(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(hold_module, "HOLD_S", 0.05)
+    hold = Hold(cast(View, CountingView()), lambda: None)
+    with pytest.raises(Refused, match="default/a did not start within") as refused:
+        await hold.endpoint("default/a/s/80", size=1, within_s=3600)
+    assert refused.value.reason == NOT_AWAKE
+    assert not hold.held.counts
+
+
+@pytest.mark.parametrize("header", ["", "default/a/s", "default/a/s/http", "default//s/80", "a/b/c/123456"])
+async def test_request_that_names_no_target_wakes_nobody(header: str) -> None:
+    woken: list[bool] = []
+    hold = Hold(cast(View, CountingView()), lambda: woken.append(True))
+    with pytest.raises(Refused) as refused:
+        await hold.endpoint(header, size=1, within_s=20)
+    assert (refused.value.reason, woken) == (NO_TARGET, [])
