@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from slipway.drill.reply import Effort
-from slipway.drill.verdict import Act, Promise, Row, judge, longest_gap_s, quantile, rest_of
+from slipway.drill.verdict import Act, Findings, Promise, Row, judge, longest_gap_s, quantile, rest_of
 from tests.drill.replies import MODEL, detection, reply
 
 REST = {(MODEL, 0): (detection(),)}
@@ -56,6 +57,31 @@ def test_broken_promise_is_said(promise: Promise, problem: str) -> None:
     assert row([reply(0.0), reply(3.0, took=0.2, refused=1)], promise=promise).problems == (problem,)
 
 
+@pytest.mark.parametrize(("took", "problems"), [(0.04, ()), (0.2, ("99 % of refusals within 0.2 s, 0.05 s promised",))])
+def test_refusals_count_from_when_they_were_sent_and_are_no_losses_where_they_are_promised(
+    took: float, problems: tuple[str, ...]
+) -> None:
+    """The generator was 2 s late: that is not the other side's."""
+    refused = [replace(reply(0.0, status=status), sent=2.0, done=2.0 + took) for status in (429, 503)]
+    found = row([reply(0.0), *refused], promise=Promise(refused_p99_s=0.05))
+    assert (found.sent, found.refused, found.lost) == (3, 2, 0)
+    assert found.refused_p99_ms == pytest.approx(took * 1000)
+    assert found.problems == problems
+    assert found.is_kept is (not problems)
+    assert row([*refused, reply(0.0, status=500)], promise=Promise(refused_p99_s=0.05)).lost == 1
+
+
+def test_requests_that_were_sent_again_are_counted_once_each() -> None:
+    found = row([reply(0.0), reply(0.1, tries=2), reply(0.2, tries=5, refused=3)])
+    assert (found.tried_again, found.refused_tries) == (2, 3)
+
+
+def test_findings_of_several_looks_stand_together() -> None:
+    both = Findings(("a",), ("b",)) + Findings(("c",), ("d",))
+    found = row([reply(0.0)], findings=both)
+    assert (found.notes, found.problems, found.is_kept) == (("a", "c"), ("b", "d"), False)
+
+
 def test_what_never_was_well_again_breaks_every_recovery() -> None:
     found = row([reply(0.0)], acts=(Act("a", 1.0, None),), promise=Promise(recovery_s=1e9))
     assert found.recovery_s == math.inf
@@ -69,6 +95,7 @@ def test_drill_that_did_nothing_keeps_no_promise() -> None:
 def test_gap_counts_from_the_first_request_to_the_last_reply() -> None:
     lost = reply(4.0, took=10.0, status=0)
     assert longest_gap_s([reply(0.0), reply(1.0), lost]) == pytest.approx(12.9)
+    assert longest_gap_s([reply(0.0, took=10.0, status=0), reply(7.0)]) == pytest.approx(7.1)
     assert longest_gap_s([]) == 0.0
 
 
