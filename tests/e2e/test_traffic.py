@@ -7,12 +7,17 @@ import json
 import ssl
 import urllib.error
 import urllib.request
+from collections import Counter
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
+from scripts.demo import photo
+from slipway.client import Client, Refused
 from tests.e2e.platform import Platform
+from tests.e2e.test_wire_forms import PHOTO
 from tests.onebox_mesh.certificates import chain_of, tls_secret
 from tests.onebox_mesh.tokens import Issuer
 from tests.onebox_mesh.world import authentication, policy
@@ -20,6 +25,7 @@ from tests.ports import free_ports
 from tests.waiting import wait_until
 
 SECURITY = "security.istio.io/v1"
+REWARDS = 60
 USERS = [f"user-{number}" for number in range(24)]
 
 
@@ -46,6 +52,37 @@ def yolo(platform: Platform) -> Iterator[set[str]]:
     yield uids(platform)
     platform.slipway("apply", "-k", "seldon/overlays/canary")
     platform.wait_available("yolo")
+
+
+def set_shares(platform: Platform, stable: int, canary: int) -> None:
+    """And until the gateway has taken that up, after one of the two had everything."""
+    shares = enumerate((stable, canary))
+    body = [{"op": "replace", "path": f"/spec/predictors/{n}/traffic", "value": share} for n, share in shares]
+    platform.kubectl("patch", "sdep", "yolo", "--type", "json", "-p", json.dumps(body))
+    wanted = {name for name, share in (("stable", stable), ("canary", canary)) if share}
+    wait_until(lambda: {ask(platform)[1] for _ in range(40)} == wanted, timeout_s=30, what=f"{stable} and {canary} %")
+
+
+def test_feedback_comes_to_the_predictor_that_answered(platform: Platform, yolo: set[str]) -> None:
+    """Of 60 rewards none goes to the other one, and at 0 % the one that answered still gets its own."""
+    url = f"http://{platform.gateway}/seldon/default/yolo"
+    for shares in ((0, 100), (50, 50)):
+        set_shares(platform, *shares)
+    with Client(url) as rest, Client(url, transport="grpc") as grpc:
+        answers = [(client, client.detect(photo(PHOTO))) for _ in range(REWARDS // 2) for client in (rest, grpc)]
+        assert min(Counter(found.predictor for _, found in answers).values()) >= 5  # less once in 10^12 runs
+        wrong = [found for client, found in answers if client.feedback(1.0, reply=found).predictor != found.predictor]
+        assert not wrong, f"{len(wrong)} of {len(answers)}"
+        set_shares(platform, 100, 0)
+        for client, found in answers[:10]:
+            assert client.feedback(1.0, reply=found).predictor == found.predictor
+        for client in (rest, grpc):
+            gone = replace(answers[0][1].reply, predictor="gone")
+            with pytest.raises(Refused, match="FEEDBACK_PREDICTOR_UNKNOWN: this feedback is about") as refused:
+                client.feedback(1.0, reply=gone)
+            assert refused.value.code == 404
+    set_shares(platform, 90, 10)
+    assert uids(platform) == yolo
 
 
 def test_sticky_callers_stay_over_a_raised_canary_and_no_pod_restarts(platform: Platform, yolo: set[str]) -> None:
