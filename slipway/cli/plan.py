@@ -40,7 +40,7 @@ def plan_command(
     The API is asked with a dry run, so that what it would refuse is refused here. For a SeldonDeployment also: the
     objects that the controller would make, change and delete, what the API would refuse of them, the Pods that restart and why, the declared traffic
     before and after, the model versions that the registry names now, and on one machine the images that nobody has
-    built yet. On a cluster the controller's default settings are assumed.
+    built yet and what its mesh would not carry out. On a cluster the controller's default settings are assumed.
 
     Exit codes: 0 done, 1 refused, 2 wrong usage, 3 the API is not there; with --exit-code 4 where something would change.
 

@@ -11,6 +11,8 @@ from typing import Any
 import aiohttp
 
 from slipway.cli.apply import explained_absence
+from slipway.cli.check_mesh import mesh_problems
+from slipway.cli.check_world import World
 from slipway.cli.plan_effects import (
     Model,
     ObjectPlan,
@@ -77,7 +79,19 @@ class Planner:
         """
         served = await discover(self.kube)
         new_namespaces = {obj["metadata"]["name"] for obj in objects if obj["kind"] == "Namespace"}
-        return [await self._plan_one(obj, served, new_namespaces) for obj in objects]
+        plans = [await self._plan_one(obj, served, new_namespaces) for obj in objects]
+        said = self._said_by_the_mesh(objects) if self.settings.has_own_mesh else {}
+        return [replace(one, warnings=(*one.warnings, *said.get(index, ()))) for index, one in enumerate(plans)]
+
+    def _said_by_the_mesh(self, objects: Sequence[Object]) -> dict[int, list[str]]:
+        """By place in ``objects``: what nobody would carry out. What else is there already is not looked at."""
+        placed = [{**obj, "metadata": {"namespace": self.namespace, **obj["metadata"]}} for obj in objects]
+        places = {id(obj): index for index, obj in enumerate(placed)}
+        found: dict[int, list[str]] = {}
+        for obj, problem in mesh_problems(placed, World()):
+            if problem.is_error:
+                found.setdefault(places[id(obj)], []).append(f"{problem.field} {problem.message}".lstrip())
+        return found
 
     async def _plan_one(self, obj: Object, served: Sequence[Served], new_namespaces: set[str]) -> ObjectPlan:
         kind = kind_of_manifest(served, obj)

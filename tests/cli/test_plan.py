@@ -246,6 +246,18 @@ async def test_a_tenant_who_may_not_list_a_kind_is_told_and_plans_the_rest(
     assert [(write.verb, write.kind) for write in plan.writes] == [("Update", "VirtualService")]
 
 
+async def test_what_the_mesh_of_one_machine_would_not_carry_out_is_a_warning(planner: Planner) -> None:
+    rules = [{"issuer": "i", "jwks": "nonsense"}]
+    spec = {"selector": {"matchLabels": {"istio": "ingressgateway"}}, "jwtRules": rules}
+    metadata = {"name": "istio-system", "namespace": "istio-system"}
+    tokens = {"apiVersion": "security.istio.io/v1", "kind": "RequestAuthentication", "metadata": metadata, "spec": spec}
+    namespace = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "istio-system"}}
+    for settings, count in ((ONE_MACHINE, 1), (SETTINGS, 0)):
+        first, second = await replace(planner, settings=settings).plan([namespace, tokens])
+        assert (first.warnings, len(second.warnings)) == ((), count)
+        assert all(text.startswith("spec.jwtRules[0].jwks is not JSON") for text in second.warnings)
+
+
 async def test_an_image_that_nobody_built_is_told_with_the_line_to_run(planner: Planner, tmp_path: Path) -> None:
     paths = Paths(tmp_path / "home")
     source = tmp_path / "source"
