@@ -86,7 +86,7 @@ OURS: tuple[Annotation, ...] = (
         ("spec", "predictor"),
         COUNT_ABOVE_0,
         "requests of one predictor that the gateway lets pass at a time, slow uploads among them; one more is answered 503 "
-        "OVERLOADED before its body is read. Each of the two Envoys counts half; 2048 without it",
+        "OVERLOADED before its body is read. Each of the two Envoys counts half, rounded up; 2048 without it",
         "http2MaxRequests of the DestinationRule: each gateway Pod counts for itself, and the 503 has no reason",
     ),
     Annotation(
