@@ -93,7 +93,7 @@ async def test_https_is_served_with_each_host_s_certificate_and_a_new_one_is_tak
             before[1].close()
             route = {
                 "route": [{"destination": destination("stable", 8000)}],
-                "headers": {"response": {"set": {"x": "5%"}}},
+                "headers": {"response": {"set": {"x": "%NOBODY%"}}},
             }
             refused = item("VirtualService", "odd", {"hosts": ["*"], "gateways": [GATEWAY], "http": [route]})
             with_refused = replace(objects, virtual_services=(*objects.virtual_services, refused))
