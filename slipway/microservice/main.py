@@ -83,13 +83,14 @@ def _say(line: str) -> None:
 def _serve_component(settings: Settings, worker: Worker | None, argv: Sequence[str]) -> int:
     """In the main thread, which makes, loads and calls the component; unless ``--inline`` the servers have one beside it."""
     tracing = open_tracing(settings.tracing, labels={"worker_id": worker.number if worker else "0"})
-    restart = Restart(has_others=worker is not None and settings.workers > 1)
+    restart = Restart()
     tracing.share()
 
     def serve(calls: ComponentThreads | InlineCalls, component: Component | None, hear: Hear) -> int:
         def hears(lifecycle: Lifecycle) -> None:
             stops = {number: partial(_stop, lifecycle, number) for number in STOPPING}
-            hear({**stops, **dict.fromkeys(restart.signals, partial(restart.ask, lifecycle))})
+            hang_up = partial(worker.say, SPENT) if worker else partial(restart.ask, lifecycle)
+            hear({**stops, **dict.fromkeys(restart.signals, hang_up)})
 
         try:
             with written_pid(None if worker else settings.pidfile):
@@ -97,7 +98,7 @@ def _serve_component(settings: Settings, worker: Worker | None, argv: Sequence[s
         finally:
             tracing.close()
         if restart.asked:
-            start_afresh(argv, metrics_socket=worker.metrics_socket if worker else None)
+            start_afresh(argv)
         if calls.busy:  # its code would run on while Python takes itself apart
             logging.shutdown()
             os._exit(code)
@@ -198,7 +199,8 @@ async def _start(
         registry.register(service.tracing.collector)
     exposed = metrics_app(registry, settings.metrics_path, lifecycle=service.lifecycle)
     app = component_app(service, payload_passthrough=settings.payload_passthrough)
-    rest = [Rest(app, settings.http_port, cancels_abandoned=True)]
+    listener = worker.listener() if worker else None
+    rest = [Rest(app, settings.http_port, cancels_abandoned=True, listener=listener)]
     scraped = settings.metrics_port if worker is None else worker.metrics_socket
     rest.append(Rest(exposed, scraped, is_logged=not settings.filters_metrics_log))
     grpc_half = None

@@ -1,4 +1,9 @@
-"""One worker after the other: a successor serves before the one that it replaces leaves, so that no request is lost."""
+"""One worker after the other: a successor serves before the one that it replaces leaves, so that no request is lost.
+
+Both accept at one listener, which is the supervisor's: what the kernel accepted for the one, the other answers. Each worker
+has a listener of its own on the shared port, as the kernel shares connections out evenly among listeners; where a worker
+ended by itself its listener ends too, or clients would wait at it until another one has loaded the model.
+"""
 
 from __future__ import annotations
 
@@ -6,13 +11,15 @@ import asyncio
 import logging
 import os
 import socket
-from collections.abc import Awaitable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from slipway.microservice.restart import Workers
-from slipway.microservice.worker import LEAVE, METRICS_SOCKET, NUMBER, SERVES, SPENT, WORDS
+from slipway.microservice.worker import LEAVE, LISTENER, METRICS_SOCKET, NUMBER, SERVES, SPENT, WORDS
 from slipway.serving.lifecycle import Lifecycle
+
+Listen = Callable[[], socket.socket]
+"""A new socket that is bound to the shared port."""
 
 logger = logging.getLogger(__name__)
 
@@ -27,15 +34,17 @@ class Running:
     serves: asyncio.Event = field(default_factory=asyncio.Event)
     """It has served once."""
     is_spent: asyncio.Event = field(default_factory=asyncio.Event)
-    """It has had its requests."""
+    """It has had its requests, or is to be replaced for another reason."""
     _listening: asyncio.Task[None] | None = None
 
     @classmethod
-    async def start(cls, command: Sequence[str], index: int, metrics_socket: Path) -> Running:
+    async def start(cls, command: Sequence[str], index: int, metrics_socket: Path, listener: socket.socket) -> Running:
         ours, theirs = socket.socketpair()
         with theirs:
-            environment = {**os.environ, NUMBER: str(index), METRICS_SOCKET: str(metrics_socket)}
-            process = await asyncio.create_subprocess_exec(*command, stdin=theirs.fileno(), env=environment)
+            handed = {NUMBER: str(index), METRICS_SOCKET: str(metrics_socket), LISTENER: str(listener.fileno())}
+            process = await asyncio.create_subprocess_exec(
+                *command, stdin=theirs.fileno(), env={**os.environ, **handed}, pass_fds=(listener.fileno(),)
+            )
         reader, writer = await asyncio.open_unix_connection(sock=ours)
         one = cls(process, metrics_socket, writer)
         one._listening = asyncio.create_task(one._listen(reader))
@@ -71,20 +80,34 @@ class Running:
 class Keeper:
     """Keeps one worker running."""
 
-    def __init__(
-        self, command: Sequence[str], index: int, folder: Path, lifecycle: Lifecycle, workers: Workers
-    ) -> None:
+    def __init__(self, command: Sequence[str], index: int, folder: Path, lifecycle: Lifecycle, listen: Listen) -> None:
         self._command, self._index, self._folder = command, index, folder
-        self._lifecycle, self._workers = lifecycle, workers
+        self._lifecycle, self._listen = lifecycle, listen
+        self._listener = listen()
         self._starts = 0
+        self._current: Running | None = None
+        self._goes_on = asyncio.Event()
         self._leaving: set[asyncio.Task[int]] = set()
+
+    @property
+    def metrics_socket(self) -> Path | None:
+        """Of the worker that runs; None before the first one does."""
+        return self._current.metrics_socket if self._current else None
+
+    async def renew(self) -> None:
+        """A successor for the worker, as if it had had its requests; until one of the two goes on."""
+        if self._current is not None:
+            self._goes_on.clear()
+            self._current.is_spent.set()
+            await _first(self._goes_on.wait(), self._lifecycle.stop_asked.wait())
 
     async def keep(self) -> int:
         """Until a stop is asked for: 0; or the code of a worker that ended before it ever served, which asks for a stop."""
         current = await self._start()
         code: int | None = None
         while code is None:
-            self._workers.running[self._index] = (current.metrics_socket, current.process)
+            self._current = current
+            self._goes_on.set()
             await _first(current.ended(), current.is_spent.wait(), self._lifecycle.stop_asked.wait())
             if self._lifecycle.stop_asked.is_set():
                 await current.stop()
@@ -96,14 +119,17 @@ class Keeper:
                 code = max(current.process.returncode, 1)
             else:
                 logger.warning("worker %d (pid %d) ended with %d", self._index, *_facts(current))
+                self._listener.close()
+                self._listener = self._listen()
                 current = await self._start()
+        self._listener.close()
         await asyncio.gather(*self._leaving)
         return code
 
     async def _start(self) -> Running:
         self._starts += 1
         path = self._folder / f"{self._index}.{self._starts}.sock"
-        return await Running.start(self._command, self._index, path)
+        return await Running.start(self._command, self._index, path, self._listener)
 
     async def _succeeded(self, spent: Running) -> Running:
         """The worker that goes on: the successor once it serves, else the one that is spent. None serves less meanwhile."""

@@ -1,4 +1,4 @@
-"""A worker process of several, and the line to its supervisor: its standard input, a socket.
+"""A worker process of several: the port that it is handed, and the line to its supervisor, its standard input, a socket.
 
 The worker says when it serves and when it has had its requests; the supervisor says when to leave, and hangs up to stop it.
 """
@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import socket
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +17,7 @@ from slipway.serving.lifecycle import Lifecycle
 
 NUMBER = "SLIPWAY_WORKER"
 METRICS_SOCKET = "SLIPWAY_WORKER_METRICS"
+LISTENER = "SLIPWAY_WORKER_LISTENER"
 SERVES, SPENT = b"s", b"r"
 """A worker's words: it serves; it asks for a successor."""
 LEAVE = b"l"
@@ -30,6 +32,14 @@ class Worker:
 
     number: str
     metrics_socket: Path
+    descriptor: int
+    """Of the REST port's socket."""
+
+    def listener(self) -> socket.socket:
+        """The REST port's socket, which the supervisor has too, and hands to this one's successor: once only."""
+        found = socket.socket(fileno=self.descriptor)
+        found.set_inheritable(False)  # a process of the component that outlives this one would keep the port
+        return found
 
     def stop_with_supervisor(self, lifecycle: Lifecycle) -> None:
         """Stop when the supervisor says so, or ends, also by SIGKILL."""
@@ -52,4 +62,6 @@ class Worker:
 def this_worker(environment: Mapping[str, str]) -> Worker | None:
     """The worker that this process is; None for a process of its own and for the supervisor."""
     number = environment.get(NUMBER)
-    return Worker(number, Path(environment[METRICS_SOCKET])) if number else None
+    if not number:
+        return None
+    return Worker(number, Path(environment[METRICS_SOCKET]), int(environment[LISTENER]))

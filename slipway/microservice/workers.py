@@ -1,6 +1,6 @@
 """Several processes for one component: they share the ports, a supervisor restarts them and joins their metrics.
 
-A worker is this program again, with its number and the path of its metrics socket in the environment. One that served
+A worker is this program again, with its number and what it is handed in the environment. One that served
 once is restarted for ever; one that ends before it did is why the whole process ends.
 """
 
@@ -11,6 +11,7 @@ import logging
 import sys
 import tempfile
 from collections.abc import Iterable, Sequence
+from functools import partial
 from pathlib import Path
 
 import aiohttp
@@ -18,7 +19,7 @@ from aiohttp import web
 from prometheus_client import CONTENT_TYPE_LATEST
 
 from slipway.microservice.rest_app import render_failure
-from slipway.microservice.restart import Workers
+from slipway.microservice.restart import hangup_signals
 from slipway.microservice.settings import Settings
 from slipway.microservice.supervisor import Keeper
 from slipway.serving.lifecycle import Lifecycle
@@ -36,9 +37,9 @@ def wants_supervisor(settings: Settings) -> bool:
 
 async def supervise(settings: Settings, argv: Sequence[str]) -> int:
     """Run the workers until a signal comes; the exit code. BindError if a port is taken."""
-    lifecycle, workers = Lifecycle(), Workers()
+    lifecycle, keepers = Lifecycle(), list[Keeper]()
     lifecycle.stop_on_signals()
-    workers.on_hangup()
+    _renew_on_hangup(keepers)
     http = bound_socket(settings.host, settings.http_port, reuse_port=True)
     grpc = None if settings.grpc_port is None else bound_socket(settings.host, settings.grpc_port, reuse_port=True)
     ports = ["--http-port", str(http.getsockname()[1])]
@@ -46,12 +47,13 @@ async def supervise(settings: Settings, argv: Sequence[str]) -> int:
         ports += ["--grpc-port", str(grpc.getsockname()[1])]
     with http, tempfile.TemporaryDirectory(prefix="slipway-") as folder:
         app = application(lifecycle=lifecycle, render_error=render_failure)
-        app.router.add_get(settings.metrics_path, _joined(workers, settings.metrics_path))
+        app.router.add_get(settings.metrics_path, _joined(keepers, settings.metrics_path))
         metrics = [Rest(app, settings.metrics_port)]
         servers = await Servers.start(rest=metrics, grpc_half=None, lifecycle=lifecycle, host=settings.host)
         logger.info("%d workers; metrics %s", settings.workers, servers.rest_addresses[0])
         command = [sys.executable, "-m", "slipway.microservice", *argv, *ports]
-        keepers = [Keeper(command, index, Path(folder), lifecycle, workers) for index in range(settings.workers)]
+        listen = partial(bound_socket, settings.host, http.getsockname()[1], reuse_port=True)
+        keepers += [Keeper(command, index, Path(folder), lifecycle, listen) for index in range(settings.workers)]
         codes = await asyncio.gather(*(keeper.keep() for keeper in keepers))
         await servers.stop(0)
     if grpc is not None:
@@ -59,9 +61,26 @@ async def supervise(settings: Settings, argv: Sequence[str]) -> int:
     return max(codes)
 
 
-def _joined(workers: Workers, metrics_path: str) -> Handler:
+def _renew_on_hangup(keepers: Sequence[Keeper]) -> None:
+    """SIGHUP: code and model anew in a successor of each worker, one after the other; one that cannot load replaces none."""
+    renewing: asyncio.Task[None] | None = None
+
+    async def renew() -> None:
+        for keeper in keepers:
+            await keeper.renew()
+
+    def ask() -> None:
+        nonlocal renewing
+        if renewing is None or renewing.done():
+            renewing = asyncio.get_running_loop().create_task(renew())
+
+    for number in hangup_signals():
+        asyncio.get_running_loop().add_signal_handler(number, ask)
+
+
+def _joined(keepers: Sequence[Keeper], metrics_path: str) -> Handler:
     async def answer(_request: web.Request) -> web.Response:
-        paths = [path for _, (path, _) in sorted(workers.running.items())]
+        paths = [path for keeper in keepers if (path := keeper.metrics_socket)]
         texts = await asyncio.gather(*(_scrape(path, metrics_path) for path in paths))
         return web.Response(text=join_expositions(texts), headers={"Content-Type": CONTENT_TYPE_LATEST})
 

@@ -24,7 +24,7 @@ class Lifecycle:
     is_ready: bool = False
     is_draining: bool = False
     is_replaced: bool = False
-    """Another process listens on the same ports: what comes from now on is its."""
+    """Another process goes on with the listeners that were handed to this one: what comes from now on is its."""
     stop_asked: asyncio.Event = field(default_factory=asyncio.Event)
 
     def start_draining(self) -> None:

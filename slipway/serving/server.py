@@ -22,7 +22,6 @@ from slipway.contract.limits import MAX_BODY_BYTES
 from slipway.serving import limits
 from slipway.serving.descriptors import joined_pools
 from slipway.serving.errors import MAX_INFO_CHARS, failure_of_http
-from slipway.serving.leaving import accepted, turn_away
 from slipway.serving.lifecycle import Lifecycle, Shutdown
 from slipway.serving.listening import every_address, tcp_socket
 from slipway.serving.memory import return_large_blocks
@@ -59,6 +58,8 @@ class Rest:
     """Whether a handler is cancelled when its client leaves before the answer."""
     is_logged: bool = True
     """Whether its requests are in the access log, where there is one."""
+    listener: socket.socket | None = None
+    """Bound already, and others go on with it; ``port`` does not count then."""
 
 
 @dataclass(frozen=True)
@@ -97,7 +98,8 @@ class Servers:
         self.shutdown = shutdown
         self.rest_addresses: list[str] = []
         self.grpc_port: int | None = None
-        self._listeners: list[tuple[asyncio.Server, socket.socket, Callable[[], asyncio.Protocol]]] = []
+        self._listeners: list[asyncio.Server] = []
+        self._handed_on: list[asyncio.Server] = []
         self._runners: list[web.AppRunner] = []
         self._grpc: grpc.aio.Server | None = None
         self._health = Health()
@@ -141,7 +143,7 @@ class Servers:
         )
         await runner.setup()
         self._runners.append(runner)
-        sock = _bound(host, rest.port, reuse_port=reuse_port)
+        sock = rest.listener or _bound(host, rest.port, reuse_port=reuse_port)
         server = runner.server
         if server is None:  # pragma: no cover - setup() made it
             raise RuntimeError("the application runner has no server")
@@ -156,7 +158,9 @@ class Servers:
             return _Connection(server, loop=loop, render_error=render_error, sign=sign, **options)
 
         listener = await loop.create_server(accept, sock=sock, backlog=limits.ACCEPT_BACKLOG)
-        self._listeners.append((listener, sock, accept))
+        self._listeners.append(listener)
+        if rest.listener is not None:
+            self._handed_on.append(listener)
         self.rest_addresses.append(str(rest.port) if isinstance(rest.port, Path) else _address(*sock.getsockname()[:2]))
 
     async def _start_grpc(self, half: Grpc, host: str, *, reuse_port: bool) -> None:
@@ -196,22 +200,13 @@ class Servers:
         drain_s = self.shutdown.drain_s
         if self.lifecycle.is_replaced:
             drain_s = max(drain_s, limits.LEAVING_S)
-            await self._leave_ports()
+            for (
+                listener
+            ) in self._handed_on:  # what the kernel has accepted there waits for the one that goes on with it
+                listener.close()
         await asyncio.gather(asyncio.sleep(drain_s), *([outlive()] if outlive else ()))
         await self.stop(self.shutdown.grace_s)
         return 0
-
-    async def _leave_ports(self) -> None:
-        """Close the REST ports after the connections that the kernel has already made for us: they would be reset."""
-        loop = asyncio.get_running_loop()
-        for listener, sock, accept in self._listeners:
-            if sock.family != socket.AF_UNIX:
-                turn_away(sock)
-            waiting = accepted(sock)
-            listener.close()
-            for connection in waiting:
-                connection.setblocking(False)
-                await loop.connect_accepted_socket(accept, connection)
 
     def _patience(self) -> tuple[float, float]:
         return self.shutdown.drain_s, self.shutdown.grace_s
@@ -219,7 +214,7 @@ class Servers:
     async def stop(self, grace_s: float) -> None:
         """Close the ports, then wait up to ``grace_s`` for the work under way; what is left is cancelled."""
         self.lifecycle.start_draining()
-        for listener, _, _ in self._listeners:
+        for listener in self._listeners:
             listener.close()
         stops: list[Coroutine[Any, Any, Any]] = [runner.cleanup() for runner in self._runners]
         if self._grpc is not None:

@@ -268,6 +268,23 @@ def test_worker_that_served_once_is_started_again_and_one_that_did_not_ends_the_
     assert "Mod.load() failed: AssertionError: the weights are broken" in process.text()
 
 
+HELD = (
+    ECHO
+    + "    def load(self):\n        import time\n        while os.path.exists('hold'):\n            time.sleep(0.05)\n"
+)
+
+
+def test_while_a_worker_that_was_killed_loads_again_the_other_one_answers_all(start_process, tmp_path: Path):
+    process = start_process(HELD, "--workers", "2", "--drain", "0")
+    rest = process.ready(2)[0]
+    (tmp_path / "hold").touch()
+    os.kill(json.loads(_ask(rest, "/predict", {"strData": "x"})[1])["jsonData"]["pid"], signal.SIGKILL)
+    wait_until(lambda: " ended with " in process.text(), timeout_s=20, what="the worker's end is noticed")
+    assert [_ask(rest, "/predict", {"strData": "x"})[0] for _ in range(20)] == [200] * 20
+    (tmp_path / "hold").unlink()
+    process.ready(3)
+
+
 def test_worker_whose_successor_cannot_be_loaded_stays(start_process, tmp_path: Path):
     process = start_process(UNLESS, "--max-requests", "2", "--drain", "0")
     rest = process.ready()[0]
@@ -319,16 +336,18 @@ def test_hangup_starts_the_component_afresh_in_the_same_process(start_process, t
     assert process.wait() == 0
 
 
-def test_hangup_restarts_workers_one_after_the_other_so_that_one_always_answers(start_process, tmp_path: Path):
-    process = start_process(LOADED, "--workers", "2", "--drain", "0.3")
-    rest, _, _ = process.ready(2)
+@pytest.mark.parametrize("flags", [("--workers", "2"), ("--max-requests", "1000000", "--inline")])
+def test_hangup_gives_workers_successors_and_no_request_is_lost(start_process, tmp_path: Path, flags: tuple[str, ...]):
+    process = start_process(LOADED, *flags, "--drain", "0.3")
+    count = 2 if "--workers" in flags else 1
+    rest, _, _ = process.ready(count)
     process.send(signal.SIGHUP)
 
     def answered_and_all_restarted() -> bool:
         assert _ask(rest, "/predict", {"strData": "x"})[0] == 200
-        return (tmp_path / "loads").read_text() == "load " * 4
+        return (tmp_path / "loads").read_text() == "load " * 2 * count
 
-    wait_until(answered_and_all_restarted, timeout_s=40, what="both workers' restart")
+    wait_until(answered_and_all_restarted, timeout_s=40, what="the workers' successors")
     process.send(signal.SIGTERM)
     assert process.wait() == 0
 
