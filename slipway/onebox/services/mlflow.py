@@ -15,7 +15,6 @@ from slipway.onebox.supervisor.spec import Port, ProcessSpec
 
 READY_WITHIN_S = 180.0  # the first start also makes some fifty tables
 NICE = 10  # five seconds of imports, off the serving path
-REGISTRY_THREADS = "4"
 
 
 def specs(paths: Paths, settings: Settings, secrets: Secrets, *, env: dict[str, str]) -> list[ProcessSpec]:
