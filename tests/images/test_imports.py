@@ -54,7 +54,9 @@ PROGRAMS = sorted(
     {(spec.name, spec.entrypoint[2]) for spec in chosen(SPECS, []) if spec.entrypoint[1:2] == ("-m",)}
     | {(name, module) for name, module in STARTED if module and name in BY_NAME}
 )
-OURS = [(name, module) for name, module in PROGRAMS if is_ours(module)]
+READ_BY_THE_HUB = ("slipway/jupyterhub", "slipway.onebox.services.hub.configuration")
+"""By `jupyterhub_config.py`; what it starts runs outside of its image."""
+OURS = [*((name, module) for name, module in PROGRAMS if is_ours(module)), READ_BY_THE_HUB]
 
 
 def test_every_image_of_ours_that_a_manifest_names_can_be_built() -> None:
