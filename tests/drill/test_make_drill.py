@@ -103,16 +103,30 @@ def test_every_control_is_held_and_must_break_a_promise(monkeypatch: pytest.Monk
     assert ended(monkeypatch, "--only", "controls") == 1
 
 
+@pytest.mark.parametrize(
+    ("problem", "of_overload"),
+    [
+        ("recovery 2.5 s, 2.2 s promised", True),
+        ("goodput 9.0/s of 20.0/s at the peak: 45 %, 90 % promised", True),
+        ("the generator sent 70.0/s of 100.0/s", False),
+        ("the peak was 13.0/s, and is 7.0/s after it", False),
+    ],
+)
 def test_control_that_is_only_late_shows_nothing_but_of_overload(
-    monkeypatch: pytest.MonkeyPatch, calls: Calls, capsys: pytest.CaptureFixture[str]
+    monkeypatch: pytest.MonkeyPatch,
+    calls: Calls,
+    capsys: pytest.CaptureFixture[str],
+    problem: str,
+    *,
+    of_overload: bool,
 ) -> None:
     """Lateness comes from a busy machine, too: what a drill relies on is shown by what is lost without it."""
-    late = as_object([replace(GOOD, problems=("recovery 2.5 s, 2.2 s promised",))])["rows"]
+    late = as_object([replace(GOOD, problems=(problem,))])["rows"]
     monkeypatch.setattr(drill, "held", lambda *_: late)
     assert ended(monkeypatch, "--only", "controls") == 1
     said = capsys.readouterr().out
     assert "BROKEN: freeze without retries: it loses nothing all the same" in said
-    assert "BROKEN: overload" not in said
+    assert ("BROKEN: overload-5 without limits" not in said) is of_overload
     assert calls == []
 
 
