@@ -14,6 +14,7 @@ from typing import Any
 
 from slipway.microservice.error_handler import ErrorHandler
 from slipway.microservice.seldon_names import advice_on, offer_seldon_names
+from slipway.serving.errors import text_of
 
 WITH_META = ("predict", "transform_input", "transform_output", "route")
 """Hooks that get the request's meta as a keyword, if their signature takes one."""
@@ -159,7 +160,7 @@ def _takes_meta(hook: Callable[..., Any] | None) -> bool:
 
 def one_line(error: BaseException) -> str:
     """``ValueError: bad cfg (model.py:31)``: the text's first line and the innermost line of code."""
-    first = (str(error).splitlines() or [""])[0]
+    first = (text_of(error).splitlines() or [""])[0]
     frames = traceback.extract_tb(error.__traceback__)
     where = f" ({os.path.relpath(frames[-1].filename)}:{frames[-1].lineno})" if frames else ""
     return f"{type(error).__name__}: {first}{where}"

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from queue import SimpleQueue
 from typing import Any, TypeVar
 
-from slipway.serving.errors import INTERNAL, ServingError
+from slipway.serving.errors import INTERNAL, ServingError, text_of
 
 T = TypeVar("T")
 Waited = Callable[[float], None]
@@ -122,7 +122,7 @@ def result_of(outcome: T | Raised) -> T:
     try:
         if isinstance(error, Exception) and not isinstance(error, StopIteration):
             raise error
-        text = f"the component raised {type(error).__name__}: {error}"
+        text = f"the component raised {type(error).__name__}: {text_of(error)}"
         raise ServingError(text, status_code=500, reason=INTERNAL) from error
     finally:
         del error  # its traceback holds this frame

@@ -64,10 +64,10 @@ def failure_of(error: BaseException) -> Failure:
     else (UnicodeError's, an HTTP client's), as is one that does not look like a machine code.
     ``message`` is read before ``str()``: Seldon's own exception class keeps its text there.
     """
-    status_code = getattr(error, "status_code", None)
+    status_code = _attribute(error, "status_code")
     if isinstance(status_code, bool) or not isinstance(status_code, int) or not 400 <= status_code <= 599:
         return Failure(500, INTERNAL, _info(error))
-    reason = getattr(error, "reason", None)
+    reason = _attribute(error, "reason")
     if not isinstance(reason, str) or not (_is_meant(error) or _MACHINE_CODE.fullmatch(reason)):
         reason = ""
     return Failure(status_code, _token(reason) or (INTERNAL if status_code >= 500 else BAD_DATA), _info(error))
@@ -79,9 +79,25 @@ def _is_meant(error: BaseException) -> bool:
 
 
 def _info(error: BaseException) -> str:
-    message = getattr(error, "message", None)
-    info = message if isinstance(message, str) and message else str(error) or type(error).__name__
+    message = _attribute(error, "message")
+    info = message if isinstance(message, str) and message else text_of(error) or type(error).__name__
     return info[:MAX_INFO_CHARS]
+
+
+def text_of(error: object) -> str:
+    """``str(error)``, or what is wrong with it: a component's own exception may have a ``__str__`` that raises."""
+    try:
+        return str(error)
+    except Exception as exc:  # noqa: BLE001 - it is the component's code
+        return f"{type(error).__name__} has no text: its __str__ raises {type(exc).__name__}"
+
+
+def _attribute(error: BaseException, name: str) -> object:
+    """None, too, where it is a property that raises."""
+    try:
+        return getattr(error, name, None)
+    except Exception:  # noqa: BLE001 - it is the component's code
+        return None
 
 
 def one_line(text: str) -> str:

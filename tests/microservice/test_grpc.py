@@ -136,6 +136,21 @@ async def test_errors_carry_status_text_and_reason(serve: Serve, status_code, co
     assert dict(raised.value.trailing_metadata())["x-slipway-reason"] == own
 
 
+async def test_an_error_without_a_text_or_attributes_to_read_is_an_internal_error(serve: Serve):
+    class Broken(Exception):
+        status_code = property(lambda self: 1 // 0)
+
+        def __str__(self):
+            raise KeyError
+
+    served = await serve(Model(error=Broken()))
+    with pytest.raises(grpc.aio.AioRpcError) as raised:
+        await stubs.ModelStub(served.channel).Predict(pb.SeldonMessage(strData="x"))
+    assert raised.value.code() is grpc.StatusCode.INTERNAL
+    assert raised.value.details() == "Broken has no text: its __str__ raises KeyError"
+    assert dict(raised.value.trailing_metadata())["x-slipway-reason"] == "MICROSERVICE_INTERNAL_ERROR"
+
+
 @pytest.mark.parametrize(
     "raw",
     [b"\xff\xff", b"", pb.SeldonMessage(data=pb.DefaultData(tensor=pb.Tensor(shape=[3], values=[1]))).SerializeToString(),

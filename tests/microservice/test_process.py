@@ -130,6 +130,10 @@ def test_a_second_signal_ends_at_once(start_process):
         ),
         ("class Mod:\n    def load(self):\n        self.weights\n", "Mod.load() failed: AttributeError"),
         ("class Mod:\n    def __init__(self, must):\n        pass\n", "Mod(...) failed: TypeError"),
+        (
+            "class Bad(Exception):\n    def __str__(self):\n        1 / 0\nclass Mod:\n    def load(self):\n        raise Bad\n",
+            "Mod.load() failed: Bad: Bad has no text: its __str__ raises ZeroDivisionError",
+        ),
         ("class Mod:\n    model_error_handler = 1\n", "model_error_handler is int, not a Flask blueprint"),
         ("class Other: pass\n", "has no class Mod"),
         ("import nothing_like_this\n", "import of Mod failed: ModuleNotFoundError"),
