@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import sys
 from dataclasses import dataclass, field
@@ -59,6 +60,11 @@ class Load:
         except TimeoutError:
             self._process.kill()
             await self._ended()
+        except DrillError:
+            await self._errors
+            await self._process.wait()
+            if error is None:
+                raise
         if error is None and (self._process.returncode or self.effort is None):
             said = (await self._errors).strip().rpartition("\n")[2]  # of a traceback the last line says what it was
             raise DrillError(f"the load's generator ended with {self._process.returncode}: {said}")
@@ -84,14 +90,26 @@ class Load:
     async def _read(self) -> None:
         if self._process.stdout is None:  # pragma: no cover - asked for above
             return
-        async for line in self._process.stdout:
-            found = parse_line(line)
-            if isinstance(found, Effort):
-                self.effort = found
-            else:
-                self.replies.append(found)
-                self._first.set()
-        self._first.set()
+        try:
+            async for line in self._process.stdout:
+                self._take(parse_line(line))
+        except ValueError as exc:
+            with contextlib.suppress(ProcessLookupError):  # killed in the middle of a line
+                self._process.kill()
+            while await self._process.stdout.read(LINE_BYTES):
+                pass
+            raise DrillError(
+                f"the load's generator wrote what is no reply, or one above {LINE_BYTES} bytes: {exc}"
+            ) from exc
+        finally:
+            self._first.set()
+
+    def _take(self, found: Reply | Effort) -> None:
+        if isinstance(found, Effort):
+            self.effort = found
+        else:
+            self.replies.append(found)
+            self._first.set()
 
     async def _read_errors(self) -> str:
         kept = b""

@@ -7,11 +7,13 @@ import json
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from aiohttp import web
 
+from slipway.drill import load as load_module
 from slipway.drill.errors import DrillError
 from slipway.drill.load import Load
 from slipway.drill.order import Order
@@ -115,6 +117,17 @@ async def test_answer_without_boxes_is_not_valid(photos: tuple[str, ...], status
         await load.finished()
     (reply,) = load.replies
     assert (reply.is_valid, reply.status, reply.error) == (False, status, said)
+
+
+async def test_answer_that_no_line_holds_ends_the_load_and_its_process(
+    photos: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(load_module, "LINE_BYTES", 50)
+    load = Load(Order("", photos, rate=50))
+    with pytest.raises(DrillError, match="no reply, or one above 50 bytes"):
+        async with served(answer) as url, Load(replace(load.order, url=url)) as load:
+            await load.finished()
+    assert load._process.returncode is not None
 
 
 async def test_request_without_an_answer_in_time_is_late(photos: tuple[str, ...]) -> None:
