@@ -16,10 +16,11 @@ from aiohttp import web
 
 from slipway.kube.client import Kube
 from slipway.kube.kinds import ENDPOINT_SLICE
-from slipway.onebox.mesh import write
+from slipway.onebox.mesh import loop, write
 from slipway.onebox.mesh.layout import Layout
 from slipway.onebox.mesh.loop import run, site
 from slipway.onebox.mesh.translate import Objects
+from slipway.onebox.mesh.write import Publisher
 from slipway.onebox.paths import Paths
 from tests.onebox_mesh.api import Api, running_api
 from tests.onebox_mesh.world import endpoint_slice, virtual_service, world
@@ -95,3 +96,21 @@ async def test_api_that_takes_no_events_delays_no_endpoint(tmp_path: Path, monke
         await eventually(lambda: reach(layout, SECOND), what="the second endpoint")
         assert not held.is_set()
         held.set()
+
+
+async def test_log_that_cannot_be_rotated_ends_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    tried: list[Publisher] = []
+
+    async def moved_meanwhile(publisher: Publisher) -> None:
+        tried.append(publisher)
+        raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), "access-0.log")
+
+    monkeypatch.setattr(Publisher, "rotate_access_logs", moved_meanwhile)
+    monkeypatch.setattr(loop, "ACCESS_LOG_CHECK_S", 0.02)
+    async with mesh(one_predictor(), tmp_path) as (api, layout):
+        await eventually(lambda: len(tried) > 2)
+        await moved(api)
+        await eventually(lambda: reach(layout, SECOND), what="the second endpoint")
+    assert "access logs are not rotated" in caplog.text

@@ -185,5 +185,8 @@ def _objects(reflector: Reflector) -> Objects:
 
 async def _rotate(publisher: Publisher) -> None:
     while True:
-        await publisher.rotate_access_logs()
+        try:
+            await publisher.rotate_access_logs()
+        except OSError as exc:  # a log that somebody has moved meanwhile, for example
+            log.warning("access logs are not rotated: %s; again in %g s", exc, ACCESS_LOG_CHECK_S)
         await asyncio.sleep(ACCESS_LOG_CHECK_S)
