@@ -7,6 +7,8 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
+from slipway.onebox.file_names import file_name
+
 SOCKETS = Path("/tmp")  # noqa: S108  - not TMPDIR, which may be long, and differ between `slipway up` and `slipway down`
 
 
@@ -75,7 +77,7 @@ class Paths:
         return self.home / "pods"
 
     def pod(self, namespace: str, name: str, uid: str) -> Path:
-        return self.pods / f"{namespace}_{name}_{uid}"
+        return self.pods / file_name(f"{namespace}_{name}_{uid}")
 
     def container_log(self, namespace: str, name: str, uid: str, *, container: str, restart: int) -> Path:
         """One line of output per line: ``<RFC 3339 time> stdout|stderr F <text>``."""

@@ -14,7 +14,15 @@ from slipway.kube.client import Kube
 from slipway.kube.errors import Conflict, NotFound
 from slipway.kube.kinds import NAMESPACE, PERSISTENT_VOLUME_CLAIM, POD, Kind
 from slipway.onebox.runner.claim_rounds import ClaimRounds
-from slipway.onebox.runner.claims import PROTECTION, claim_obstacle, claims_of, next_step, patch_of, users_of_claims
+from slipway.onebox.runner.claims import (
+    PROTECTION,
+    claim_obstacle,
+    claims_of,
+    folder_name,
+    next_step,
+    patch_of,
+    users_of_claims,
+)
 from slipway.onebox.runner.events import Events
 from slipway.onebox.runner.references import NODE_NAME, MissingReference, Sources
 from slipway.onebox.runner.rounds import MAX_SLEEP_S, RETRY_S
@@ -178,6 +186,33 @@ async def test_a_folder_that_cannot_be_deleted_keeps_its_claim_and_says_why(
     assert await claims.rounds(tmp_path).round() == RETRY_S
     assert claims.item is not None
     assert "Read-only file system" in claims.events[0]
+
+
+class LongName(Claims):
+    async def patch(self, _: Kind, name: str, body: Any, **__: Any) -> dict[str, Any]:
+        assert name == "p" * 253
+        return {**(self.item or {}), **body}
+
+
+async def test_a_claim_of_the_longest_name_goes_with_its_folder(tmp_path: Path) -> None:
+    """Namespace, name and uid together are no name of a file any more."""
+    item = claim(is_going=True)
+    item["metadata"] |= {"name": "p" * 253, "namespace": "n" * 63}
+    folder = tmp_path / folder_name(item)
+    folder.mkdir()
+    claims = LongName(item)
+    assert await claims.rounds(tmp_path).round() == MAX_SLEEP_S
+    assert (claims.item, folder.exists(), claims.events) == (None, False, [])
+
+
+async def test_a_disk_that_says_no_to_one_claim_ends_no_round(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(_: Any) -> str:
+        raise OSError(5, "Input/output error", "claims")
+
+    monkeypatch.setattr("slipway.onebox.runner.claim_rounds.folder_name", refuse)
+    claims = Claims(claim(is_going=True))
+    assert await claims.rounds(tmp_path).round() == MAX_SLEEP_S
+    assert claims.events == ["FailedPlan: OSError: [Errno 5] Input/output error: 'claims'"]
 
 
 async def test_a_claim_that_cannot_be_read_is_told_and_ends_no_round(tmp_path: Path) -> None:

@@ -5,11 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from slipway.onebox.file_names import MAX_FILE_NAME_BYTES, file_name
 from slipway.onebox.mesh.ir import Protocol
 from slipway.onebox.paths import Paths
 
 ENVOYS = (0, 1)
 CERTIFICATES = "certificate-"
+MAX_NAME_BYTES = MAX_FILE_NAME_BYTES - 8
+"""A file is written beside its place, under a somewhat longer name."""
 
 
 @dataclass(frozen=True)
@@ -50,7 +53,9 @@ class Layout:
 
     def certificate(self, namespace: str, name: str) -> Path:
         """Of a Secret; a namespace has no dot."""
-        return self.paths.mesh / f"{CERTIFICATES}{namespace}.{name}.json"
+        return self.paths.mesh / file_name(
+            f"{CERTIFICATES}{namespace}.{name}", suffix=".json", most_bytes=MAX_NAME_BYTES
+        )
 
     def admin_socket(self, index: int) -> Path:
         return self.paths.sockets / f"envoy-{index}.sock"

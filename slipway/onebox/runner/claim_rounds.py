@@ -43,7 +43,7 @@ class ClaimRounds:
         for claim in self._cache.objects(PERSISTENT_VOLUME_CLAIM).values():
             try:
                 done = await self._advance(claim) and done
-            except MALFORMED as exc:
+            except (*MALFORMED, OSError) as exc:
                 self._events.cannot_plan(claim, exc)
         return MAX_SLEEP_S if done else RETRY_S
 

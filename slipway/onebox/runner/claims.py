@@ -12,6 +12,7 @@ from datetime import datetime
 from typing import Any, Literal
 
 from slipway.kube.malformed import MALFORMED
+from slipway.onebox.file_names import file_name
 
 Object = Mapping[str, Any]
 Key = tuple[str, str]
@@ -72,12 +73,12 @@ def users_of_claims(pods: Collection[Object]) -> frozenset[Key]:
 
 def folder_name(claim: Object) -> str:
     meta = claim["metadata"]
-    return f"{meta['namespace']}_{meta['name']}_{meta['uid']}"
+    return file_name(f"{meta['namespace']}_{meta['name']}_{meta['uid']}")
 
 
 def nameless_folder(claim: Object) -> str:
     """What releases before this one called it, with a claim or without one."""
-    return f"{claim['metadata']['namespace']}_{claim['metadata']['name']}"
+    return file_name(f"{claim['metadata']['namespace']}_{claim['metadata']['name']}")
 
 
 def may_inherit(changed_at: float, namespace: Object | None) -> bool:
