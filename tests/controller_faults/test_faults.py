@@ -59,6 +59,7 @@ async def live(rig: Rig) -> None:
     await rig.world.edit_all()
     await rig.world.until(END)
     await rig.world.until_gone("yolo-canary", "iris")
+    await rig.world.until_set_back()
 
 
 async def settled(rig: Rig, wanted: Snapshot) -> None:

@@ -28,6 +28,7 @@ SYSTEM = "slipway-system"
 SETTLES_S = 120.0
 KINDS = (*OWNED_KINDS, SECRET)
 PASSING = {"uid", "resourceVersion", "creationTimestamp", "managedFields", "generation"}
+BY_HAND = {"spec": {"template": {"spec": {"nodeSelector": {"by": "hand"}}}}}
 
 
 @cache
@@ -98,7 +99,11 @@ class World:
         await self.apply({**manifest("iris"), "metadata": {"name": "taken"}})
 
     async def edit_all(self) -> None:
-        """Percentages, labels, replicas, a predictor that goes, a SeldonDeployment that goes."""
+        """Percentages, labels, replicas, a predictor that goes, a SeldonDeployment that goes, Deployments edited by hand."""
+        for name in await self._edited():
+            await self.kube.patch(
+                DEPLOYMENT, name, BY_HAND, type="merge", namespace=self.namespace, field_manager="kubectl-edit"
+            )
         canary = manifest("canary")
         stable, second = canary["spec"]["predictors"]
         stable["traffic"], second["traffic"] = 50, 50
@@ -117,6 +122,20 @@ class World:
             return all(now.get(name) == state for name, state in states.items())
 
         await eventually(found, timeout_s=SETTLES_S, what=f"{dict(states)}")
+
+    async def _edited(self, *, still: bool = False) -> list[str]:
+        """The Deployments of one SeldonDeployment that nobody else edits; ``still``: those that are as somebody left them."""
+        found = await self.kube.list(
+            DEPLOYMENT, namespace=self.namespace, label_selector=f"{DEPLOYMENT_ID}=yolo-scaled"
+        )
+        items = [obj for obj in found.items if not still or "nodeSelector" in obj["spec"]["template"]["spec"]]
+        return [obj["metadata"]["name"] for obj in items if not obj["metadata"]["name"].endswith("-of-others")]
+
+    async def until_set_back(self) -> None:
+        async def is_set_back() -> bool:
+            return not await self._edited(still=True)
+
+        await eventually(is_set_back, timeout_s=SETTLES_S, what="the end of what was edited by hand")
 
     async def until_gone(self, *names: str) -> None:
         """No object's name begins with one of ``names``: a status says Available before the left-overs are deleted."""
