@@ -1,14 +1,19 @@
 from __future__ import annotations
 
 import errno
+import json
 import os
+import subprocess
+import sys
 from collections.abc import Callable
+from dataclasses import asdict
 from pathlib import Path
 
 import pytest
 
 from slipway.onebox.services import swift, swift_setup
 from slipway.onebox.services.secrets import Secrets
+from tests.data import REPOSITORY
 
 SECRETS = Secrets(
     api_token="t",
@@ -40,15 +45,36 @@ def test_hash_configuration(golden: Callable[[str, str], None]) -> None:
     golden("swift.conf", swift.render_swift_conf(SECRETS))
 
 
+PROGRAM = """
+import json, sys
+from pathlib import Path
+from slipway.onebox.services import swift, swift_setup
+from slipway.onebox.services.secrets import Secrets
+folders, secrets = swift.SwiftFolders(Path(sys.argv[1])), Secrets(**json.loads(sys.argv[2]))
+made = []
+for ports in json.loads(sys.argv[3]):
+    swift_setup.write_configuration(folders, secrets, ports=ports)
+    made.append(folders.ring("container").stat().st_mtime_ns)
+print(json.dumps(made))
+"""
+"""In a process of its own, as on a platform: Swift's library brings eventlet, with which threads of others stand still."""
+
+
 def test_configuration_with_keys_is_its_owners_only_and_written_once(tmp_path: Path) -> None:
     folders = swift.SwiftFolders(tmp_path / "s3")
-    swift_setup.write_configuration(folders, SECRETS, ports=[1, 2, 3, 4])
+    ports = [[1, 2, 3, 4], [1, 2, 3, 4], [1, 2, 30, 4]]
+    words = (str(folders.root), json.dumps(asdict(SECRETS)), json.dumps(ports))
+    argv = [sys.executable, "-c", PROGRAM, *words]
+    done = subprocess.run(argv, cwd=REPOSITORY, capture_output=True, text=True, timeout=50, check=False)
+    assert done.returncode == 0, done.stderr
+    first, same, other = json.loads(done.stdout)
+    assert first == same != other
     assert {path.stat().st_mode & 0o077 for path in folders.config.glob("*.conf")} == {0}
-    ring = folders.ring("container").stat().st_mtime_ns
-    swift_setup.write_configuration(folders, SECRETS, ports=[1, 2, 3, 4])
-    assert folders.ring("container").stat().st_mtime_ns == ring
-    swift_setup.write_configuration(folders, SECRETS, ports=[1, 2, 30, 4])
-    assert folders.ring("container").stat().st_mtime_ns != ring
+
+
+def test_nothing_here_brings_eventlet_into_this_process() -> None:
+    """Whichever tests ran before: `slipway` itself has threads."""
+    assert "eventlet" not in sys.modules
 
 
 def test_file_system_without_extended_attributes_is_refused_with_the_remedy(
