@@ -1,4 +1,4 @@
-"""Removing a user: who may be removed, said before anything is done. What it removes: tests/e2e/test_hub.py."""
+"""Removing a user: who may be removed, said before anything is done. What it removes: tests/e2e/test_hub_servers.py."""
 
 from __future__ import annotations
 
