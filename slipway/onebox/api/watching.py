@@ -204,14 +204,17 @@ class WatchHub:
 
 
 async def events(watcher: Watcher, *, deadline: float, bookmarks: bool) -> AsyncIterator[Event | None]:
-    """Events until ``deadline`` (event loop time); None asks for a bookmark: about once a minute and at the end."""
+    """Events until ``deadline`` (event loop time); None asks for a bookmark: about once a minute and at the end.
+
+    Never while an event is pending: who goes on from a bookmark is not told what was written before it.
+    """
     loop = asyncio.get_running_loop()
     while (left := deadline - loop.time()) > 0:
         try:
             async with asyncio.timeout(min(left, BOOKMARK_S)):
                 event = await watcher.next()
         except TimeoutError:
-            if bookmarks:
+            if bookmarks and not watcher.pending:
                 yield None
             continue
         if event is None:
