@@ -64,6 +64,21 @@ async def grant(client: Client, *rules: dict[str, Any], everywhere: bool = False
 READ = {"apiGroups": [""], "resources": ["configmaps"], "verbs": ["get", "list"]}
 
 
+async def test_a_service_accounts_secret_without_a_token_is_given_one(client: Client) -> None:
+    secret = {
+        "metadata": {"name": "made-here", "annotations": {"kubernetes.io/service-account.name": "robot"}},
+        "type": "kubernetes.io/service-account-token",
+    }
+    await made(client, f"{CORE}/secrets", secret)
+    headers = {"Authorization": f"Bearer {ADMIN}"}
+    data = (await (await client.get(f"{CORE}/secrets/made-here", headers=headers)).json())["data"]
+    token = base64.b64decode(data["token"]).decode()
+    assert base64.b64decode(data["namespace"]) == b"default"
+    assert token not in (ADMIN, ROBOT)
+    assert await ask(client, "GET", "/api", token=token) == 200
+    assert await ask(client, "GET", "/api", token=token + "x") == 401
+
+
 async def test_a_service_account_may_do_nothing_until_a_binding_says_so(client: Client) -> None:
     assert await ask(client, "GET", f"{CORE}/configmaps") == 403
     await grant(client, READ)

@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from slipway.onebox.api.errors import Refused, describe, not_found, qualified
+from slipway.onebox.api.rules import TOKEN_SECRET
 from slipway.onebox.api.store import Store
 
 RBAC = "rbac.authorization.k8s.io"
@@ -20,7 +21,6 @@ ADMIN_GROUP = "system:masters"
 AUTHENTICATED = "system:authenticated"
 OPEN_PATHS = frozenset({"/livez", "/readyz", "/healthz", "/version"})
 DISCOVERY_ROOTS = ("/api", "/apis", "/openapi", "/version", "/livez", "/readyz", "/healthz")
-TOKEN_SECRET = "kubernetes.io/service-account-token"  # noqa: S105  - a Secret's type
 ACCOUNT_PREFIX = "system:serviceaccount:"
 ACCOUNT_ANNOTATION = "kubernetes.io/service-account.name"
 

@@ -54,8 +54,8 @@ def builtin_rows() -> list[Resource]:
     from_v1 = functools.partial(_renamed, {new: old for old, new in EVENT_FIELDS.items()})
     rows = [
         Resource("", "namespaces", "Namespace", _v("v1", "Namespace", columns.NAMESPACE), False, short_names=("ns",), has_status=True, subresources=("finalize",), verbs=tuple(verb for verb in VERBS if verb != "deletecollection"), name_rule="label", default=rules.default_namespace, prepare=rules.prepare_namespace, selectable=("status.phase",)),
-        Resource("", "configmaps", "ConfigMap", _v("v1", "ConfigMap", columns.CONFIG_MAP), short_names=("cm",), check=rules.check_config),
-        Resource("", "secrets", "Secret", _v("v1", "Secret", columns.SECRET), default=rules.default_secret, check=rules.check_config, selectable=("type",)),
+        Resource("", "configmaps", "ConfigMap", _v("v1", "ConfigMap", columns.CONFIG_MAP), short_names=("cm",), check=rules.check_config_map),
+        Resource("", "secrets", "Secret", _v("v1", "Secret", columns.SECRET), default=rules.default_secret, prepare=rules.prepare_secret, check=rules.check_secret, selectable=("type",)),
         Resource("", "services", "Service", _v("v1", "Service", columns.SERVICE), short_names=("svc",), categories=("all",), has_status=True, name_rule="service", default=service_rules.default_service, check=service_rules.check_service, selectable=("spec.clusterIP", "spec.type")),
         Resource("", "serviceaccounts", "ServiceAccount", _v("v1", "ServiceAccount", columns.SERVICE_ACCOUNT), short_names=("sa",), subresources=("token",)),
         Resource("", "pods", "Pod", _v("v1", "Pod", columns.POD), short_names=("po",), categories=("all",), has_status=True, subresources=("log", "eviction", "binding", "exec", "attach", "portforward"), default=rules.default_pod, prepare=rules.prepare_pod, check=rules.check_pod, selectable=("spec.nodeName", "spec.restartPolicy", "spec.serviceAccountName", "status.phase", "status.podIP")),

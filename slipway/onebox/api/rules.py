@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import copy
 import re
+import secrets
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -16,6 +17,10 @@ from slipway.onebox.api.meta_rules import MAX_NAME, QUALIFIED_TEXT
 
 Object = dict[str, Any]
 CONFIG_KEY = re.compile(r"[-._a-zA-Z0-9]+")
+MAX_CONFIG_BYTES = 1 << 20
+"""Of the values of a ConfigMap or a Secret together, as in a cluster."""
+TOKEN_SECRET = "kubernetes.io/service-account-token"  # noqa: S105  - a Secret's type
+TOKEN_BYTES = 32
 
 
 def check_event(new: Object, old: Object | None) -> Sequence[Cause]:
@@ -208,8 +213,34 @@ def default_secret(obj: Object) -> None:
         obj.setdefault("data", {})[key] = base64.b64encode(text.encode()).decode()
 
 
-def check_config(new: Object, old: Object | None) -> Sequence[Cause]:
-    """ConfigMaps and Secrets: valid keys; nothing changes once ``immutable``."""
+def prepare_secret(obj: Object) -> None:
+    """A service account's Secret gets a token, as a cluster's controller writes one, unless it brings its own."""
+    if obj.get("type") == TOKEN_SECRET and not (obj.get("data") or {}).get("token"):
+        made = {"token": secrets.token_urlsafe(TOKEN_BYTES), "namespace": obj["metadata"]["namespace"]}
+        obj["data"] = (obj.get("data") or {}) | {key: base64.b64encode(made[key].encode()).decode() for key in made}
+
+
+def check_config_map(new: Object, old: Object | None) -> Sequence[Cause]:
+    size = sum(len(text.encode()) for text in (new.get("data") or {}).values()) + _encoded_bytes(new, "binaryData")
+    return [*_check_size("[]", size), *_check_config(new, old)]
+
+
+def check_secret(new: Object, old: Object | None) -> Sequence[Cause]:
+    return [*_check_size("data", _encoded_bytes(new, "data")), *_check_config(new, old)]
+
+
+def _encoded_bytes(obj: Mapping[str, Any], part: str) -> int:
+    """What the base64 of a part stands for."""
+    return sum(len(text) * 3 // 4 - text[-2:].count("=") for text in (obj.get(part) or {}).values())
+
+
+def _check_size(field: str, size: int) -> Iterator[Cause]:
+    if size > MAX_CONFIG_BYTES:
+        yield Cause(field, f"Too long: may not be more than {MAX_CONFIG_BYTES} bytes", "FieldValueTooLong")
+
+
+def _check_config(new: Object, old: Object | None) -> Sequence[Cause]:
+    """Valid keys; nothing changes once ``immutable``."""
     causes = []
     for part in ("data", "binaryData"):
         for key in new.get(part) or {}:
