@@ -15,6 +15,8 @@ from slipway.kube.errors import NotFound
 from slipway.kube.kinds import NAMESPACE, Kind
 from slipway.kube.manifests import ManifestError, in_order, manifest_files
 
+COUNTED = ("resourceVersion", "generation", "managedFields")
+
 
 @click.command("apply")
 @files_option
@@ -27,7 +29,7 @@ def apply_command(files: tuple[str, ...], kustomization: str | None, namespace: 
     \b
     Examples:
       slipway apply -f deployment.yaml
-      slipway apply -f seldon/base/detector/
+      slipway apply -f manifests/
       slipway apply -k seldon/overlays/canary
     """  # noqa: D301  - click reads the backspace character
     if not files and not kustomization:
@@ -99,5 +101,10 @@ def explained_absence(error: NotFound, obj: Object) -> Failure | UnknownKind | N
 def _outcome(before: Object | None, after: Object) -> str:
     if before is None:
         return "created"
-    same = before["metadata"].get("resourceVersion") == after["metadata"].get("resourceVersion")
-    return "unchanged" if same else "configured"
+    return "unchanged" if _content(before) == _content(after) else "configured"
+
+
+def _content(obj: Object) -> Object:
+    """What the API does not count or note itself: a dry run moves no version."""
+    metadata = {key: value for key, value in obj["metadata"].items() if key not in COUNTED}
+    return {**obj, "metadata": metadata}

@@ -87,7 +87,9 @@ def test_apply_says_created_then_unchanged_then_configured(slipway: Slipway) -> 
         "seldondeployment/yolo unchanged",
     ]
     changed = manifest({**CONFIG, "data": {"a": "2"}})
+    assert done(slipway("apply", "-f", "-", "--dry-run", stdin=changed)) == "configmap/settings configured (dry run)"
     assert done(slipway("apply", "-f", "-", stdin=changed)) == "configmap/settings configured"
+    assert done(slipway("apply", "-f", "-", "--dry-run", stdin=changed)) == "configmap/settings unchanged (dry run)"
 
 
 def test_apply_takes_files_and_folders_and_a_dry_run_stores_nothing(slipway: Slipway, tmp_path: Path) -> None:
