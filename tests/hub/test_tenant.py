@@ -14,7 +14,7 @@ from slipway.onebox.services.hub.tenant import FOLDER, in_namespace, load_tenant
 
 NAMESPACE = "user-ada"
 READ = {"get", "list", "watch"}
-OWN = {"seldondeployments", "jobs", "configmaps"}
+OWN = {"seldondeployments", "seldondeployments/scale", "jobs", "configmaps"}
 
 
 @pytest.fixture
