@@ -165,8 +165,9 @@ def test_the_official_client_watches_patches_scales_and_reads_logs(bare: Bare) -
         apps.patch_namespaced_deployment(NAME, SPACE, body)  # strategic: the other fields of the container stay
         stream = watch.Watch()
         for event in stream.stream(apps.list_namespaced_deployment, SPACE, timeout_seconds=SETTLES_S):
-            status = event["object"].status
-            if status.updated_replicas == status.ready_replicas == status.replicas == 2:
+            status, generation = event["object"].status, event["object"].metadata.generation
+            is_seen = status.observed_generation == generation  # before, the status is that of the last image
+            if is_seen and status.updated_replicas == status.ready_replicas == status.replicas == 2:
                 stream.stop()
         assert {pod.spec.containers[0].image for pod in core.list_namespaced_pod(SPACE).items} >= {f"{IMAGE}:1"}
         assert apps.patch_namespaced_deployment_scale(NAME, SPACE, {"spec": {"replicas": 1}}).spec.replicas == 1
