@@ -5,11 +5,14 @@ from __future__ import annotations
 import contextlib
 import random
 import socket
+from collections import deque
 
 from slipway.onebox.mesh.gateways import port_here
 
 LOWEST, BEHIND = 20_000, 32_768
 """From 32768 on the kernel gives ports to outgoing connections: a free one of those may be taken a moment later."""
+_drawn: deque[int] = deque(maxlen=1000)
+"""Not drawn again soon: one that nobody listens on yet looks free to the next who asks."""
 
 
 def free_ports(count: int) -> list[int]:
@@ -18,8 +21,12 @@ def free_ports(count: int) -> list[int]:
     with contextlib.ExitStack() as stack:
         sockets: list[socket.socket] = []
         while len(sockets) < count:
+            port = chance.randrange(LOWEST, BEHIND)
+            if port in _drawn:
+                continue
             with contextlib.suppress(OSError):  # taken: the next one
-                sockets.append(stack.enter_context(socket.create_server(("", chance.randrange(LOWEST, BEHIND)))))
+                sockets.append(stack.enter_context(socket.create_server(("", port))))
+                _drawn.append(port)
         return [one.getsockname()[1] for one in sockets]
 
 
