@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from typing import Any, cast
 
@@ -97,19 +97,23 @@ class Later:
         return await asyncio.shield(self.ready)
 
 
-@pytest.mark.parametrize(
-    ("host", "arrives"), [("yolo.local-shadow", True), ("yolo.local-shadow:80", True), ("yolo.local", False)]
-)
-async def test_mirrored_request_goes_on_when_its_sender_gives_it_up(host: str, *, arrives: bool) -> None:
-    """As an Envoy does whose cluster changes; who asks for himself and leaves is not asked for any more."""
-    bodies: list[str] = []
+def keeping(bodies: list[str]) -> Callable[[web.BaseRequest], Awaitable[web.Response]]:
+    """What a Pod does that writes down each body it gets."""
 
     async def take(request: web.BaseRequest) -> web.Response:
         bodies.append(await request.text())
         return web.Response()
 
-    hold = Later()
-    async with client_session() as session, port_of(web.Server(take)) as pod:
+    return take
+
+
+@pytest.mark.parametrize(
+    ("host", "arrives"), [("yolo.local-shadow", True), ("yolo.local-shadow:80", True), ("yolo.local", False)]
+)
+async def test_mirrored_request_goes_on_when_its_sender_gives_it_up(host: str, *, arrives: bool) -> None:
+    """As an Envoy does whose cluster changes; who asks for himself and leaves is not asked for any more."""
+    bodies, hold = list[str](), Later()
+    async with client_session() as session, port_of(web.Server(keeping(bodies))) as pod:
         proxy = RestProxy(cast(Hold, hold), session)
         async with (
             port_of(web.Server(proxy.answer, handler_cancellation=True)) as port,
@@ -129,14 +133,8 @@ async def test_mirrored_request_goes_on_when_its_sender_gives_it_up(host: str, *
 async def test_mirrored_bodies_take_no_more_memory_than_their_bound(monkeypatch: pytest.MonkeyPatch) -> None:
     """They are received whole, before anybody says whether they may wait."""
     monkeypatch.setattr(held, "MAX_COPIED_BYTES", 10)
-    bodies: list[str] = []
-
-    async def take(request: web.BaseRequest) -> web.Response:
-        bodies.append(await request.text())
-        return web.Response()
-
-    hold = Later()
-    async with client_session() as session, port_of(web.Server(take)) as pod:
+    bodies, hold = list[str](), Later()
+    async with client_session() as session, port_of(web.Server(keeping(bodies))) as pod:
         proxy = RestProxy(cast(Hold, hold), session)
         async with port_of(web.Server(proxy.answer)) as port, aiohttp.ClientSession() as client:
 
