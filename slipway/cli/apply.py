@@ -7,15 +7,13 @@ from pathlib import Path
 
 import click
 
-from slipway.cli.objects import FIELD_MANAGER, Failure, Object, namespace_option, read_manifests, run
+from slipway.cli.objects import FIELD_MANAGER, Failure, Object, content, namespace_option, read_manifests, run
 from slipway.cli.usage import files_option, kustomization_option
 from slipway.kube.client import Kube
 from slipway.kube.discovery import UnknownKind, discover, kind_of_manifest
 from slipway.kube.errors import NotFound
 from slipway.kube.kinds import NAMESPACE, Kind
 from slipway.kube.manifests import ManifestError, in_order, manifest_files
-
-COUNTED = ("resourceVersion", "generation", "managedFields")
 
 
 @click.command("apply")
@@ -101,10 +99,4 @@ def explained_absence(error: NotFound, obj: Object) -> Failure | UnknownKind | N
 def _outcome(before: Object | None, after: Object) -> str:
     if before is None:
         return "created"
-    return "unchanged" if _content(before) == _content(after) else "configured"
-
-
-def _content(obj: Object) -> Object:
-    """What the API does not count or note itself: a dry run moves no version."""
-    metadata = {key: value for key, value in obj["metadata"].items() if key not in COUNTED}
-    return {**obj, "metadata": metadata}
+    return "unchanged" if content(before) == content(after) else "configured"  # a dry run moves no version

@@ -7,7 +7,7 @@ import json
 import os
 import shutil
 import sys
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -28,6 +28,9 @@ from slipway.onebox.paths import Paths
 
 T = TypeVar("T")
 FIELD_MANAGER = "slipway"
+FROM_THE_API = frozenset(
+    {"creationTimestamp", "generation", "managedFields", "resourceVersion", "selfLink", "uid", "deletionTimestamp"}
+)
 TABLE = "application/json;as=Table;v=v1;g=meta.k8s.io,application/json"
 KUSTOMIZE_TIMEOUT_S = 60.0
 FAILED, NOT_READY = 1, 3
@@ -198,6 +201,13 @@ async def _get(
         click.echo(json.dumps(_without_managers(shown), indent=2))
     else:
         click.echo(yaml.safe_dump(_without_managers(shown), sort_keys=False).rstrip())
+
+
+def content(obj: Mapping[str, Any]) -> Object:
+    """What a manifest says of an object: without its status and what the API itself writes down."""
+    meta = {key: value for key, value in obj["metadata"].items() if key not in FROM_THE_API}
+    body = {key: value for key, value in obj.items() if key not in ("metadata", "status", "apiVersion")}
+    return {"metadata": meta, **body}
 
 
 def _without_managers(obj: Object) -> Object:

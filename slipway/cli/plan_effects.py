@@ -6,6 +6,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
+from slipway.cli.objects import content
 from slipway.contract.following import printable
 from slipway.contract.sdep import PredictorSpec, SeldonDeployment
 from slipway.controller.desired import desired
@@ -18,9 +19,6 @@ Object = dict[str, Any]
 Outcome = Literal["created", "changed", "unchanged"]
 ABSENT = "none"
 MAX_VALUE_CHARS = 60
-FROM_THE_API = frozenset(
-    {"creationTimestamp", "generation", "managedFields", "resourceVersion", "selfLink", "uid", "deletionTimestamp"}
-)
 SECRET_PARTS = ("data", "stringData")
 
 
@@ -119,16 +117,10 @@ class ObjectPlan:
 
 def field_changes(before: Any, after: Any, *, is_secret: bool = False) -> tuple[FieldChange, ...]:
     """Fields in which two forms of an object differ, apart from what the API writes itself; no values of Secrets."""
-    found = (change for change in _differences(_read(before), _read(after), "") if change.path)
+    found = (change for change in _differences(content(before), content(after), "") if change.path)
     if not is_secret:
         return tuple(found)
     return tuple(FieldChange(item.path, "…", "…") if item.path.startswith(SECRET_PARTS) else item for item in found)
-
-
-def _read(obj: Mapping[str, Any]) -> Object:
-    meta = {key: value for key, value in obj["metadata"].items() if key not in FROM_THE_API}
-    body = {key: value for key, value in obj.items() if key not in ("metadata", "status", "apiVersion")}
-    return {"metadata": meta, **body}
 
 
 def _differences(before: Any, after: Any, path: str) -> Iterator[FieldChange]:
