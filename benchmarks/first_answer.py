@@ -103,25 +103,25 @@ async def measure(here: Machine, manifest: Manifest, body: bytes, content_type: 
 
 async def _round(here: Machine, manifest: Manifest, body: bytes, content_type: str) -> Marks:
     begun, marks = 0.0, Marks()
-    async with here.kube() as kube:
+    predictors = manifest["spec"]["predictors"]
+    async with here.kube() as kube, Reflector(kube, WATCHED, "default") as reflector, asyncio.timeout(GIVE_UP_S):
 
-        def mark(_: object) -> None:
-            for name in seen({kind: list(reflector.objects(kind).values()) for kind in WATCHED}, len(predictors)):
-                marks.setdefault(name, (time.perf_counter() - begun) * 1000)
+        async def mark() -> None:
+            while "all ready" not in marks:
+                await reflector.changed()
+                found = {kind: list(reflector.objects(kind).values()) for kind in WATCHED}
+                for name in seen(found, len(predictors)):
+                    marks.setdefault(name, (time.perf_counter() - begun) * 1000)
 
-        predictors = manifest["spec"]["predictors"]
-        reflector = Reflector(kube, WATCHED, "default", on_change=mark)
-        async with reflector, asyncio.timeout(GIVE_UP_S):
-            await reflector.wait_synced()
-            marks.clear()
+        await reflector.wait_synced()
+        async with asyncio.TaskGroup() as tasks:
             begun = time.perf_counter()
+            tasks.create_task(mark())
             await kube.apply(manifest, field_manager="benchmark")
             marks["applied"] = (time.perf_counter() - begun) * 1000
             await _first_answer(predictions(here, manifest), body, content_type)
             marks["answer"] = (time.perf_counter() - begun) * 1000
             marks |= _start_cpu_ms(here, manifest["metadata"]["name"])
-            while "all ready" not in marks:
-                await reflector.changed()
     return marks
 
 
