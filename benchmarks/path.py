@@ -2,6 +2,7 @@
 
     python benchmarks/path.py                                   # 20 rounds of 20 photos each way
     python benchmarks/path.py --rounds 5 --model yolov3-tiny --json path.json
+    python benchmarks/path.py --bare                            # beside them relays that check nothing
     python benchmarks/path.py --rounds 0 --throughput           # only how much of the engine the path leaves, minutes
 
 The path is client → Envoy → executor → ImageTransformer (its decoder process) → YoloDetector and back: the two Envoys
@@ -9,6 +10,9 @@ with the files that the mesh writes for the controller's objects, the executor, 
 "In one process" is the decoding, letterbox, engine, boxes and NMS of the same library on as many threads; both give the
 same boxes, which is checked. Photos are those of ../shared/data, at most 768 pixels a side and 100,000 bytes. Each round
 takes every way in turns and the next one begins with another.
+
+``--bare`` adds a way whose executor and microservices are the relays of ``benchmarks/bare.py``: no executor and microservice
+in Python can take less.
 
 Overhead is the difference of the percentiles of wall time. Beside it stands the processors' time of one photo, client
 left out: other work on the machine disturbs it less.
@@ -24,12 +28,12 @@ from __future__ import annotations
 
 import argparse
 import base64
+import contextlib
 import json
-import statistics
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -40,7 +44,26 @@ import grpc
 from google.protobuf import json_format
 
 from benchmarks import command_line, gateway, networks, processes
-from benchmarks.processes import HOST, Http, header_of, timed, verdict
+from benchmarks.path_report import (
+    ALONE,
+    AT_ONCE,
+    BARE,
+    BLOCK,
+    ENGINE,
+    ENGINE_TOGETHER,
+    JSON_CLIENT,
+    JSON_NODES,
+    LARGE_MODEL,
+    MODEL,
+    PATH,
+    PATH_TOGETHER,
+    REST,
+    RPC,
+    WAYS,
+    by_services,
+    render,
+)
+from benchmarks.processes import HOST, Http, header_of, timed
 from benchmarks.serving import ANYWAY, BINARY, Served, serving
 from model_wrappers import photo
 from model_wrappers.darknet import Detector, Size, letterbox
@@ -50,21 +73,8 @@ from slipway.contract.protos import prediction_pb2 as pb
 
 PHOTOS = ("dog", "person", "bird", "scream", "kite")
 MAX_PHOTO_BYTES, MAX_PHOTO_SIDE = 100_000, 768
-MODEL, LARGE_MODEL = "yolo-fastest-1.1-xl", "yolov3"
-ALONE, REST, RPC = "in one process", "REST, the JPEG itself", "gRPC"
-JSON_CLIENT, JSON_NODES = "REST, JSON", "REST, JSON to the nodes too"
-WAYS = (REST, RPC, JSON_CLIENT, JSON_NODES)
 JPEG, JSON = "image/jpeg", "application/json"
-MAX_P50_MS, MAX_P99_MS, MIN_SHARE = 3.0, 8.0, 0.97
 WARM_UP = 20
-AT_ONCE = 3
-BLOCK = 16  # photos one way, then another
-
-ENGINE, PATH = "engine alone, all threads at one photo", "the path, its detector likewise"
-ENGINE_TOGETHER, PATH_TOGETHER = (
-    "engine alone, a photo to each thread",
-    "the path, its detector likewise (`GUNICORN_THREADS`, `OMP_NUM_THREADS=1`)",
-)
 
 Call = Callable[[], Any]
 Worker = Callable[[int], Any]
@@ -80,8 +90,10 @@ def main() -> int:
     jpegs = [jpeg(name) for name in PHOTOS]
     results: dict[str, Any] = {"machine": processes.machine(), "threads": engine_threads(), "model": flags.model}
     if flags.rounds:
-        with serving(flags.model) as served:
-            results["latency"] = latency(served, jpegs, rounds=flags.rounds, count=flags.photos)
+        bare = serving(flags.model, is_bare=True) if flags.bare else contextlib.nullcontext()
+        with serving(flags.model) as served, bare as relays:
+            found = latency(served, jpegs, rounds=flags.rounds, count=flags.photos, bare=relays)
+            results["latency"] = found
     if flags.throughput:
         results["throughput"] = throughput(jpegs, rounds=flags.throughput)
     results["load_after"] = processes.load()
@@ -94,6 +106,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = command_line.parser(__doc__)
     parser.add_argument("--rounds", type=int, default=20, help="of latency, 0 for none")
     parser.add_argument("--photos", type=int, default=20, help="of each way in a round")
+    parser.add_argument("--bare", action="store_true", help="beside them relays that check nothing")
     parser.add_argument("--model", default=MODEL, help="whose cfg is in ../shared/data (default: %(default)s)")
     parser.add_argument(
         "--throughput", type=int, nargs="?", const=4, default=0, metavar="ROUNDS", help="how often, 4 where not said"
@@ -103,7 +116,7 @@ def _parser() -> argparse.ArgumentParser:
 
 def jpeg(name: str) -> bytes:
     """The best quality that fits into ``MAX_PHOTO_BYTES``."""
-    pixels = cv2.imread(str(networks.SHARED_DATA / "photos" / f"{name}.jpg"))
+    pixels = photo.read(networks.SHARED_DATA / "photos" / f"{name}.jpg").decode()[..., ::-1]
     scale = min(1.0, MAX_PHOTO_SIDE / max(pixels.shape[:2]))
     smaller = cv2.resize(pixels, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
     for quality in range(95, 20, -1):
@@ -113,33 +126,37 @@ def jpeg(name: str) -> bytes:
     raise ValueError(f"{name}.jpg: does not fit into {MAX_PHOTO_BYTES} bytes")
 
 
-def latency(served: Served, jpegs: Sequence[bytes], *, rounds: int, count: int) -> dict[str, Any]:
+def latency(
+    served: Served, jpegs: Sequence[bytes], *, rounds: int, count: int, bare: Served | None = None
+) -> dict[str, Any]:
     """Milliseconds of every photo each way; of a photo in each node as the executor saw it; of the processors by part."""
     nodes: dict[str, list[float]] = {}
     calls = ways(served, Detector(served.model), jpegs, nodes)
+    behind = dict.fromkeys(WAYS, served)
+    if bare is not None:
+        behind[BARE] = bare
+        calls[BARE] = _each(_photos(Http(bare.port)), jpegs)
     for call in calls.values():
         timed(call, WARM_UP)
     check_same(calls, len(jpegs))
     nodes.clear()
     names = list(calls)
     ms: dict[str, list[float]] = {name: [] for name in names}
-    cpu_ms = {name: dict.fromkeys(_parts(served) if name in WAYS else (), 0.0) for name in names}
-    cpu_ms[ALONE] = {ALONE: 0.0}
+    cpu_ms = {name: dict.fromkeys(behind[name].pids if name in behind else (ALONE,), 0.0) for name in names}
     for number in range(rounds):
         first = number % len(names)
         for name in names[first:] + names[:first]:
-            before, mine = _parts(served), time.process_time()
+            before = _parts(behind.get(name))
             ms[name] += timed(calls[name], count)
-            spent = {part: now - before[part] for part, now in _parts(served).items()}
-            if name == ALONE:
-                spent = {ALONE: (time.process_time() - mine) * 1000}
-            for part, milliseconds in spent.items():
-                cpu_ms[name][part] += milliseconds / (rounds * count)
+            for part, now in _parts(behind.get(name)).items():
+                cpu_ms[name][part] += (now - before[part]) / (rounds * count)
     return {"ms": ms, "nodes_ms": nodes, "cpu_ms": cpu_ms, "bytes": [len(one) for one in jpegs]}
 
 
-def _parts(served: Served) -> dict[str, float]:
-    """What each part has had of the processors so far."""
+def _parts(served: Served | None) -> dict[str, float]:
+    """What each part has had of the processors so far, in ms; this process where there are none."""
+    if served is None:
+        return {ALONE: time.process_time() * 1000}
     return {part: sum(map(processes.cpu_ms, pids)) for part, pids in served.pids.items()}
 
 
@@ -154,8 +171,10 @@ def ways(served: Served, detector: Detector, jpegs: Sequence[bytes], nodes: dict
     def of_photo(encoded: bytes) -> Any:
         return [found.to_json() for found in detector.detect(photo.decode(encoded))]
 
+    send = _photos(rest)
+
     def of_rest(encoded: bytes) -> bytes:
-        answer = rest.post(gateway.predictions(BINARY), encoded, content_type=JPEG)
+        answer = send(encoded)
         for name, milliseconds in server_timing(rest.head).items():
             nodes.setdefault(name, []).append(milliseconds)
         return answer
@@ -167,6 +186,11 @@ def ways(served: Served, detector: Detector, jpegs: Sequence[bytes], nodes: dict
         JSON_CLIENT: _each(lambda body: text.post(gateway.predictions(BINARY), body, content_type=JSON), bodies),
         JSON_NODES: _each(lambda body: plain.post(gateway.predictions(ANYWAY), body, content_type=JSON), bodies),
     }
+
+
+def _photos(http: Http) -> Callable[[bytes], bytes]:
+    """A photo as it is, to the deployment whose nodes get protobuf."""
+    return lambda encoded: http.post(gateway.predictions(BINARY), encoded, content_type=JPEG)
 
 
 def _each(call: Callable[[bytes], Any], bodies: Sequence[bytes]) -> Call:
@@ -185,7 +209,7 @@ def check_same(calls: dict[str, Call], photos: int) -> None:
     """Every way finds the same boxes of every photo; ValueError names the one that does not."""
     for number in range(photos):
         expected = calls[ALONE]()
-        for name in WAYS:
+        for name in by_services(calls):
             if (found := detections(calls[name]())) != expected:
                 raise ValueError(f"{name}: photo {number}: {found} is not {expected}")
 
@@ -226,8 +250,8 @@ def _engine(served: Served, encoded: bytes, threads: int) -> Worker:
 
 
 def _client(served: Served, jpegs: Sequence[bytes]) -> Worker:
-    http = Http(served.port)
-    return lambda number: http.post(gateway.predictions(BINARY), jpegs[number % len(jpegs)], content_type=JPEG)
+    send = _photos(Http(served.port))
+    return lambda number: send(jpegs[number % len(jpegs)])
 
 
 def _at_once(workers: Sequence[Worker], count: int) -> None:
@@ -248,70 +272,6 @@ def _at_once(workers: Sequence[Worker], count: int) -> None:
         one.join()
     if errors:
         raise errors[0]
-
-
-def render(results: dict[str, Any]) -> str:
-    """Tables in Markdown."""
-    facts = f"{processes.told(results['machine'])}; load {results['load_after']} after; {results['threads']} threads."
-    lines = [facts, ""]
-    if "latency" in results:
-        lines += [*_render_latency(results["model"], results["latency"]), ""]
-    if "throughput" in results:
-        lines += _render_throughput(results["throughput"])
-    return "\n".join(lines)
-
-
-def _render_latency(model: str, found: dict[str, Any]) -> Iterator[str]:
-    times, cpu_ms = found["ms"], {way: sum(parts.values()) for way, parts in found["cpu_ms"].items()}
-    alone = [percentile(times[ALONE], share) for share in (50, 99)]
-    yield f"{model} at {networks.SIDE}, JPEGs of {min(found['bytes'])} to {max(found['bytes'])} bytes, ms."
-    yield ""
-    yield "| | p50 | p99 | processors | over one process: p50 | p99 | processors | target | |"
-    yield "|---|---|---|---|---|---|---|---|---|"
-    yield f"| {ALONE} | {alone[0]:.2f} | {alone[1]:.2f} | {cpu_ms[ALONE]:.2f} | | | | | |"
-    for way in WAYS:
-        p50, p99 = (percentile(times[way], share) for share in (50, 99))
-        over = (p50 - alone[0], p99 - alone[1])
-        judged = f"≤ {MAX_P50_MS:g}, ≤ {MAX_P99_MS:g} | {verdict(over[0], MAX_P50_MS)}, {verdict(over[1], MAX_P99_MS)}"
-        yield (
-            f"| {way} | {p50:.2f} | {p99:.2f} | {cpu_ms[way]:.2f} | {over[0]:.2f} | {over[1]:.2f} | "
-            f"{cpu_ms[way] - cpu_ms[ALONE]:.2f} | {'none |' if way == JSON_NODES else judged} |"
-        )
-    yield ""
-    yield from _render_parts(found)
-
-
-def _render_parts(found: dict[str, Any]) -> Iterator[str]:
-    """Where a photo's time goes."""
-    parts = list(found["cpu_ms"][REST])
-    yield f"| processors, ms of one photo | {' | '.join(parts)} |"
-    yield "|---|" + "---|" * len(parts)
-    for way in WAYS:
-        yield f"| {way} | {' | '.join(format(found['cpu_ms'][way][part], '.2f') for part in parts)} |"
-    inside = {name: statistics.median(values) for name, values in found["nodes_ms"].items()}
-    rest = percentile(found["ms"][REST], 50) - sum(inside.values())
-    told = ", ".join(f"{name} {milliseconds:.2f}" for name, milliseconds in inside.items())
-    yield ""
-    yield f"{REST}, wall time by median: {told} (from the executor's call to its answer), gateway and executor {rest:.2f}."
-
-
-def percentile(values: Sequence[float], share: int) -> float:
-    return statistics.quantiles(values, n=100, method="inclusive")[share - 1]
-
-
-def _render_throughput(found: dict[str, list[float]]) -> Iterator[str]:
-    """Each way beside the engine alone, all its threads at one photo."""
-    per_second = {name: statistics.median(values) for name, values in found.items()}
-    yield f"{LARGE_MODEL} at {networks.SIDE}; the path with {AT_ONCE} photos under way; medians of {len(found[ENGINE])} blocks of {BLOCK}."
-    yield ""
-    yield "| | photos per second | share | target | |"
-    yield "|---|---|---|---|---|"
-    for name, rate in per_second.items():
-        share = rate / per_second[ENGINE]
-        judged = (
-            f"≥ {MIN_SHARE:.0%} | {'met' if share >= MIN_SHARE else 'MISSED'}" if name in (PATH, PATH_TOGETHER) else "|"
-        )
-        yield f"| {name} | {rate:.3f} | {share:.1%} | {judged} |"
 
 
 if __name__ == "__main__":

@@ -17,6 +17,7 @@ from model_wrappers.darknet.folder import ModelFolder
 
 BINARY, ANYWAY = "binary", "json"
 """The two SeldonDeployments: nodes that are called with protobuf, and the same nodes called with JSON."""
+EXECUTORS = {BINARY: "slipway.executor", ANYWAY: "benchmarks.json_executor"}
 NODES = {"image-transformer": "TRANSFORMER", "yolo-detector": "MODEL"}
 COMPONENTS = ("model_wrappers.image_transformer.ImageTransformer", "model_wrappers.yolo_detector.YoloDetector")
 GATEWAY, EXECUTOR = "gateway", "executor"
@@ -36,11 +37,15 @@ class Served:
 
 
 @contextlib.contextmanager
-def serving(name: str, detector: Mapping[str, str] = MappingProxyType({})) -> Iterator[Served]:
+def serving(
+    name: str, detector: Mapping[str, str] = MappingProxyType({}), *, is_bare: bool = False
+) -> Iterator[Served]:
     """Components, two executors (one calls all nodes with JSON) and the gateway, once all answer.
 
-    ``name``: of a cfg. ``detector``: the detector's environment besides.
+    ``name``: of a cfg. ``detector``: the detector's environment besides. ``is_bare``: relays in the places of executor (one)
+    and microservices.
     """
+    programs = {BINARY: "benchmarks.bare"} if is_bare else EXECUTORS
     with contextlib.ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         model = _model_folder(name, folder / "model")
@@ -50,13 +55,13 @@ def serving(name: str, detector: Mapping[str, str] = MappingProxyType({})) -> It
             [{"name": "model_uri", "value": str(folder / "model"), "type": "STRING"}],
         )
         nodes = [
-            stack.enter_context(_component(node, component, given, environment))
+            stack.enter_context(_component(node, component, given, environment, is_bare=is_bare))
             for node, component, given, environment in zip(NODES, COMPONENTS, parameters, ({}, detector), strict=True)
         ]
         predictor = _predictor([ports for ports, _ in nodes], folder)
         executors = {
             deployment: stack.enter_context(_executor(program, predictor, folder))
-            for deployment, program in ((BINARY, "slipway.executor"), (ANYWAY, "benchmarks.json_executor"))
+            for deployment, program in programs.items()
         }
         ports = {deployment: found for deployment, (found, _) in executors.items()}
         port, envoys = stack.enter_context(gateway.gateway(folder, ports))
@@ -79,11 +84,14 @@ def _model_folder(name: str, folder: Path) -> ModelFolder:
 
 @contextlib.contextmanager
 def _component(
-    node: str, component: str, parameters: list[dict[str, str]], besides: Mapping[str, str]
+    node: str, component: str, parameters: list[dict[str, str]], besides: Mapping[str, str], *, is_bare: bool
 ) -> Iterator[tuple[Ports, int]]:
     """REST and gRPC port, and pid."""
     ports = processes.free_ports(3)
-    argv = processes.module("slipway.microservice", *processes.microservice(component, ports))
+    if is_bare:
+        argv = processes.module("benchmarks.bare", "component", component, ports[0])
+    else:
+        argv = processes.module("slipway.microservice", *processes.microservice(component, ports))
     environment = {
         "SLIPWAY_POD_IP": HOST,
         "PREDICTIVE_UNIT_ID": node,
@@ -110,8 +118,10 @@ def _predictor(ends: Sequence[Ports], folder: Path) -> Path:
 @contextlib.contextmanager
 def _executor(name: str, predictor: Path, folder: Path) -> Iterator[tuple[Ports, int]]:
     http, rpc = processes.free_ports(2)
-    flags = ("--predictor-file", predictor, "--http-port", http, "--grpc-port", rpc)
-    argv = processes.module(name, *flags)
+    if name == "benchmarks.bare":
+        argv = processes.module(name, "executor", predictor, http)
+    else:
+        argv = processes.module(name, "--predictor-file", predictor, "--http-port", http, "--grpc-port", rpc)
     with processes.process(argv, folder=folder, environment={"SLIPWAY_POD_IP": HOST}) as pid:
         processes.wait_until(lambda: Http(http).answers("/ready"), what=f"{name}: /ready")
         yield (http, rpc), pid
