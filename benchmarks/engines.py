@@ -22,6 +22,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -118,8 +119,7 @@ def contenders(files: ModelFolder, pixels: Any, threads: int, skip: list[str]) -
         yield "onnxruntime", onnxruntime_alone(graph, images, threads)
     for name in ("openvino", "darknet"):
         if name not in skip:
-            engine = open_engine(name, files, threads=threads)
-            yield name, lambda engine=engine: engine.run(images)
+            yield name, partial(open_engine(name, files, threads=threads).run, images)
     if "opencv" not in skip:
         yield "opencv", opencv_alone(files, pixels, threads)
     heads = [output[0] for output in open_engine("onnxruntime", files, threads=threads).run(images)]

@@ -122,7 +122,7 @@ def render(results: Mapping[str, Any]) -> str:
     for role in roles:
         cells = (figures.get(role, {}) for figures in by_count.values())
         lines.append(f"{role:28}" + "".join(_cells(cell) for cell in cells))
-    largest = max((figures["most"], role) for figures in by_count.values() for role, figures in figures.items())
+    largest = max((figure["most"], role) for figures in by_count.values() for role, figure in figures.items())
     verdict = processes.verdict(largest[0], AT_MOST_MB)
     lines += ["", f"largest process {largest[0]:.0f} MB ({largest[1]}); at most {AT_MOST_MB}: {verdict}"]
     return "\n".join(lines)

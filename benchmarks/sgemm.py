@@ -96,4 +96,5 @@ def _openvino(graph: bytes, b: np.ndarray[Any, Any], threads: int) -> Run:
     settings = {"INFERENCE_NUM_THREADS": threads, "INFERENCE_PRECISION_HINT": "f32", "PERFORMANCE_HINT": "LATENCY"}
     request = core.compile_model(core.read_model(graph), "CPU", settings).create_infer_request()
     request.set_input_tensor(openvino.Tensor(b, shared_memory=True))
-    return request.infer
+    run: Run = request.infer
+    return run

@@ -5,6 +5,7 @@ They are what the controller and the mesh of one machine make of the same manife
 
 from __future__ import annotations
 
+import argparse
 import json
 import sys
 from collections.abc import Mapping
@@ -146,6 +147,7 @@ def _text(value: Any) -> str:
 
 
 def main() -> int:
+    argparse.ArgumentParser(description=__doc__).parse_args()
     for name, text in files().items():
         path = REPOSITORY / "compose" / name
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -115,8 +115,8 @@ def register() -> dict[str, float]:
                 tag,
             )
     if SHARED_DATA.is_dir() and COCO_MODEL not in known:
-        files = {"--cfg": f"cfg/{COCO}.cfg", "--weights": f"weights/{COCO}.weights", "--names": "names/coco.names"}
-        words = [word for flag, path in files.items() for word in (flag, str(SHARED_DATA / path))]
+        parts = {"--cfg": f"cfg/{COCO}.cfg", "--weights": f"weights/{COCO}.weights", "--names": "names/coco.names"}
+        words = [word for flag, path in parts.items() for word in (flag, str(SHARED_DATA / path))]
         slipway("model", "register", COCO_MODEL, *words, "--alias", "champion", "--licence", "YOLO LICENSE v2")
     return precisions
 
@@ -165,7 +165,7 @@ async def send_all(gateway: str, photos: int) -> list[Reply]:
     limit = asyncio.Semaphore(AT_ONCE)
     channel = grpc.aio.insecure_channel(gateway, options=[("grpc.max_receive_message_length", MAX_BODY_BYTES)])
     async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=CALL_TIMEOUT_S)) as session, channel:
-        stub = services.SeldonStub(channel)
+        stub = services.SeldonStub(channel)  # type: ignore[no-untyped-call]
 
         async def one(way: str, number: int) -> Reply:
             async with limit:
