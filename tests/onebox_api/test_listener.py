@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import json
 import ssl
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -14,6 +15,7 @@ from aiohttp import web
 
 from slipway.onebox.api import listener as listening
 from slipway.onebox.api.__main__ import make_parts
+from slipway.onebox.api.connections import MAX_LINE_BYTES, make_runner, protocols
 from slipway.onebox.api.listener import FEW_CONNECTIONS, Listener, ensure_certificate
 from slipway.onebox.api.server import make_app
 from slipway.onebox.paths import Paths
@@ -27,11 +29,10 @@ async def listening_at(folder: Path) -> AsyncIterator[tuple[str, int]]:
     certificate, key = ensure_certificate(folder)
     listener = Listener(certificate=certificate, key=key)
     parts = make_parts(Paths(folder), admin_token="token-of-the-administrator", admission={})
-    runner = web.AppRunner(make_app(parts, heard=listener.heard))
+    runner = make_runner(make_app(parts, heard=listener.heard))
     await runner.setup()
-    assert runner.server is not None
     try:
-        yield listener.start("127.0.0.1", 0, runner.server)
+        yield listener.start("127.0.0.1", 0, protocols(runner.server))
     finally:
         await listener.stop()
         await runner.cleanup()
@@ -74,3 +75,41 @@ async def test_connections_that_ended_are_forgotten(tmp_path: Path, sent: bytes)
             return sum(isinstance(one, web.RequestHandler) for one in gc.get_objects())
 
         await eventually(lambda: kept() <= 2 * FEW_CONNECTIONS)
+
+
+@pytest.mark.parametrize(
+    ("sent", "code"),
+    [
+        (b"GET /?a=%b HTTP/1.1\r\nHost: x\r\n\r\n" % (b"a" * MAX_LINE_BYTES), 431),
+        (b"GET / HTTP/1.1\r\nX-Long: %b\r\n\r\n" % (b"a" * (MAX_LINE_BYTES + 1)), 431),
+        (b"MEND / HTTP/1.1\r\nHost: x\r\n\r\n", 400),
+        (b"G\xffT / HTTP/1.1\r\nHost: x\r\n\r\n", 400),
+        (b"GET / HTTP/1.1\r\nHost x\r\n\r\n", 400),
+        (b"GET / HTTP/1.1\r\nHost: x\r\nContent-Length: nine\r\n\r\n", 400),
+        (b"GET http://[/ HTTP/1.1\r\nHost: x\r\n\r\n", 400),
+    ],
+    ids=["long URL", "long header", "unknown method", "no method", "no header", "no length", "no URL"],
+)
+async def test_what_is_no_request_is_answered_with_a_status(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, sent: bytes, code: int
+) -> None:
+    async with listening_at(tmp_path) as (host, port):
+        reader, writer = await asyncio.open_connection(host, port)
+        writer.write(sent)
+        async with asyncio.timeout(10):
+            head = await reader.readuntil(b"\r\n\r\n")
+            status = json.loads(await reader.read())  # the connection ends
+        writer.close()
+    assert (int(head.split()[1]), status["kind"], status["code"]) == (code, "Status", code)
+    assert "b'" not in status["message"]
+    assert not caplog.records
+
+
+async def test_a_selector_may_be_long(tmp_path: Path) -> None:
+    sent = b"GET /livez?labelSelector=%b HTTP/1.1\r\nHost: x\r\n\r\n" % (b"a" * (MAX_LINE_BYTES - 64))
+    async with listening_at(tmp_path) as (host, port):
+        reader, writer = await asyncio.open_connection(host, port)
+        writer.write(sent)
+        async with asyncio.timeout(10):
+            assert await reader.readline() == b"HTTP/1.1 200 OK\r\n"
+        writer.close()

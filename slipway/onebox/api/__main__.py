@@ -14,25 +14,24 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import uvloop
-from aiohttp import web
 
 from slipway.onebox.api.admission import reviews
 from slipway.onebox.api.auth import Authenticator, Authorizer
 from slipway.onebox.api.builtin import load_catalog
 from slipway.onebox.api.checks import Review
+from slipway.onebox.api.connections import make_runner, protocols
 from slipway.onebox.api.definitions import Definitions
 from slipway.onebox.api.deletion import Deletion
 from slipway.onebox.api.expiry import EventExpiry
 from slipway.onebox.api.garbage import GarbageCollector
 from slipway.onebox.api.listener import Listener, ensure_certificate
 from slipway.onebox.api.objects import Objects
-from slipway.onebox.api.server import KEEPALIVE_S, Parts, make_app
+from slipway.onebox.api.server import Parts, make_app
 from slipway.onebox.api.store import Store
 from slipway.onebox.api.watching import WatchHub
 from slipway.onebox.paths import Paths
 from slipway.onebox.settings import CLUSTER_NETWORKS, SettingsError, parse_cluster_network
 
-SHUTDOWN_S = 5.0
 MIN_TOKEN_CHARS = 16
 EXAMPLES = """examples:
   python -m slipway.onebox.api --home .slipway --listen 127.0.0.1:8001 --cluster-network 127.96.16.0/20
@@ -103,19 +102,11 @@ async def serve(paths: Paths, host: str, port: int, *, network: ipaddress.IPv4Ne
     parts = make_parts(paths, admin_token=read_token(paths.secrets / "api-token"), network=network)
     certificate, key = ensure_certificate(paths.secrets)
     listener = Listener(certificate=certificate, key=key)
-    runner = web.AppRunner(
-        make_app(parts, heard=listener.heard),
-        handler_cancellation=True,
-        access_log=None,
-        keepalive_timeout=KEEPALIVE_S,
-        shutdown_timeout=SHUTDOWN_S,
-    )
+    runner = make_runner(make_app(parts, heard=listener.heard))
     await runner.setup()
-    if runner.server is None:
-        raise RuntimeError("aiohttp set up no server")
     try:
         try:
-            bound = listener.start(host, port, runner.server)
+            bound = listener.start(host, port, protocols(runner.server))
         except OSError as exc:
             raise NotStarted(f"{host}:{port}: {exc.strerror}: choose another port with --listen") from exc
         sys.stdout.write(f"serving the Kubernetes API on http(s)://{bound[0]}:{bound[1]}\n")

@@ -40,7 +40,6 @@ BODY_TIMEOUT_S = 30.0
 BIG_BODY_BYTES = 64 * 1024
 MAX_BIG_BODIES = 64
 """Larger bodies that are read at the same time; further ones wait their turn, within their time."""
-KEEPALIVE_S = 300.0
 UNSUPPORTED = {
     "exec": "running commands in a container is not offered here: the processes of a Pod are on this machine",
     "attach": "attaching to a container is not offered here: see its log",

@@ -1,0 +1,66 @@
+"""aiohttp's side of the API's connections: their bounds, and a Status for what cannot be read as a request."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable
+
+from aiohttp import web
+from aiohttp.http_exceptions import HttpProcessingError, LineTooLong
+
+from slipway.onebox.api.errors import Refused, bad_request
+from slipway.onebox.api.responses import refuse
+
+log = logging.getLogger(__name__)
+KEEPALIVE_S = 300.0
+SHUTDOWN_S = 5.0
+MAX_LINE_BYTES = 64 * 1024
+"""Of a URL, which may have a long selector, and of one header."""
+
+
+def make_runner(app: web.Application) -> web.AppRunner:
+    """Of the whole API; to be set up, and its ``server`` given to ``protocols``."""
+    return web.AppRunner(
+        app,
+        handler_cancellation=True,
+        access_log=None,
+        keepalive_timeout=KEEPALIVE_S,
+        shutdown_timeout=SHUTDOWN_S,
+        max_line_size=MAX_LINE_BYTES,
+        max_field_size=MAX_LINE_BYTES,
+    )
+
+
+def protocols(server: web.Server | None) -> Callable[[], asyncio.Protocol]:
+    """What makes the protocol of each connection that is accepted."""
+    if server is None:
+        raise RuntimeError("aiohttp set up no server")
+    loop = asyncio.get_running_loop()
+    return lambda: Connection(server, loop=loop, **server._kwargs)  # noqa: SLF001  - as its call
+
+
+class Connection(web.RequestHandler):
+    """aiohttp's, whose own errors are a Status too. Which requests are broken is up to the client: they are not logged."""
+
+    __slots__ = ()
+
+    def handle_error(
+        self,
+        request: web.BaseRequest,
+        status: int = 500,
+        exc: BaseException | None = None,
+        message: str | None = None,
+    ) -> web.StreamResponse:
+        if not isinstance(exc, HttpProcessingError):
+            return super().handle_error(request, status, exc, message)
+        log.debug("%s: %s", request.remote, message)
+        answer = refuse(_refused(exc))
+        answer.force_close()
+        return answer
+
+
+def _refused(error: HttpProcessingError) -> Refused:
+    if isinstance(error, LineTooLong):
+        return Refused(431, f"the URL or a header is longer than {MAX_LINE_BYTES} bytes")
+    return bad_request("the request cannot be read: a method, a path and headers of HTTP/1.1 are expected")
