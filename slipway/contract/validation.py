@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 
 from slipway.contract.annotations import check_annotations
+from slipway.contract.budget_rules import pdb_causes
 from slipway.contract.causes import Cause, choice, with_paths
 from slipway.contract.defaulting import is_prepackaged
 from slipway.contract.graph import UNKNOWN_IMPLEMENTATION
@@ -38,7 +39,8 @@ def validate(sdep: SeldonDeployment, *, predictor_servers: Servers | None = None
         causes.extend(_predictor_rules(predictor, path, sdep, seen_names, seen_services))
         causes.extend(_graph_rules(predictor, path, sdep, predictor_servers or {}))
         causes.extend(label_rules(predictor, path))
-    causes += [*own_rules(sdep), *check_annotations(sdep), *digest_causes(sdep), *hpa_causes(sdep), *keda_causes(sdep)]
+    causes += [*own_rules(sdep), *check_annotations(sdep), *digest_causes(sdep)]
+    causes += [*hpa_causes(sdep), *keda_causes(sdep), *pdb_causes(sdep)]
     causes += component_causes(sdep)
     return causes or [*name_clashes(sdep)]
 

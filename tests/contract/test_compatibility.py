@@ -49,13 +49,14 @@ TAKEN: Manifest = sdep(
         ),
         componentSpecs=[
             {
-                "spec": {**component("clf", "below")["spec"], "initContainers": [], "volumes": []},
+                "spec": {**component("clf")["spec"], "initContainers": [], "volumes": []},
                 "metadata": {"name": "pods"},
                 "replicas": 1,
                 "hpaSpec": {"minReplicas": 1, "maxReplicas": 2, "behavior": {"scaleDown": {"policies": []}}},
                 "kedaSpec": {"triggers": [{"type": "cpu", "metadata": {"value": "80"}}]},
-                "pdbSpec": {"minAvailable": 1, "maxUnavailable": 1},
-            }
+                "pdbSpec": {"minAvailable": 1},
+            },
+            component("below", pdbSpec={"maxUnavailable": 1}),
         ],
         replicas=1,
         traffic=100,

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from slipway.onebox.api.budget_rules import check_budget
+from slipway.onebox.api.rules import check_budget
 from tests.onebox_api.conftest import ApiProcess
 
 READY = {"phase": "Running", "conditions": [{"type": "Ready", "status": "True"}]}

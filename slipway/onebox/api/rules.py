@@ -9,6 +9,7 @@ import secrets
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from slipway.contract.budget_rules import budget_causes
 from slipway.contract.causes import Cause
 from slipway.contract.field_causes import duplicate, invalid, quote, required
 from slipway.contract.pod_rules import LABEL_WORDS, is_label, pod_causes
@@ -256,6 +257,11 @@ def _check_config(new: Object, old: Object | None) -> Sequence[Cause]:
                 message = "Forbidden: field is immutable when `immutable` is set"
                 causes.append(Cause(part, message, "FieldValueForbidden"))
     return causes
+
+
+def check_budget(new: Object, old: Object | None) -> Sequence[Cause]:
+    del old
+    return [*budget_causes(new["spec"], "spec")]
 
 
 def check_lease(new: Object, old: Object | None) -> Sequence[Cause]:
