@@ -6,6 +6,7 @@ from dataclasses import replace
 
 from slipway.contract.graph import METHODS, NODE_TYPES, RANDOM_ABTEST, PredictiveUnit, name_fault
 from slipway.contract.loggers import check_log_url
+from slipway.contract.own_rules import CHILDREN_NEEDED
 from slipway.contract.parameters import ratio_a
 from slipway.contract.sdep import PredictorSpec
 from slipway.executor.errors import GraphError
@@ -57,6 +58,8 @@ def _node(unit: PredictiveUnit, *, images: dict[str, str], log_url: str, where: 
     _check_name(unit.name, f"{where}: node")
     children = tuple(_node(child, images=images, log_url=log_url, where=here) for child in unit.children)
     _check_words(unit, here)
+    if unit.type in CHILDREN_NEEDED and not children:
+        raise GraphError(f"{here}: {unit.type} {CHILDREN_NEEDED[unit.type]}, it has none")
     if built_in := _built_in(unit):
         return replace(_built_in_node(unit, built_in, children, here), logger=_logger(unit, log_url, here))
     if unit.endpoint is not None and (fault := unit.endpoint.port_fault):
@@ -86,8 +89,8 @@ def _built_in(unit: PredictiveUnit) -> BuiltIn | None:
 
 
 def _built_in_node(unit: PredictiveUnit, built_in: BuiltIn, children: tuple[Node, ...], where: str) -> Node:
-    if built_in is not BuiltIn.SIMPLE_MODEL and not children:
-        raise GraphError(f"{where}: {built_in.value} needs children")
+    if (needed := CHILDREN_NEEDED.get(built_in.value)) and not children:
+        raise GraphError(f"{where}: {built_in.value} {needed}, it has none")
     return Node(
         name=unit.name,
         input=built_in if built_in is BuiltIn.SIMPLE_MODEL else None,

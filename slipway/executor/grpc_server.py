@@ -152,11 +152,11 @@ def status_of(error: Exception, service: str) -> tuple[grpc.StatusCode, str, str
     if isinstance(error, NodeAnswered) and error.code is not None:
         return error.code, grpc_details(error.payload.body.decode(errors="replace")), error.reason
     failure = failure_of(error)
+    code = grpc.StatusCode.NOT_FOUND if isinstance(error, UnknownNode) else grpc_status(failure.status_code)
     expected = hasattr(error, "status_code")
     LOG.log(
         logging.INFO if expected else logging.ERROR,
-        "%s: %d %s: %s", service, failure.status_code, failure.reason, one_line(failure.info),
+        "%s: %s %s: %s", service, code.name, failure.reason, one_line(failure.info),
         exc_info=None if expected else error,
     )  # fmt: skip
-    code = grpc.StatusCode.NOT_FOUND if isinstance(error, UnknownNode) else grpc_status(failure.status_code)
     return code, grpc_details(failure.info), failure.reason

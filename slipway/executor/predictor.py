@@ -7,9 +7,10 @@ import base64
 import binascii
 import json
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import yaml
 
@@ -21,26 +22,32 @@ from slipway.executor.errors import GraphError
 from slipway.executor.graph import Graph
 from slipway.executor.limits import MAX_PREDICTOR_BYTES, PREDICTOR_POLL_S
 from slipway.executor.settings import ENGINE_PREDICTOR, PROTOCOLS, Settings
+from slipway.serving.errors import one_line
 
 LOG = logging.getLogger(__name__)
 Adopt = Callable[[Graph], Awaitable[list[str]]]
 MALFORMED = (ValueError, RecursionError)
 """What a document of the wrong shape raises when it is read into types."""
 Stamp = tuple[int, int, int]
+SPEC_FIELDS = frozenset({"name", "predictors", "protocol", "transport", "serverType", "replicas", "annotations"})
+"""Of a SeldonDeployment (contract §1.1), less the legacy ones without a meaning."""
+MAX_TOLD_FIELDS = 20
 
 
 def load_spec(settings: Settings) -> PredictorSpec:
     """The predictor to run, from the first of --predictor-file, --file and ENGINE_PREDICTOR that is given.
 
+    Fields that nothing here reads are named in the log, as the Kubernetes API warns of those that it does not know.
+
     Raises:
         GraphError: there is none, or it cannot be read.
     """
     if settings.predictor_file is not None:
-        return parse_predictor(_read(settings.predictor_file), where=str(settings.predictor_file))
+        return _told_predictor(_read(settings.predictor_file), where=str(settings.predictor_file))
     if settings.manifest is not None:
         return _from_manifest(settings.manifest, predictor=settings.predictor)
     if settings.engine_predictor:
-        return parse_predictor(_decoded(settings.engine_predictor), where=ENGINE_PREDICTOR)
+        return _told_predictor(_decoded(settings.engine_predictor), where=ENGINE_PREDICTOR)
     raise GraphError(f"no predictor: give --predictor-file, --file or the variable {ENGINE_PREDICTOR}")
 
 
@@ -48,7 +55,7 @@ def completed(settings: Settings) -> Settings:
     """The settings with what --file says where no flag does: protocol, and the names of the deployment.
 
     Raises:
-        GraphError: the manifest cannot be read, or names a protocol that is none.
+        GraphError: the manifest cannot be read, names a protocol that is none, or wants Kafka.
     """
     if settings.manifest is None or settings.predictor_file is not None:
         return replace(settings, protocol=settings.protocol or "seldon")
@@ -56,6 +63,9 @@ def completed(settings: Settings) -> Settings:
     if deployment.protocol not in PROTOCOLS:
         known = ", ".join(PROTOCOLS)
         raise GraphError(f"{settings.manifest}: spec.protocol: {deployment.protocol!r} is not one of {known}")
+    if deployment.server_type not in ("", "rpc"):
+        text = f"{deployment.server_type!r}: this executor answers REST and gRPC, it reads no Kafka topic; leave it out"
+        raise GraphError(f"{settings.manifest}: spec.serverType: {text}")
     return replace(
         settings,
         protocol=settings.protocol or deployment.protocol,
@@ -129,7 +139,32 @@ def _read(path: Path) -> bytes:
     return text
 
 
-def _deployment(path: Path) -> SeldonDeployment:
+def _told_predictor(text: bytes, *, where: str) -> PredictorSpec:
+    spec = parse_predictor(text, where=where)
+    _tell(where, unread(json.loads(text), spec.to_json(), "predictor"))
+    return spec
+
+
+def unread(given: Any, read: Any, path: str) -> Iterator[str]:
+    """Where a document says what its typed form ``read`` has not; what is empty there says nothing."""
+    if isinstance(given, Mapping) and isinstance(read, Mapping):
+        for key, value in given.items():
+            if key in read:
+                yield from unread(value, read[key], f"{path}.{key}")
+            elif value:
+                yield f"{path}.{key}"
+    elif isinstance(given, list) and isinstance(read, list):
+        for place, (one, other) in enumerate(zip(given, read, strict=False)):
+            yield from unread(one, other, f"{path}[{place}]")
+
+
+def _tell(where: str, fields: Iterator[str]) -> None:
+    if found := [one_line(field) for field in fields]:
+        more = f" and {len(found) - MAX_TOLD_FIELDS} more" if len(found) > MAX_TOLD_FIELDS else ""
+        LOG.warning("%s: nothing here reads %s%s", where, ", ".join(found[:MAX_TOLD_FIELDS]), more)
+
+
+def _deployment(path: Path, *, tells: bool = False) -> SeldonDeployment:
     try:
         documents = [document for document in yaml.safe_load_all(_read(path)) if document is not None]
     except (yaml.YAMLError, *MALFORMED) as error:
@@ -138,13 +173,17 @@ def _deployment(path: Path) -> SeldonDeployment:
     if len(found) != 1:
         raise GraphError(f"{path}: {len(found)} SeldonDeployments among {len(documents)} documents, expected one")
     try:
-        return default(SeldonDeployment.from_json(found[0]), predictor_servers=SHIPPED)
+        deployment = SeldonDeployment.from_json(found[0])
+        if tells:
+            read = {**dict.fromkeys(SPEC_FIELDS), "predictors": [one.to_json() for one in deployment.predictors]}
+            _tell(str(path), unread(found[0]["spec"], read, "spec"))
+        return default(deployment, predictor_servers=SHIPPED)
     except MALFORMED as error:
         raise GraphError(f"{path}: {error}") from error
 
 
 def _from_manifest(path: Path, *, predictor: str) -> PredictorSpec:
-    deployment = _deployment(path)
+    deployment = _deployment(path, tells=True)
     found = {spec.name: spec for spec in deployment.predictors}
     chosen = next(iter(found.values())) if not predictor and len(found) == 1 else found.get(predictor)
     if chosen is None:

@@ -16,7 +16,7 @@ from slipway.microservice.inputs import input_of_proto
 from slipway.microservice.metadata import metadata_to_proto
 from slipway.microservice.requests import MESSAGE_KINDS
 from slipway.microservice.service import Service
-from slipway.serving.errors import Failure, failure_of, grpc_details, grpc_status, one_line
+from slipway.serving.errors import Failure, failure_of, grpc_details, grpc_status, is_fault, one_line
 from slipway.serving.messages import parse_message
 from slipway.serving.rpc import hold_reply
 
@@ -118,9 +118,9 @@ def _metadata_behaviour(service: Service) -> Behaviour:
 
 
 def logged_grpc(error: Exception, hook: str) -> Failure:
-    """The failure of whatever a call raised; with its traceback in the log where it is ours or the component's."""
+    """The failure of whatever a call raised; with its traceback in the log where nobody meant it."""
     failure = failure_of(error)
-    if failure.status_code >= 500:
+    if is_fault(error, failure):
         logger.error("gRPC %s: %s: %s", hook, failure.reason, one_line(failure.info), exc_info=error)
     else:
         logger.debug("gRPC %s: %s: %s", hook, failure.reason, one_line(failure.info))

@@ -95,7 +95,10 @@ def _settings(flags: argparse.Namespace, environment: Mapping[str, str]) -> Sett
     number, grpc_workers = _number, _number("--grpc-workers", flags.grpc_workers)
     threads = max(number("--threads", flags.threads), number("--grpc-threads", flags.grpc_threads))
     threads = 1 if number("--single-threaded", flags.single_threaded) else max(1, threads)
-    max_batch, max_in_flight = max(1, number("--max-batch", flags.max_batch)), _in_flight(flags.max_in_flight)
+    max_batch, max_in_flight = (
+        _requests("--max-batch", flags.max_batch),
+        _requests("--max-in-flight", flags.max_in_flight),
+    )
     return Settings(
         interface=flags.interface_name,
         parameters=parse_parameters(_json("--parameters", flags.parameters)),
@@ -240,11 +243,9 @@ def _inline(text: str, *, threads: int, max_batch: int, max_in_flight: int) -> b
     return True
 
 
-def _in_flight(text: str) -> int:
-    if not 1 <= (count := _number("--max-in-flight", text)) <= MAX_CONNECTIONS:
-        raise SettingError(
-            f"--max-in-flight: {text!r} is not from 1 to {MAX_CONNECTIONS}, the connections of a process"
-        )
+def _requests(name: str, text: str) -> int:
+    if not 1 <= (count := _number(name, text)) <= MAX_CONNECTIONS:
+        raise SettingError(f"{name}: {text!r} is not from 1 to {MAX_CONNECTIONS}, the connections of a process")
     return count
 
 

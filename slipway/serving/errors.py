@@ -73,6 +73,14 @@ def failure_of(error: BaseException) -> Failure:
     return Failure(status_code, _token(reason) or (INTERNAL if status_code >= 500 else BAD_DATA), _info(error))
 
 
+def is_fault(error: BaseException, failure: Failure) -> bool:
+    """Whether nobody meant this answer, so that the log has to say where it came from.
+
+    Every 500 is one, and from 501 on what is no refusal of ours.
+    """
+    return failure.status_code == 500 or (failure.status_code > 500 and not isinstance(error, ServingError))
+
+
 def _is_meant(error: BaseException) -> bool:
     """Whether its ``reason`` is the contract's, however it is written; Seldon's own class is known by its name."""
     return isinstance(error, ServingError) or type(error).__name__ == "SeldonMicroserviceException"

@@ -12,7 +12,7 @@ from aiohttp import hdrs, web
 from slipway.contract.headers import REASON
 from slipway.contract.limits import MAX_BODY_BYTES
 from slipway.serving.admission import Ticket
-from slipway.serving.errors import Failure, ServingError, failure_of, failure_of_http, one_line
+from slipway.serving.errors import Failure, failure_of, failure_of_http, is_fault, one_line
 from slipway.serving.json_body import dump_json
 from slipway.serving.lifecycle import Lifecycle
 from slipway.serving.messages import JSON
@@ -110,10 +110,10 @@ def error_response(failure: Failure, render_error: RenderError) -> web.Response:
 def logged_failure(error: Exception, request: web.Request) -> Failure:
     """The failure of whatever a handler raised; with its traceback in the log where nobody meant it."""
     failure = failure_of(error)
-    if isinstance(error, ServingError) or failure.status_code < 500:
-        logger.debug("%s", told(failure, request))
-    else:
+    if is_fault(error, failure):
         logger.error("%s", told(failure, request), exc_info=error)
+    else:
+        logger.debug("%s", told(failure, request))
     return failure
 
 

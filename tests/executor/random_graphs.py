@@ -14,7 +14,8 @@ from tests.executor.interpreter import Message, World
 
 MAX_NODES = 12
 METHODS = ["TRANSFORM_INPUT", "TRANSFORM_OUTPUT", "ROUTE", "AGGREGATE", "SEND_FEEDBACK"]
-TYPES = ["MODEL", "TRANSFORMER", "OUTPUT_TRANSFORMER", "ROUTER", "COMBINER", "UNKNOWN_TYPE"]
+LEAVES = ["MODEL", "TRANSFORMER", "OUTPUT_TRANSFORMER", "UNKNOWN_TYPE"]
+TYPES = [*LEAVES, "ROUTER", "COMBINER"]
 STEPS = ["predict", "transform-input", "transform-output", "route", "aggregate", "send-feedback"]
 NEED_CHILDREN = ["SIMPLE_ROUTER", "AVERAGE_COMBINER"]
 OUTSIDE = [-(2**31), -3, MAX_NODES, 2**31 - 1]
@@ -28,7 +29,7 @@ def graphs(draw: st.DrawFn, *, ratios: tuple[str, ...] = ("0", "0.5", "1")) -> d
     nodes: list[dict[str, Any]] = [
         {
             "name": f"n{place}",
-            "type": draw(st.sampled_from(TYPES)),
+            "type": "",
             "methods": draw(st.lists(st.sampled_from(METHODS), max_size=2, unique=True)),
             "children": [],
         }
@@ -37,6 +38,7 @@ def graphs(draw: st.DrawFn, *, ratios: tuple[str, ...] = ("0", "0.5", "1")) -> d
     for place in range(1, size):
         nodes[draw(st.integers(0, place - 1))]["children"].append(nodes[place])
     for node in nodes:
+        node["type"] = draw(st.sampled_from(TYPES if node["children"] else LEAVES))
         if node["type"] == "UNKNOWN_TYPE" and draw(st.booleans()):
             node.update(draw(implementations(len(node["children"]), ratios=ratios)))
     return nodes[0]

@@ -107,7 +107,10 @@ def test_node_with_a_container_and_a_type_is_called() -> None:
     assert graph_of(node).root.input is Method.PREDICT
 
 
-@pytest.mark.parametrize("implementation", ["SIMPLE_ROUTER", "AVERAGE_COMBINER"])
-def test_built_in_without_children_is_an_error(implementation: str) -> None:
-    with pytest.raises(GraphError, match=f"node x: {implementation} needs children"):
+@pytest.mark.parametrize(
+    ("implementation", "why"),
+    [("SIMPLE_ROUTER", "routes to its first child"), ("AVERAGE_COMBINER", "averages the answers of its children")],
+)
+def test_built_in_without_children_is_an_error(implementation: str, why: str) -> None:
+    with pytest.raises(GraphError, match=f"node x: {implementation} {why}, it has none"):
         graph_of(built_in("x", implementation))

@@ -42,6 +42,8 @@ def test_ab_test_takes_its_ratio_or_a_half() -> None:
         (ab(LEAF, LEAF, parameters=ratio("2")), "parameter 'ratioA': '2' is not a number from 0 to 1"),
         (ab(LEAF, LEAF, parameters=ratio("nan")), "parameter 'ratioA': 'nan' is not"),
         (ab(LEAF, LEAF, parameters=ratio("1", "b")), "takes one parameter, ratioA, not b"),
+        (unit("r", "ROUTER"), "node r: ROUTER routes to its children, it has none"),
+        (unit("c", "COMBINER"), "node c: COMBINER combines the answers of its children, it has none"),
         (unit("m", "MODELL"), "node m: type: 'MODELL' is not one of COMBINER, MODEL, OUTPUT_TRANSFORMER"),
         (unit("m", "MODEL", methods=["PREDICT"]), "node m: methods: 'PREDICT' is not one of AGGREGATE"),
         (unit("m", "MODEL", endpoint={}), "node m: has no endpoint"),

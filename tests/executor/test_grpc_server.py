@@ -127,6 +127,18 @@ async def test_feedback_goes_through_the_model_service_by_recorded_routing() -> 
     ]
 
 
+async def test_node_that_there_is_not_is_not_found_in_the_log_too(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("INFO", logger="slipway.executor.grpc_server")
+    method, node = "/seldon.protos.Seldon/ModelMetadata", Node("m")
+    async with serving(node), executor(node.graph("MODEL")) as client:
+        with pytest.raises(grpc.aio.AioRpcError) as caught:
+            await client.call(pb.SeldonModelMetadataRequest(name="x"), method)
+    text = "predictor main has no node 'x'; it has m"
+    assert (caught.value.code(), caught.value.details()) == (grpc.StatusCode.NOT_FOUND, text)
+    (line,) = [record for record in caplog.records if record.name == "slipway.executor.grpc_server"]
+    assert (line.levelname, line.message) == ("INFO", f"{method}: NOT_FOUND NODE_UNKNOWN: {text}")
+
+
 async def test_feedback_about_another_predictor_s_reply_is_not_found_and_counted_nowhere() -> None:
     node = Node("m")
     async with serving(node), executor(node.graph("MODEL")) as client:

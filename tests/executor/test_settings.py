@@ -271,6 +271,7 @@ def test_names_are_the_flags_else_the_manifest_s(tmp_path: Path) -> None:
     ("spec", "text"),
     [
         ({"protocol": "soap"}, r"sdep.yaml: spec.protocol: 'soap' is not one of seldon, tensorflow, v2, kfserving"),
+        ({"serverType": "kafka"}, "sdep.yaml: spec.serverType: 'kafka': this executor answers REST and gRPC"),
         ({"predictors": []}, r"--predictor \(none\): the file has none"),
         ({"predictors": 1}, "sdep.yaml: spec.predictors"),
     ],
@@ -279,6 +280,22 @@ def test_manifest_that_cannot_be_run_says_why(tmp_path: Path, spec: dict[str, An
     settings = settings_of("--file", str(manifest(tmp_path, "main", **spec)))
     with pytest.raises(GraphError, match=text):
         load_spec(completed(settings))
+
+
+def test_fields_that_nothing_reads_are_named(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    graph = {"name": "a", "type": "MODEL", "childern": [{"name": "b"}], "endpoint": {"host": "h"}, "children": []}
+    load_spec(settings_of("--file", str(manifest(tmp_path, "main", graph=graph, protocl="v2", replicas=2))))
+    assert [record.message.partition(": ")[2] for record in caplog.records] == [
+        "nothing here reads spec.predictors[0].graph.childern, spec.predictors[0].graph.endpoint, spec.protocl"
+    ]
+    caplog.clear()
+    path = tmp_path / "predictor.json"
+    path.write_text(json.dumps({"name": "main", "graph": graph, "componentSpecs": [{"spec": {"any": 1}, "hpa": {}}]}))
+    load_spec(settings_of("--predictor-file", str(path)))
+    assert "nothing here reads predictor.graph.childern, predictor.graph.endpoint" in caplog.text
+    caplog.clear()
+    load_spec(settings_of("--file", str(manifest(tmp_path, "main"))))
+    assert not caplog.records
 
 
 def test_manifest_s_node_may_have_an_endpoint_instead_of_a_container(tmp_path: Path) -> None:

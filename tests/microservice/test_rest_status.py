@@ -5,8 +5,11 @@ from __future__ import annotations
 import asyncio
 import threading
 
+import grpc
 import pytest
 
+from slipway.contract.protos import prediction_pb2 as pb
+from slipway.contract.protos import prediction_pb2_grpc as stubs
 from slipway.executor.limits import PROBE_TIMEOUT_S
 from slipway.microservice.seldon_names import SeldonComponent
 from slipway.microservice.service import HEALTH_WAIT_S
@@ -34,7 +37,9 @@ async def test_an_exception_with_status_and_reason_is_that_error(serve: Serve):
 
 
 @pytest.mark.parametrize("error", [SystemExit(3), StopIteration("end"), KeyboardInterrupt(), asyncio.CancelledError()])
-async def test_nothing_that_a_component_raises_ends_the_server(serve: Serve, error):
+async def test_nothing_that_a_component_raises_ends_the_server_or_stays_unsaid(
+    serve: Serve, error, caplog: pytest.LogCaptureFixture
+):
     class Model:
         def predict(self, X, names):
             raise error
@@ -44,12 +49,16 @@ async def test_nothing_that_a_component_raises_ends_the_server(serve: Serve, err
         status, answer = await served.post("/predict", {"strData": "x"})
         assert status == 500
         assert type(error).__name__ in answer["status"]["info"]
+    with pytest.raises(grpc.aio.AioRpcError, match=type(error).__name__):
+        await stubs.ModelStub(served.channel).Predict(pb.SeldonMessage(strData="x"))
+    assert len(tracebacks := [record.exc_text or "" for record in caplog.records if record.levelname == "ERROR"]) == 3
+    assert all("in predict" in text for text in tracebacks)
 
 
 @pytest.mark.parametrize("metrics", [{}, [{"key": "a"}], [{"type": "X", "key": "a", "value": 1}],
                                      [{"type": "GAUGE", "key": "a b", "value": 1}],
                                      [{"type": "GAUGE", "key": "a", "value": float("nan")}]])  # fmt: skip
-async def test_bad_metrics_are_the_components_error(serve: Serve, metrics):
+async def test_bad_metrics_are_the_components_error(serve: Serve, metrics, caplog: pytest.LogCaptureFixture):
     class Model(Echo):
         def metrics(self):
             return metrics
@@ -57,6 +66,9 @@ async def test_bad_metrics_are_the_components_error(serve: Serve, metrics):
     served = await serve(Model())
     status, answer = await served.post("/predict", {"strData": "x"})
     assert (status, answer["status"]["reason"]) == (500, "MICROSERVICE_BAD_METRIC")
+    assert [
+        record.exc_info is not None for record in caplog.records if "MICROSERVICE_BAD_METRIC" in record.message
+    ] == [True]
     assert "slipway_metric_series_dropped_total" in await served.metrics()
 
 

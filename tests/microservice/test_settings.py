@@ -61,6 +61,7 @@ def test_every_flag_of_the_original_is_taken():
         (["--workers", "-1"], {}),
         (["--max-in-flight", "0"], {}),
         (["--max-in-flight", "1000000"], {}),
+        (["--max-batch", "0"], {}),
         (["--drain", "soon"], {}),
         (["--log-level", "LOUD"], {}),
         ([], {"PREDICTIVE_UNIT_PARAMETERS": "{"}),
