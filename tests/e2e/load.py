@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import tempfile
 import threading
+from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
@@ -74,6 +75,15 @@ class Load:
 
     def failures(self) -> list[Reply]:
         return [reply for reply in self.replies if not reply.is_valid]
+
+    def due_each_second(self) -> list[int]:
+        """How many requests were due in each whole second from the first one on; the last second, which is cut off, is left out.
+
+        A reply is valid within 10 s of that, so where none is lost a generator that comes late has sent them all the same.
+        """
+        begin = min(reply.due for reply in self.replies)
+        counts = Counter(int(reply.due - begin) for reply in self.replies)
+        return [counts[second] for second in range(max(counts))]
 
     def sent_between(self, start: float, end: float) -> list[Reply]:
         return [reply for reply in self.replies if start <= reply.sent < end]

@@ -19,6 +19,7 @@ from tests.waiting import wait_until
 
 NAMESPACE, NAME = "rolling", "constant"
 IMAGE = "reader/constant"
+PROMISED_RATE = 200
 RATE = 220
 """Requests a second. An executor takes 256 at a time: at this rate two Pods may stand still for two seconds, as they do on two
 cores where the next ones start, before one request more is refused."""
@@ -97,9 +98,13 @@ def test_row_77_rolling_updates_lose_none_of_twenty_thousand_requests(platform: 
             rolls += 1
     said = Counter((reply.status, reply.error) for reply in load.failures())
     answers = Counter(reply.detections[0]["label"] for reply in load.replies if reply.is_valid)
-    print(f"{len(load.replies)} requests, {rolls} rolling updates, answers {dict(answers)}")
+    late_s = max(reply.sent - reply.due for reply in load.replies)
+    print(
+        f"{len(load.replies)} requests, {rolls} rolling updates, answers {dict(answers)}, sent up to {late_s:.2f} s late"
+    )
     assert not said
     assert len(load.replies) >= REQUESTS
+    assert min(load.due_each_second()) >= PROMISED_RATE
     assert answers.keys() == {"1", "2"}
 
 
