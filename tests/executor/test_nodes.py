@@ -10,11 +10,10 @@ import re
 
 import pytest
 
-from slipway.executor import limits, rest_client
+from slipway.executor import rest_client
 from slipway.executor.metrics import BUCKETS
 from tests.executor.executors import Answer, executor
 from tests.executor.nodes import Node, Reply, Seen, serving
-from tests.waiting import eventually
 
 
 async def hang(_: Seen) -> Reply:
@@ -181,15 +180,3 @@ async def test_wire_is_learned_before_the_executor_is_ready_and_again_from_every
         await client.post(headers={"Accept": "text/plain"})
         await client.post(headers={"Accept": "text/plain"})
     assert [seen.headers["Accept"] for seen in node.calls()] == ["application/json", "text/plain"]
-
-
-async def test_ready_soon_after_the_nodes_are() -> None:
-    node = Node("a")
-    async with serving(node):
-        pass
-    async with executor(node.graph("MODEL"), ready=False) as client:
-        assert not await client.is_ready()
-        async with serving(node):
-            begun = asyncio.get_running_loop().time()
-            await eventually(client.is_ready)
-            assert asyncio.get_running_loop().time() - begun < 0.5 + limits.FIRST_READY_POLL_S

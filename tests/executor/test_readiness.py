@@ -1,4 +1,4 @@
-"""Readiness of an executor whose node is in another Pod, behind a mesh that takes connections for nobody."""
+"""Readiness of an executor: how soon it is told, and of a node in another Pod, behind a mesh that takes connections for nobody."""
 
 from __future__ import annotations
 
@@ -11,7 +11,13 @@ from typing import Any
 import pytest
 
 from slipway.executor import readiness
+from slipway.executor.addresses import Addresses
+from slipway.executor.limits import FIRST_READY_POLL_S
+from slipway.executor.metrics import ExecutorMetrics, Identity
+from slipway.executor.readiness import Readiness
+from slipway.executor.rest_client import RestNodes, open_session
 from tests.executor.executors import Executor, executor
+from tests.executor.graphs import graph_of
 from tests.executor.nodes import Node, Reply, serving
 from tests.waiting import eventually
 
@@ -36,6 +42,24 @@ async def behind_a_service(node: Node, folder: Path, **endpoint: Any) -> AsyncIt
     graph["endpoint"] |= {"service_host": "dep-main-a", **endpoint}
     async with executor(graph, environment={"SLIPWAY_HOSTS": str(hosts)}, ready=False) as client:
         yield client
+
+
+async def test_nodes_are_asked_again_once_the_last_answer_is_a_poll_old() -> None:
+    node, now = Node("a"), 0.0
+    async with serving(node):
+        pass
+    async with open_session() as session:
+        addresses = Addresses(pod_ip="127.0.0.1")
+        nodes = RestNodes(session, addresses=addresses, metrics=ExecutorMetrics(Identity("", "", "")))
+        asked, root = Readiness(nodes, addresses=addresses, clock=lambda: now), graph_of(node.graph("MODEL")).root
+        refused = await asked.problems(root)
+        assert len(refused) == 1
+        async with serving(node):
+            assert await asked.problems(root) == refused
+            now = FIRST_READY_POLL_S
+            assert await asked.problems(root) == []
+            assert await asked.problems(root) == []
+    assert [seen.path for seen in node.seen] == ["/metadata"]
 
 
 @pytest.mark.parametrize("nobody", [NOBODY, UNREACHED], ids=["one machine", "istio"])
