@@ -20,6 +20,7 @@ BODY = {
 }
 MESSAGE = {"jsonData": BODY}
 PATH = "/seldon/default/yolo"
+PHOTO = b"\xff\xd8\xff..."
 
 
 class Deployment:

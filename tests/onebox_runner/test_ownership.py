@@ -26,7 +26,7 @@ from slipway.onebox.runner.workload_steps import (
 )
 from slipway.onebox.runner.workload_writes import Writes
 from tests.onebox_runner.objects import NOW, deployment_object, pod_object, running_pod
-from tests.onebox_runner.test_workloads import World, end, job_object
+from tests.onebox_runner.workload_world import World, end, job_object
 
 
 def orphan(world: World, kind: str) -> None:

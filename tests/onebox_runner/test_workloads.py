@@ -1,4 +1,4 @@
-"""Deployments, ReplicaSets and Jobs: plans, and whole roll-outs played against a Pod model."""
+"""Deployments and ReplicaSets: plans, and whole roll-outs played against a Pod model."""
 
 from __future__ import annotations
 
@@ -8,95 +8,18 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from slipway.onebox.runner.deployment_status import Counts, deadline_at, render_deployment_status
-from slipway.onebox.runner.deployments import Bounds, Generation, bounds, paused_sizes, plan_deployment, rolling_sizes
-from slipway.onebox.runner.jobs import plan_job, retry_at
+from slipway.onebox.runner.deployment_status import Counts, render_deployment_status
+from slipway.onebox.runner.deployments import Generation, bounds, rolling_sizes
 from slipway.onebox.runner.replica_sets import plan_replica_set
-from slipway.onebox.runner.workload_steps import Change, Create, Delete, Notice, Step, owner_reference, time_text
+from slipway.onebox.runner.workload_steps import Delete, owner_reference, time_text
 from tests.onebox_runner.objects import NOW, deployment_object, pod_object, running_pod
-
-
-class World:
-    """Applies steps to plain dicts, as an API without a network would."""
-
-    def __init__(self, *objects: dict[str, Any]) -> None:
-        self.objects = {(obj["kind"], obj["metadata"]["name"]): obj for obj in objects}
-        self.notices: list[Notice] = []
-
-    def all(self, kind: str) -> list[dict[str, Any]]:
-        return [obj for (of, _), obj in sorted(self.objects.items()) if of == kind]
-
-    def one(self, kind: str, name: str) -> dict[str, Any]:
-        return self.objects[(kind, name)]
-
-    def plan(self, now: float) -> list[Step]:
-        sets, pods = self.all("ReplicaSet"), self.all("Pod")
-        steps = [step for item in self.all("Deployment") for step in plan_deployment(item, sets, pods, now)]
-        steps += [step for item in sets for step in plan_replica_set(item, pods, now)]
-        return steps + [step for item in self.all("Job") for step in plan_job(item, pods, now)]
-
-    def apply(self, steps: list[Step]) -> None:
-        self.notices += [step.notice for step in steps if isinstance(step, Change) and step.notice]
-        for step in steps:
-            if isinstance(step, Create):
-                name = step.obj["metadata"]["name"]
-                assert (step.obj["kind"], name) not in self.objects
-                meta = {
-                    **step.obj["metadata"],
-                    "uid": f"uid-{name}",
-                    "generation": 1,
-                    "creationTimestamp": time_text(NOW),
-                }
-                self.objects[(step.obj["kind"], name)] = {**step.obj, "metadata": meta}
-            elif isinstance(step, Delete):
-                del self.objects[(step.obj["kind"], step.obj["metadata"]["name"])]
-            else:
-                self._merge(step)
-
-    def _merge(self, step: Change) -> None:
-        key = (step.obj["kind"], step.obj["metadata"]["name"])
-        self.objects[key] = merged(self.objects[key], step.patch)
-
-    def settle(self, now: float) -> None:
-        for _ in range(100):
-            steps = self.plan(now)
-            if not steps:
-                return
-            self.apply(steps)
-        raise AssertionError(f"no end: {self.plan(now)}")
-
-    def make_ready(self, pod: dict[str, Any], now: float, *, ready: bool = True) -> None:
-        condition = {"type": "Ready", "status": "True" if ready else "False", "lastTransitionTime": time_text(now)}
-        pod["status"] = {"phase": "Running", "conditions": [condition]}
-
-
-def merged(old: Any, patch: Any) -> Any:
-    if not isinstance(patch, dict):
-        return patch
-    result = dict(old) if isinstance(old, dict) else {}
-    for key, value in patch.items():
-        if value is None:
-            result.pop(key, None)
-        else:
-            result[key] = merged(result.get(key), value)
-    return result
+from tests.onebox_runner.workload_world import World, roll_to
 
 
 def available(world: World) -> int:
     return sum(
         bool(pod.get("status")) and pod["status"]["conditions"][0]["status"] == "True" for pod in world.all("Pod")
     )
-
-
-def roll_to(world: World, image: str) -> None:
-    deployment = world.one("Deployment", "d")
-    template = {**deployment["spec"]["template"], "spec": {"containers": [{"name": "main", "image": image}]}}
-    meta = {**deployment["metadata"], "generation": deployment["metadata"]["generation"] + 1}
-    world.objects[("Deployment", "d")] = {
-        **deployment,
-        "metadata": meta,
-        "spec": {**deployment["spec"], "template": template},
-    }
 
 
 def images(world: World) -> list[str]:
@@ -330,173 +253,9 @@ def test_a_pod_that_fails_after_the_roll_out_does_not_restart_the_deadline() -> 
     assert (progressing["status"], progressing["reason"]) == ("True", "NewReplicaSetAvailable")
 
 
-def job_object(**spec: Any) -> dict[str, Any]:
-    template = {"spec": {"restartPolicy": "Never", "containers": [{"name": "main", "image": "a:1"}]}}
-    meta = {"name": "j", "namespace": "default", "uid": "uid-j"}
-    return {"apiVersion": "batch/v1", "kind": "Job", "metadata": meta, "spec": {"template": template, **spec}}
-
-
-def end(pod: dict[str, Any], phase: str, at: float) -> None:
-    state = {"terminated": {"exitCode": 0 if phase == "Succeeded" else 1, "finishedAt": time_text(at)}}
-    pod["status"] = {"phase": phase, "containerStatuses": [{"name": "main", "state": state}]}
-
-
-def test_a_job_runs_a_pod_and_completes() -> None:
-    world = World(job_object())
-    world.settle(NOW)
-    (pod,) = world.all("Pod")
-    assert pod["metadata"]["labels"]["job-name"] == "j"
-    end(pod, "Succeeded", NOW + 5)
-    world.settle(NOW + 5)
-    status = world.one("Job", "j")["status"]
-    assert status["succeeded"] == 1
-    assert status["conditions"][0]["type"] == "Complete"
-    assert world.notices == [Notice("Completed", "Job completed")]
-    assert len(world.all("Pod")) == 1
-
-
-def test_a_failed_job_pod_is_replaced_after_a_pause_until_the_limit() -> None:
-    world = World(job_object(backoffLimit=1))
-    world.settle(NOW)
-    end(world.all("Pod")[0], "Failed", NOW)
-    world.settle(NOW + 5)
-    assert len(world.all("Pod")) == 1
-    assert retry_at(world.one("Job", "j"), world.all("Pod")) == NOW + 10
-    world.settle(NOW + 10)
-    assert len(world.all("Pod")) == 2
-    for pod in world.all("Pod"):
-        end(pod, "Failed", NOW + 10)
-    world.settle(NOW + 1000)
-    assert world.one("Job", "j")["status"]["conditions"][0]["reason"] == "BackoffLimitExceeded"
-    told = Notice("BackoffLimitExceeded", "Job has reached the specified backoff limit", is_warning=True)
-    assert world.notices == [told]
-    assert len(world.all("Pod")) == 2
-
-
-def test_a_job_over_its_deadline_fails_and_its_pods_go() -> None:
-    world = World(job_object(activeDeadlineSeconds=30))
-    world.settle(NOW)
-    world.settle(NOW + 30)
-    assert world.one("Job", "j")["status"]["conditions"][0]["reason"] == "DeadlineExceeded"
-    told = Notice("DeadlineExceeded", "Job was active longer than specified deadline", is_warning=True)
-    assert world.notices == [told]
-    assert world.all("Pod") == []
-
-
-def test_completions_and_parallelism_limit_a_job() -> None:
-    world = World(job_object(completions=3, parallelism=2))
-    seen = 0
-    for _ in range(3):
-        world.settle(NOW)
-        running = [pod for pod in world.all("Pod") if "status" not in pod]
-        seen = max(seen, len(running))
-        if running:
-            end(running[0], "Succeeded", NOW)
-    world.settle(NOW)
-    assert seen == 2
-    assert world.one("Job", "j")["status"]["succeeded"] == 3
-
-
-def test_a_finished_job_goes_after_its_time_to_live() -> None:
-    world = World(job_object(ttlSecondsAfterFinished=60))
-    world.settle(NOW)
-    end(world.all("Pod")[0], "Succeeded", NOW)
-    world.settle(NOW)
-    assert world.plan(NOW + 59) == []
-    assert [step.obj["metadata"]["name"] for step in world.plan(NOW + 61)] == ["j"]
-
-
 def test_pods_of_others_are_left_alone() -> None:
     stranger = pod_object("stranger", metadata={"labels": {"app": "d"}})
     world = World(deployment_object(1), stranger)
     world.settle(NOW)
     assert world.one("Pod", "stranger") == stranger
     assert len(world.all("Pod")) == 2
-
-
-def _generations(*replicas: int) -> list[Generation]:
-    objects = [
-        {"metadata": {"name": f"d-{index}", "annotations": {"deployment.kubernetes.io/revision": str(index)}}}
-        for index in range(len(replicas))
-    ]
-    return [Generation(obj, count, count, count, count, count) for obj, count in zip(objects, replicas, strict=True)]
-
-
-def test_paused_deployment_is_scaled_and_not_rolled():
-    world = World(deployment_object(2))
-    world.settle(NOW)
-    (before,) = world.all("ReplicaSet")
-    deployment = world.one("Deployment", "d")
-    deployment["spec"] = {**deployment_object(5, image="test/app:2")["spec"], "paused": True}
-    world.settle(NOW)
-    (after,) = world.all("ReplicaSet")
-    assert (after["metadata"]["name"], after["spec"]["replicas"]) == (before["metadata"]["name"], 5)
-    assert {pod["spec"]["containers"][0]["image"] for pod in world.all("Pod")} == {"test/app:1"}
-    deployment = world.one("Deployment", "d")
-    deployment["spec"] = {**deployment["spec"], "paused": False}
-    world.settle(NOW)
-    assert len(world.all("ReplicaSet")) == 2
-
-
-def test_paused_roll_out_keeps_its_shares_when_it_is_scaled():
-    assert paused_sizes(_generations(3, 2), Bounds(4, 1, 1)) == {}  # as far as the roll-out had come
-    assert paused_sizes(_generations(3, 2), Bounds(10, 1, 1)) == {"d-0": 6, "d-1": 4}
-    assert paused_sizes(_generations(0, 0), Bounds(3, 1, 1)) == {"d-1": 3}
-    assert paused_sizes([], Bounds(3, 1, 1)) == {}
-
-
-@given(st.lists(st.integers(0, 9), max_size=4), st.integers(0, 30), st.integers(0, 3), st.integers(0, 3))
-def test_paused_sizes_come_to_what_is_asked_for(counts: list[int], replicas: int, surge: int, unavailable: int):
-    sizes = paused_sizes(_generations(*counts), Bounds(replicas, surge, min(unavailable, replicas)))
-    assert all(size >= 0 for size in sizes.values())
-    if sizes:
-        assert replicas <= sum(sizes.values()) <= replicas + surge
-        settled = paused_sizes(_generations(*(sizes.get(f"d-{index}", 0) for index in range(len(counts)))), Bounds(replicas, surge, min(unavailable, replicas)))  # fmt: skip
-        assert sum(settled.values()) in (0, replicas)
-
-
-def progressing(world: World) -> tuple[str, str, str]:
-    found = next(i for i in world.one("Deployment", "d")["status"]["conditions"] if i["type"] == "Progressing")
-    return found["status"], found["reason"], found["message"]
-
-
-def set_paused(world: World, *, paused: bool) -> None:
-    deployment = world.one("Deployment", "d")
-    deployment["spec"] = {**deployment["spec"], "paused": paused}
-
-
-def test_paused_roll_out_does_not_time_out_and_its_deadline_begins_anew():
-    world = World(deployment_object(1, progressDeadlineSeconds=60, strategy={"rollingUpdate": {"maxUnavailable": 0}}))
-    world.settle(NOW)
-    world.make_ready(world.all("Pod")[0], NOW)
-    world.settle(NOW)
-    roll_to(world, "test/app:2")
-    world.settle(NOW + 1)
-    set_paused(world, paused=True)
-    world.settle(NOW + 2)
-    assert progressing(world) == ("Unknown", "DeploymentPaused", "Deployment is paused")
-    world.settle(NOW + 1000)
-    assert progressing(world)[1] == "DeploymentPaused"
-    assert deadline_at(world.one("Deployment", "d")) is None
-    set_paused(world, paused=False)
-    world.settle(NOW + 1001)
-    assert progressing(world) == ("Unknown", "DeploymentResumed", "Deployment is resumed")
-    assert deadline_at(world.one("Deployment", "d")) == NOW + 1062
-    world.settle(NOW + 1060)
-    assert progressing(world)[1] == "DeploymentResumed"
-    world.settle(NOW + 1062)
-    assert progressing(world)[:2] == ("False", "ProgressDeadlineExceeded")
-    set_paused(world, paused=True)
-    world.settle(NOW + 1063)
-    assert progressing(world)[1] == "ProgressDeadlineExceeded", "what timed out stays so"
-
-
-def test_roll_out_that_goes_on_after_a_pause_is_progressing_and_then_done():
-    world = World(deployment_object(1))
-    world.settle(NOW)
-    for paused in (True, False):
-        set_paused(world, paused=paused)
-        world.settle(NOW)
-    world.make_ready(world.all("Pod")[0], NOW)
-    world.settle(NOW + 1)
-    assert progressing(world)[:2] == ("True", "NewReplicaSetAvailable")
