@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from scripts.images import BUILD_TIMEOUT_S
 from slipway import __version__
 from slipway.onebox.images.store import remove_tree
 from slipway.onebox.paths import SOCKETS
@@ -19,11 +20,12 @@ from slipway.onebox.runner.references import Sources
 from tests.containers.docker import BASE, BUILD, Docker, daemon, lacking
 from tests.containers.network import sandbox
 from tests.containers.node import Node
+from tests.containers.once import pytest_runtest_makereport
 from tests.data import REPOSITORY
 from tests.e2e.platform import Platform
 
+__all__ = ["pytest_runtest_makereport"]
 IMAGES = ("executor", "image-transformer", "yolo-detector", "storage-initializer", "controller")
-BUILD_TIMEOUT_S = 900
 PORTS = (8090, 8001, 5000, 8333)
 """Free: the network is new. A controller in a container shows its health on 8080."""
 

@@ -19,7 +19,7 @@ from tests.data import REPOSITORY
 from tests.e2e.platform import Platform
 from tests.waiting import wait_until
 
-pytestmark = [pytest.mark.containers, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.containers, pytest.mark.timeout(900, func_only=True)]
 
 NAMESPACE, NAME = "slipway-system", "slipway-controller"
 Object = dict[str, Any]

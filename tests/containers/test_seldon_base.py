@@ -39,7 +39,7 @@ from tests.containers.read_only import read_only
 from tests.data import REPOSITORY, SHARED_DATA
 from tests.e2e.platform import Platform
 
-pytestmark = [pytest.mark.containers, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.containers, pytest.mark.timeout(900, func_only=True)]
 
 MANIFEST = REPOSITORY / "seldon" / "base" / "yolo" / "seldondeployment.yaml"
 COCO = "yolo-fastest-1.1-xl"
