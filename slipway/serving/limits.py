@@ -11,7 +11,7 @@ MAX_IN_FLIGHT_BYTES = 16 * MAX_BODY_BYTES
 """Bytes of the bodies of those requests together."""
 
 MAX_CONNECTIONS = 2048
-"""REST connections of one port; a further one is closed when it is accepted."""
+"""REST connections of one port; for a further one the one that has waited longest for a request is closed."""
 
 HEALTH_CALLS = 64
 """gRPC calls beside the requests in flight: health checks, their watches, reflection, requests that are being refused."""

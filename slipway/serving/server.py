@@ -20,12 +20,12 @@ from grpc_reflection.v1alpha import reflection, reflection_pb2_grpc
 
 from slipway.contract.limits import MAX_BODY_BYTES
 from slipway.serving import limits
+from slipway.serving.connections import acceptor
 from slipway.serving.descriptors import joined_pools
-from slipway.serving.errors import MAX_INFO_CHARS, failure_of_http
 from slipway.serving.lifecycle import Lifecycle, Shutdown
 from slipway.serving.listening import every_address, tcp_socket
 from slipway.serving.memory import return_large_blocks
-from slipway.serving.rest import RENDER_ERROR, SIGN, RenderError, Sign, add_headers, error_response
+from slipway.serving.rest import RENDER_ERROR, SIGN, Sign
 from slipway.serving.rpc import Health, Unknown
 from slipway.serving.rpc_bounds import BoundedCalls
 
@@ -148,15 +148,8 @@ class Servers:
         if server is None:  # pragma: no cover - setup() made it
             raise RuntimeError("the application runner has no server")
 
+        accept = acceptor(server, render_error=rest.app[RENDER_ERROR], sign=rest.app[SIGN])
         loop = asyncio.get_running_loop()
-        render_error, sign = rest.app[RENDER_ERROR], rest.app[SIGN]
-
-        def accept() -> asyncio.Protocol:
-            if len(server.connections) >= limits.MAX_CONNECTIONS:
-                return _Refusal()
-            options = server._kwargs  # noqa: SLF001  - as its call
-            return _Connection(server, loop=loop, render_error=render_error, sign=sign, **options)
-
         listener = await loop.create_server(accept, sock=sock, backlog=limits.ACCEPT_BACKLOG)
         self._listeners.append(listener)
         if rest.listener is not None:
@@ -221,38 +214,6 @@ class Servers:
             self._health.end_watches()
             stops.append(self._grpc.stop(grace_s))
         await asyncio.gather(*stops)
-
-
-class _Connection(web.RequestHandler):
-    """aiohttp's, whose own errors (a broken header, an unknown encoding) have a machine code too."""
-
-    __slots__ = ("_render_error", "_sign")
-
-    def __init__(self, server: web.Server, *, render_error: RenderError, sign: Sign, **options: Any) -> None:
-        super().__init__(server, **options)
-        self._render_error, self._sign = render_error, sign
-
-    def handle_error(
-        self,
-        request: web.BaseRequest,
-        status: int = 500,
-        exc: BaseException | None = None,
-        message: str | None = None,
-    ) -> web.StreamResponse:
-        response = super().handle_error(request, status, exc, message)
-        info = message or response.reason
-        answer = error_response(failure_of_http(status, info[:MAX_INFO_CHARS]), self._render_error)
-        add_headers(answer, self._sign())
-        answer.force_close()
-        return answer
-
-
-class _Refusal(asyncio.Protocol):
-    """A connection above the limit: closed at once."""
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        logger.warning("connection closed: %d are open, the limit", limits.MAX_CONNECTIONS)
-        transport.close()
 
 
 def _bound(host: str, port: int | Path, *, reuse_port: bool) -> socket.socket:

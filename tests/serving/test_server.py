@@ -181,7 +181,40 @@ async def test_more_bytes_than_there_is_room_for_are_429(echo: Echo):
     assert (await waiting)[0] == 200
 
 
-async def test_connections_above_the_limit_are_closed(echo: Echo, monkeypatch: pytest.MonkeyPatch):
+async def _kept(port: int, *, answered: bool = True) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+    """A connection between two requests, or before its first."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    if answered:
+        await _ask(reader, writer)
+    return reader, writer
+
+
+async def _ask(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    writer.write(_post(b"one"))
+    assert b" 200 " in await reader.readuntil(b"\r\n\r\n")
+    assert await reader.readexactly(3) == b"one"
+
+
+async def test_connection_that_was_idle_longest_makes_room_for_a_new_one(echo: Echo, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(limits, "MAX_CONNECTIONS", 4)
+    first = await _kept(echo.port)
+    silent = await _kept(echo.port, answered=False)
+    second, third = await _kept(echo.port), await _kept(echo.port)
+    await _ask(*first)
+    news = []
+    for closed in (silent, third, first):
+        news.append(await _kept(echo.port))
+        assert await asyncio.wait_for(closed[0].read(), 5) == b""
+        await _ask(*second)
+    for connection in (second, *news):
+        await _ask(*connection)
+    for _, writer in (first, silent, second, third, *news):
+        writer.close()
+
+
+async def test_connections_above_the_limit_are_closed_where_all_are_at_work(
+    echo: Echo, monkeypatch: pytest.MonkeyPatch
+):
     monkeypatch.setattr(limits, "MAX_CONNECTIONS", 1)
     _, first = await asyncio.open_connection("127.0.0.1", echo.port)
     first.write(_post(b"half", "Content-Length: 900"))
