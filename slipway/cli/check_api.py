@@ -31,6 +31,8 @@ from slipway.onebox.api.target import Options, Target
 Object = dict[str, Any]
 DEFAULT_NAMESPACE = "default"
 NOT_DECLARED = ": field not declared in schema"
+NOT_LOOKED_AT = "<nil>"
+"""The field of a cause that stands beside others, and says that rules were not looked at because of them."""
 NEVER_RESTS = (
     "KEDA never goes to 0 with these: it needs a trigger that is neither cpu nor memory, such as prometheus; "
     "one machine does"
@@ -132,7 +134,7 @@ def _null_entries(value: Any, path: str = "") -> Iterator[str]:
 
 def problems_of(refused: Refused) -> Iterator[Problem]:
     """A refusal's causes one by one, with their fields."""
-    causes = (refused.details or {}).get("causes") or ()
+    causes = [cause for cause in (refused.details or {}).get("causes") or () if cause["field"] != NOT_LOOKED_AT]
     for cause in causes:
         yield Problem(str(cause["field"]), str(cause["message"]))
     if causes:

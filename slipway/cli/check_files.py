@@ -18,7 +18,7 @@ import yaml
 
 from slipway.cli.check_findings import Finding
 from slipway.cli.check_lines import documents, find_line, scalar
-from slipway.kube.manifests import MAX_FILE_BYTES, SUFFIXES, ManifestError, parse_manifests
+from slipway.kube.manifests import SUFFIXES, ManifestError, parse_manifests, read_text, refuse_malformed
 from slipway.onebox.images.errors import ImageError
 from slipway.onebox.images.spec import IMAGE_FILE, load_image_spec
 
@@ -177,9 +177,9 @@ def _index(file: Path, tree: Tree) -> None:
 
 
 def _read(file: Path) -> str:
-    if file.stat().st_size > MAX_FILE_BYTES:
-        raise ManifestError(f"larger than {MAX_FILE_BYTES} bytes")
-    return file.read_text()
+    text = read_text(file)
+    refuse_malformed(text, origin=str(file))
+    return text
 
 
 def _documents(file: Path, text: str) -> list[Document]:
@@ -197,10 +197,10 @@ def _is_manifest(found: Sequence[Document]) -> bool:
 def _unreadable(file: Path, error: Exception) -> Finding:
     if isinstance(error, yaml.MarkedYAMLError) and error.problem_mark:
         return Finding(shown(file), error.problem_mark.line + 1, "error", str(error.problem))
-    if match := PLACE.match(str(error)):
+    reason = str(error.strerror if isinstance(error, OSError) else error).removeprefix(str(file))
+    if match := PLACE.match(reason):
         return Finding(shown(file), int(match[1]), "error", match[2])
-    reason = error.strerror if isinstance(error, OSError) else str(error)
-    return Finding(shown(file), 0, "error", str(reason).removeprefix(f"{file}: ").removeprefix(": "))
+    return Finding(shown(file), 0, "error", reason.removeprefix(": "))
 
 
 def _uses(folder: Path, content: Any) -> Iterator[Path]:

@@ -163,8 +163,13 @@ def test_what_is_right_passes(folder: Path) -> None:
         ),
         (
             "      traffic: 90\n      graph:\n        name: m",
-            "      traffic: 90\n      graph:\n        name: n",
-            "m/a.yaml:9: error: SeldonDeployment yolo: spec.predictors[0].graph: node 'n': no container of that name in componentSpecs",
+            "      traffic: 90\n      graph:\n        name: x",
+            "m/a.yaml:9: error: SeldonDeployment yolo: spec.predictors[0].graph: node 'x': no container of that name in componentSpecs",
+        ),
+        (
+            "      traffic: 90\n      graph:\n        name: m",
+            "      traffic: 90\n      graph:\n        name: n",  # as kubectl reads it: false
+            'm/a.yaml:10: error: SeldonDeployment yolo: spec.predictors[0].graph.name: Invalid value: "boolean": spec.predictors[0].graph.name in body must be of type string: "boolean"',
         ),
         (
             "      traffic: 90",

@@ -12,7 +12,7 @@ HEAD = "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: a}\n"
 
 
 def test_documents_and_lists_become_objects_in_order() -> None:
-    text = f"{HEAD}---\n---\nkind: List\nitems:\n- {{apiVersion: v1, kind: Namespace, metadata: {{name: n}}}}\n"
+    text = f"{HEAD}---\n---\nkind: List\nitems:\n- {{apiVersion: v1, kind: Namespace, metadata: {{name: other}}}}\n"
     objects = parse_manifests(text, origin="here")
     assert [obj["kind"] for obj in objects] == ["ConfigMap", "Namespace"]
     assert [obj["kind"] for obj in in_order(objects)] == ["Namespace", "ConfigMap"]
@@ -25,13 +25,19 @@ def test_dates_stay_text() -> None:
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ("a: [", "here:1:5: expected the node content"),
+        ("a: [", "here:2:1: did not find expected node content"),
         ("a: 1\na: 2", "here:2:1: key 'a' comes twice"),
         ("- 1", "here: document 1: an object with apiVersion"),
         ("kind: ConfigMap", "here: document 1: apiVersion, metadata.name missing"),
         (f"{HEAD}data: .nan", "here: document 1: has no JSON form"),
-        (f"{HEAD}data: &d {{x: *d}}", "here: document 1: has no JSON form"),
-        ("a: " + "[" * 5000, "here: maximum recursion depth exceeded"),
+        (f"{HEAD}data: &d {{x: *d}}", "here:4:7: an anchor is inside itself"),
+        (
+            "kind: y\napiVersion: 1\nmetadata: {name: a}",
+            "here: document 1: apiVersion: 1 is no text: write it in quotes",
+        ),
+        (f"{HEAD}data: {{é: \0}}", "here:4:11: U+0000 has no place in YAML: a manifest is text"),
+        ("- " * 100_000, "here:1:201: more than 100 levels deep"),
+        ("a: " + "[" * 100_000, "here:1:103: more than 100 levels deep"),
     ],
 )
 def test_what_cannot_be_read_is_one_line_with_its_place(text: str, said: str) -> None:
@@ -39,6 +45,11 @@ def test_what_cannot_be_read_is_one_line_with_its_place(text: str, said: str) ->
         parse_manifests(text, origin="here")
     assert str(refused.value).startswith(said)
     assert "\n" not in str(refused.value)
+
+
+def test_what_is_nested_deeply_is_read() -> None:
+    data = parse_manifests(f"{HEAD}data: {'[' * 99}{']' * 99}", origin="here")[0]["data"]
+    assert str(data) == "[" * 99 + "]" * 99
 
 
 def test_a_folder_is_read_sorted_and_without_other_files(tmp_path: Path) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import copy
 import json
 import math
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
@@ -13,6 +12,7 @@ from typing import Any
 import yaml
 
 from slipway.crd.structural import json_type, prune
+from slipway.kube.go_yaml import GoYaml, constructors
 from slipway.onebox.api.errors import Refused, bad_request
 from slipway.onebox.api.protobuf import can_read, decode_message, parse_envelope
 from slipway.onebox.api.schema import MAX_DEPTH, Schema, decode, depth
@@ -103,27 +103,10 @@ def _plain(value: Any, path: str, duplicates: list[str]) -> Any:
     return value
 
 
-_INT, _FLOAT = "tag:yaml.org,2002:int", "tag:yaml.org,2002:float"
-_YAML_NUMBERS = {
-    _INT: re.compile(r"[-+]?(?:0b[01_]+|0x[0-9a-fA-F_]+|0[0-7_]+|0|[1-9][0-9_]*)$"),
-    _FLOAT: re.compile(
-        r"[-+]?(?:(?:\.[0-9_]+|[0-9][0-9_]*\.[0-9_]*)(?:[eE][-+]?[0-9]+)?|[0-9][0-9_]*[eE][-+]?[0-9]+|\.(?:inf|Inf|INF))$"
-        r"|\.(?:nan|NaN|NAN)$"
-    ),
-}
-"""What a plain scalar must look like to be a number, as go-yaml reads it for Kubernetes: nothing is in base 60."""
+class _Loader(GoYaml, yaml.CSafeLoader):  # type: ignore[misc]  # PyYAML is untyped
+    """Without limits of its own: what is loaded has passed _check_yaml."""
 
-
-class _Loader(yaml.CSafeLoader):  # type: ignore[misc]  # PyYAML is untyped
-    """YAML as JSON: dates stay text."""
-
-
-_Loader.yaml_implicit_resolvers = {
-    first: [
-        (tag, _YAML_NUMBERS.get(tag, pattern)) for tag, pattern in resolvers if tag != "tag:yaml.org,2002:timestamp"
-    ]
-    for first, resolvers in yaml.CSafeLoader.yaml_implicit_resolvers.items()
-}
+    yaml_constructors = constructors()
 
 
 def _check_yaml(body: bytes) -> None:
@@ -132,8 +115,6 @@ def _check_yaml(body: bytes) -> None:
     for event in yaml.parse(body, Loader=_Loader):
         if isinstance(event, yaml.AliasEvent):
             raise ValueError("yaml: aliases are not accepted")  # noqa: TRY004  - of a text, not of a Python type
-        if isinstance(event, yaml.ScalarEvent) and event.tag in _YAML_NUMBERS and ":" in event.value:
-            raise ValueError(f"yaml: {event.value[:SHOWN_CHARS]} is no number")  # base 60 needs quadratic time
         if isinstance(event, yaml.CollectionStartEvent):
             level += 1
         elif isinstance(event, yaml.CollectionEndEvent):
