@@ -6,6 +6,8 @@ The API is that of one machine, in a process of its own: no kube-apiserver has b
 from __future__ import annotations
 
 import asyncio
+import itertools
+from collections.abc import Callable, Coroutine
 from typing import Any
 
 import pytest
@@ -16,11 +18,11 @@ from slipway.controller.owners import is_owned_by
 from slipway.kube.kinds import SELDON_DEPLOYMENT
 from tests.controller_faults.conftest import Rig, make_hasty, make_rig
 from tests.controller_faults.proxy import Plan, Request
-from tests.controller_faults.world import SETTLES_S
+from tests.controller_faults.world import HANGS_S
 from tests.onebox_api.conftest import ApiProcess
 from tests.waiting import eventually
 
-pytestmark = [pytest.mark.e2e, pytest.mark.usefixtures("hasty"), pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.e2e, pytest.mark.usefixtures("hasty"), pytest.mark.timeout(3 * HANGS_S)]
 END = {"yolo": "Available", "yolo-scaled": "Available", "taken": "Failed"}
 PLANS = [
     (Plan("break", "watch", 0.6),),
@@ -46,7 +48,6 @@ PLANS = [
 ]
 REQUESTS_AT_MOST = 8
 """Times the requests of a run without faults: what is more is a loop that does not wait."""
-RUN_S = 180.0
 RUNS_AT_ONCE = 5
 Snapshot = dict[str, dict[str, Any]]
 Calm = tuple[Snapshot, int]
@@ -69,7 +70,7 @@ async def settled(rig: Rig, wanted: Snapshot) -> None:
         return await rig.world.snapshot() == wanted
 
     try:
-        await eventually(same, timeout_s=SETTLES_S)
+        await eventually(same, timeout_s=HANGS_S)
     except AssertionError:
         found = await rig.world.snapshot()
         assert sorted(found) == sorted(wanted)
@@ -77,13 +78,29 @@ async def settled(rig: Rig, wanted: Snapshot) -> None:
         raise
 
 
+async def unless(too_much: Callable[[], str], run: Coroutine[Any, Any, None]) -> None:
+    """``run`` to its end; AssertionError with what ``too_much`` says as soon as it says something."""
+    task = asyncio.create_task(run)
+    try:
+        await eventually(lambda: task.done() or too_much(), timeout_s=HANGS_S, what="the end of the run")
+        assert task.done(), too_much()
+        task.result()
+    finally:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+
+
 def complaints(rig: Rig, touched: set[str], calm_requests: int) -> list[str]:
     """What a run has done that it must not, in sentences."""
     said = [f"{name} of others was changed" for name in sorted(touched)]
     said += [f"deleted {request.path}, which {why}" for request in rig.proxy.deleted() if (why := not_ours(request))]
-    if len(rig.proxy.seen) > REQUESTS_AT_MOST * calm_requests:
-        said.append(f"{len(rig.proxy.seen)} requests, {calm_requests} without faults")
-    return said
+    return [*said, *filter(None, [too_many(rig, calm_requests)])]
+
+
+def too_many(rig: Rig, calm_requests: int) -> str:
+    """The requests, where there are so many that nobody waits between them; else empty."""
+    count = len(rig.proxy.seen)
+    return f"{count} requests, {calm_requests} without faults" if count > REQUESTS_AT_MOST * calm_requests else ""
 
 
 def not_ours(request: Request) -> str:
@@ -137,8 +154,7 @@ def outcomes(api: ApiProcess, calm: list[Calm]) -> dict[tuple[Plan, ...], str]:
     async def run(plans: tuple[Plan, ...], slots: asyncio.Semaphore) -> tuple[tuple[Plan, ...], str]:
         async with slots:
             try:
-                async with asyncio.timeout(RUN_S):
-                    return plans, await suffer(api, calm, plans)
+                return plans, await suffer(api, calm, plans)
             except Exception as error:  # noqa: BLE001  - it is the outcome of this plan, and its test says so
                 return plans, f"{type(error).__name__}: {error}"
 
@@ -148,11 +164,16 @@ def outcomes(api: ApiProcess, calm: list[Calm]) -> dict[tuple[Plan, ...], str]:
 
 
 async def suffer(api: ApiProcess, calm: list[Calm], plans: tuple[Plan, ...]) -> str:
+    """What must end is told by requests, not by seconds: of sixteen that a look asks, two or three fail, however long each takes."""
     wanted, requests = await without_faults(api, calm)
-    async with make_rig(api, plans) as rig:
-        await rig.start()
+
+    async def whole() -> None:
         await live(rig)
         await settled(rig, wanted)
+
+    async with make_rig(api, plans) as rig:
+        await rig.start()
+        await unless(lambda: too_many(rig, requests), whole())
         assert rig.is_running
         assert rig.proxy.never() == [], rig.proxy.broken
         assert rig.proxy.broken.total() > 3, rig.proxy.broken
@@ -221,7 +242,7 @@ async def test_checks_see_a_controller_that_takes_what_is_others(
             text = "\n".join(complaints(rig, await rig.world.touched(), requests))
             return all(part in text for part in SAID)
 
-        await eventually(said, timeout_s=SETTLES_S, what="the complaints")
+        await eventually(said, timeout_s=HANGS_S, what="the complaints")
         assert await rig.world.snapshot() != wanted
 
 
@@ -230,6 +251,22 @@ SAID = (
     "services/yolo-by-hand, which belongs to nobody",
     "deployments/an-owner-of-others, which belongs to ['ConfigMap']",
 )
+
+
+async def test_run_that_asks_too_much_ends_at_once_and_another_at_its_end() -> None:
+    asked = itertools.count()
+    with pytest.raises(AssertionError, match="10 requests"):
+        await unless(lambda: "10 requests" if next(asked) > 2 else "", never())
+    with pytest.raises(RuntimeError, match="of the run"):
+        await unless(str, broken())
+
+
+async def never() -> None:
+    await asyncio.Event().wait()
+
+
+async def broken() -> None:
+    raise RuntimeError("of the run")
 
 
 def test_checks_see_a_loop_that_does_not_wait() -> None:
