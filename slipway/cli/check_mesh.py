@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -20,6 +19,7 @@ from slipway.kube.kinds import (
     Kind,
 )
 from slipway.kube.malformed import MALFORMED
+from slipway.onebox.api.rules import default_secret
 from slipway.onebox.mesh.ir import Finding
 from slipway.onebox.mesh.translate import Objects, Site
 from slipway.onebox.mesh.unreadable import translate_readable
@@ -107,9 +107,8 @@ def _later(item: Object) -> Object:
 
 
 def _stored(item: Object) -> Object:
-    """As the API would have it: in a namespace, what a Secret says as text in base64."""
+    """As the API would have it, as far as the mesh looks: in a namespace, what a Secret says as text in base64."""
     stored = {**item, "metadata": {**item["metadata"], "namespace": namespace_of(item)}}
-    if texts := item.get("stringData"):
-        encoded = {key: base64.b64encode(str(text).encode()).decode() for key, text in texts.items()}
-        stored["data"] = {**(item.get("data") or {}), **encoded}
+    if _is(item, {SECRET: ""}):
+        default_secret(stored)
     return stored

@@ -22,7 +22,7 @@ from slipway.kube.client import Kube
 from slipway.kube.conduct import FREE, Conduct
 from slipway.kube.discovery import discover, find_kind, kind_of_manifest
 from slipway.kube.errors import ApiError, ConfigError, KubeError, NotFound, Unavailable
-from slipway.kube.kinds import EVENT, Kind
+from slipway.kube.kinds import EVENT, NODE, Kind
 from slipway.kube.manifests import load_manifests, parse_manifests
 from slipway.onebox.paths import Paths
 
@@ -242,7 +242,9 @@ async def _describe(kube: Kube, what: str, name: str, *, namespace: str | None) 
     place = (namespace or kube.access.namespace) if kind.namespaced else None
     obj = await kube.get(kind, name, namespace=place)
     selector = f"involvedObject.name={name},involvedObject.kind={kind.kind}"
-    events = (await kube.list(EVENT, namespace=place, field_selector=selector)).items
+    found = (await kube.list(EVENT, namespace=place, field_selector=selector)).items
+    ids = (obj["metadata"]["uid"], name if kind.kind == NODE.kind else None)  # kubelets write a Node's name for its uid
+    events = [event for event in found if event["involvedObject"].get("uid") in ids]
     click.echo(render_description(obj, kind, events))
 
 

@@ -161,7 +161,8 @@ def test_the_secret_of_a_gateway_is_looked_into(tmp_path: Path, is_whole: bool, 
     server = {"port": {"number": 443, "name": "https", "protocol": "HTTPS"}, "hosts": ["front.example"], "tls": tls}
     metadata = {"name": "front", "namespace": "istio-system"}
     gateway = {"apiVersion": "networking.istio.io/v1", "kind": "Gateway", "metadata": metadata}
-    secret = {"apiVersion": "v1", "kind": "Secret", "metadata": {**metadata, "name": "front-tls"}, "stringData": texts}
+    about = {"apiVersion": "v1", "kind": "Secret", "metadata": {**metadata, "name": "front-tls"}}
+    secret = {**about, "data": None, "stringData": texts}
     found = check(tmp_path, {**gateway, "spec": {"servers": [server]}}, secret, code=code)
     assert ["has no tls.crt and tls.key in PEM" in line for line in found] == ([] if is_whole else [True])
 

@@ -141,7 +141,7 @@ def test_apply_of_a_bad_object_names_every_violation(slipway: Slipway) -> None:
     ("text", "said"),
     [
         ("kind: ConfigMap", "stdin"),
-        ("kind: A\na: [", "stdin:2:5: expected the node content"),
+        ("kind: A\na: [", "stdin:3:1: did not find expected node content"),
         (manifest({**CONFIG, "kind": "Nope"}), "Nope"),
         (manifest({**CONFIG, "dataa": {}}), "dataa"),
     ],
@@ -179,7 +179,8 @@ def test_get_as_json_and_yaml_can_be_applied_again(slipway: Slipway) -> None:
 def test_describe_shows_conditions_and_events_in_order(slipway: Slipway) -> None:
     done(slipway("apply", "-f", "-", stdin=manifest(SDEP)))
     one = json.loads(done(slipway("get", "sdep/yolo", "-o", "json")))
-    involved = {"kind": "SeldonDeployment", "name": "yolo", "namespace": one["metadata"]["namespace"]}
+    meta = one["metadata"]
+    involved = {"kind": "SeldonDeployment", "name": "yolo", "namespace": meta["namespace"], "uid": meta["uid"]}
     events = [
         {
             "apiVersion": "v1",
@@ -193,11 +194,14 @@ def test_describe_shows_conditions_and_events_in_order(slipway: Slipway) -> None
         }
         for minute, reason in ((2, "Second"), (1, "First"))
     ]
+    namesake = {**involved, "uid": "of-one-that-was-deleted"}
+    events.append({**events[0], "metadata": {"name": "e3"}, "involvedObject": namesake, "message": "to a namesake"})
     done(slipway("apply", "-f", "-", stdin=manifest(*events)))
     text = done(slipway("describe", "sdep", "yolo"))
     assert text.startswith("Name:        yolo\n")
     assert "Labels:      team=a" in text
     assert text.index("First it") < text.index("Second it")
+    assert "to a namesake" not in text
     assert text == done(slipway("describe", "sdep/yolo"))
 
 

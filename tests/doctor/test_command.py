@@ -58,6 +58,13 @@ def test_one_machine_lacks_its_secret_until_it_is_there(api: ApiProcess) -> None
     assert mlflow["what"].endswith("(from this machine)")
 
 
+def test_a_namespace_that_is_not_there_is_to_be_fixed(api: ApiProcess) -> None:
+    found = json.loads(doctor(api.paths.kubeconfig, "-n", "nope", "--json").stdout)["findings"]
+    (missing,) = [item for item in found if item["check"] == "namespace"]
+    assert (missing["level"], missing["where"], missing["what"]) == ("fail", "nope", "there is no such namespace")
+    assert missing["repair"].startswith("slipway tenant add nope, or say another one with -n")
+
+
 def test_an_api_that_is_not_there_is_one_sentence_and_ends_with_3(api: ApiProcess) -> None:
     api.kill()
     done = doctor(api.paths.kubeconfig)

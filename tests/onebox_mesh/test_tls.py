@@ -122,7 +122,7 @@ def findings_of(*gateways, secrets=()):
         (secure(443, "*", credential=""), "a credentialName"),
         (secure(443, "*", mode="PASSTHROUGH"), "tls.mode SIMPLE"),
         (secure(443, "*", mode="MUTUAL"), "ca.crt has no certificate in PEM: this server is not served"),
-        (secure(443, "*", credential="absent"), "Secret istio-system/absent has no tls.crt"),
+        (secure(443, "*", credential="absent"), "there is no Secret istio-system/absent: this server is not served"),
         (secure(443), "needs a port and hosts"),
         (secure(0, "*"), "needs a port and hosts"),
         ({"port": {"number": 9, "protocol": "TCP"}, "hosts": ["*"]}, "speaks HTTP, and HTTPS"),

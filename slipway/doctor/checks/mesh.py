@@ -14,6 +14,7 @@ NAMESPACES = Question(NAMESPACE)
 OF_ALL = Question(PEER_AUTHENTICATION, ISTIO_SYSTEM)
 OF_OWN = Question(PEER_AUTHENTICATION, OWN)
 INJECTION, REVISION, AMBIENT = "istio-injection", "istio.io/rev", "istio.io/dataplane-mode"
+NO_NAMESPACE = "there is no such namespace"
 PERMISSIVE = "PERMISSIVE"
 """Istio's mode where nothing is said."""
 
@@ -22,7 +23,7 @@ def injection(facts: Facts) -> Iterable[Said]:
     name = facts.namespace
     labels = labels_of(facts)
     if labels is None:
-        yield "warn", name, "there is no such namespace yet", f"slipway tenant add {name}"
+        yield "n/a", name, NO_NAMESPACE
         return
     mode = _mode(facts)
     if labels.get(AMBIENT) == "ambient":

@@ -1,4 +1,4 @@
-"""What the namespace lets in: quotas, limits of containers, Pod security."""
+"""Whether the namespace is there, and what it lets in: quotas, limits of containers, Pod security."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 
 from slipway.contract.quantity import parse_quantity
 from slipway.doctor.check import Check, Said
-from slipway.doctor.checks.mesh import NAMESPACES, gets_sidecar, labels_of
+from slipway.doctor.checks.mesh import NAMESPACES, NO_NAMESPACE, gets_sidecar, labels_of
 from slipway.doctor.checks.pod_security import refused
 from slipway.doctor.checks.sample import containers_of, sample_pod
 from slipway.doctor.checks.workloads import place_of
@@ -23,7 +23,6 @@ RANGES = Question(LIMIT_RANGE, OWN)
 CNI = Question(POD, selector="k8s-app=istio-cni-node")
 """Of Istio's chart `cni`; without it each Pod with a sidecar has an init container with NET_ADMIN
 (https://istio.io/latest/docs/setup/additional-setup/pod-security-admission/)."""
-NO_NAMESPACE = "there is no such namespace"
 ENFORCE, OPEN = "pod-security.kubernetes.io/enforce", "privileged"
 COMPUTE = {
     "cpu": ("requests", "cpu"),
@@ -36,6 +35,14 @@ COMPUTE = {
 """Key of a quota → where a container says it (https://kubernetes.io/docs/concepts/policy/resource-quotas/)."""
 DEFAULTS = {"requests": "defaultRequest", "limits": "default"}
 """Part of a container's resources → the field of a LimitRange that fills it in. A default limit fills the request, too."""
+
+
+def is_there(facts: Facts) -> Iterable[Said]:
+    if labels_of(facts) is not None:
+        yield "ok", facts.namespace, "is there"
+        return
+    repair = f"slipway tenant add {facts.namespace}, or say another one with -n: kubectl get namespaces"
+    yield "fail", facts.namespace, NO_NAMESPACE, repair
 
 
 def quotas(facts: Facts) -> Iterable[Said]:
@@ -155,6 +162,7 @@ def security(facts: Facts) -> Iterable[Said]:
 
 
 CHECKS = (
+    Check("namespace", is_there, (NAMESPACES,)),
     Check("quota", quotas, (QUOTAS, RANGES, NAMESPACES), instead="the runner has no quotas"),
     Check("limits", limits, (RANGES,), instead="the runner knows no LimitRange"),
     Check("pod security", security, (NAMESPACES, CNI), instead="Pods are processes of whoever started the platform"),

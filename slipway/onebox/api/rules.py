@@ -210,8 +210,9 @@ def prepare_namespace(obj: Object) -> None:
 
 def default_secret(obj: Object) -> None:
     """``stringData`` is written over ``data``."""
-    for key, text in (obj.pop("stringData", None) or {}).items():
-        obj.setdefault("data", {})[key] = base64.b64encode(text.encode()).decode()
+    if texts := obj.pop("stringData", None):
+        encoded = {key: base64.b64encode(text.encode()).decode() for key, text in texts.items()}
+        obj["data"] = (obj.get("data") or {}) | encoded
 
 
 def prepare_secret(obj: Object) -> None:

@@ -9,7 +9,7 @@ import base64
 import binascii
 import re
 import ssl
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -67,10 +67,20 @@ def _certificate(tls: Reader, name: str, secrets: Secrets) -> Certificate | None
     )
     if chain and key:
         return Certificate(tls.namespace, name, chain, key)
-    where = f"Secret {tls.namespace}/{name}"
-    message = f"{where} has no tls.crt and tls.key in PEM: this server is not served"
-    tls.report("credentialName", message, "Invalid" if secret else "NotFound")
+    _report(tls, "credentialName", " has no tls.crt and tls.key in PEM", secret, name)
     return None
+
+
+def _report(tls: Reader, key: str, what: str, secret: Object | None, *names: str) -> None:
+    """``names``: of the Secrets that ``secret`` may be."""
+    if secret is None:
+        tls.lacks(key, f"there is no {_where(tls, names)}: this server is not served")
+    else:
+        tls.report(key, f"{_where(tls, names)}{what}: this server is not served")
+
+
+def _where(tls: Reader, names: Iterable[str]) -> str:
+    return " or ".join(f"Secret {tls.namespace}/{each}" for each in names)
 
 
 def _client(tls: Reader, name: str, secrets: Secrets, *, is_required: bool) -> ClientCheck | None:
@@ -85,11 +95,12 @@ def _client(tls: Reader, name: str, secrets: Secrets, *, is_required: bool) -> C
             "caCertificates", "is a file of a cluster's gateway Pod: here ca.crt of a Secret says whom to trust"
         )
     key = "caCertCredentialName" if own else "credentialName"
-    where = " or ".join(f"Secret {tls.namespace}/{each}" for each in names)
     if problem := _problem(authorities):
-        tls.report(key, f"{where}: ca.crt {problem}: this server is not served", "Invalid" if secret else "NotFound")
+        _report(tls, key, f": ca.crt {problem}", secret, *names)
     elif REVOKED in ((secret or {}).get("data") or {}):
-        tls.elsewhere(key, f"{where}: {REVOKED} is not looked at on one machine: this server is not served")
+        tls.elsewhere(
+            key, f"{_where(tls, names)}: {REVOKED} is not looked at on one machine: this server is not served"
+        )
     else:
         return ClientCheck(authorities, tuple(sorted(_texts(tls, "subjectAltNames"))), is_required=is_required)
     return None
