@@ -102,7 +102,7 @@ KINDS = {  # kind → its manifest, a merge patch, and where the patch shows
         ("subjects",),
     ),
     "VirtualService": (
-        manifest(ISTIO, "VirtualService", "spec: {hosts: [a]}"),
+        manifest(ISTIO, "VirtualService", "spec: {hosts: [a], http: [{route: [{destination: {host: a}}]}]}"),
         {"spec": {"hosts": ["b"]}},
         ("spec", "hosts"),
     ),
@@ -112,7 +112,11 @@ KINDS = {  # kind → its manifest, a merge patch, and where the patch shows
         ("spec", "host"),
     ),
     "Gateway": (
-        manifest(ISTIO, "Gateway", "spec: {selector: {a: b}}"),
+        manifest(
+            ISTIO,
+            "Gateway",
+            "spec: {selector: {a: b}, servers: [{hosts: [a], port: {number: 80, name: h, protocol: HTTP}}]}",
+        ),
         {"spec": {"selector": {"a": "c"}}},
         ("spec", "selector"),
     ),

@@ -1,4 +1,4 @@
-"""Reviews of single kinds after their schema: SeldonDeployments by the contract's rules; and what is kept without effect."""
+"""Reviews of single kinds after their schema: SeldonDeployments by the contract's rules, Istio's by Istio's; and what is kept without effect."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from slipway.contract.learning import learning_apart
 from slipway.contract.predictor_servers import SHIPPED, cluster_only
 from slipway.contract.sdep import SeldonDeployment
 from slipway.contract.without_effect import without_effect
+from slipway.onebox.api import istio_rules
 from slipway.onebox.api.checks import Review
 
 SELDON_DEPLOYMENTS = "seldondeployments.machinelearning.seldon.io"
@@ -24,7 +25,7 @@ def review_seldon_deployment(obj: Mapping[str, Any]) -> list[Cause]:
 
 def reviews() -> dict[str, Review]:
     """By storage name."""
-    return {SELDON_DEPLOYMENTS: review_seldon_deployment}
+    return {SELDON_DEPLOYMENTS: review_seldon_deployment, **istio_rules.reviews()}
 
 
 CLUSTER_ONLY = {

@@ -12,6 +12,7 @@ from slipway.onebox.api.meta_rules import check_finalizers, check_meta, check_na
 from slipway.onebox.api.target import Object, Target
 
 Review = Callable[[Object], Sequence[Cause]]
+"""Causes of a 422; or it raises Refused."""
 Guard = Callable[[Target, Object, Object | None], None]
 """May this be written, by whoever asks? Given the new object and the old one; raises Refused."""
 
