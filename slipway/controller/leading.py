@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import time
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -12,12 +11,12 @@ from typing import Any
 
 from slipway.controller.election import Candidate, Timing, claim, next_step, released
 from slipway.controller.meta import MANAGER
+from slipway.kube.boot_clock import boot_time
 from slipway.kube.client import Kube
 from slipway.kube.errors import AlreadyExists, Conflict, KubeError, NotFound
 from slipway.kube.kinds import LEASE
 
 log = logging.getLogger(__name__)
-CLOCK = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
 RELEASE_S = 3.0
 """The API has this long to take the release; without it the next leader waits for the lease to end."""
 
@@ -26,14 +25,12 @@ class NotLeading(KubeError):
     """A write that comes too late: another process may lead by now."""
 
 
-def boot_time() -> float:
-    """Seconds that also pass while the machine sleeps: a Lease does not wait for it."""
-    return time.clock_gettime(CLOCK)
-
-
 @dataclass
 class Election:
-    """One candidate for the Lease ``namespace/name``. ``kube`` must not share a rate limit with the work."""
+    """One candidate for the Lease ``namespace/name``. ``kube`` must not share a rate limit with the work.
+
+    By the clock that counts a machine's sleep: a Lease does not wait for it.
+    """
 
     kube: Kube
     namespace: str

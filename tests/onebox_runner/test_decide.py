@@ -58,9 +58,16 @@ def running(pod: Pod, now: float = NOW) -> Observed:
     """Prepared, init containers done, every container just started."""
     observed = prepared(Observed())
     for container in pod.init_containers:
-        observed = exited(started(observed, container, now=now), container.name, code=0, reason="Completed", now=now)
+        observed = exited(
+            started(observed, container, now=now, shown_at=now),
+            container.name,
+            code=0,
+            reason="Completed",
+            now=now,
+            shown_at=now,
+        )
     for container in pod.containers:
-        observed = started(observed, container, now=now)
+        observed = started(observed, container, now=now, shown_at=now)
     return observed
 
 
@@ -81,27 +88,34 @@ def test_init_containers_run_one_after_the_other_before_the_containers() -> None
     for name in ("first", "second", "main"):
         actions, observed = take(pod, observed, NOW)
         order += actions
-        observed = started(observed, pod.container(name), now=NOW)
+        observed = started(observed, pod.container(name), now=NOW, shown_at=NOW)
         assert next_actions(pod, observed, NOW) == []
-        observed = exited(observed, name, code=0, reason="Completed", now=NOW)
+        observed = exited(observed, name, code=0, reason="Completed", now=NOW, shown_at=NOW)
     assert order == [Start("first", "missing"), Start("second", "missing"), Start("main", "missing")]
 
 
 def test_a_failed_init_container_is_tried_again_after_its_backoff() -> None:
     pod = make_pod(initContainers=[{"name": "fetch", "image": "a:1"}])
-    observed = started(prepared(Observed()), pod.container("fetch"), now=NOW)
-    observed = exited(observed, "fetch", code=1, reason="Error", now=NOW)
+    observed = started(prepared(Observed()), pod.container("fetch"), now=NOW, shown_at=NOW)
+    observed = exited(observed, "fetch", code=1, reason="Error", now=NOW, shown_at=NOW)
     actions, observed = take(pod, observed, NOW)
     assert actions == [Start("fetch", "ended with 1")]
-    observed = exited(started(observed, pod.container("fetch"), now=NOW), "fetch", code=1, reason="Error", now=NOW)
+    observed = exited(
+        started(observed, pod.container("fetch"), now=NOW, shown_at=NOW),
+        "fetch",
+        code=1,
+        reason="Error",
+        now=NOW,
+        shown_at=NOW,
+    )
     assert next_actions(pod, observed, NOW + 9) == []
     assert next_actions(pod, observed, NOW + 10) == [Start("fetch", "ended with 1")]
 
 
 def test_a_failed_init_container_of_a_never_pod_fails_the_pod() -> None:
     pod = make_pod(restartPolicy="Never", initContainers=[{"name": "fetch", "image": "a:1"}])
-    observed = started(prepared(Observed()), pod.container("fetch"), now=NOW)
-    observed = exited(observed, "fetch", code=1, reason="Error", now=NOW)
+    observed = started(prepared(Observed()), pod.container("fetch"), now=NOW, shown_at=NOW)
+    observed = exited(observed, "fetch", code=1, reason="Error", now=NOW, shown_at=NOW)
     assert next_actions(pod, observed, NOW + 1000) == []
     assert final_phase(pod, observed) == "Failed"
 
@@ -112,19 +126,21 @@ def test_a_failed_init_container_of_a_never_pod_fails_the_pod() -> None:
 )
 def test_the_restart_policy_decides_about_an_ended_container(policy: str, code: int, restarts: bool) -> None:
     pod = make_pod(restartPolicy=policy)
-    observed = exited(running(pod), "main", code=code, reason="x", now=NOW + 1)
+    observed = exited(running(pod), "main", code=code, reason="x", now=NOW + 1, shown_at=NOW + 1)
     assert bool(next_actions(pod, observed, NOW + 1)) is restarts
 
 
 def test_restarts_back_off_and_a_long_run_forgives() -> None:
     assert [restart_delay_s(n) for n in range(1, 9)] == [0, 10, 20, 40, 80, 160, BACKOFF_MAX_S, BACKOFF_MAX_S]
     pod = make_pod()
-    observed = exited(running(pod), "main", code=1, reason="Error", now=NOW + 1)
-    observed = started(observed, pod.container("main"), now=NOW + 1)
-    observed = exited(observed, "main", code=1, reason="Error", now=NOW + 2)
+    observed = exited(running(pod), "main", code=1, reason="Error", now=NOW + 1, shown_at=NOW + 1)
+    observed = started(observed, pod.container("main"), now=NOW + 1, shown_at=NOW + 1)
+    observed = exited(observed, "main", code=1, reason="Error", now=NOW + 2, shown_at=NOW + 2)
     assert next_due(pod, observed, NOW + 2) == NOW + 12
-    observed = started(observed, pod.container("main"), now=NOW + 12)
-    observed = exited(observed, "main", code=1, reason="Error", now=NOW + 12 + BACKOFF_RESET_S)
+    observed = started(observed, pod.container("main"), now=NOW + 12, shown_at=NOW + 12)
+    observed = exited(
+        observed, "main", code=1, reason="Error", now=NOW + 12 + BACKOFF_RESET_S, shown_at=NOW + 12 + BACKOFF_RESET_S
+    )
     assert observed.of("main").crashes == 1
 
 
@@ -202,7 +218,7 @@ def test_a_dead_container_is_stopped_killed_and_restarted() -> None:
     actions, observed = take(pod, observed, NOW + 20)
     assert actions == [Kill("main", "did not end within its grace period")]
     assert next_actions(pod, observed, NOW + 60) == []
-    observed = exited(observed, "main", code=137, reason="Error", now=NOW + 21)
+    observed = exited(observed, "main", code=137, reason="Error", now=NOW + 21, shown_at=NOW + 21)
     assert next_actions(pod, observed, NOW + 21) == [Start("main", "ended with 137")]
 
 
@@ -216,7 +232,7 @@ def test_a_deleted_pod_leaves_its_services_before_it_gets_term() -> None:
     assert next_actions(pod, observed, NOW + DRAIN_S / 2) == []
     actions, observed = take(pod, observed, NOW + DRAIN_S)
     assert actions == [StopContainer("main", 5, "deleted")]
-    observed = exited(observed, "main", code=143, reason="Error", now=NOW + 1)
+    observed = exited(observed, "main", code=143, reason="Error", now=NOW + 1, shown_at=NOW + 1)
     actions, observed = take(pod, observed, NOW + 1)
     assert actions == [Finish("deleted")]
     assert next_actions(pod, observed, NOW + 100) == []
@@ -252,13 +268,13 @@ def test_any_history_keeps_the_promises(events: list[tuple[str, float]]) -> None
                 if event == "image":
                     observed = start_failed(observed, container.name, reason="ErrImagePull", message="", now=now)
                 else:
-                    observed = started(observed, container, now=now)
+                    observed = started(observed, container, now=now, shown_at=now)
             if isinstance(action, Kill):
-                observed = exited(observed, action.container, code=137, reason="x", now=now)
+                observed = exited(observed, action.container, code=137, reason="x", now=now, shown_at=now)
             if isinstance(action, RunProbe):
                 observed = probed(observed, pod.container("main"), action.kind, is_ok=event == "ok")
         if event.startswith("exit") and observed.alive:
-            observed = exited(observed, observed.alive[0], code=int(event[-1]), reason="x", now=now)
+            observed = exited(observed, observed.alive[0], code=int(event[-1]), reason="x", now=now, shown_at=now)
         if event == "stop":
             observed = replace(observed, stopping="deleted")
         if not observed.stopping:
@@ -269,7 +285,7 @@ def test_any_history_keeps_the_promises(events: list[tuple[str, float]]) -> None
         actions, observed = take(pod, observed, now)
         for action in actions:
             if isinstance(action, Kill):
-                observed = exited(observed, action.container, code=137, reason="x", now=now)
+                observed = exited(observed, action.container, code=137, reason="x", now=now, shown_at=now)
     assert observed.is_finished
 
 

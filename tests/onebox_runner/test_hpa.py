@@ -50,11 +50,11 @@ def pod(
 
 
 def cpu(uses: dict[str, int]) -> dict[Source, Use]:
-    return {Source(f"uid-{name}", "main", "cpu"): Use(milli, NOW, 15.0) for name, milli in uses.items()}
+    return {Source(f"uid-{name}", "main", "cpu"): Use(milli, 0.0, 15.0) for name, milli in uses.items()}
 
 
 def waiting(uses: dict[str, int]) -> dict[Source, Use]:
-    return {Source(f"uid-{name}", "main", WAITING): Use(milli, NOW, 15.0) for name, milli in uses.items()}
+    return {Source(f"uid-{name}", "main", WAITING): Use(milli, 0.0, 15.0) for name, milli in uses.items()}
 
 
 def wanted(metric: Metric, pods: Sequence[dict[str, Any]], measured: dict[Source, Use], replicas: int) -> int:
@@ -109,6 +109,8 @@ def test_pods_that_start_count_as_idle_when_there_is_more_to_do_and_else_not_at_
         ({"age_s": 100, "ready_for_s": 50}, True),
         ({"age_s": 100, "ready_for_s": 50, "ready": False}, False),
         ({"age_s": 1000, "ready_for_s": 5}, True),
+        ({"age_s": -1000, "ready_for_s": -1000}, True),  # the clock was set back: it was a while ago
+        ({"age_s": -1000, "ready_for_s": -1000, "ready": False}, False),
         ({"age_s": 1000, "ready_for_s": 990, "ready": False}, False),  # was never ready
         ({"age_s": 1000, "ready_for_s": 500, "ready": False}, True),  # ready once: it works, or should
     ],
@@ -126,7 +128,7 @@ def test_pods_that_end_are_nobody_s():
 
 
 def test_a_series_of_several_containers_counts_once():
-    measured = {Source("uid-a", name, WAITING): Use(milli, NOW, 15.0) for name, milli in (("x", 3000), ("y", 5000))}
+    measured = {Source("uid-a", name, WAITING): Use(milli, 0.0, 15.0) for name, milli in (("x", 3000), ("y", 5000))}
     (use,) = uses_of(BY_SERIES, [pod("a")], measured, NOW)
     assert use.milli == 5000
 
@@ -134,7 +136,7 @@ def test_a_series_of_several_containers_counts_once():
 def test_processor_is_the_sum_of_the_containers_or_that_of_one():
     both = pod("a")
     both["spec"]["containers"].append({"name": "side", "resources": {"limits": {"cpu": "500m"}}})
-    measured = cpu({"a": 300}) | {Source("uid-a", "side", "cpu"): Use(150, NOW, 15.0)}
+    measured = cpu({"a": 300}) | {Source("uid-a", "side", "cpu"): Use(150, 0.0, 15.0)}
     (whole,) = uses_of(BY_CPU, [both], measured, NOW)
     assert (whole.milli, whole.request) == (450, 1500)
     of_side = Metric("ContainerResource", 50, is_utilization=True, resource="cpu", container="side")
@@ -207,14 +209,16 @@ def test_bounds_are_a_condition():
 def decided(spec: Autoscaler, replicas: int, uses: dict[str, int], history: History | None = None) -> Decision:
     pods = [pod(f"p{index}") for index in range(max(replicas, len(uses)))]
     measured = waiting(uses)
-    return decide(spec, replicas=replicas, pods=pods, measured=measured, history=history or History(), now=NOW)
+    return decide(
+        spec, replicas=replicas, pods=pods, measured=measured, history=history or History(), now=NOW, pods_now=NOW
+    )
 
 
 def test_the_metric_that_asks_for_most_counts():
     other = Metric("Pods", 500, series=Series("other"))
-    measured = waiting({"p0": 2000}) | {Source("uid-p0", "main", other.series): Use(1500, NOW, 15.0)}
+    measured = waiting({"p0": 2000}) | {Source("uid-p0", "main", other.series): Use(1500, 0.0, 15.0)}
     spec = autoscaler(BY_SERIES, other)
-    found = decide(spec, replicas=1, pods=[pod("p0")], measured=measured, history=History(), now=NOW)
+    found = decide(spec, replicas=1, pods=[pod("p0")], measured=measured, history=History(), now=NOW, pods_now=NOW)
     assert (found.replicas, found.reason) == (3, "pods metric other above target")
 
 
@@ -245,7 +249,7 @@ def test_the_first_number_counts_as_recommended_so_that_a_restart_takes_nothing_
 def test_status_has_conditions_metrics_and_times_that_stay():
     spec = autoscaler(BY_CPU)
     measured = cpu({"p0": 900})
-    found = decide(spec, replicas=1, pods=[pod("p0")], measured=measured, history=History(), now=NOW)
+    found = decide(spec, replicas=1, pods=[pod("p0")], measured=measured, history=History(), now=NOW, pods_now=NOW)
     status = render_status({}, spec, found, replicas=1, is_rescaled=True, now=NOW)
     assert (status["currentReplicas"], status["desiredReplicas"], status["lastScaleTime"]) == (1, 2, time_text(NOW))
     current = {"averageValue": "900m", "averageUtilization": 90}
@@ -339,7 +343,7 @@ def simulated(spec: Autoscaler, replicas: int, load: Sequence[int], *, step_s: f
     for total in load:
         pods = [pod(f"p{index}") for index in range(replicas)]
         measured = waiting({f"p{index}": total // max(replicas, 1) for index in range(replicas)})
-        found = decide(spec, replicas=replicas, pods=pods, measured=measured, history=history, now=now)
+        found = decide(spec, replicas=replicas, pods=pods, measured=measured, history=history, now=now, pods_now=now)
         history = found.history
         if found.replicas is not None and found.replicas != replicas:
             history = rescaled(found, spec, old=replicas, now=now).history
@@ -405,7 +409,7 @@ def test_nothing_moves_inside_the_tolerance(replicas: int, ratio: float, load: l
 def test_memory_of_the_past_is_bounded(spec: Autoscaler, replicas: int, load: list[int]):
     history, now = History(), NOW
     for total in load * 3:
-        history = decide(spec, replicas=spec.minimum, pods=[pod("p0")], measured=waiting({"p0": total}), history=history, now=now).history  # fmt: skip
+        history = decide(spec, replicas=spec.minimum, pods=[pod("p0")], measured=waiting({"p0": total}), history=history, now=now, pods_now=now).history  # fmt: skip
         now += 5
     longest_s = max(spec.up.window_s, spec.down.window_s, hpa_limits.SHORTEST_HISTORY_S)
     assert (

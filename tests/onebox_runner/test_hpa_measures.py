@@ -99,10 +99,10 @@ def test_too_many_series_are_refused(monkeypatch: pytest.MonkeyPatch):
     ],
 )
 def test_a_measurement_is_of_the_last_seconds(points: list[Any], milli: int | None):
-    use = measured([(NOW + 5 * index, point) for index, point in enumerate(points)])
+    use = measured([(NOW + 5 * index, point) for index, point in enumerate(points)], NOW + 60)
     assert (use and use.milli) == milli
     if use is not None:
-        assert (use.at, use.window_s) == (NOW + 5 * (len(points) - 1), 5.0 * (len(points) - 1))
+        assert (use.age_s, use.window_s) == (60 - 5.0 * (len(points) - 1), 5.0 * (len(points) - 1))
 
 
 def test_samples_are_kept_for_one_window_and_for_pods_that_there_are():
@@ -110,9 +110,9 @@ def test_samples_are_kept_for_one_window_and_for_pods_that_there_are():
     for step in range(100):
         samples.take({source: Gauge(step), other: Gauge(0)}, NOW + step)
     samples.keep({"a"}, NOW + 99)
-    assert samples.uses() == {source: Use(91500, NOW + 99, WINDOW_S)}
+    assert samples.uses(NOW + 100) == {source: Use(91500, 1.0, WINDOW_S)}
     samples.keep({"a"}, NOW + 99 + WINDOW_S)
-    assert samples.uses() == {}
+    assert samples.uses(NOW + 100) == {}
 
 
 def scraped(*containers: dict[str, Any], **annotations: str) -> dict[str, Any]:

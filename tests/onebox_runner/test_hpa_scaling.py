@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import datetime
 from typing import Any
 
 import aiohttp
@@ -35,6 +36,7 @@ class World:
         self.uses = dict.fromkeys((f"p{index}" for index in range(replicas)), 0)
         self.totals: dict[str, float] = {}
         self.now = NOW
+        self.ahead_s = 0.0  # of the wall clock
         self.writes: list[tuple[str, Object]] = []
         self.events: list[tuple[str, str]] = []
         self.refuses_scale = False
@@ -87,7 +89,8 @@ class World:
 @contextmanager
 def scaled(world: World, monkeypatch: pytest.MonkeyPatch) -> Iterator[Scaling]:
     monkeypatch.setattr(scaling, "read_resources", world.read)
-    monkeypatch.setattr(scaling.time, "time", lambda: world.now)
+    monkeypatch.setattr(scaling, "boot_time", lambda: world.now)
+    monkeypatch.setattr(scaling.time, "time", lambda: world.now + world.ahead_s)
     session: aiohttp.ClientSession = None  # type: ignore[assignment]  # no metric of these autoscalers is scraped
     yield Scaling(world, world, world, session=session, leaders=lambda _: {})  # type: ignore[arg-type]
 
@@ -117,6 +120,22 @@ async def test_measurements_that_change_at_every_look_are_written_every_15_s(mon
             world.uses["p0"] = 450 + 10 * (step % 7)  # inside the tolerance
             await look(world, autoscaler)
     assert 8 <= len(world.statuses()) - before <= 11
+
+
+@pytest.mark.parametrize("ahead_s", [-3600.0, 3600.0])
+async def test_windows_last_as_long_whatever_the_clock_says(monkeypatch: pytest.MonkeyPatch, ahead_s: float):
+    world = World(2)
+    world.uses = {"p0": 500, "p1": 500}
+    with scaled(world, monkeypatch) as autoscaler:
+        await look(world, autoscaler, times=4)
+        world.ahead_s = ahead_s
+        world.uses = {"p0": 100, "p1": 100}
+        await look(world, autoscaler, times=55)
+        assert world.deployment["spec"]["replicas"] == 2  # the window is of five minutes
+        await look(world, autoscaler, times=10)
+    assert world.deployment["spec"]["replicas"] == 1
+    changed_at = datetime.fromisoformat(world.hpas[0]["status"]["lastScaleTime"]).timestamp()
+    assert changed_at == pytest.approx(world.now + ahead_s, abs=60)
 
 
 async def test_load_scales_and_says_so_once(monkeypatch: pytest.MonkeyPatch):

@@ -1,6 +1,6 @@
 """``next_actions(desired, observed, now)``: the next steps of one Pod, beside a kubelet's.
 
-Pure: the same arguments give the same steps, in the order of the Pod's containers. ``begun`` says what is known once a
+``now`` is ``boot_time``'s. Pure: the same arguments give the same steps, in the order of the Pod's containers. ``begun`` says what is known once a
 step has been taken, so that asking again gives no step twice.
 """
 
@@ -208,7 +208,7 @@ def _due(kind: ProbeKind, probe: Probe, state: ContainerState) -> float | None:
     trials = state.trials.get(kind, Trials())
     if trials.is_running:
         return None
-    first = state.started_at + probe.initial_delay_s
+    first = state.running_since + probe.initial_delay_s
     if trials.last_at is None:
         return first
     is_fast = kind != "liveness" and not trials.has_succeeded and trials.last_at < first + FAST_FOR_S
@@ -231,5 +231,5 @@ def _has_failed(kind: ProbeKind, probe: Probe, state: ContainerState, now: float
     trials = state.trials.get(kind, Trials())
     if kind == "startup":
         allowed_s = probe.initial_delay_s + probe.period_s * probe.failure_threshold
-        return not state.is_started and trials.failures > 0 and now >= state.started_at + allowed_s
+        return not state.is_started and trials.failures > 0 and now >= state.running_since + allowed_s
     return trials.failures >= probe.failure_threshold

@@ -57,8 +57,12 @@ def decide(
     measured: Mapping[Source, Use],
     history: History,
     now: float,
+    pods_now: float,
 ) -> Decision:
-    """``replicas`` and ``pods`` are the target's: what its spec asks for now, and whatever its selector finds."""
+    """``replicas`` and ``pods`` are the target's: what its spec asks for now, and whatever its selector finds.
+
+    ``now`` is ``boot_time``'s, as in ``history``; ``pods_now`` the same moment in Unix seconds, as in the Pods' status.
+    """
     history = hpa_limits.begun(history, replicas, now)
     able = {ABLE: Condition(True, "SucceededGetScale", "the HPA controller was able to get the target's current scale")}
     if replicas == 0 and spec.minimum != 0:
@@ -68,7 +72,7 @@ def decide(
         return _moved(Decision(spec.maximum, history, able, "Current number of replicas above Spec.MaxReplicas"))
     if replicas < spec.minimum:
         return _moved(Decision(spec.minimum, history, able, "Current number of replicas below Spec.MinReplicas"))
-    results = [_result(metric, spec, pods, measured, replicas=replicas, now=now) for metric in spec.metrics]
+    results = [_result(metric, spec, pods, measured, replicas=replicas, pods_now=pods_now) for metric in spec.metrics]
     return _by_metrics(spec, results, replicas=replicas, history=history, able=able, now=now)
 
 
@@ -118,12 +122,12 @@ def _result(
     measured: Mapping[Source, Use],
     *,
     replicas: int,
-    now: float,
+    pods_now: float,
 ) -> Proposal | Unreadable:
     if isinstance(metric, Unreadable):
         return metric
     try:
-        return propose(metric, uses_of(metric, pods, measured, now), replicas, up=spec.up, down=spec.down)
+        return propose(metric, uses_of(metric, pods, measured, pods_now), replicas, up=spec.up, down=spec.down)
     except Unknown as exc:
         return Unreadable(metric.failure, f"unable to get {metric.title}: {exc}")
 

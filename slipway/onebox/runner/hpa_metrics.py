@@ -30,10 +30,10 @@ class Unknown(Exception):
 
 @dataclass(frozen=True)
 class Use:
-    """What was measured of one Pod, in thousandths: in the ``window_s`` seconds up to ``at``."""
+    """What was measured of one Pod, in thousandths: in the ``window_s`` seconds up to ``age_s`` seconds ago."""
 
     milli: int
-    at: float
+    age_s: float
     window_s: float
 
 
@@ -72,9 +72,11 @@ def _is_starting(status: Object, use: Use, now: float) -> bool:
     if ready is None or not status.get("startTime"):
         return True
     started, since = parse_time(status["startTime"]), parse_time(ready.get("lastTransitionTime"))
-    is_unready = ready["status"] == "False"
+    is_unready: bool = ready["status"] == "False"
+    if max(started, since) > now:  # the clock was set back: it was a while ago
+        return is_unready
     if started + CPU_INITIALIZATION_S > now:
-        return is_unready or use.at < since + use.window_s
+        return is_unready or now - use.age_s < since + use.window_s
     return is_unready and started + INITIAL_READINESS_S > since
 
 

@@ -24,7 +24,7 @@ class Source:
 
 
 def uses_of(metric: Metric, pods: Sequence[Object], measured: Mapping[Source, Use], now: float) -> list[PodUse]:
-    """Of all Pods of the target. Raises Unknown where a share is wanted of what a container does not request."""
+    """Of all Pods of the target; ``now``: Unix seconds, as in their status. Raises Unknown where a share is wanted of what a container does not request."""
     uses = []
     for pod in pods:
         try:
@@ -63,7 +63,7 @@ def _use(metric: Metric, pod: Object, measured: Mapping[Source, Use]) -> Use | N
     known = [use for use in uses if use is not None]
     if not known or len(known) < len(uses):
         return None
-    return Use(sum(use.milli for use in known), min(use.at for use in known), max(use.window_s for use in known))
+    return Use(sum(use.milli for use in known), max(use.age_s for use in known), max(use.window_s for use in known))
 
 
 def _containers(metric: Metric, pod: Object) -> list[Object]:

@@ -1,6 +1,7 @@
 """What is known of one running Pod, and how each event changes it. Values only: nothing here acts.
 
-Times are seconds of the wall clock, because they outlive the runner in a state file and appear in the Pod's status.
+Everything is decided by ``boot_time``, which nobody sets. ``started_at`` and ``finished_at`` are Unix seconds: they outlive
+the runner in a state file, appear in the Pod's status, and decide nothing.
 """
 
 from __future__ import annotations
@@ -64,7 +65,8 @@ class ContainerState:
     phase: Phase = "waiting"
     restarts: int = 0
     crashes: int = 0  # ends in a row, each after a short run
-    started_at: float = 0.0
+    started_at: float = 0.0  # Unix seconds
+    running_since: float = 0.0
     is_started: bool = False  # the startup probe has passed, or there is none
     is_ready: bool = False
     trials: Mapping[ProbeKind, Trials] = field(default_factory=dict)
@@ -136,14 +138,16 @@ def preparation_failed(observed: Observed, *, reason: str, message: str, now: fl
     )
 
 
-def started(observed: Observed, container: Container, *, now: float) -> Observed:
+def started(observed: Observed, container: Container, *, now: float, shown_at: float) -> Observed:
+    """``shown_at``: the same moment in Unix seconds."""
     state = observed.of(container.name)
     return observed.with_container(
         container.name,
         replace(
             state,
             phase="running",
-            started_at=now,
+            started_at=shown_at,
+            running_since=now,
             is_started="startup" not in container.probes,
             is_ready="startup" not in container.probes and "readiness" not in container.probes,
             trials={},
@@ -155,7 +159,7 @@ def started(observed: Observed, container: Container, *, now: float) -> Observed
 
 
 def hastened(observed: Observed, kill_at: float) -> Observed:
-    """A stop that has begun ends by ``kill_at`` (seconds of the wall clock); one that ends sooner still does."""
+    """A stop that has begun ends by ``kill_at``; one that ends sooner still does."""
     containers = {
         name: replace(state, stop=replace(state.stop, kill_at=min(state.stop.kill_at, kill_at)))
         if state.stop
@@ -213,9 +217,12 @@ def end_reason(code: int | None, printed: str, *, is_over_memory: bool, shown: s
     return ("Completed", "") if code == 0 else ("Error", shown)
 
 
-def exited(observed: Observed, name: str, *, code: int, reason: str, now: float, message: str = "") -> Observed:
+def exited(
+    observed: Observed, name: str, *, code: int, reason: str, now: float, shown_at: float, message: str = ""
+) -> Observed:
+    """``shown_at``: the same moment in Unix seconds."""
     state = observed.of(name)
-    ran_s = now - state.started_at
+    ran_s = now - state.running_since
     crashes = 1 if ran_s >= BACKOFF_RESET_S else state.crashes + 1
     return observed.with_container(
         name,
@@ -226,7 +233,7 @@ def exited(observed: Observed, name: str, *, code: int, reason: str, now: float,
             is_started=False,
             is_ready=False,
             trials={},
-            exit=Exit(code, reason, state.started_at, now, message),
+            exit=Exit(code, reason, state.started_at, shown_at, message),
             not_before=now + restart_delay_s(crashes),
             stop=None,
         ),

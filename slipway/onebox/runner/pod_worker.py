@@ -16,6 +16,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, assert_never
 
+from slipway.kube.boot_clock import boot_time
 from slipway.onebox.images.errors import ImageError, NotBuilt
 from slipway.onebox.images.store import remove_tree
 from slipway.onebox.runner.addresses import NoAddress
@@ -118,7 +119,7 @@ class PodWorker:
     def stop(self, reason: str, *, grace_s: float = math.inf) -> None:
         """Within the Pod's grace period, or ``grace_s`` where that is shorter. Said again, the earliest end holds."""
         self._holdings.pod = replace(self.pod, grace_s=min(self.pod.grace_s, grace_s))
-        observed = hastened(self._observed, time.time() + self.pod.grace_s)
+        observed = hastened(self._observed, boot_time() + self.pod.grace_s)
         if not observed.stopping:
             observed = replace(observed, stopping=reason)
         if observed != self._observed:
@@ -158,13 +159,13 @@ class PodWorker:
         try:
             while not self._observed.is_finished:
                 self._wake.clear()
-                now = time.time()
+                now = boot_time()
                 for action in next_actions(self.pod, self._observed, now):
                     self._observed = begun(self._observed, action, now)
                     self._do(action)
                 self._records.publish(self._observed)
                 if not self._observed.is_finished:  # what fell due while the steps were taken counts: ``now`` is theirs
-                    pause_s = next_due(self.pod, self._observed, now) - time.time()
+                    pause_s = next_due(self.pod, self._observed, now) - boot_time()
                     await self._sleep(min(SAVE_AGAIN_S if self._records.is_unsaved else MAX_SLEEP_S, pause_s))
                 if self._crash is not None:
                     raise self._crash
@@ -219,20 +220,19 @@ class PodWorker:
         if state is None:
             return
         same_boot = state.boot == boot_id()
-        now = time.time()
         for name, item in self._observed.containers.items():
             identity = state.processes.get(name)
             process = None
             if identity and same_boot and item.phase == "running":
                 process = self._holdings.adopt(name, identity, restart=item.restarts)
             if process is not None:
+                adopted = replace(item, running_since=process.identity.started_s)
+                self._observed = self._observed.with_container(name, adopted)
                 self._spawn_task(self._watch(name, process))
             elif item.phase == "running":
                 self._holdings.kill_left_behind(name)
                 message = "the process ended while no runner was there to see its exit code"
-                self._observed = exited(
-                    self._observed, name, code=KILLED, reason="ContainerStatusUnknown", now=now, message=message
-                )
+                self._exited(name, KILLED, "ContainerStatusUnknown", message)
             if process is None:  # whatever ended with the last runner starts again at once
                 ended = replace(self._observed.of(name), crashes=0, not_before=0.0)
                 self._observed = self._observed.with_container(name, ended)
@@ -243,7 +243,7 @@ class PodWorker:
         except (MissingReference, InvalidPod, ImageError, NoAddress, OSError) as exc:
             reason = "FailedCreatePodSandBox" if isinstance(exc, NoAddress) else "FailedMount"
             self._records.warn(reason, str(exc))
-            self._observed = preparation_failed(self._observed, reason=reason, message=str(exc), now=time.time())
+            self._observed = preparation_failed(self._observed, reason=reason, message=str(exc), now=boot_time())
         else:
             is_first = self._records.start_time is None and is_told_of_itself(self.obj)
             if is_first and (fields := unhonoured_fields(self.obj)):
@@ -253,7 +253,7 @@ class PodWorker:
         self._wake.set()
 
     def _start(self, action: Start) -> None:
-        name, now = action.container, time.time()
+        name, now, shown_at = action.container, boot_time(), time.time()
         container = self.pod.container(name)
         try:
             process = self._holdings.launch(name, restart=self._observed.of(name).restarts)
@@ -269,7 +269,7 @@ class PodWorker:
         except (OSError, ValueError) as exc:
             self._start_failed(name, "CreateContainerError", str(exc))
         else:
-            self._observed = started(self._observed, container, now=now)
+            self._observed = started(self._observed, container, now=now, shown_at=shown_at)
             self._records.save(
                 self._observed
             )  # before anything else can happen: a process nobody knows of would run for ever
@@ -296,7 +296,7 @@ class PodWorker:
         self._wake.set()
 
     def _start_failed(self, name: str, reason: str, message: str, *, again_s: float | None = None) -> None:
-        now = time.time()
+        now = boot_time()
         self._observed = start_failed(self._observed, name, reason=reason, message=message, now=now, again_s=again_s)
         self._records.warn("Failed", f"{reason}: {message}")
 
@@ -305,13 +305,17 @@ class PodWorker:
         printed, was_killed = self._holdings.ended(name)
         shown = printed if self.pod.container(name).falls_back_to_logs else ""
         reason, message = end_reason(code, printed, is_over_memory=was_killed, shown=shown)
-        code, now = KILLED if code is None else code, time.time()
-        self._observed = exited(self._observed, name, code=code, reason=reason, now=now, message=message)
-        state = self._observed.of(name)
-        if not self._observed.stopping and state.not_before > now:
-            message = f"Back-off {state.not_before - now:.0f}s restarting failed container {name}"
-            self._records.warn("BackOff", message)
+        self._exited(name, KILLED if code is None else code, reason, message)
+        again_s = self._observed.of(name).not_before - boot_time()
+        if not self._observed.stopping and again_s > 0:
+            self._records.warn("BackOff", f"Back-off {again_s:.0f}s restarting failed container {name}")
         self._wake.set()
+
+    def _exited(self, name: str, code: int, reason: str, message: str) -> None:
+        now, shown_at = boot_time(), time.time()
+        self._observed = exited(
+            self._observed, name, code=code, reason=reason, now=now, shown_at=shown_at, message=message
+        )
 
     async def _probe(self, action: RunProbe) -> None:
         name, kind = action.container, action.kind

@@ -21,7 +21,7 @@ from typing import Any
 from slipway.onebox.runner.marks import kill_marked
 from slipway.onebox.runner.placement import Placement
 from slipway.onebox.supervisor.process_stat import read_stat
-from slipway.onebox.supervisor.procfs import pids
+from slipway.onebox.supervisor.procfs import TICKS_PER_S, pids
 
 SANDBOX = Path(__file__).with_name("sandbox.py")
 KILLED = 128 + signal.SIGKILL
@@ -45,6 +45,11 @@ class Identity:
 
     pid: int
     start_ticks: int
+
+    @property
+    def started_s(self) -> float:
+        """When it started, in seconds since boot: at most a tick before ``boot_time`` said so."""
+        return self.start_ticks / TICKS_PER_S
 
 
 class Process:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 import time
 from collections.abc import Callable, Collection
 from typing import Any
 
 import aiohttp
 
+from slipway.kube.boot_clock import boot_time
 from slipway.kube.client import Kube
 from slipway.kube.errors import KubeError
 from slipway.kube.kinds import DEPLOYMENT, HORIZONTAL_POD_AUTOSCALER, POD, REPLICA_SET
@@ -114,13 +116,13 @@ class Scaling:
                 wanted.setdefault(pod["metadata"]["uid"], (pod, set()))[1].update(target.spec.series)
         points = await asyncio.to_thread(read_resources, self._leaders(wanted), resources) if resources else {}
         points |= await read_series(self._session, {uid: item for uid, item in wanted.items() if item[1]})
-        now = time.time()
+        now = boot_time()
         self._samples.take(points, now)
         self._samples.keep(wanted, now)
-        return self._samples.uses()
+        return self._samples.uses(now)
 
     async def _scale(self, target: Target, measured: dict[Source, Use]) -> None:
-        now, uid = time.time(), str(target.hpa["metadata"]["uid"])
+        now, uid = boot_time(), str(target.hpa["metadata"]["uid"])
         decision = self._decide(target, measured, now)
         is_rescaled = decision.replicas not in (None, target.replicas)
         if is_rescaled:
@@ -136,7 +138,15 @@ class Scaling:
         if target.rivals:
             return ambiguous(target.rivals, history)
         pods = target.pods
-        return decide(target.spec, replicas=target.replicas, pods=pods, measured=measured, history=history, now=now)
+        return decide(
+            target.spec,
+            replicas=target.replicas,
+            pods=pods,
+            measured=measured,
+            history=history,
+            now=now,
+            pods_now=time.time(),
+        )
 
     async def _rescale(self, target: Target, decision: Decision, now: float) -> tuple[Decision, bool]:
         """The decision as it turned out, and whether the target has its new number."""
@@ -159,8 +169,10 @@ class Scaling:
 
     async def _report(self, target: Target, decision: Decision, *, is_rescaled: bool, now: float) -> None:
         meta, old = target.hpa["metadata"], target.hpa.get("status") or {}
-        status = render_status(old, target.spec, decision, replicas=target.replicas, is_rescaled=is_rescaled, now=now)
-        if not is_worth_writing(old, status, age_s=now - self._written.get(meta["uid"], 0.0)):
+        status = render_status(
+            old, target.spec, decision, replicas=target.replicas, is_rescaled=is_rescaled, now=time.time()
+        )
+        if not is_worth_writing(old, status, age_s=now - self._written.get(meta["uid"], -math.inf)):
             return
         try:
             answer = await self._kube.patch(

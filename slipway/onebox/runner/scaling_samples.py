@@ -39,13 +39,13 @@ class Samples:
             if source.uid not in uids or points[-1][0] <= now - WINDOW_S:
                 del self._points[source]
 
-    def uses(self) -> dict[Source, Use]:
+    def uses(self, now: float) -> dict[Source, Use]:
         """Each source that can be measured by now."""
-        found = {source: measured(list(points)) for source, points in self._points.items()}
+        found = {source: measured(list(points), now) for source, points in self._points.items()}
         return {source: use for source, use in found.items() if use is not None}
 
 
-def measured(points: list[Timed]) -> Use | None:
+def measured(points: list[Timed], now: float) -> Use | None:
     """Thousandths: the mean of a gauge, a counter's growth per second, the mean of what a histogram observed since.
 
     A counter that falls has begun anew, or one of several that it is the sum of: that step counts nothing. None where two points are needed, or the kind has changed.
@@ -54,24 +54,24 @@ def measured(points: list[Timed]) -> Use | None:
     if any(type(point) is not type(last) for _, point in points):
         return None
     if isinstance(last, Gauge):
-        return _use(sum(point.value for _, point in points if isinstance(point, Gauge)) / len(points), points)
+        return _use(sum(point.value for _, point in points if isinstance(point, Gauge)) / len(points), points, now)
     if last_at <= first_at:
         return None
     if isinstance(last, Counter):
         totals = [point.total for _, point in points if isinstance(point, Counter)]
-        return _use(_growth(totals) / (last_at - first_at), points)
+        return _use(_growth(totals) / (last_at - first_at), points, now)
     observed = [point for _, point in points if isinstance(point, Observations)]
     count = _growth([point.count for point in observed])
-    return _use(_growth([point.total for point in observed]) / count if count else 0.0, points)
+    return _use(_growth([point.total for point in observed]) / count if count else 0.0, points, now)
 
 
 def _growth(totals: list[float]) -> float:
     return sum(max(0.0, new - old) for old, new in pairwise(totals))
 
 
-def _use(value: float, points: list[Timed]) -> Use | None:
+def _use(value: float, points: list[Timed], now: float) -> Use | None:
     """None for what is no number; an absurd one is cut."""
     if not math.isfinite(value):
         return None
     milli = round(max(0.0, min(value * MILLI, MAX_MILLI)))
-    return Use(milli, points[-1][0], points[-1][0] - points[0][0])
+    return Use(milli, now - points[-1][0], points[-1][0] - points[0][0])

@@ -17,7 +17,7 @@ from slipway.onebox.runner.spec import InvalidPod
 STATE_FILE = "state.json"
 IMAGE_DIGESTS = "slipway.dev/image-digests"
 """Annotation of a Pod: container → digest, as a JSON object."""
-KEPT_FIELDS = ("phase", "restarts", "crashes", "started_at", "is_started", "is_ready", "not_before")
+KEPT_FIELDS = ("phase", "restarts", "crashes", "started_at", "is_started", "is_ready")
 
 log = logging.getLogger(__name__)
 
