@@ -141,15 +141,19 @@ def controls(folder: Path) -> list[Row]:
         switches = ",".join(sorted(drill.control))
         words = ("--only", drill.name, "--without", switches, "--requests", str(CONTROL_REQUESTS))
         (row,) = held(folder, PHOTOS, *words)
-        shown = [] if has_lost(drill, row) else ["it loses nothing all the same: this drill shows nothing"]
+        not_held = [problem for problem in row["problems"] if problem.startswith("not held")]
+        shown = [] if has_lost(drill, row) else not_held or ["it loses nothing all the same: this drill shows nothing"]
         found.append({**row, "drill": f"{drill.name} without {switches}", "problems": shown})
     return found
 
 
 def has_lost(drill: Drill | OverloadDrill, row: Row) -> bool:
-    """Or, under overload, has come late: not that the generator was too slow, or the machine busy afterwards."""
+    """Or, under overload, has come late: not that the generator was too slow, or the machine busy afterwards.
+
+    What was lost before anything was done was not well to begin with, and shows nothing.
+    """
     harmed = any(problem.startswith(HARMED) for problem in row["problems"])
-    return harmed if isinstance(drill, OverloadDrill) else bool(row["lost"])
+    return harmed if isinstance(drill, OverloadDrill) else row["lost"] > row["lostBefore"]
 
 
 def rolling() -> list[Row]:

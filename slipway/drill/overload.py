@@ -58,15 +58,17 @@ class Overload:
     def act(self, calm: Sequence[Reply]) -> Act:
         return Act(f"{self.factor:g} times the peak", self.end, self.end + self.well_after_s(calm))
 
-    def inspect(self, replies: Sequence[Reply]) -> Findings:
-        """``replies``: all of them."""
+    def inspect(self, replies: Sequence[Reply], calm: Sequence[Reply]) -> Findings:
+        """``replies``: all of them; ``calm``: those of the moderate load among them."""
         goodput, sent = self.goodput(replies), self.sent(replies)
         ordered = self.factor * self.peaks[0]
         note = f"goodput {goodput:.1f}/s of {self.peak:.1f}/s at the peak: {goodput / self.peak:.0%}"
         before, after = self.peaks
+        asked_s = max((reply.due for reply in calm), default=self.end) - self.end
         broken = {
             f"{note}, {GOODPUT:.0%} promised": goodput < GOODPUT * self.peak,
             f"the generator sent {sent:.1f}/s of {ordered:.1f}/s": sent < SENT * ordered,
+            f"whether all is well was asked until {asked_s:.1f} s after it": asked_s < WELL_WITHIN_S,
             f"the peak was {before:.1f}/s, and is {after:.1f}/s after it": after < PEAK_AFTER * before,
         }
         return Findings((note,), tuple(problem for problem, is_broken in broken.items() if is_broken))

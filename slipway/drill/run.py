@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -128,9 +129,10 @@ async def remaining(site: Site, plan: Plan) -> float:
     async with Load(Order(site.url(frozenset()), plan.photos, at_once=MEASURED_BY)) as load:
         await load.begun()
         act = await kill_pod(site, 0)
-    if act.well_at is None or not load.replies:
-        raise DrillError(f"{load.order.url}: nothing to measure; `slipway status` shows what is wrong")
-    return sum(one.is_valid and act.at <= one.done < act.well_at for one in load.replies) / act.recovery_s
+    valid = sum(one.is_valid and act.at <= one.done < act.at + act.recovery_s for one in load.replies)
+    if not valid:
+        raise DrillError(f"{load.order.url}: no valid reply while a Pod was away; `slipway status` shows what is wrong")
+    return valid / act.recovery_s
 
 
 async def held(site: Site, drill: Drill, plan: Plan, *, rest: Rest, rate: float) -> Row:
@@ -153,6 +155,7 @@ async def held(site: Site, drill: Drill, plan: Plan, *, rest: Rest, rate: float)
         promise=drill.promise,
         rate=rate,
         effort=load.effort or Effort(0, 0, 0),
+        begun=acts[0].at if acts else -math.inf,
         without=sorted(plan.without),
         findings=findings + drill.inspect(load.replies, acts) if drill.inspect else findings,
     )
@@ -173,6 +176,7 @@ async def overloaded(site: Site, drill: OverloadDrill, plan: Plan, *, rest: Rest
     calm_order = Order(url, plan.photos, rate=CALM_SHARE * peak)
     async with Load(calm_order) as calm:
         await asyncio.sleep(SETTLE_S)
+        begun = time.monotonic()
         async with Load(Order(url, plan.photos, rate=(drill.factor - CALM_SHARE) * peak)) as load:
             await load.begun()
             start = time.monotonic()
@@ -189,6 +193,7 @@ async def overloaded(site: Site, drill: OverloadDrill, plan: Plan, *, rest: Rest
         promise=drill.promise,
         rate=drill.factor * peak,
         effort=load.effort or Effort(0, 0, 0),
+        begun=begun,
         without=sorted(plan.without),
-        findings=overload.inspect(replies),
+        findings=overload.inspect(replies, calm.replies),
     )

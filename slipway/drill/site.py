@@ -7,6 +7,7 @@ import os
 import signal
 import time
 from collections.abc import Awaitable, Callable
+from http import HTTPStatus
 from typing import Any
 
 import aiohttp
@@ -21,8 +22,8 @@ from slipway.kube.pods import is_ready
 from slipway.onebox.paths import Paths
 from slipway.onebox.services.pods import living_containers
 from slipway.onebox.services.secrets import ensure_secrets
-from slipway.onebox.services.start import Platform, names_of, request
-from slipway.onebox.services.wait import await_ready, stop
+from slipway.onebox.services.start import Platform, PlatformError, names_of, request
+from slipway.onebox.services.wait import NotUpError, await_ready, stop
 from slipway.onebox.settings import HOST, load_settings
 from slipway.onebox.supervisor.history import STABLE_AFTER_S, Phase
 from slipway.onebox.supervisor.process import signal_group
@@ -32,7 +33,7 @@ MANAGER = "slipway-drill"
 POLL_S = 0.05
 WELL_WITHIN_S = 180.0
 """How long anything may take to be well again before the drill goes on without it."""
-METRICS_WITHIN_S = 5.0
+ANSWERS_WITHIN_S = 5.0
 HTTP_PORT = 8000
 SERVED = f"{SERVER_SECONDS}_count"
 MINE = f"{subject.OBJECTS_LABEL}={subject.NAME}"
@@ -74,6 +75,19 @@ class Site:
             for item in services.items:
                 name, body = item["metadata"]["name"], {"spec": {"publishNotReadyAddresses": True}}
                 await self._kube.patch(SERVICE, name, body, type="merge", namespace=subject.NAMESPACE)
+        await self.wait(lambda: self.is_routed(wanted.without), what=f"a route to {self.url(wanted.without)}")
+
+    async def is_routed(self, without: frozenset[str]) -> bool:
+        """Whether the gateway knows the way: a Pod answers a GET with 405. One that does not answer yet does not know it yet."""
+        try:
+            async with (
+                aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=None)) as session,
+                asyncio.timeout(ANSWERS_WITHIN_S),
+                session.get(self.url(without)) as answer,
+            ):
+                return answer.status == HTTPStatus.METHOD_NOT_ALLOWED
+        except (TimeoutError, aiohttp.ClientError):
+            return False
 
     async def remove(self) -> None:
         """The namespace with all that is in it; returns when it is gone."""
@@ -105,25 +119,37 @@ class Site:
             found = await self._kube.get(SELDON_DEPLOYMENT, subject.NAME, namespace=subject.NAMESPACE)
             status = found.get("status") or {}
             is_current = status.get("observedGeneration") == found["metadata"]["generation"]
-            return is_current and status.get("state") == "Available" and await self.has_ready(wanted.replicas)
+            if not is_current or status.get("state") != "Available":
+                return False
+            return all([await self.has_ready(count, predictor) for predictor, count in wanted.counts.items()])
 
-        await self.wait(is_well, what=f"{subject.NAMESPACE}/{subject.NAME} Available with {wanted.replicas} replicas")
+        counts = " and ".join(f"{count} Pods of {predictor}" for predictor, count in wanted.counts.items())
+        await self.wait(is_well, what=f"{subject.NAMESPACE}/{subject.NAME} Available with {counts}")
 
     async def has_ready(self, replicas: int, predictor: str = subject.LIVE) -> bool:
         pods = await self.pods(predictor)
         return len(pods) == replicas and all(map(is_ready, pods))
 
     async def served_by(self, predictor: str) -> int:
-        """Predictions that the present executors of a predictor have answered, as their metrics say."""
+        """Predictions that the present executors of a predictor have answered, as their metrics say.
+
+        Raises:
+            DrillError: one of them does not show its metrics.
+        """
         total = 0
         async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=None)) as session:
             for pod in await self.pods(predictor):
                 url = f"http://{pod['status']['podIP']}:{HTTP_PORT}/prometheus"
-                async with (
-                    asyncio.timeout(METRICS_WITHIN_S),  # aiohttp's `total` may lose a cancellation that comes with it
-                    session.get(url) as answer,
-                ):
-                    total += predictions_in(await answer.text())
+                try:
+                    async with (
+                        asyncio.timeout(
+                            ANSWERS_WITHIN_S
+                        ),  # aiohttp's `total` may lose a cancellation that comes with it
+                        session.get(url) as answer,
+                    ):
+                        total += predictions_in(await answer.text())
+                except (TimeoutError, aiohttp.ClientError) as exc:
+                    raise DrillError(f"{url}: no metrics: {exc or type(exc).__name__}") from exc
         return total
 
     async def delete_pod(self, pod: Pod, *, grace_s: int | None) -> None:
@@ -158,10 +184,11 @@ class Site:
         return state is not None and is_other and state.is_alive and state.phase is Phase.READY
 
     async def stop_part(self, part: str) -> None:
-        await asyncio.to_thread(self._stop_part, part)
+        await _in_thread(self._stop_part, part)
 
     async def start_part(self, part: str) -> None:
-        await asyncio.to_thread(self._start_part, part)
+        """One that runs stays as it is."""
+        await _in_thread(self._start_part, part)
 
     def _stop_part(self, part: str) -> None:
         platform = self._platform()
@@ -182,6 +209,13 @@ class Site:
                 raise DrillError(f"{what}: not within {WELL_WITHIN_S:g} s; `slipway describe sdep` says why")
             await asyncio.sleep(POLL_S)
         return time.monotonic()
+
+
+async def _in_thread(change: Callable[[str], None], part: str) -> None:
+    try:
+        await asyncio.to_thread(change, part)
+    except (PlatformError, NotUpError) as exc:
+        raise DrillError(f"{part}: {exc}") from exc
 
 
 def predictions_in(exposition: str) -> int:

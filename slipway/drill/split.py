@@ -23,6 +23,8 @@ def inspect_split(replies: Sequence[Reply], acts: Sequence[Act]) -> Findings:
         notes.append(note)
         if not low <= sum(hits) <= high:
             problems.append(note)
+        elif hits and 0 < percent < 100 and (low == 0 or high == len(hits)):
+            problems.append(f"{note}: too few to tell it from none or all")
     unseen = [f"{percent} %" for percent, hits in sorted(pooled.items()) if not hits]
     if unseen or not pooled:
         problems.append(f"no reply between two changes: {', '.join(unseen) or 'a split'} was not seen")

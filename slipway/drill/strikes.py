@@ -10,6 +10,7 @@ from dataclasses import replace
 
 from slipway.contract.names import ORCHESTRATOR
 from slipway.drill import subject
+from slipway.drill.errors import DrillError
 from slipway.drill.order import TIMEOUT_S
 from slipway.drill.site import Pod, Site, restarts
 from slipway.drill.verdict import Act
@@ -96,8 +97,8 @@ def without_part(part: str) -> Strike:
     """A service of the platform stops, a Pod dies meanwhile and is replaced without it, then the service comes back."""
 
     async def strike(site: Site, count: int) -> Act:
-        await site.stop_part(part)
         try:
+            await site.stop_part(part)
             return await kill_pod(site, count)
         finally:
             await site.start_part(part)
@@ -107,7 +108,7 @@ def without_part(part: str) -> Strike:
 
 async def shadow_dies(site: Site, _count: int) -> Act:
     """The shadow's executor hangs (SIGSTOP), which is worse than to be gone; then its Pod dies; well is before that."""
-    (pod,) = await site.pods(subject.CANARY)
+    pod = _turn(await site.pods(subject.CANARY), 0)
     at = time.monotonic()
     site.signal_container(pod, ORCHESTRATOR, signal.SIGSTOP)
     await asyncio.sleep(FROZEN_S)
@@ -126,10 +127,11 @@ async def roll(site: Site, _count: int) -> Act:
 
 
 async def roll_broken(site: Site, _count: int) -> Act:
-    """A version whose model does not start, and back; well means that the version before serves with all its replicas."""
+    """A version whose model does not start is tried, and taken back; well means that the version before serves with all its replicas."""
     good, at = site.applied, time.monotonic()
-    await site.apply(replace(good, is_broken=True))
     try:
+        await site.apply(replace(good, is_broken=True))
+        await site.wait(lambda: _is_tried(site), what="a Pod of the version that does not start")
         await asyncio.sleep(BROKEN_S)
     finally:
         await site.apply(good)
@@ -140,7 +142,7 @@ async def roll_broken(site: Site, _count: int) -> Act:
 
 async def _least_restarted(site: Site, container: str) -> Pod:
     """The Pod whose next restart waits least; where all have been restarted often one is replaced, as kubectl does."""
-    pod = min(await site.pods(), key=lambda item: restarts(item, container))
+    pod = min(_some(await site.pods()), key=lambda item: restarts(item, container))
     if restarts(pod, container) < RESTARTS:
         return pod
     await site.delete_pod(pod, grace_s=None)
@@ -149,11 +151,17 @@ async def _least_restarted(site: Site, container: str) -> Pod:
         return await site.has_ready(site.applied.replicas)
 
     await site.wait(replaced, what=f"another Pod for {pod['metadata']['name']}")
-    return min(await site.pods(), key=lambda item: restarts(item, container))
+    return min(_some(await site.pods()), key=lambda item: restarts(item, container))
 
 
 def _turn(pods: list[Pod], count: int) -> Pod:
-    return pods[count % len(pods)]
+    return _some(pods)[count % len(pods)]
+
+
+def _some(pods: list[Pod]) -> list[Pod]:
+    if not pods:
+        raise DrillError(f"no Pod is there to strike: `kubectl get pods -n {subject.NAMESPACE}` shows what is")
+    return pods
 
 
 async def _kill(site: Site, pod: Pod, predictor: str, replicas: int) -> float:
@@ -167,6 +175,12 @@ async def _kill(site: Site, pod: Pod, predictor: str, replicas: int) -> float:
         return is_gone and await site.has_ready(replicas, predictor)
 
     return await site.wait(replaced, what=f"another Pod of {predictor}")
+
+
+async def _is_tried(site: Site) -> bool:
+    """Whether a Pod has a container with the broken command."""
+    containers = [one for pod in await site.pods() for one in pod["spec"]["containers"]]
+    return any(one.get("command") == subject.BROKEN_COMMAND for one in containers)
 
 
 async def _is_unready(site: Site, pod: Pod) -> bool:

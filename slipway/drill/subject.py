@@ -53,6 +53,12 @@ class Subject:
     in_flight: int | None = None
     without: frozenset[str] = frozenset()
 
+    @property
+    def counts(self) -> dict[str, int]:
+        """Predictor → Pods."""
+        has_second = self.canary is not None or self.has_shadow
+        return {LIVE: self.replicas, **({CANARY: 1} if has_second else {})}
+
     def manifest(self) -> Object:
         canary = self.canary
         if self.has_shadow and "shadow" in self.without:

@@ -60,7 +60,8 @@ class Findings:
 class Row:
     """One line of the table. Times in ms and s; infinite where it did not come back.
 
-    ``losses``: what was said instead of boxes, and how often. ``problems``: what was broken.
+    ``lost_before``: of ``lost``, what was over before anything was done to the platform. ``losses``: what was said instead
+    of boxes, and how often. ``problems``: what was broken.
     """
 
     drill: str
@@ -72,6 +73,7 @@ class Row:
     refused: int
     refused_p99_ms: float
     lost: int
+    lost_before: int
     wrong: int
     tried_again: int
     refused_tries: int
@@ -80,6 +82,7 @@ class Row:
     gap_s: float
     recovery_s: float
     generator_cpu: float
+    generator_late_s: float
     losses: tuple[tuple[str, int], ...] = field(default=())
     notes: tuple[str, ...] = field(default=())
     problems: tuple[str, ...] = field(default=())
@@ -108,12 +111,14 @@ def is_wrong(reply: Reply, rest: Rest) -> bool:
 
 
 def rest_of(replies: Sequence[Reply]) -> dict[tuple[str, int], Sequence[Detection]]:
-    """What answers at rest were; ValueError where a photo has none."""
+    """What answers at rest were; ValueError where a photo has none, or no photo has a box: all answers would be right."""
     found: dict[tuple[str, int], Sequence[Detection]] = {}
     for reply in replies:
         if not reply.is_valid:
             raise ValueError(f"photo {reply.photo} has no answer at rest: {reply.status} {reply.error}")
         found[reply.model, reply.photo] = reply.detections
+    if not any(found.values()):
+        raise ValueError(f"{len(found)} photos have not one box at rest: others show whether answers are right")
     return found
 
 
@@ -141,10 +146,11 @@ def judge(
     promise: Promise,
     rate: float,
     effort: Effort,
+    begun: float = -math.inf,
     without: Sequence[str] = (),
     findings: Findings | None = None,
 ) -> Row:
-    """The row of a drill."""
+    """The row of a drill. ``begun``: when the first thing was done; what is lost before was not well to begin with."""
     latencies = [reply.latency_s * 1000 for reply in replies if reply.is_valid]
     # From when it was sent: the generator's own delays are not the other side's.
     refusals = [(reply.done - reply.sent) * 1000 for reply in replies if is_refused(reply)]
@@ -158,6 +164,7 @@ def judge(
         refused=len(refusals),
         refused_p99_ms=quantile(refusals, 0.99),
         lost=sum(is_lost(reply, promise) for reply in replies),
+        lost_before=sum(reply.done < begun and is_lost(reply, promise) for reply in replies),
         wrong=sum(is_wrong(reply, rest) for reply in replies),
         tried_again=sum(reply.tries > 1 for reply in replies),
         refused_tries=sum(reply.refused for reply in replies),
@@ -166,6 +173,7 @@ def judge(
         gap_s=longest_gap_s(replies),
         recovery_s=max((act.recovery_s for act in acts), default=0.0),
         generator_cpu=effort.cpu_share,
+        generator_late_s=effort.late_s,
         losses=_losses([reply for reply in replies if is_lost(reply, promise)]),
     )
     more = findings or Findings()
@@ -183,6 +191,7 @@ def _problems(row: Row, promise: Promise) -> list[str]:
     refused_p99_s = row.refused_p99_ms / 1000
     limits: list[tuple[str, float, float | None, str]] = [
         ("lost", row.lost, promise.lost, ""),
+        ("before anything was done: lost", row.lost_before, 0, ""),
         ("wrong", row.wrong, promise.wrong, ""),
         ("refused tries", row.refused_tries, promise.refused_tries, ""),
         ("99 % of refusals within", refused_p99_s, promise.refused_p99_s, " s"),

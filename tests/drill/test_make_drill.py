@@ -130,5 +130,26 @@ def test_control_that_is_only_late_shows_nothing_but_of_overload(
     assert calls == []
 
 
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"lost": 3, "lost_before": 3}, "it loses nothing all the same: this drill shows nothing"),
+        ({"problems": ("not held to its end: no Pod",)}, "not held to its end: no Pod"),
+    ],
+)
+def test_control_that_lost_before_it_began_or_was_not_held_shows_nothing(
+    monkeypatch: pytest.MonkeyPatch,
+    calls: Calls,
+    capsys: pytest.CaptureFixture[str],
+    changes: dict[str, Any],
+    said: str,
+) -> None:
+    rows = as_object([replace(GOOD, **changes)])["rows"]
+    monkeypatch.setattr(drill, "held", lambda *_: rows)
+    assert ended(monkeypatch, "--only", "controls") == 1
+    assert f"BROKEN: pod without retries: {said}" in capsys.readouterr().out
+    assert calls == []
+
+
 def option(words: Sequence[str], name: str) -> str:
     return words[words.index(name) + 1]

@@ -20,21 +20,28 @@ EXCESS = [reply(number / 12, status=429, took=0.01) for number in range(120, 240
 def test_goodput_counts_valid_replies_while_it_lasts() -> None:
     seen = [reply(number / 10) for number in range(90, 300)]
     assert TWICE.goodput(seen) == pytest.approx(10.0)
-    assert TWICE.inspect([*seen, *EXCESS]).problems == ()
+    assert TWICE.inspect([*seen, *EXCESS], seen).problems == ()
     bad = [reply(number / 10, status=429 if number % 2 else 200) for number in range(90, 300)]
-    (problem,) = TWICE.inspect([*bad, *EXCESS]).problems
+    (problem,) = TWICE.inspect([*bad, *EXCESS], bad).problems
     assert problem == "goodput 5.0/s of 10.5/s at the peak: 48%, 90% promised"
 
 
 def test_generator_that_cannot_send_what_was_ordered_shows_nothing() -> None:
     seen = [reply(number / 10) for number in range(90, 300)]
-    assert TWICE.inspect([*seen, *EXCESS[:60]]).problems == ("the generator sent 16.0/s of 22.0/s",)
+    assert TWICE.inspect([*seen, *EXCESS[:60]], seen).problems == ("the generator sent 16.0/s of 22.0/s",)
 
 
 def test_a_peak_that_does_not_come_back_is_a_broken_promise() -> None:
     seen = [reply(number / 10) for number in range(90, 300)]
     harmed = Overload(2.0, peaks=(11.0, 9.8), start=10.0, end=20.0)
-    assert harmed.inspect([*seen, *EXCESS]).problems == ("the peak was 11.0/s, and is 9.8/s after it",)
+    assert harmed.inspect([*seen, *EXCESS], seen).problems == ("the peak was 11.0/s, and is 9.8/s after it",)
+
+
+@pytest.mark.parametrize(("last", "asked"), [(24.9, "4.9"), (15.0, "-5.0"), (25.0, "")])
+def test_nobody_is_well_whom_nobody_asked(last: float, asked: str) -> None:
+    seen = [reply(number / 10) for number in range(90, 300)]
+    said = (f"whether all is well was asked until {asked} s after it",) if asked else ()
+    assert TWICE.inspect([*seen, *EXCESS], [reply(12.0), reply(last)]).problems == said
 
 
 @pytest.mark.parametrize(

@@ -37,6 +37,12 @@ def test_percentage_without_a_reply_shows_nothing() -> None:
     assert found.problems == ("no reply between two changes: 0 % was not seen",)
 
 
+def test_share_of_few_replies_shows_nothing() -> None:
+    (problem,) = inspect_split(replies(1, 5, every=10), ACTS[:1]).problems
+    assert problem.startswith("10 % declared: 4 of 40 replies, 0 to ")
+    assert problem.endswith("too few to tell it from none or all")
+
+
 def test_share_that_is_not_declared_is_a_problem() -> None:
     (problem,) = inspect_split(replies(1, 50, every=3), ACTS[:1]).problems
     assert problem.startswith("10 % declared: 163 of 490 replies")

@@ -11,7 +11,7 @@ import pytest
 from slipway.drill import strikes
 from slipway.drill.errors import DrillError
 from slipway.drill.site import Site
-from slipway.drill.subject import DETECTOR, Subject
+from slipway.drill.subject import BROKEN_COMMAND, DETECTOR, Subject
 
 CONTAINERS = ["image-transformer", DETECTOR, "seldon-container-engine"]
 
@@ -30,11 +30,12 @@ class FakeSite:
         return [self._pod(name) for name in self._restarts]
 
     def _pod(self, name: str) -> dict[str, Any]:
+        command = {"command": BROKEN_COMMAND} if self.applied.is_broken else {}
         counts = [{"name": container, "restartCount": self._restarts[name]} for container in CONTAINERS]
         ready = "False" if self._is_frozen[name] else "True"
         return {
             "metadata": {"name": name, "uid": name},
-            "spec": {"containers": [{"name": container} for container in CONTAINERS]},
+            "spec": {"containers": [{"name": container, **command} for container in CONTAINERS]},
             "status": {"conditions": [{"type": "Ready", "status": ready}], "containerStatuses": counts},
         }
 
@@ -64,6 +65,8 @@ class FakeSite:
 
     async def stop_part(self, part: str) -> None:
         self.log.append(f"stop {part}")
+        if self._fails == "stop":
+            raise DrillError(f"{part}: not stopped in time")
 
     async def start_part(self, part: str) -> None:
         self.log.append(f"start {part}")
@@ -116,6 +119,13 @@ async def test_frozen_model_is_thawed_whatever_happens(fails: str) -> None:
     assert fake.log == [f"SIGSTOP a/{DETECTOR}", f"SIGCONT a/{DETECTOR}"]
 
 
+async def test_service_that_stops_halfway_comes_back() -> None:
+    fake = FakeSite(fails="stop")
+    with pytest.raises(DrillError, match="not stopped in time"):
+        await strike(strikes.without_part("s3"), fake)
+    assert fake.log == ["stop s3", "start s3"]
+
+
 @pytest.mark.parametrize("fails", ["", "another Pod"])
 async def test_stopped_service_comes_back_whatever_happens(fails: str) -> None:
     fake = FakeSite(fails=fails)
@@ -146,6 +156,23 @@ async def test_broken_version_is_taken_back() -> None:
         "apply broken=True following=False canary=None",
         "apply broken=False following=False canary=None",
     ]
+
+
+async def test_broken_version_that_is_never_tried_is_no_strike_and_is_taken_back() -> None:
+    fake = FakeSite(fails="does not start")
+    with pytest.raises(DrillError, match="a Pod of the version"):
+        await strike(strikes.roll_broken, fake)
+    assert fake.log[-1] == "apply broken=False following=False canary=None"
+
+
+@pytest.mark.parametrize("how", [strikes.kill_pod, strikes.kill_container(DETECTOR), strikes.shadow_dies])
+async def test_without_a_pod_there_is_nothing_to_strike(how: strikes.Strike) -> None:
+    class Empty(FakeSite):
+        async def pods(self, _predictor: str = "main") -> list[dict[str, Any]]:
+            return []
+
+    with pytest.raises(DrillError, match="no Pod is there to strike"):
+        await strike(how, Empty())
 
 
 async def test_some_flips_kill_a_pod_too() -> None:

@@ -105,6 +105,21 @@ def test_quantile_is_a_value_that_was_seen() -> None:
     assert quantile([], 0.5) == 0.0
 
 
+def test_what_was_lost_before_anything_was_done_is_told_apart() -> None:
+    """It is no effect of the strike: the platform was not well, or a route not known yet."""
+    seen = [reply(0.0, status=404), reply(1.0), reply(1.9, status=503, took=0.2), reply(3.0)]
+    found = row(seen, begun=2.0)
+    assert (found.lost, found.lost_before) == (2, 1)
+    assert found.problems == ("lost 2, 0 promised", "before anything was done: lost 1, 0 promised")
+    assert row(seen[1:], begun=2.0).lost_before == 0
+
+
+def test_answers_at_rest_without_a_box_say_nothing_about_others() -> None:
+    assert rest_of([reply(0.0, detections=()), reply(1.0, photo=1)])
+    with pytest.raises(ValueError, match="1 photos have not one box at rest"):
+        rest_of([reply(0.0, detections=())])
+
+
 def test_rest_needs_an_answer_of_every_photo() -> None:
     assert rest_of([reply(0.0), reply(1.0, photo=1)]).keys() == {(MODEL, 0), (MODEL, 1)}
     with pytest.raises(ValueError, match="photo 0 has no answer at rest: 503 no"):
