@@ -47,15 +47,23 @@ def main() -> int:
     paths = Paths(parser.parse_args().home.absolute())
     os.umask(UMASK)
     signal.signal(signal.SIGHUP, signal.SIG_IGN)  # what it would say is read when the loop starts: a wish comes first
-    with sole_supervisor(paths.run) as is_sole:
-        if not is_sole:
-            say("another supervisor serves this home: nothing to do")
-            return 0
-        say(f"supervisor pid {os.getpid()} of {paths.home}")
-        supervisor = Supervisor(load=lambda: load_desired(paths), run=paths.run, logs=paths.logs, say=say)
-        asyncio.run(supervisor.run())
-        say("everything stopped")
+    try:
+        with sole_supervisor(paths.run) as is_sole:
+            if is_sole:
+                _supervise(paths)
+            else:
+                say("another supervisor serves this home: nothing to do")
+    except SupervisorError as error:
+        say(str(error))
+        return 1
     return 0
+
+
+def _supervise(paths: Paths) -> None:
+    say(f"supervisor pid {os.getpid()} of {paths.home}")
+    supervisor = Supervisor(load=lambda: load_desired(paths), run=paths.run, logs=paths.logs, say=say)
+    asyncio.run(supervisor.run())
+    say("everything stopped")
 
 
 if __name__ == "__main__":

@@ -47,11 +47,22 @@ def _ensure(path: Path) -> str:
 
 
 def write_private(path: Path, text: str) -> None:
-    """Replace a file that holds secrets, readable by its owner only, in one step."""
+    """Replace a file that holds secrets, readable by its owner only, in one step; it is on disk when this returns."""
     path.parent.mkdir(parents=True, exist_ok=True)
     scratch = path.with_name(f".{path.name}.{os.getpid()}")
     scratch.unlink(missing_ok=True)
     descriptor = os.open(scratch, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)  # no pipe or link that lies in wait
     with os.fdopen(descriptor, "w") as file:
         file.write(text)
+        file.flush()
+        os.fsync(descriptor)
     scratch.replace(path)
+    _sync_folder(path.parent)
+
+
+def _sync_folder(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

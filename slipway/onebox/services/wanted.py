@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Collection, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from slipway.onebox.paths import Paths
 from slipway.onebox.services.secrets import write_private
+from slipway.onebox.supervisor.state import UNREADABLE, load_states, tell_unreadable
 
 # What processes keep of the caller's environment, so that no other variable of a shell changes the platform.
 INHERITED = frozenset({"HOME", "LANG", "LC_ALL", "PATH", "TMPDIR", "TZ", "XDG_CACHE_HOME"})
@@ -52,17 +54,23 @@ def _file(paths: Paths) -> Path:
 
 
 def load_wish(paths: Paths) -> Wish:
-    """The last wish; an empty one when nobody has asked for anything yet."""
+    """The last wish; an empty one when nobody has asked for anything yet. Where it cannot be read, what runs is wanted."""
     try:
         content = json.loads(_file(paths).read_text())
+        return Wish(frozenset(content["names"]), dict(content["environment"]), int(content["number"]))
     except FileNotFoundError:
         return Wish()
-    return Wish(frozenset(content["names"]), content["environment"], content["number"])
+    except UNREADABLE as error:
+        tell_unreadable(_file(paths), repr(error), "what runs counts as wanted: slipway up writes it anew")
+        running = (name for name, state in load_states(paths.run).items() if state.is_alive)
+        return Wish(frozenset(running), kept_environment(os.environ))
 
 
 def save_wish(paths: Paths, names: Collection[str], environment: Mapping[str, str]) -> Wish:
     """Readable by its owner only: a proxy's address may hold a password."""
-    wish = Wish(frozenset(names), dict(environment), load_wish(paths).number + 1)
+    answer = load_answer(paths)  # its number is above those of a wish that was lost
+    number = max(load_wish(paths).number, answer.number if answer else 0) + 1
+    wish = Wish(frozenset(names), dict(environment), number)
     content = {"names": sorted(names), "environment": wish.environment, "number": wish.number}
     write_private(_file(paths), json.dumps(content))
     return wish
@@ -77,11 +85,16 @@ class Answer:
 
 
 def load_answer(paths: Paths) -> Answer | None:
+    """None where there is none that can be read: the supervisor writes one for each wish."""
+    file = paths.run / "answer"
     try:
-        content = json.loads((paths.run / "answer").read_text())
+        content = json.loads(file.read_text())
+        return Answer(int(content["number"]), dict(content["fingerprints"]))
     except FileNotFoundError:
         return None
-    return Answer(content["number"], content["fingerprints"])
+    except UNREADABLE as error:
+        tell_unreadable(file, repr(error), "the supervisor's next answer replaces it")
+        return None
 
 
 def save_answer(paths: Paths, answer: Answer) -> None:

@@ -13,28 +13,43 @@ from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 
+from slipway.onebox.supervisor.errors import SupervisorError
 from slipway.onebox.supervisor.process import kill_session, signal_group
 from slipway.onebox.supervisor.procfs import Identity, identify
-from slipway.onebox.supervisor.state import ProcessState, load_states, remove_state
+from slipway.onebox.supervisor.state import (
+    UNREADABLE,
+    ProcessState,
+    load_states,
+    parse_identity,
+    remove_state,
+    tell_unreadable,
+)
 
 LOCK = "supervisor.lock"  # held while a supervisor lives; its content is the holder's identity
 
 
 @contextmanager
 def sole_supervisor(run: Path) -> Iterator[bool]:
-    """Hold the lock of this home; False when another supervisor already does."""
+    """Hold the lock of this home; False when another supervisor already does.
+
+    Raises:
+        SupervisorError: the disk is full.
+    """
     run.mkdir(parents=True, exist_ok=True)
-    with (run / LOCK).open("a+") as lock:
+    with (run / LOCK).open("ab", buffering=0) as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             yield False
             return
         myself = identify(os.getpid())
-        lock.seek(0)
-        lock.truncate()
-        lock.write(json.dumps(asdict(myself)) if myself else "")
-        lock.flush()
+        try:
+            lock.truncate(0)
+            lock.write(json.dumps(asdict(myself)).encode() if myself else b"")
+        except OSError as error:
+            raise SupervisorError(
+                f"{run / LOCK}: cannot be written: {error.strerror}: make room on its disk"
+            ) from error
         try:
             yield True
         finally:
@@ -49,7 +64,11 @@ def living_supervisor(run: Path) -> Identity | None:
         return None
     if not text:
         return None
-    identity = Identity(**json.loads(text))
+    try:
+        identity = parse_identity(json.loads(text))
+    except UNREADABLE as error:
+        tell_unreadable(run / LOCK, repr(error), "no supervisor is known: the next one writes it anew")
+        return None
     return identity if identity.is_alive else None
 
 
