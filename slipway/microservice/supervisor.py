@@ -18,6 +18,8 @@ from pathlib import Path
 from slipway.microservice.worker import LEAVE, LISTENER, METRICS_SOCKET, NUMBER, SERVES, SPENT, WORDS
 from slipway.serving.lifecycle import Lifecycle
 
+FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.5, 10.0
+"""Before another worker for one that left without having served: the first pause, doubled each time up to the longest."""
 Listen = Callable[[], socket.socket]
 """A new socket that is bound to the shared port."""
 
@@ -85,6 +87,7 @@ class Keeper:
         self._lifecycle, self._listen = lifecycle, listen
         self._listener = listen()
         self._starts = 0
+        self._unserved = 0
         self._current: Running | None = None
         self._goes_on = asyncio.Event()
         self._leaving: set[asyncio.Task[int]] = set()
@@ -118,13 +121,24 @@ class Keeper:
                 self._lifecycle.stop_asked.set()
                 code = max(current.process.returncode, 1)
             else:
-                logger.warning("worker %d (pid %d) ended with %d", self._index, *_facts(current))
-                self._listener.close()
+                await self._pause_after(current)
                 self._listener = self._listen()
                 current = await self._start()
         self._listener.close()
         await asyncio.gather(*self._leaving)
         return code
+
+    async def _pause_after(self, ended: Running) -> None:
+        """Nobody listens meanwhile. One that had served has its like at once."""
+        self._listener.close()
+        self._unserved = 0 if ended.serves.is_set() else self._unserved + 1
+        if not self._unserved:
+            logger.warning("worker %d (pid %d) ended with %d", self._index, *_facts(ended))
+            return
+        pause_s = pause_after(self._unserved)
+        text = "worker %d (pid %d) ended with %d before it served: another one starts in %g s"
+        logger.warning(text, self._index, *_facts(ended), pause_s)
+        await _first(asyncio.sleep(pause_s), self._lifecycle.stop_asked.wait())
 
     async def _start(self) -> Running:
         self._starts += 1
@@ -146,11 +160,26 @@ class Keeper:
             spent.leave()
             self._leaving.add(leaving := asyncio.create_task(self._left(spent)))
             leaving.add_done_callback(self._leaving.discard)
+        elif not new.serves.is_set():
+            logger.warning("worker %d (pid %d) ended with %d while its successor loads", self._index, *_facts(spent))
+            await self._turn_away_until_served(new)
         return new
+
+    async def _turn_away_until_served(self, new: Running) -> None:
+        """Clients would wait at the listener that ``new`` has already: it takes none until ``new`` listens there itself."""
+        self._listener.shutdown(socket.SHUT_RD)
+        await _first(new.ended(), new.serves.wait(), self._lifecycle.stop_asked.wait())
+        if new.serves.is_set() and not self._listener.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN):
+            await new.stop()  # it had listened in the moment before
 
     async def _left(self, spent: Running) -> int:
         await _first(spent.ended(), self._lifecycle.stop_asked.wait())
         return await spent.stop()
+
+
+def pause_after(unserved: int) -> float:
+    """Seconds before another worker where so many in a row, one at least, ended before they served."""
+    return min(LONGEST_PAUSE_S, FIRST_PAUSE_S * 2.0 ** min(unserved - 1, 10))
 
 
 def _facts(one: Running) -> tuple[int, int | None]:

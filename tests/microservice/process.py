@@ -2,19 +2,46 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import signal
 import subprocess
 import sys
+import urllib.error
+import urllib.request
 from pathlib import Path
 
 from tests.data import REPOSITORY
 from tests.signals import HEARS_SIGNALS
 from tests.waiting import wait_until
 
+ECHO = """
+import os
+class Mod:
+    def predict(self, X, names):
+        return {"pid": os.getpid()}
+    def metrics(self):
+        return [{"type": "COUNTER", "key": "calls", "value": 1}]
+"""
+LOADED = ECHO + "    def load(self):\n        open('loads', 'a').write('load ')\n"
 READY = re.compile(r"serving \S+: REST (\S+), gRPC (\S+), metrics (\S+)")
 START_S = 30.0
+
+
+def ask(address: str, path: str, body: object = None) -> tuple[int, bytes]:
+    data = None if body is None else json.dumps(body).encode()
+    request = urllib.request.Request(f"http://{address}{path}", data, {"Content-Type": "application/json"})
+    try:
+        with urllib.request.urlopen(request, timeout=20) as response:
+            return response.status, response.read()
+    except urllib.error.HTTPError as error:
+        with error:
+            return error.code, error.read()
+
+
+def metrics_address(process) -> str:
+    return next(line.rpartition(" ")[2] for line in process.text().splitlines() if " workers; metrics " in line)
 
 
 class MicroserviceProcess:

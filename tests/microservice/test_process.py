@@ -1,14 +1,10 @@
-"""Whole processes: start, refuse to start, drain, end, several workers."""
+"""Whole processes: start, refuse to start, drain, end."""
 
 from __future__ import annotations
 
 import json
-import os
 import signal
 import threading
-import urllib.error
-import urllib.request
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import grpc
@@ -16,16 +12,9 @@ import pytest
 
 from slipway.contract.protos import prediction_pb2 as pb
 from slipway.contract.protos import prediction_pb2_grpc as stubs
+from tests.microservice.process import ECHO, LOADED, ask
 from tests.waiting import wait_until
 
-ECHO = """
-import os
-class Mod:
-    def predict(self, X, names):
-        return {"pid": os.getpid()}
-    def metrics(self):
-        return [{"type": "COUNTER", "key": "calls", "value": 1}]
-"""
 SERVICE = """
     def load(self):
         self.model = "loaded"
@@ -45,35 +34,24 @@ class Mod:
 """
 
 
-def _ask(address: str, path: str, body: object = None) -> tuple[int, bytes]:
-    data = None if body is None else json.dumps(body).encode()
-    request = urllib.request.Request(f"http://{address}{path}", data, {"Content-Type": "application/json"})
-    try:
-        with urllib.request.urlopen(request, timeout=20) as response:
-            return response.status, response.read()
-    except urllib.error.HTTPError as error:
-        with error:
-            return error.code, error.read()
-
-
 def test_one_process_serves_both_protocols_from_one_load(start_process, tmp_path: Path):
     source = ECHO + "    def load(self):\n        open('loads', 'a').write('load ')\n"
     process = start_process(source, PREDICTIVE_UNIT_METRICS_ENDPOINT="/prometheus")
     rest, target, metrics = process.ready()
     assert rest.startswith("127.0.0.1:")
-    assert json.loads(_ask(rest, "/predict", {"strData": "x"})[1])["jsonData"]["pid"] == process.process.pid
+    assert json.loads(ask(rest, "/predict", {"strData": "x"})[1])["jsonData"]["pid"] == process.process.pid
     with grpc.insecure_channel(target) as channel:
         reply = stubs.ModelStub(channel).Predict(pb.SeldonMessage(strData="x"), timeout=10)
     assert reply.jsonData.struct_value.fields["pid"].number_value == process.process.pid
-    assert b"calls_total{" in _ask(metrics, "/prometheus")[1]
-    assert _ask(metrics, "/other")[0] == 404
+    assert b"calls_total{" in ask(metrics, "/prometheus")[1]
+    assert ask(metrics, "/other")[0] == 404
     assert (tmp_path / "loads").read_text() == "load "
 
 
 def test_an_idle_process_stays_below_70_megabytes(start_process):
     process = start_process(ECHO)
     rest, _, _ = process.ready()
-    _ask(rest, "/predict", {"strData": "x"})
+    ask(rest, "/predict", {"strData": "x"})
     rollup = Path(f"/proc/{process.process.pid}/smaps_rollup").read_text()
     pss_kb = next(int(line.split()[1]) for line in rollup.splitlines() if line.startswith("Pss:"))
     assert pss_kb < 70 * 1024
@@ -83,11 +61,11 @@ def test_sigterm_answers_what_is_under_way_and_ends_with_zero(start_process, tmp
     process = start_process(SLOW, "--drain", "3")  # long enough to be seen on a busy machine
     rest, _, _ = process.ready()
     answers: list[tuple[int, bytes]] = []
-    asking = threading.Thread(target=lambda: answers.append(_ask(rest, "/predict", {"strData": "x"})))
+    asking = threading.Thread(target=lambda: answers.append(ask(rest, "/predict", {"strData": "x"})))
     asking.start()
     wait_until((tmp_path / "started").exists)
     process.send(signal.SIGTERM)
-    wait_until(lambda: _ask(rest, "/health/status")[0] == 503, what="not ready while draining")
+    wait_until(lambda: ask(rest, "/health/status")[0] == 503, what="not ready while draining")
     (tmp_path / "release").touch()
     asking.join(20)
     assert answers[0][0] == 200
@@ -107,7 +85,7 @@ def test_work_that_does_not_end_is_given_up_after_the_grace(start_process, tmp_p
 
 def _ask_quietly(address: str) -> None:
     try:
-        _ask(address, "/predict", {"strData": "x"})
+        ask(address, "/predict", {"strData": "x"})
     except OSError:
         return
 
@@ -178,7 +156,7 @@ def test_a_taken_port_is_named(start_process):
 
 def test_load_not_implemented_is_no_error(start_process):
     process = start_process(ECHO + "    def load(self):\n        raise NotImplementedError\n")
-    assert _ask(process.ready()[0], "/health/ping") == (200, b"pong")
+    assert ask(process.ready()[0], "/health/ping") == (200, b"pong")
 
 
 def test_a_nested_class_and_seldons_names(start_process, tmp_path: Path):
@@ -196,118 +174,17 @@ def test_a_nested_class_and_seldons_names(start_process, tmp_path: Path):
     )
     process = start_process("from pkg.deep import Model as Mod\n")
     rest, _, _ = process.ready()
-    assert json.loads(_ask(rest, "/predict", {"strData": "x"})[1])["strData"] == "x"
-    status, body = _ask(rest, "/predict", {"strData": "bad"})
+    assert json.loads(ask(rest, "/predict", {"strData": "x"})[1])["strData"] == "x"
+    status, body = ask(rest, "/predict", {"strData": "bad"})
     assert (status, json.loads(body)["status"]["reason"]) == (403, "FORBIDDEN")
-
-
-def test_workers_share_the_port_and_join_their_metrics(start_process):
-    process = start_process(ECHO, "--workers", "2", "--drain", "0")
-    rest, _, _ = process.ready(2)
-    pids = {json.loads(_ask(rest, "/predict", {"strData": "x"})[1])["jsonData"]["pid"] for _ in range(40)}
-    assert len(pids) == 2
-    metrics = _metrics_address(process)
-    text = _ask(metrics, "/metrics")[1].decode()
-    assert text.count("# TYPE calls_total counter") == 1
-    assert {line.rpartition('worker_id="')[2][0] for line in text.splitlines() if line.startswith("calls_total{")} == {
-        "0",
-        "1",
-    }
-    process.send(signal.SIGTERM)
-    assert process.wait() == 0
-    for pid in pids:
-        assert not Path(f"/proc/{pid}").exists()
-
-
-def _metrics_address(process) -> str:
-    return next(line.rpartition(" ")[2] for line in process.text().splitlines() if " workers; metrics " in line)
-
-
-def test_workers_end_when_their_supervisor_is_killed(start_process):
-    process = start_process(ECHO, "--workers", "2", "--drain", "0")
-    rest, _, _ = process.ready(2)
-    pid = json.loads(_ask(rest, "/predict", {"strData": "x"})[1])["jsonData"]["pid"]
-    process.send(signal.SIGKILL)
-    wait_until(lambda: not Path(f"/proc/{pid}").exists(), what="the worker's end")
-
-
-SLOW_LOAD = ECHO + "    def load(self):\n        import time\n        time.sleep(0.3)\n"
-
-
-@pytest.mark.parametrize("workers", ["1", "2"])
-def test_max_requests_replaces_workers_without_losing_requests(start_process, workers: str):
-    process = start_process(SLOW_LOAD, "--max-requests", "5", "--drain", "0", "--workers", workers)
-    rest = process.ready(int(workers))[0]
-    pids: set[int] = set()
-
-    def asked_until_replaced(count: int) -> bool:
-        status, body = _ask(rest, "/predict", {"strData": "x"})
-        assert status == 200
-        pids.add(json.loads(body)["jsonData"]["pid"])
-        return len(pids) >= count
-
-    with ThreadPoolExecutor(4) as clients:
-        asking = [clients.submit(wait_until, lambda: asked_until_replaced(6), timeout_s=40) for _ in range(4)]
-        assert all(one.result() for one in asking)
-    samples = [line for line in _ask(_metrics_address(process), "/metrics")[1].decode().splitlines() if line[0] != "#"]
-    names = [line.rpartition(" ")[0] for line in samples]
-    assert len(names) == len(set(names))
-    process.send(signal.SIGTERM)
-    assert process.wait() == 0
-    wait_until(lambda: not any(Path(f"/proc/{pid}").exists() for pid in pids), what="the workers' end")
-
-
-UNLESS = ECHO + "    def load(self):\n        assert not os.path.exists('broken'), 'the weights are broken'\n"
-
-
-def test_worker_that_served_once_is_started_again_and_one_that_did_not_ends_the_whole(start_process, tmp_path: Path):
-    process = start_process(UNLESS, "--workers", "2", "--drain", "0")
-    rest = process.ready(2)[0]
-    pid = json.loads(_ask(rest, "/predict", {"strData": "x"})[1])["jsonData"]["pid"]
-    os.kill(pid, signal.SIGKILL)
-    process.ready(3)
-    (tmp_path / "broken").touch()
-    os.kill(json.loads(_ask(rest, "/predict", {"strData": "x"})[1])["jsonData"]["pid"], signal.SIGKILL)
-    assert process.wait() == 1
-    assert "Mod.load() failed: AssertionError: the weights are broken" in process.text()
-
-
-HELD = (
-    ECHO
-    + "    def load(self):\n        import time\n        while os.path.exists('hold'):\n            time.sleep(0.05)\n"
-)
-
-
-def test_while_a_worker_that_was_killed_loads_again_the_other_one_answers_all(start_process, tmp_path: Path):
-    process = start_process(HELD, "--workers", "2", "--drain", "0")
-    rest = process.ready(2)[0]
-    (tmp_path / "hold").touch()
-    os.kill(json.loads(_ask(rest, "/predict", {"strData": "x"})[1])["jsonData"]["pid"], signal.SIGKILL)
-    wait_until(lambda: " ended with " in process.text(), timeout_s=20, what="the worker's end is noticed")
-    assert [_ask(rest, "/predict", {"strData": "x"})[0] for _ in range(20)] == [200] * 20
-    (tmp_path / "hold").unlink()
-    process.ready(3)
-
-
-def test_worker_whose_successor_cannot_be_loaded_stays(start_process, tmp_path: Path):
-    process = start_process(UNLESS, "--max-requests", "2", "--drain", "0")
-    rest = process.ready()[0]
-    (tmp_path / "broken").touch()
-    pid = json.loads(_ask(rest, "/predict", {"strData": "x"})[1])["jsonData"]["pid"]
-    _ask(rest, "/predict", {"strData": "x"})
-    wait_until(lambda: "it stays" in process.text(), timeout_s=30, what="the successor's end")
-    assert json.loads(_ask(rest, "/predict", {"strData": "x"})[1])["jsonData"]["pid"] == pid
-    (tmp_path / "broken").unlink()
-    _ask(rest, "/predict", {"strData": "x"})
-    process.ready(2)
 
 
 @pytest.mark.parametrize(("filter_", "is_logged"), [({}, False), ({"FILTER_METRICS_ACCESS_LOGS": "false"}, True)])
 def test_access_log_has_requests_and_those_of_prometheus_only_when_told(start_process, filter_, is_logged):
     process = start_process(ECHO, "--access-log", **filter_)
     rest, _, metrics = process.ready()
-    _ask(metrics, "/metrics")
-    _ask(rest, "/predict", {"strData": "x"})
+    ask(metrics, "/metrics")
+    ask(rest, "/predict", {"strData": "x"})
     wait_until(lambda: '"POST /predict HTTP/1.1" 200' in process.text(), what="the line of the request")
     assert ('"GET /metrics HTTP/1.1" 200' in process.text()) is is_logged
 
@@ -326,40 +203,15 @@ def test_pidfile_names_the_process_that_signals_go_to(start_process, tmp_path: P
     assert "--pidfile: " in process.text()
 
 
-LOADED = ECHO + "    def load(self):\n        open('loads', 'a').write('load ')\n"
-
-
 def test_hangup_starts_the_component_afresh_in_the_same_process(start_process, tmp_path: Path):
     process = start_process(LOADED, "--drain", "0")
     process.ready()
     process.send(signal.SIGHUP)
     rest, _, _ = process.ready(2)
-    assert json.loads(_ask(rest, "/predict", {"strData": "x"})[1])["jsonData"]["pid"] == process.process.pid
+    assert json.loads(ask(rest, "/predict", {"strData": "x"})[1])["jsonData"]["pid"] == process.process.pid
     assert (tmp_path / "loads").read_text() == "load load "
     process.send(signal.SIGTERM)
     assert process.wait() == 0
-
-
-@pytest.mark.parametrize("flags", [("--workers", "2"), ("--max-requests", "1000000", "--inline")])
-def test_hangup_gives_workers_successors_and_no_request_is_lost(start_process, tmp_path: Path, flags: tuple[str, ...]):
-    process = start_process(LOADED, *flags, "--drain", "0.3")
-    count = 2 if "--workers" in flags else 1
-    rest, _, _ = process.ready(count)
-    process.send(signal.SIGHUP)
-
-    def answered_and_all_restarted() -> bool:
-        assert _ask(rest, "/predict", {"strData": "x"})[0] == 200
-        return (tmp_path / "loads").read_text() == "load " * 2 * count
-
-    wait_until(answered_and_all_restarted, timeout_s=40, what="the workers' successors")
-    process.send(signal.SIGTERM)
-    assert process.wait() == 0
-
-
-def test_a_worker_that_cannot_start_ends_the_whole(start_process):
-    process = start_process("class Mod:\n    def load(self):\n        raise OSError('no')\n", "--workers", "2")
-    assert process.wait() == 1
-    assert "Mod.load() failed: OSError: no" in process.text()
 
 
 def test_a_custom_service_runs_beside_the_component(start_process, tmp_path: Path):
@@ -367,7 +219,7 @@ def test_a_custom_service_runs_beside_the_component(start_process, tmp_path: Pat
     process = start_process(f"{ECHO}{SERVICE}")
     wait_until((tmp_path / "service").exists, timeout_s=20)
     assert (tmp_path / "service").read_text() == f"{process.process.pid} loaded"
-    status, body = _ask(process.ready()[0], "/predict", {"strData": "x"})
+    status, body = ask(process.ready()[0], "/predict", {"strData": "x"})
     assert (status, json.loads(body)["jsonData"]) == (200, {"pid": process.process.pid})
 
 
