@@ -16,18 +16,19 @@ from aiohttp import web
 from slipway.onebox.api import listener as listening
 from slipway.onebox.api.__main__ import make_parts
 from slipway.onebox.api.connections import MAX_LINE_BYTES, make_runner, protocols
-from slipway.onebox.api.listener import FEW_CONNECTIONS, Listener, ensure_certificate
+from slipway.onebox.api.listener import FEW_CONNECTIONS, MAX_CONNECTIONS, Listener, connections_of, ensure_certificate
 from slipway.onebox.api.server import make_app
 from slipway.onebox.paths import Paths
 from tests.waiting import eventually
 
+TOKEN = b"\r\nAuthorization: Bearer token-of-the-administrator"
 REQUEST = b"GET /livez HTTP/1.1\r\nHost: x\r\n\r\n"
 
 
 @asynccontextmanager
-async def listening_at(folder: Path) -> AsyncIterator[tuple[str, int]]:
+async def listening_at(folder: Path, *, max_connections: int = MAX_CONNECTIONS) -> AsyncIterator[tuple[str, int]]:
     certificate, key = ensure_certificate(folder)
-    listener = Listener(certificate=certificate, key=key)
+    listener = Listener(certificate=certificate, key=key, max_connections=max_connections)
     parts = make_parts(Paths(folder), admin_token="token-of-the-administrator", admission={})
     runner = make_runner(make_app(parts, heard=listener.heard))
     await runner.setup()
@@ -113,3 +114,54 @@ async def test_a_selector_may_be_long(tmp_path: Path) -> None:
         async with asyncio.timeout(10):
             assert await reader.readline() == b"HTTP/1.1 200 OK\r\n"
         writer.close()
+
+
+@pytest.mark.parametrize(
+    "sent", [b"", b"G", b"\x16", REQUEST], ids=["nothing", "a byte", "a byte of TLS", "asked once"]
+)
+async def test_idle_connections_shut_nobody_out(tmp_path: Path, sent: bytes) -> None:
+    """The oldest make room, and who has just come is served."""
+    async with listening_at(tmp_path, max_connections=8) as address:
+        idle = [await _connected(address, sent) for _ in range(16)]
+        reader, writer = await _connected(address, REQUEST)
+        async with asyncio.timeout(10):
+            ended = [await one.read() for one, _ in idle[:8]]
+        assert ended == [b""] * 8
+        writer.write(REQUEST)  # it is the youngest
+        async with asyncio.timeout(10):
+            assert await reader.readline() == b"HTTP/1.1 200 OK\r\n"
+        for _, one in [*idle, (reader, writer)]:
+            one.close()
+
+
+async def test_who_is_at_work_is_not_closed_for_another(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    watch = REQUEST.replace(b"/livez", b"/api/v1/pods?watch=1").replace(b"\r\n\r\n", TOKEN + b"\r\n\r\n")
+    async with listening_at(tmp_path, max_connections=2) as address:
+        watches = [await _open(address, watch) for _ in range(2)]
+        for reader, _ in watches:
+            assert await reader.readline() == b"HTTP/1.1 200 OK\r\n"
+        reader, refused = await _open(address, b"")
+        async with asyncio.timeout(10):
+            assert await reader.read() == b""
+        assert "2 are open and at work" in caplog.text
+        for _, writer in [*watches, (reader, refused)]:
+            writer.close()
+
+
+def test_connections_take_half_of_the_descriptors() -> None:
+    assert connections_of(1024) == 512
+    assert connections_of(65_536) == MAX_CONNECTIONS
+
+
+async def _connected(address: tuple[str, int], sent: bytes) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+    """With the answer read, where ``sent`` is a request."""
+    reader, writer = await _open(address, sent)
+    if sent == REQUEST:
+        await reader.readuntil(b"\r\n\r\nok")
+    return reader, writer
+
+
+async def _open(address: tuple[str, int], sent: bytes) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+    reader, writer = await asyncio.open_connection(*address)
+    writer.write(sent)
+    return reader, writer

@@ -24,11 +24,12 @@ from slipway.onebox.api.definitions import Definitions
 from slipway.onebox.api.deletion import Deletion
 from slipway.onebox.api.expiry import EventExpiry
 from slipway.onebox.api.garbage import GarbageCollector
-from slipway.onebox.api.listener import Listener, ensure_certificate
+from slipway.onebox.api.listener import Listener, connections_of, ensure_certificate
 from slipway.onebox.api.objects import Objects
 from slipway.onebox.api.server import Parts, make_app
 from slipway.onebox.api.store import Store
 from slipway.onebox.api.watching import WatchHub
+from slipway.onebox.descriptors import allow_many_files
 from slipway.onebox.paths import Paths
 from slipway.onebox.settings import CLUSTER_NETWORKS, SettingsError, parse_cluster_network
 
@@ -101,7 +102,7 @@ async def serve(paths: Paths, host: str, port: int, *, network: ipaddress.IPv4Ne
     """Serve until SIGTERM or SIGINT."""
     parts = make_parts(paths, admin_token=read_token(paths.secrets / "api-token"), network=network)
     certificate, key = ensure_certificate(paths.secrets)
-    listener = Listener(certificate=certificate, key=key)
+    listener = Listener(certificate=certificate, key=key, max_connections=connections_of(allow_many_files()))
     runner = make_runner(make_app(parts, heard=listener.heard))
     await runner.setup()
     try:

@@ -32,7 +32,7 @@ def make_runner(app: web.Application) -> web.AppRunner:
     )
 
 
-def protocols(server: web.Server | None) -> Callable[[], asyncio.Protocol]:
+def protocols(server: web.Server | None) -> Callable[[], Connection]:
     """What makes the protocol of each connection that is accepted."""
     if server is None:
         raise RuntimeError("aiohttp set up no server")
@@ -44,6 +44,12 @@ class Connection(web.RequestHandler):
     """aiohttp's, whose own errors are a Status too. Which requests are broken is up to the client: they are not logged."""
 
     __slots__ = ()
+
+    @property
+    def idle_since_s(self) -> float | None:
+        """Since when it has waited for its next request, by the event loop's clock; None while it has one."""
+        is_idle = self._waiter is not None and not self._waiter.done()  # as aiohttp asks before its own time-out
+        return self._next_keepalive_close_time - KEEPALIVE_S if is_idle else None
 
     def handle_error(
         self,

@@ -13,6 +13,8 @@ import socket
 import ssl
 from collections.abc import Callable, Coroutine
 from datetime import UTC, datetime, timedelta
+from itertools import islice
+from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
@@ -21,17 +23,25 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
+from slipway.onebox.api.connections import Connection
+
 TLS_HANDSHAKE = 0x16
 FIRST_BYTE_TIMEOUT_S = 30.0
 FIRST_REQUEST_TIMEOUT_S = 30.0
 """From the first byte to the end of the first request's headers; the server's keep-alive bounds later requests."""
 MAX_CONNECTIONS = 2048
+"""For a further one the one that has asked nothing for longest is closed."""
 FEW_CONNECTIONS = 64
 """So many may have ended without anybody looking."""
 BACKLOG = 128
 CERTIFICATE_DAYS = 3650
 ACCEPT_PAUSE_S = 0.2
 log = logging.getLogger(__name__)
+
+
+def connections_of(files: int) -> int:
+    """How many there may be in a process of so many descriptors: one that follows a log takes a second one."""
+    return min(MAX_CONNECTIONS, files // 2)
 
 
 def ensure_certificate(folder: Path) -> tuple[Path, Path]:
@@ -73,28 +83,30 @@ def _write(path: Path, content: bytes, *, mode: int) -> None:
 class Listener:
     """Accepts connections on ``host:port`` and hands each to a protocol, through TLS where the client begins so."""
 
-    def __init__(self, *, certificate: Path, key: Path) -> None:
+    def __init__(self, *, certificate: Path, key: Path, max_connections: int = MAX_CONNECTIONS) -> None:
         self._tls = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
         self._tls.load_cert_chain(certificate, key)
         self._socket: socket.socket | None = None
         self._tasks: set[asyncio.Task[None]] = set()
-        self._silent: set[asyncio.BaseProtocol] = set()
+        self._max_connections = max_connections
+        self._silent: dict[asyncio.BaseProtocol, tuple[float, Callable[[], object]]] = {}
+        """No whole request came from these, in the order in which they came: when, and what ends each."""
         self._cuts: dict[asyncio.BaseProtocol, asyncio.TimerHandle] = {}
-        self._open: dict[asyncio.BaseProtocol, asyncio.BaseTransport] = {}
+        self._open: dict[Connection, asyncio.Transport] = {}
         self._look_at = FEW_CONNECTIONS
 
     def heard(self, protocol: asyncio.BaseProtocol) -> None:
         """A whole request came from this connection: it is not cut."""
-        self._silent.discard(protocol)
+        self._silent.pop(protocol, None)
         if cut := self._cuts.pop(protocol, None):
             cut.cancel()
 
-    def _cut(self, protocol: asyncio.BaseProtocol) -> None:
+    def _cut(self, protocol: Connection) -> None:
         self.heard(protocol)
         log.debug("no request within %s s", FIRST_REQUEST_TIMEOUT_S)
         self._open[protocol].close()
 
-    def start(self, host: str, port: int, factory: Callable[[], asyncio.Protocol]) -> tuple[str, int]:
+    def start(self, host: str, port: int, factory: Callable[[], Connection]) -> tuple[str, int]:
         """Bind, accept, and give each connection a protocol of ``factory``; the bound address. OSError where the port is taken."""
         family = socket.AF_INET6 if ":" in host else socket.AF_INET
         listening = socket.socket(family, socket.SOCK_STREAM)
@@ -118,12 +130,13 @@ class Listener:
         if self._socket is not None:
             self._socket.close()
 
-    def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
+    def _spawn(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         task = asyncio.create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+        return task
 
-    async def _accept(self, listening: socket.socket, factory: Callable[[], asyncio.Protocol]) -> None:
+    async def _accept(self, listening: socket.socket, factory: Callable[[], Connection]) -> None:
         loop = asyncio.get_running_loop()
         while True:
             try:
@@ -132,16 +145,38 @@ class Listener:
                 log.warning("accept: %s", exc)
                 await asyncio.sleep(ACCEPT_PAUSE_S)
                 continue
-            if not self._has_room():
+            if not self._make_room():
+                log.warning("connection closed: %d are open and at work, the limit", self._max_connections)
                 connection.close()
                 continue
-            self._spawn(self._greet(connection, factory()))
+            protocol = factory()
+            greeting = self._spawn(self._greet(connection, protocol))
+            self._silent[protocol] = loop.time(), greeting.cancel
 
-    def _has_room(self) -> bool:
-        """Is there room for one more?"""
-        if len(self._tasks) + len(self._open) > MAX_CONNECTIONS or len(self._open) >= self._look_at:
+    def _make_room(self) -> bool:
+        """For one more: where all are taken, one that asks nothing is ended for it. False where each is at work."""
+        if self._is_full or len(self._open) >= self._look_at:
             self._forget_ended()
-        return len(self._tasks) + len(self._open) <= MAX_CONNECTIONS
+        return not self._is_full or self._end_idle()
+
+    @property
+    def _is_full(self) -> bool:
+        return len(self._tasks) + len(self._open) > self._max_connections
+
+    def _end_idle(self) -> bool:
+        """The one that has asked nothing for longest. False where there is none."""
+        silent = [(since_s, one, end) for one, (since_s, end) in islice(self._silent.items(), 1)]
+        asked = [
+            (since_s, one, transport.abort)
+            for one, transport in self._open.items()
+            if one not in self._silent and (since_s := one.idle_since_s) is not None
+        ]
+        if not silent and not asked:
+            return False
+        _, oldest, end = min([*silent, *asked], key=itemgetter(0))
+        self.heard(oldest)
+        end()
+        return True
 
     def _forget_ended(self) -> None:
         """Each takes some 50 kB with TLS; they are looked for whenever they may be half of all."""
@@ -150,7 +185,7 @@ class Listener:
             self.heard(protocol)
         self._look_at = max(FEW_CONNECTIONS, 2 * len(self._open))
 
-    async def _greet(self, connection: socket.socket, protocol: asyncio.Protocol) -> None:
+    async def _greet(self, connection: socket.socket, protocol: Connection) -> None:
         """Look at the first byte without taking it, then hand the connection over."""
         loop = asyncio.get_running_loop()
         try:
@@ -158,19 +193,21 @@ class Listener:
             async with asyncio.timeout(FIRST_BYTE_TIMEOUT_S):
                 first = await _peek(loop, connection)
             if not first:
+                self._silent.pop(protocol, None)
                 connection.close()
                 return
             tls = self._tls if first[0] == TLS_HANDSHAKE else None
-            self._silent.add(protocol)
             transport, _ = await loop.connect_accepted_socket(lambda: protocol, connection, ssl=tls)
             self._open[protocol] = transport
             if protocol in self._silent:
+                self._silent[protocol] = self._silent[protocol][0], transport.abort
                 self._cuts[protocol] = loop.call_later(FIRST_REQUEST_TIMEOUT_S, self._cut, protocol)
         except (OSError, TimeoutError) as exc:  # ssl.SSLError is an OSError
             log.debug("connection refused: %s", exc)
-            self._silent.discard(protocol)
+            self._silent.pop(protocol, None)
             connection.close()
         except asyncio.CancelledError:
+            self._silent.pop(protocol, None)
             connection.close()
             raise
 

@@ -6,7 +6,6 @@ import asyncio
 import fcntl
 import logging
 import os
-import resource
 import signal
 import time
 from collections.abc import AsyncIterator
@@ -32,6 +31,7 @@ from slipway.kube.kinds import (
     Kind,
 )
 from slipway.kube.reflector import Reflector, backoff_s
+from slipway.onebox.descriptors import allow_many_files
 from slipway.onebox.images.store import Store
 from slipway.onebox.paths import Paths
 from slipway.onebox.runner.addresses import Addresses
@@ -53,7 +53,6 @@ from slipway.onebox.runner.workload_writes import Writes
 from slipway.onebox.runner.workloads import KINDS, Workloads
 
 LOCK = ".lock"
-MAX_FILES = 65_536
 NAMES_AGAIN_S = 5.0
 """After names of Services could not be written."""
 READ_BY_PODS = (CONFIG_MAP, SECRET, PERSISTENT_VOLUME_CLAIM, NAMESPACE)
@@ -80,7 +79,7 @@ def main(home: Path, kubeconfig: Path, *, health_socket: Path | None, translate_
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
     paths = Paths(home.absolute())
     paths.pods.mkdir(parents=True, exist_ok=True, mode=0o700)
-    allow_many_files()
+    allow_many_files()  # a container takes four of them
     with (paths.pods / LOCK).open(
         "a"
     ) as lock:  # the kernel frees it when the runner ends; containers do not inherit it
@@ -89,14 +88,6 @@ def main(home: Path, kubeconfig: Path, *, health_socket: Path | None, translate_
         except BlockingIOError as exc:
             raise click.ClickException(f"another runner works on {paths.home}: stop it first (slipway down)") from exc
         asyncio.run(run(paths, kubeconfig, may_mount=not translate_paths, health=health_socket))
-
-
-def allow_many_files() -> None:
-    """A container takes four descriptors of the runner; the usual soft limit of 1024 is there for select(2)."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    wanted = MAX_FILES if hard == resource.RLIM_INFINITY else min(hard, MAX_FILES)
-    if soft < wanted:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
 async def run(paths: Paths, kubeconfig: Path, *, may_mount: bool = True, health: Path | None = None) -> None:

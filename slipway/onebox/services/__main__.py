@@ -11,6 +11,7 @@ import sys
 import time
 from pathlib import Path
 
+from slipway.onebox.descriptors import allow_many_files
 from slipway.onebox.paths import Paths
 from slipway.onebox.services.platform import build_specs
 from slipway.onebox.services.secrets import ensure_secrets
@@ -46,6 +47,7 @@ def main() -> int:
     parser.add_argument("--home", type=Path, required=True, help="SLIPWAY_HOME")
     paths = Paths(parser.parse_args().home.absolute())
     os.umask(UMASK)
+    allow_many_files()  # of every process that it starts: each would be full at some 1000 connections
     signal.signal(signal.SIGHUP, signal.SIG_IGN)  # what it would say is read when the loop starts: a wish comes first
     try:
         with sole_supervisor(paths.run) as is_sole:
