@@ -19,7 +19,7 @@ NAME = f"{PLURAL}.{GROUP}"
 MANAGED_BY, MANAGER = "app.kubernetes.io/managed-by", "slipway"
 DIGEST = "slipway.dev/crd-sha256"
 """Annotation: of which definition of ours this is, whatever the API adds to it."""
-NUMBERED, NUMBER = "slipway.dev/crd-number", 2
+NUMBERED, NUMBER = "slipway.dev/crd-number", 3
 """Annotation, and what this release writes there: one more at each change, so that an older release leaves a newer one's.
 The definition before the first number counts as 1."""
 NAMES: Object = {

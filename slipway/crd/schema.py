@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from slipway.crd.descriptions import described
 from slipway.crd.rules import NODE_RULES, PREDICTOR_RULES, SPEC_RULES, Rule
 
 Schema = dict[str, Any]
@@ -26,7 +27,7 @@ MAX_NAME = 63
 
 def schema() -> Schema:
     """Of the whole resource, the same in each version."""
-    return _object({"spec": _spec(), "status": _kept()}, required=["spec"])
+    return described(_object({"spec": _spec(), "status": _kept()}, required=["spec"]))
 
 
 def _spec() -> Schema:

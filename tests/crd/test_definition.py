@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import json
 import re
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from click.testing import CliRunner
 
 from slipway.cli.main import main
 from slipway.crd.definition import COLUMNS, DIGEST, NUMBER, definition, digest, number, render
+from slipway.crd.descriptions import DESCRIPTIONS
 from slipway.crd.schema import schema
 from slipway.crd.structural import prune, validate
 from slipway.onebox.api.crds import builtin_crds, check_crd
@@ -43,8 +45,8 @@ def test_a_change_of_the_definition_has_a_number_of_its_own():
     crd = definition()
     assert number(crd) == NUMBER
     assert (NUMBER, crd["metadata"]["annotations"][DIGEST]) == (
-        2,
-        "198086205258b399623ebcedd61fcc5eb7fc1c4f55eb916196a7240f103737fc",
+        3,
+        "acf18c98a27cd2026b2eaeee0d15eac20b3d12e43be4358d6fb4acfd424a5799",
     )
 
 
@@ -62,6 +64,23 @@ def test_api_of_one_machine_serves_the_same_definition():
     served = next(crd for crd in builtin_crds() if crd["metadata"]["name"] == definition()["metadata"]["name"])
     assert served == definition()
     assert check_crd(served, None) == []
+
+
+def test_each_field_is_described():
+    """Of a graph its root and the first children; where unknown fields are kept, the known ones too."""
+    found = dict(_texts(schema(), ""))
+    assert found.keys() == DESCRIPTIONS.keys()
+    assert {path for path, text in found.items() if not text} == set()
+    assert all(text.endswith(".") and len(text) < 200 for text in found.values())
+
+
+def _texts(part: dict[str, Any], path: str) -> Iterator[tuple[str, str]]:
+    yield path, part.get("description", "")
+    if path.endswith(".children.children"):
+        return
+    names = part.get("properties") or part.get("items", {}).get("properties") or {}
+    for name, child in names.items():
+        yield from _texts(child, f"{path}.{name}".lstrip("."))
 
 
 def test_digest_is_of_the_spec_alone():
