@@ -175,7 +175,8 @@ def test_the_official_client_watches_patches_scales_and_reads_logs(bare: Bare) -
         bare.wait_says("1 hi")
         (name,) = bare.pods()
         assert "asked for /" in core.read_namespaced_pod_log(name, SPACE, tail_lines=1)
-        assert any(event.reason == "ScalingReplicaSet" for event in core.list_namespaced_event(SPACE).items)
+        scaled = [one.message for one in core.list_namespaced_event(SPACE).items if one.reason == "ScalingReplicaSet"]
+        assert {message.split(" replica set ")[0] for message in scaled} == {"Scaled up", "Scaled down"}
 
 
 async def test_kr8s_scales_patches_and_reads_logs(bare: Bare) -> None:

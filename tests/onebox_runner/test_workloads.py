@@ -106,6 +106,21 @@ def test_a_roll_back_uses_the_old_replica_set_again() -> None:
     )
 
 
+def test_a_revision_keeps_the_cause_that_its_deployment_named() -> None:
+    """`kubectl rollout history` shows it of each ReplicaSet."""
+    cause, applied = "kubernetes.io/change-cause", "kubectl.kubernetes.io/last-applied-configuration"
+    world = World(deployment_object(1))
+    world.settle(NOW)
+    notes = world.one("Deployment", "d")["metadata"].setdefault("annotations", {})
+    for image in ("test/app:1", "test/app:2"):
+        notes.update({cause: f"to {image}", applied: "{}"})
+        roll_to(world, image)
+        world.settle(NOW)
+    told = [item["metadata"]["annotations"] for item in world.all("ReplicaSet")]
+    assert sorted(item[cause] for item in told) == ["to test/app:1", "to test/app:2"]
+    assert not any(applied in item for item in told)
+
+
 def test_recreate_starts_nothing_new_while_an_old_pod_lives() -> None:
     world = World(deployment_object(2, strategy={"type": "Recreate"}))
     world.settle(NOW)

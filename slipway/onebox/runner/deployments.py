@@ -35,6 +35,18 @@ from slipway.onebox.runner.workload_steps import (
 )
 
 REVISION = "deployment.kubernetes.io/revision"
+NOT_COPIED = frozenset(
+    {
+        REVISION,
+        "kubectl.kubernetes.io/last-applied-configuration",
+        "deployment.kubernetes.io/revision-history",
+        "deployment.kubernetes.io/desired-replicas",
+        "deployment.kubernetes.io/max-replicas",
+        "deprecated.deployment.rollback.to",
+    }
+)
+"""Annotations of a Deployment that its ReplicaSets do not take over, as in Kubernetes; the others (``kubernetes.io/change-cause``)
+are what ``kubectl rollout history`` shows of a revision."""
 DEFAULT_SHARE = "25%"
 DEFAULT_HISTORY = 10
 
@@ -175,17 +187,27 @@ def _resize(generations: Sequence[Generation], sizes: Mapping[str, int]) -> list
 
 
 def _revision(deployment: Object, new: Generation | None, old: Sequence[Generation]) -> list[Step]:
-    """The current ReplicaSet has the highest revision (also after a rollback to it); the Deployment shows it."""
+    """The current ReplicaSet has the highest revision (also after a rollback to it) and the Deployment's annotations."""
     if new is None:
         return []
     steps: list[Step] = []
     revision = _revision_of(new.obj)
     if any(_revision_of(item.obj) >= revision for item in old):
         revision = _next_revision([new, *old])
-        steps.append(Change(REPLICA_SET, new.obj, _revision_patch(revision), f"revision {revision}"))
+    has = new.obj["metadata"].get("annotations") or {}
+    lacks = {name: text for name, text in _taken_over(deployment, revision).items() if has.get(name) != text}
+    if lacks:
+        steps.append(Change(REPLICA_SET, new.obj, {"metadata": {"annotations": lacks}}, f"revision {revision}"))
     if _revision_of(deployment) != revision:
-        steps.append(Change(DEPLOYMENT, deployment, _revision_patch(revision), f"revision {revision}"))
+        shown = {"metadata": {"annotations": {REVISION: str(revision)}}}
+        steps.append(Change(DEPLOYMENT, deployment, shown, f"revision {revision}"))
     return steps
+
+
+def _taken_over(deployment: Object, revision: int) -> dict[str, str]:
+    """The annotations of the current ReplicaSet."""
+    given = deployment["metadata"].get("annotations") or {}
+    return {name: text for name, text in given.items() if name not in NOT_COPIED} | {REVISION: str(revision)}
 
 
 def _history(deployment: Object, old: Sequence[Generation]) -> list[Step]:
@@ -217,7 +239,7 @@ def _replica_set(deployment: Object, code: str, name: str, *, replicas: int, rev
             "name": name,
             "namespace": meta["namespace"],
             "labels": labels,
-            "annotations": {REVISION: str(revision)},
+            "annotations": _taken_over(deployment, revision),
             "ownerReferences": [owner_reference(deployment)],
         },
         "spec": {
@@ -277,10 +299,6 @@ def _revision_of(obj: Object) -> int:
 
 def _next_revision(generations: Sequence[Generation]) -> int:
     return 1 + max((_revision_of(item.obj) for item in generations), default=0)
-
-
-def _revision_patch(revision: int) -> dict[str, Any]:
-    return {"metadata": {"annotations": {REVISION: str(revision)}}}
 
 
 def _labels(obj: Object) -> Mapping[str, str]:

@@ -18,6 +18,8 @@ MANAGER = "slipway-runner"
 SOURCES = {"Deployment": "deployment-controller", "ReplicaSet": "replicaset-controller", "Job": "job-controller"}
 """Who says what becomes of a workload, as Kubernetes calls its controllers; others' are the runner's."""
 
+SCALED = "ScalingReplicaSet"
+
 log = logging.getLogger(__name__)
 
 
@@ -62,7 +64,11 @@ class Writes:
             obj = self._place(step.obj) if kind == POD else step.obj
             made = await self._kube.create(obj, field_manager=MANAGER)
             self._cache.remember(kind, made)
-            self._record(owner, "SuccessfulCreate", f"Created {kind.kind.lower()}: {made['metadata']['name']}", kind)
+            name = made["metadata"]["name"]
+            if kind == REPLICA_SET:
+                self._record(owner, SCALED, _scaled(name, 0, made["spec"]["replicas"]), kind)
+            else:
+                self._record(owner, "SuccessfulCreate", f"Created {kind.kind.lower()}: {name}", kind)
         elif isinstance(step, Delete):
             await self._delete(owner, step)
         else:
@@ -108,18 +114,22 @@ class Writes:
         )
         self._cache.remember(step.kind, answer)
         if step.kind == REPLICA_SET and "spec" in step.patch:
-            self._record(owner, "ScalingReplicaSet", f"Scaled replica set {meta['name']}: {step.reason}", step.kind)
+            before, after = step.obj["spec"].get("replicas", 1), step.patch["spec"]["replicas"]
+            self._record(owner, SCALED, _scaled(meta["name"], before, after), step.kind)
         if step.notice is not None:
             self._tell(owner, step.notice)
 
     def _record(self, owner: Object, reason: str, message: str, kind: Kind) -> None:
         if kind == ENDPOINT_SLICE:
             return
-        if kind == REPLICA_SET and reason == "SuccessfulCreate":
-            reason = "ScalingReplicaSet"
         log.info("%s %s: %s", owner["kind"], owner["metadata"]["name"], message)
         self._tell(owner, Notice(reason, message))
 
     def _tell(self, owner: Object, notice: Notice) -> None:
         component = SOURCES.get(owner["kind"], MANAGER)
         self._events.record(owner, notice.reason, notice.message, is_warning=notice.is_warning, component=component)
+
+
+def _scaled(name: str, before: int, after: int) -> str:
+    """In the words of Kubernetes' Deployment controller, which people search for."""
+    return f"Scaled {'up' if after > before else 'down'} replica set {name} from {before} to {after}"
