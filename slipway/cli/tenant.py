@@ -20,6 +20,7 @@ from slipway.cli.tenant_objects import (
     PRIVILEGED,
     Team,
     TeamError,
+    is_taken,
     objects_of,
     parse_quota,
     pod_security,
@@ -185,6 +186,8 @@ async def _teams(kube: Kube) -> list[Object]:
     rows = []
     for item in (await kube.list(NAMESPACE, label_selector=f"{LABEL}=true")).items:
         name = item["metadata"]["name"]
+        if is_taken(name):
+            continue
         theirs = (await kube.list(SELDON_DEPLOYMENT, namespace=name)).items
         phase = (item.get("status") or {}).get("phase", "")
         rows.append({"name": name, "status": phase, "seldonDeployments": len(theirs)})

@@ -92,11 +92,16 @@ def _refuse_amount(word: str, amount: str) -> None:
         raise TeamError(f"--quota {word}: {amount!r} is no amount, such as 16, 500m or 64Gi")
 
 
+def is_taken(name: str) -> bool:
+    """The platform's own; with the label, as `default` may have it for MLflow's network policy, it is no team yet."""
+    return name in TAKEN or name.startswith(TAKEN_PREFIXES)
+
+
 def refuse_name(name: str) -> None:
     """Raises TeamError for what is no namespace, or somebody else's."""
     if not NAME.fullmatch(name):
         raise TeamError(f"{name!r}: a team's name is its namespace: a-z, 0-9 and '-' inside, 63 characters at most")
-    if name in TAKEN or name.startswith(TAKEN_PREFIXES):
+    if is_taken(name):
         raise TeamError(f"{name}: this namespace is the platform's own")
 
 

@@ -239,6 +239,14 @@ def test_teams_are_listed_and_removed(slipway: Slipway) -> None:
     assert (gone.exit_code, "there is no such tenant" in gone.output) == (1, True)
 
 
+def test_default_namespace_with_the_label_is_no_team(slipway: Slipway) -> None:
+    """As docs/without-istio.md has it, for a model of MLflow's."""
+    meta = {"name": "default", "labels": {"slipway.dev/tenant": "true"}}
+    labelled = {"apiVersion": "v1", "kind": "Namespace", "metadata": meta}
+    assert slipway("apply", "-f", "-", stdin=json.dumps(labelled)).exit_code == 0
+    assert "default" not in [row["name"] for row in json.loads(slipway("tenant", "list", "--json").stdout)]
+
+
 def test_no_team_is_an_empty_array(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(tenant, "run", lambda _: [])
     told = CliRunner().invoke(main, ["tenant", "list"])

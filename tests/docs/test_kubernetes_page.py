@@ -201,6 +201,12 @@ def test_every_image_is_built_and_those_of_the_start_are_saved(made: world.World
     assert built <= {path.parent.name for path in REPOSITORY.glob("images/*/image.yaml")}
 
 
+def test_what_is_built_for_a_registry_of_your_own_is_pushed_there() -> None:
+    (command,) = [command for command in _of("make") if f"REGISTRY={OWN_REGISTRY}" in command.words]
+    pushed = [command.words[2] for command in _of("docker") if command.words[1] == "push"]
+    assert pushed == [f"{OWN_REGISTRY}/slipway/{name}:{__version__}" for name in _images_made(command)] != []
+
+
 def _images_made(command: Command) -> list[str]:
     return next((word.partition("=")[2].split() for word in command.words if word.startswith("IMAGES=")), [])
 
