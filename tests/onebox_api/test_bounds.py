@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +11,6 @@ import pytest
 from aiohttp.test_utils import TestServer
 
 from slipway.onebox.api import answers, history, store, watching
-from slipway.onebox.api import listener as listening
 from slipway.onebox.api import server as serving
 from slipway.onebox.api.errors import Refused
 from slipway.onebox.api.server import Parts
@@ -238,45 +236,3 @@ async def test_large_bodies_that_never_end_hold_up_no_small_ones(
         for reader, writer in held:
             assert await reader.readline() == b"HTTP/1.1 408 Request Timeout\r\n"
             writer.close()
-
-
-async def test_connections_that_ended_make_room(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(listening, "MAX_CONNECTIONS", 4)
-    certificate, key = listening.ensure_certificate(tmp_path)
-    listener = listening.Listener(certificate=certificate, key=key)
-
-    async def hello(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        writer.write(b"hello\n")
-        await reader.read()
-        writer.close()
-
-    def protocol() -> asyncio.Protocol:
-        return asyncio.StreamReaderProtocol(asyncio.StreamReader(), hello)
-
-    host, port = listener.start("127.0.0.1", 0, protocol)
-
-    async def greeted() -> tuple[bytes, asyncio.StreamWriter]:
-        reader, writer = await asyncio.open_connection(host, port)
-        try:
-            writer.write(b"x")
-            return await reader.readline(), writer
-        except ConnectionError:
-            return b"", writer
-
-    async def is_answered() -> bool:
-        answer, writer = await greeted()
-        writer.close()
-        with contextlib.suppress(ConnectionError):
-            await writer.wait_closed()
-        return answer == b"hello\n"
-
-    async def is_refused() -> bool:
-        return not await is_answered()
-
-    open_ones = [await greeted() for _ in range(4)]
-    assert [answer for answer, _ in open_ones] == [b"hello\n"] * 4
-    await eventually(is_refused, what="a connection too many is refused")
-    for _, writer in open_ones:
-        writer.close()
-    await eventually(is_answered, what="there is room again")
-    await listener.stop()

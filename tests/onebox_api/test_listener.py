@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import gc
 import json
 import ssl
@@ -146,6 +147,14 @@ async def test_who_is_at_work_is_not_closed_for_another(tmp_path: Path, caplog: 
         assert "2 are open and at work" in caplog.text
         for _, writer in [*watches, (reader, refused)]:
             writer.close()
+
+        async def is_served() -> bool:
+            reader, writer = await _open(address, REQUEST)
+            with contextlib.suppress(ConnectionError), contextlib.closing(writer):
+                return await reader.readline() == b"HTTP/1.1 200 OK\r\n"
+            return False
+
+        await eventually(is_served, what="those that ended make room")
 
 
 def test_connections_take_half_of_the_descriptors() -> None:

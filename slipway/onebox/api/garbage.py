@@ -18,7 +18,10 @@ log = logging.getLogger(__name__)
 Place = tuple[str, ObjectKey]  # storage name and key
 MANAGER = "kube-controller-manager"  # whose part this is in a cluster
 RETRY_S = 1.0
-"""After a failure of the collector itself, which is a defect: it is logged, and the work is tried again."""
+MAX_RETRY_S = 60.0
+"""Work that failed or was refused is tried again after the one, each time after twice as long, up to the other."""
+QUICKER = (404, 409)
+"""Somebody else was: whatever that changed wakes the collector."""
 
 
 class GarbageCollector:
@@ -31,6 +34,9 @@ class GarbageCollector:
         self._places: dict[str, Place] = {}
         self._dependents: defaultdict[str, set[Place]] = defaultdict(set)
         self._due: set[Place] = set()
+        self._pauses: dict[Place, float] = {}
+        self._waiting: set[Place] = set()
+        """For the end of their pause."""
         self._wake = asyncio.Event()
         for storage in self._store.resources():
             for key, obj in self._store.all(storage).items():
@@ -46,15 +52,34 @@ class GarbageCollector:
                 await self._wake.wait()
             due, self._due = self._due, set()
             for place in due:
-                try:
-                    self._look_at(place)
-                except Refused as exc:  # somebody else was quicker
-                    log.debug("garbage collector: %s: %s", place, exc)
-                except Exception:
-                    log.exception("garbage collector: %s", place)
-                    self._due.add(place)
-                    await asyncio.sleep(RETRY_S)
+                self._try(place)
                 await asyncio.sleep(0)
+
+    def _try(self, place: Place) -> None:
+        try:
+            self._look_at(place)
+        except Refused as exc:
+            if exc.code not in QUICKER:
+                log.warning("garbage collector: %s: %s", place, exc)
+                self._try_later(place)
+                return
+            log.debug("garbage collector: %s: %s", place, exc)
+        except Exception:  # a defect
+            log.exception("garbage collector: %s", place)
+            self._try_later(place)
+            return
+        self._pauses.pop(place, None)
+
+    def _try_later(self, place: Place) -> None:
+        if place not in self._waiting:
+            pause_s = self._pauses[place] = min(2 * self._pauses.get(place, RETRY_S / 2), MAX_RETRY_S)
+            self._waiting.add(place)
+            asyncio.get_running_loop().call_later(pause_s, self._try_again, place)
+
+    def _try_again(self, place: Place) -> None:
+        self._waiting.discard(place)
+        self._due.add(place)
+        self._wake.set()
 
     def _on_write(self, write: Write) -> None:
         place = (write.resource, write.key)

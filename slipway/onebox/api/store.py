@@ -7,6 +7,7 @@ a restart everything before the start is too old, which is what 410 is for.
 from __future__ import annotations
 
 import json
+import logging
 import sqlite3
 import sys
 from collections.abc import Callable, Iterator, Mapping
@@ -27,6 +28,7 @@ MAX_GROWTH_BYTES = 64 * 1024
 BUSY_TIMEOUT_S = 5.0
 MAX_SHARED_CHARS = 64
 """Longer strings are hardly ever the same in two objects."""
+log = logging.getLogger(__name__)
 _TABLES = """
 create table if not exists objects (
   resource text not null, namespace text not null, name text not null, version integer not null, body text not null,
@@ -54,11 +56,12 @@ class Store:
 
     def __init__(self, path: Path) -> None:
         path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        self._path = path
         self._db = sqlite3.connect(path, isolation_level=None, timeout=BUSY_TIMEOUT_S)
         path.chmod(0o600)  # Secrets are inside
         self._db.execute("pragma locking_mode=exclusive")  # two servers on one file would lose writes
         self._db.execute("pragma journal_mode=wal")
-        self._db.execute("pragma synchronous=normal")
+        self._db.execute("pragma synchronous=full")  # as etcd: what was answered survives a power cut
         self._db.executescript(_TABLES)
         self._objects: dict[str, dict[ObjectKey, Object]] = {}
         self._sizes: dict[tuple[str, ObjectKey], int] = {}
@@ -95,7 +98,10 @@ class Store:
         return list(self._objects)
 
     def put(self, resource: str, key: ObjectKey, obj: Object) -> Object:
-        """Write ``obj`` under the next version, which it carries afterwards. Refused 413 or 507 where it is too much."""
+        """Write ``obj`` under the next version, which it carries afterwards; it is on disk when this returns.
+
+        Refused 413 or 507 where it, or the disk, takes no more; 500 where the disk fails.
+        """
         version = self.version + 1
         stored: Object = sharing_strings(at_version(obj, version))
         body = json.dumps(stored, separators=(",", ":"))
@@ -139,15 +145,26 @@ class Store:
         return last
 
     def _commit(self, version: int, statement: str, values: tuple[Any, ...]) -> None:
-        self._db.execute("begin immediate")
         try:
+            self._db.execute("begin immediate")
             self._db.execute(statement, values)
             self._db.execute("update counter set version = ?", (version,))
             self._db.execute("commit")
-        except BaseException:
-            self._db.execute("rollback")
+        except BaseException as error:
+            if self._db.in_transaction:  # SQLite itself ends one that meets a full disk
+                self._db.execute("rollback")
+            if isinstance(error, sqlite3.OperationalError):
+                raise self._not_written(error) from error
             raise
         self.version = version
+
+    def _not_written(self, error: sqlite3.OperationalError) -> Refused:
+        log.error("%s: not written: %s", self._path, error)
+        if error.sqlite_errorcode == sqlite3.SQLITE_FULL:
+            message = f"not written: {error}: make room on the disk of {self._path}"
+            return Refused(507, message, reason="InsufficientStorage")
+        message = f"Internal error occurred: not written: {self._path}: {error}"
+        return Refused(500, message, reason="InternalError", details={})
 
     def _record(self, write: Write, body: str | None, size: int) -> None:
         self.history.add(write, body=body, size=size)
