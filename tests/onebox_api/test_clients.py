@@ -203,6 +203,24 @@ def test_the_official_client_does_everything(official: dynamic.DynamicClient, ki
         resource.get(name=name, namespace="default")
 
 
+@pytest.mark.parametrize("kind", ["SeldonDeployment", "ConfigMap"])
+def test_empty_metadata_is_not_kept(official: dynamic.DynamicClient, kind: str) -> None:
+    """As kubectl diff would show it for ever: an overlay of kustomize may leave an empty map."""
+    body = yaml.safe_load(KINDS[kind][0])
+    body["metadata"] |= {"name": "bare", "labels": {}, "annotations": {}, "finalizers": [], "ownerReferences": []}
+    resource = official.resources.get(api_version=body["apiVersion"], kind=kind)
+    once = resource.create(body=body, namespace="default", dry_run="All").to_dict()
+    twice = resource.server_side_apply(
+        body=body, name="bare", namespace="default", field_manager="test", dry_run="All"
+    ).to_dict()
+    for made in (once, twice):
+        assert not {"labels", "annotations", "finalizers", "ownerReferences"} & made["metadata"].keys()
+
+
+def test_the_version_is_what_the_official_client_reads(official: dynamic.DynamicClient) -> None:
+    assert client.VersionApi(official.client).get_code().git_version.startswith("v1.32.")
+
+
 def test_the_official_clients_typed_api_lists_and_watches(official: dynamic.DynamicClient) -> None:
     core = client.CoreV1Api(official.client)
     made = core.create_namespaced_config_map("default", yaml.safe_load(CONFIG_MAP))

@@ -14,6 +14,7 @@ VERSION = {
     "gitVersion": "v1.32.0+slipway",
     "gitTreeState": "clean",
     "platform": "linux/amd64",
+    **dict.fromkeys(("gitCommit", "buildDate", "goVersion", "compiler"), ""),  # of a Go build; typed clients want texts
 }
 SUBRESOURCE_VERBS = {
     "log": ("get",),

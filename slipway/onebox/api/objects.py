@@ -38,6 +38,7 @@ from slipway.onebox.api.resources import Catalog
 from slipway.onebox.api.schema import add_defaults, normalize, zero
 from slipway.onebox.api.store import Store
 from slipway.onebox.api.target import Object, Options, Target
+from slipway.onebox.api.types import load_types
 from slipway.onebox.settings import CLUSTER_NETWORKS
 
 NAME_LETTERS = "bcdfghjklmnpqrstvwxz2456789"
@@ -351,9 +352,11 @@ class Objects:
 
     @staticmethod
     def _normalized(target: Target, obj: Object) -> Object:
-        if target.resource.is_custom:
-            return obj
-        return dict(normalize(target.version.schema, obj))
+        if not target.resource.is_custom:
+            return dict(normalize(target.version.schema, obj))
+        given = obj["metadata"]  # the one part of a custom object that Kubernetes reads into a type of its own
+        kept = normalize(load_types()["ObjectMeta"], given)
+        return {**obj, "metadata": {name: kept[name] for name in given if name in kept}}
 
     @staticmethod
     def _ignored(target: Target) -> FieldSet:
