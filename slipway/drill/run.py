@@ -53,12 +53,15 @@ async def hold(
 
     Raises DrillError where the platform is not well before the first of them.
     """
-    alone = Subject(plan.models, replicas=1, without=plan.without)
-    await site.install(alone)
+    whole = Subject(
+        plan.models, replicas=1
+    )  # at rest nothing is switched off: an old Pod would answer for its successor
+    await site.install(whole)
     rest = dict(await at_rest(site, plan))
     if any(drill.both_versions for drill in drills):
-        await site.install(replace(alone, uses_following=True))
+        await site.install(replace(whole, uses_following=True))
         rest |= await at_rest(site, plan)
+    alone = replace(whole, without=plan.without)
     rate = plan.rate
     if not rate and any(isinstance(drill, Drill) for drill in drills):
         await site.install(replace(alone, replicas=2))

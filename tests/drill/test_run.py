@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any, cast
 
 import pytest
@@ -11,7 +12,7 @@ from slipway.drill.drills import chosen
 from slipway.drill.errors import DrillError
 from slipway.drill.run import Plan, hold
 from slipway.drill.site import Site
-from slipway.drill.subject import Models
+from slipway.drill.subject import Models, Subject
 from slipway.drill.verdict import Row
 from slipway.kube.errors import KubeError, Unavailable
 from tests.drill.test_table import GOOD
@@ -55,3 +56,26 @@ async def test_platform_that_is_not_well_before_the_first_drill_is_an_error(monk
     monkeypatch.setattr(run, "at_rest", at_rest)
     with pytest.raises(DrillError, match="no answer at rest"):
         await hold(cast(Site, Quiet()), chosen(["pod"]), PLAN, say=lambda _: None)
+
+
+async def test_answers_at_rest_are_those_of_the_whole_platform(monkeypatch: pytest.MonkeyPatch) -> None:
+    """With readiness switched off an ending Pod of the old model answered, and each right reply of the new one was wrong."""
+    installed: list[Subject] = []
+
+    class Remembering(Quiet):
+        async def install(self, wanted: object) -> None:
+            installed.append(cast(Subject, wanted))
+
+    async def at_rest(*_: Any) -> dict[str, Any]:
+        assert not installed[-1].without
+        return {}
+
+    async def held(*_: Any, **_more: Any) -> Row:
+        assert installed[-1].without == {"readiness"}
+        return GOOD
+
+    monkeypatch.setattr(run, "at_rest", at_rest)
+    monkeypatch.setattr(run, "held", held)
+    plan = replace(PLAN, without=frozenset({"readiness"}))
+    await hold(cast(Site, Remembering()), chosen(["roll"]), plan, say=lambda _: None)
+    assert [one.uses_following for one in installed[:2]] == [False, True]
