@@ -19,7 +19,7 @@ from slipway.controller.settings import ONE_MACHINE
 from slipway.controller.traffic import refused_traffic
 from slipway.kube.kinds import SELDON_DEPLOYMENT
 from slipway.kube.manifests import in_order
-from slipway.onebox.api.admission import reviews
+from slipway.onebox.api.admission import SELDON_DEPLOYMENTS, review_seldon_deployment
 from slipway.onebox.api.builtin import load_catalog
 from slipway.onebox.api.definitions import Definitions
 from slipway.onebox.api.errors import Refused
@@ -37,6 +37,8 @@ NEVER_RESTS = (
     "KEDA never goes to 0 with these: it needs a trigger that is neither cpu nor memory, such as prometheus; "
     "one machine does"
 )
+REVIEWS = {SELDON_DEPLOYMENTS: review_seldon_deployment}
+"""Those of Istio's objects are said beside what the mesh has against them."""
 OPTIONS = Options("slipway-check", dry_run=True)
 
 
@@ -51,7 +53,7 @@ class OfflineApi:
     def __enter__(self) -> Self:
         self._folder = tempfile.TemporaryDirectory(prefix="slipway-check-")
         self._store = Store(Path(self._folder.name) / "objects.sqlite")
-        self._objects = Objects(self._store, load_catalog(), reviews=reviews())
+        self._objects = Objects(self._store, load_catalog(), reviews=REVIEWS)
         self._definitions = Definitions(self._objects)
         self._definitions.start()
         return self

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -19,12 +20,14 @@ from slipway.kube.kinds import (
     Kind,
 )
 from slipway.kube.malformed import MALFORMED
+from slipway.onebox.api.istio_rules import errors_of
 from slipway.onebox.api.rules import default_secret
 from slipway.onebox.mesh.ir import Finding
 from slipway.onebox.mesh.translate import Objects, Site
 from slipway.onebox.mesh.unreadable import translate_readable
 
 Object = dict[str, Any]
+FIELD = re.compile(r"([\w.]+(?:\[[^\]]*\][\w.]*)*): (.*)", re.DOTALL)
 Key = tuple[str, str, str]
 """Kind, namespace, name."""
 REFERRED_TO: Mapping[Kind, str] = {
@@ -60,10 +63,22 @@ def mesh_problems(together: Sequence[Object], world: World) -> Iterator[tuple[Ob
     except MALFORMED as exc:
         yield from ((obj, _unreadable(exc)) for obj in together if _is(obj, READ))
         return
+    told: set[int] = set()
     for finding in mesh.findings:
         item, obj = owners.get((finding.kind, finding.namespace, finding.name), (None, None))
         if obj is not None and (problem := _problem(finding, world, is_made=item is not obj)):
+            told |= {id(obj)} if problem.is_error else set()
             yield obj, problem
+    for obj in together:
+        if id(obj) not in told:
+            yield from ((obj, _denied(text)) for text in errors_of(obj))
+
+
+def _denied(text: str) -> Problem:
+    """What Istio's webhook, and the API, would refuse, where the mesh said nothing: ``http[0]: …``, or no field."""
+    if found := FIELD.fullmatch(text):
+        return Problem(f"spec.{found[1]}", found[2])
+    return Problem("spec", text)
 
 
 def _problem(finding: Finding, world: World, *, is_made: bool) -> Problem | None:

@@ -153,6 +153,15 @@ def test_what_is_right_passes(tmp_path: Path) -> None:
     assert check(tmp_path, members, code=0) == []
 
 
+def test_what_istio_alone_refuses_is_an_error_with_its_line_too(tmp_path: Path) -> None:
+    about = {"apiVersion": "networking.istio.io/v1", "kind": "DestinationRule", "metadata": {"name": "own"}}
+    (found,) = check(tmp_path, FRONT, {**about, "spec": {"host": "front", "trafficPolicy": {}}})
+    place = "15: error: DestinationRule own: spec.trafficPolicy"
+    assert found == f"{place}: traffic policy must have at least one field"
+    (found,) = check(tmp_path, FRONT, virtual_service({**TO_FRONT, "match": [{"headers": {"a b": {"exact": "x"}}}]}))
+    assert found.endswith('spec.http[0].match[0].headers: header name "a b" is not a valid header name')
+
+
 @pytest.mark.parametrize(("is_whole", "code"), [(True, 0), (False, 1)])
 def test_the_secret_of_a_gateway_is_looked_into(tmp_path: Path, is_whole: bool, code: int) -> None:
     data = tls_secret("front.example")["data"] if is_whole else {}
@@ -223,3 +232,8 @@ def test_a_value_of_any_shape_anywhere_ends_in_problems(data: st.DataObject) -> 
     world = World()
     world.add(FRONT)
     assert all(owner in (obj, FRONT) for owner, _ in mesh_problems([FRONT, obj], world))
+
+
+@pytest.mark.parametrize("empty", [None, {}, []])
+def test_uri_of_which_nothing_is_said_is_any_path(empty: Any) -> None:
+    assert list(mesh_problems([FRONT, virtual_service({**TO_FRONT, "match": [{"uri": {"": empty}}]})], World())) == []

@@ -31,6 +31,7 @@ from slipway.onebox.services.hub.tenant import load_tenant
 from tests.contract.manifests import sdep
 from tests.data import REPOSITORY
 from tests.onebox_api.conftest import ApiProcess, running_api
+from tests.waiting import wait_until
 
 Object = dict[str, Any]
 Slipway = Callable[..., Result]
@@ -235,6 +236,7 @@ def test_teams_are_listed_and_removed(slipway: Slipway) -> None:
     assert "Delete the namespace pink with no SeldonDeployment" in kept.output
     assert slipway("get", "namespace", "pink").exit_code == 0
     assert "namespace/pink deleted" in slipway("tenant", "remove", "pink", "--yes").output
+    wait_until(lambda: slipway("get", "namespace", "pink").exit_code == 1, what="the namespace's end")
     gone = slipway("tenant", "remove", "pink", "--yes")
     assert (gone.exit_code, "there is no such tenant" in gone.output) == (1, True)
 

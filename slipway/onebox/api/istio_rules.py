@@ -115,19 +115,28 @@ def _server(server: Part, path: str) -> Iterator[str]:
         yield f"{path}: server cannot have TLS settings for plain text HTTP ports"
 
 
+RULES: Mapping[str, Callable[[Part], Iterator[str]]] = {
+    "VirtualService": virtual_service,
+    "DestinationRule": destination_rule,
+    "Gateway": gateway,
+}
+
+
 def reviews() -> dict[str, Review]:
     """By storage name: each raises Refused 400 as a cluster's API does for a webhook that says no."""
-    rules = {"virtualservices": virtual_service, "destinationrules": destination_rule, "gateways": gateway}
-    return {f"{plural}.{GROUP}": _review(rule) for plural, rule in rules.items()}
+    return {f"{kind.lower()}s.{GROUP}": _review for kind in RULES}
 
 
-def _review(rule: Callable[[Part], Iterator[str]]) -> Review:
-    def review(obj: Part) -> Sequence[Cause]:
-        if errors := list(itertools.islice(rule(obj), MAX_ERRORS)):
-            raise Refused(400, DENIED + _together(errors))
-        return ()
+def errors_of(obj: Part) -> list[str]:
+    """MAX_ERRORS at most, each with its field, if it is about one; none of other kinds."""
+    rule = RULES.get(obj["kind"]) if str(obj["apiVersion"]).startswith(f"{GROUP}/") else None
+    return list(itertools.islice(rule(obj), MAX_ERRORS)) if rule else []
 
-    return review
+
+def _review(obj: Part) -> Sequence[Cause]:
+    if errors := errors_of(obj):
+        raise Refused(400, DENIED + _together(errors))
+    return ()
 
 
 def _together(errors: Sequence[str]) -> str:

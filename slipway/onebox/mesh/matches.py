@@ -62,11 +62,11 @@ def _literal(substitution: str) -> str:
 
 
 def _path(reader: Reader) -> tuple[PathKind, str] | None:
-    if not reader.data:
-        return "prefix", "/"
     if not reader.only(PATH_KINDS):
         return None
-    kind: PathKind = next(kind for kind in PATH_KINDS if kind in reader.data)
+    kind: PathKind | None = next((kind for kind in PATH_KINDS if kind in reader.data), None)
+    if kind is None:
+        return "prefix", "/"
     value = reader.regex(kind) if kind == "regex" else reader.text(kind)
     return None if value is None else (kind, value)
 
