@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from slipway.onebox.api.auth import RBAC
 from slipway.onebox.api.bodies import Parsed
 from slipway.onebox.api.crds import builtin_crds, established_status, resource_of
+from slipway.onebox.api.first_roles import first_roles, is_first
 from slipway.onebox.api.objects import Objects, now_text
 from slipway.onebox.api.target import Object, Options, Target
 from slipway.onebox.api.types import load_types
@@ -18,7 +20,7 @@ class Definitions:
         self._objects = objects
 
     def start(self) -> None:
-        """Serve what is stored; at the first start also make the project's own kinds and the first namespaces.
+        """Serve what is stored; at the first start also make the project's own kinds, the first namespaces and ClusterRoles.
 
         A definition of ours that differs from the stored one is written over it: the code is its source.
         """
@@ -30,6 +32,17 @@ class Definitions:
             if self._objects.store.get("namespaces", ("", name)) is None:
                 body = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}}
                 self._objects.create(self._target("", "namespaces"), Parsed(body), Options(FIRST_MANAGER))
+        for role in first_roles(self._objects.catalog.rows()):
+            self._ensure_role(role)
+
+    def _ensure_role(self, role: Object) -> None:
+        name = role["metadata"]["name"]
+        target = self._target(RBAC, "clusterroles", name)
+        live = self._objects.store.get(target.resource.storage, target.key)
+        if live is None:
+            self._objects.create(target, Parsed(role), Options(FIRST_MANAGER))
+        elif is_first(live) and live.get("rules") != role["rules"]:
+            self._objects.replace(target, Parsed(role), Options(FIRST_MANAGER))
 
     def _target(self, group: str, plural: str, name: str = "") -> Target:
         found = self._objects.catalog.find(group, "v1", plural)
