@@ -81,15 +81,13 @@ class GrpcNodes:
             *((payload,) if self._dialect.reads_messages else ()),
         )
         metadata = (*journey.headers, *question.headers.items())
-        body = await self._exchange(
-            node, question.path, question.payload.body, metadata=metadata, models=journey.models
-        )
+        body = await self._exchange(node, question.path, question.payload.body, metadata=metadata, journey=journey)
         return Payload(body, PROTOBUF, is_answer=True)
 
     async def fetch(self, node: Node, method: str, journey: Journey, *, body: bytes = b"") -> bytes:
         """The answer to a request outside of the graph, an empty one if none is given; NodeAnswered for an error."""
         with journey.timed(node):
-            return await self._exchange(node, method, body, metadata=journey.headers, models=journey.models)
+            return await self._exchange(node, method, body, metadata=journey.headers, journey=journey)
 
     def keep(self, nodes: Iterable[Node]) -> None:
         """Let go of the channels that none of ``nodes`` uses any more; calls under way on them come to their end."""
@@ -107,8 +105,8 @@ class GrpcNodes:
             await channel.close(grace=None)
         await asyncio.gather(*self._ending)
 
-    async def _exchange(self, node: Node, path: str, body: bytes, *, metadata: Metadata, models: list[str]) -> bytes:
-        """The answer; its ``x-slipway-model`` goes to ``models``, a refusal's too."""
+    async def _exchange(self, node: Node, path: str, body: bytes, *, metadata: Metadata, journey: Journey) -> bytes:
+        """The answer; its ``x-slipway-model`` goes to the journey, a refusal's too."""
         begun = time.perf_counter()
         target, span = self._target(node), self._tracing.call(path, lambda: grpc_facts(node))
         call = self._callable(target, path)(body, metadata=span.metadata(metadata), timeout=self._timeout_s)
@@ -116,14 +114,15 @@ class GrpcNodes:
         try:
             answer: bytes = await call
             code = grpc.StatusCode.OK
-            models += _models(await call.trailing_metadata())
+            journey.models += _models(await call.trailing_metadata())
         except grpc.aio.AioRpcError as error:
             code, reason = error.code(), _reason(error)
-            models += _models(error.trailing_metadata())
+            journey.models += _models(error.trailing_metadata())
             raise self._failure(node, error, reason) from error
         finally:
             self._metrics.node_called(node, path, "unary", go_code(code), time.perf_counter() - begun)
             span.end_grpc(code, reason)
+        journey.hold_answer(len(answer))  # gRPC gives no part of a message before the whole is there
         return answer
 
     def _failure(self, node: Node, error: grpc.aio.AioRpcError, reason: str) -> Exception:

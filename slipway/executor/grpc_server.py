@@ -78,6 +78,7 @@ class GrpcSurface:
                 try:
                     with self.engine.admission.enter() as ticket:
                         ticket.hold(len(request))
+                        journey.hold_answer = ticket.hold_answer
                         answer = hold_reply(await work(request, journey), ticket, context)
                 finally:
                     await told  # no status may overtake it

@@ -101,17 +101,14 @@ class RestNodes:
             sent=sent,
             body=payload.body,
             label=question.label,
-            models=journey.models,
+            journey=journey,
         )
 
     async def fetch(self, node: Node, path: str, *, journey: Journey | None = None, label: str = "") -> Payload:
         """GET ``path`` of the node; NodeAnswered when that is not 200. ``label``: the metrics' name of the path."""
-        if journey is None:
-            return await self._exchange(node, hdrs.METH_GET, path, sent=CIMultiDict(), label=label, models=[])
+        journey = journey or Journey("", CIMultiDict())
         with journey.timed(node):
-            return await self._exchange(
-                node, hdrs.METH_GET, path, sent=journey.headers, label=label, models=journey.models
-            )
+            return await self._exchange(node, hdrs.METH_GET, path, sent=journey.headers, label=label, journey=journey)
 
     async def _exchange(
         self,
@@ -122,9 +119,9 @@ class RestNodes:
         sent: CIMultiDict[str],
         body: bytes | None = None,
         label: str,
-        models: list[str],
+        journey: Journey,
     ) -> Payload:
-        """The answer; RequestError for anything but HTTP 200. Its ``x-slipway-model`` goes to ``models`` either way."""
+        """The answer; RequestError for anything but HTTP 200. Its ``x-slipway-model`` goes to the journey either way."""
         begun = time.perf_counter()
         status, reason = 0, ""
         span = self._tracing.call(label or path, lambda: rest_facts(node, verb))
@@ -143,7 +140,7 @@ class RestNodes:
                 told = printable(response.headers)
                 status, reason = response.status, told.get(headers.REASON, "")
                 answer = Payload(
-                    await _read_answer(response, node),
+                    await _read_answer(response, node, journey.hold_answer),
                     told.get(hdrs.CONTENT_TYPE, ""),
                     told.get(hdrs.CONTENT_ENCODING, ""),
                     json_bytes_of(told),
@@ -164,7 +161,7 @@ class RestNodes:
             span.end_rest(status, reason)
         if status not in NOBODY_THERE:
             self._wires[node.endpoint] = _wire_of(response)
-        models.extend(told.getall(headers.MODEL, []))
+        journey.models.extend(told.getall(headers.MODEL, []))
         if status != HTTPStatus.OK:
             raise NodeAnswered(node.name, status_code=status, payload=answer, reason=reason)
         return answer
@@ -206,7 +203,7 @@ def in_pieces(body: bytes | None) -> bytes | io.BytesIO | None:
     return io.BytesIO(body) if body and len(body) > LARGE_BODY_BYTES else body
 
 
-async def _read_answer(response: aiohttp.ClientResponse, node: Node) -> bytes:
+async def _read_answer(response: aiohttp.ClientResponse, node: Node, hold: Callable[[int], None]) -> bytes:
     if (response.content_length or 0) > MAX_ANSWER_BYTES:
         raise _answer_too_large(node)
     chunks: list[bytes] = []
@@ -215,6 +212,7 @@ async def _read_answer(response: aiohttp.ClientResponse, node: Node) -> bytes:
         size += len(chunk)
         if size > MAX_ANSWER_BYTES:
             raise _answer_too_large(node)
+        hold(len(chunk))
         chunks.append(chunk)
     return chunks[0] if len(chunks) == 1 else b"".join(chunks)
 

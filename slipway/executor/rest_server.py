@@ -154,6 +154,7 @@ class RestSurface:
 
     async def predict(self, request: web.Request, journey: Journey) -> Payload:
         with self.engine.admission.receive() as ticket:
+            journey.hold_answer = ticket.hold_answer
             body = await read_body(request, ticket)
             payload = Payload(
                 body, request.headers.get(hdrs.CONTENT_TYPE, ""), json_bytes=json_bytes_of(request.headers)
@@ -166,6 +167,7 @@ class RestSurface:
 
     async def _feedback(self, request: web.Request, journey: Journey) -> Payload:
         with self.engine.admission.receive() as ticket:
+            journey.hold_answer = ticket.hold_answer
             body = await read_body(request, ticket)
             payload = Payload(body, request.headers.get(hdrs.CONTENT_TYPE, ""))
             answer = await self.engine.feedback(payload, client=self.engine.rest, journey=journey)
@@ -182,7 +184,8 @@ class RestSurface:
 
     async def fetch(self, request: web.Request, node: Node, path: str, journey: Journey, *, label: str = "") -> Payload:
         """The answer of one node to GET ``path``; ``label``: the metrics' name of the path."""
-        with self.engine.admission.enter():
+        with self.engine.admission.enter() as ticket:
+            journey.hold_answer = ticket.hold_answer
             fetched = self.engine.rest.fetch(node, path, journey=journey, label=label)
             return await shown(await self.engine.in_time(fetched, journey), request)
 
@@ -195,7 +198,8 @@ class RestSurface:
         return answer
 
     async def _graph_metadata(self, request: web.Request, journey: Journey) -> Payload:
-        with self.engine.admission.enter():
+        with self.engine.admission.enter() as ticket:
+            journey.hold_answer = ticket.hold_answer
             described = await self.engine.in_time(self.engine.rest_metadata(journey), journey)
         return await shown(Payload(dump_json(described), JSON), request)
 

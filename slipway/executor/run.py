@@ -29,6 +29,10 @@ from slipway.serving.limits import MAX_PUID_CHARS
 T = TypeVar("T")
 
 
+def _uncounted(_size_bytes: int) -> None:
+    """Of what no client asks for: the executor's own questions."""
+
+
 @dataclass(slots=True)
 class Journey:
     """What one request gathers on its way; every call into a node sees it."""
@@ -47,6 +51,8 @@ class Journey:
     """Node → time spent waiting for it, over all its calls."""
     models: list[str] = field(default_factory=list)
     """What nodes said in ``x-slipway-model``, in the order of their answers."""
+    hold_answer: Callable[[int], None] = _uncounted
+    """Takes the bytes of nodes' answers as they come; raises ServingError where they are too many."""
 
     @contextmanager
     def timed(self, node: Node) -> Iterator[None]:

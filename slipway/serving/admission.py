@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from slipway.serving.errors import OVERLOADED, ServingError
-from slipway.serving.limits import MAX_IN_FLIGHT, MAX_IN_FLIGHT_BYTES
+from slipway.serving.limits import ANSWER_ROOM, MAX_IN_FLIGHT, MAX_IN_FLIGHT_BYTES
 
 
 class Admission:
@@ -17,6 +17,7 @@ class Admission:
         self.max_bytes = max_bytes
         self.requests = 0
         self.bytes = 0
+        self.answer_bytes = 0
 
     @contextmanager
     def enter(self) -> Iterator[Ticket]:
@@ -46,11 +47,15 @@ class Ticket:
         self._admission = admission
         self._has_place = False
         self.held_bytes = 0
+        self._answer_bytes = 0
 
     def check_place(self) -> None:
         """ServingError 429 when there is none."""
-        if self._admission.requests >= self._admission.max_requests:
-            raise _overloaded(f"{self._admission.requests} requests are under way here, the limit: try again later")
+        admission = self._admission
+        if admission.requests >= admission.max_requests:
+            raise _overloaded(f"{admission.requests} requests are under way here, the limit: try again later")
+        if admission.answer_bytes > admission.max_bytes:
+            raise _answered_too_much(admission)
 
     def take_place(self) -> None:
         """From now on the request counts; once only. ServingError 429 when there is no place."""
@@ -66,15 +71,25 @@ class Ticket:
         admission.bytes += size_bytes
         self.held_bytes += size_bytes
 
+    def hold_answer(self, size_bytes: int) -> None:
+        """Count ``size_bytes`` that a node answered on the way, until the request ends; ServingError 429 when that is too much.
+
+        Answers have ANSWER_ROOM times the bodies' room, and from one on there is no place: work that is begun comes first.
+        """
+        admission = self._admission
+        if admission.answer_bytes + size_bytes > ANSWER_ROOM * admission.max_bytes:
+            raise _answered_too_much(admission)
+        admission.answer_bytes += size_bytes
+        self._answer_bytes += size_bytes
+
     def reply(self, size_bytes: int) -> Callable[[], None]:
-        """Hold a reply of that size instead of the request's body, until the function is called, which outlives the ticket.
+        """Hold a reply of that size instead of the request's body and answers, until the function is called, which outlives the ticket.
 
         A client that reads nothing of its reply has no place, but its reply is in memory. ServingError 429 where it is one
         too many; a reply that is alone is never.
         """
         admission = self._admission
-        admission.bytes -= self.held_bytes
-        self.held_bytes = 0
+        self._give_back_bytes()
         if admission.bytes and admission.bytes + size_bytes > admission.max_bytes:
             raise _overloaded(f"replies and bodies of {admission.bytes} bytes are under way here: try again later")
         admission.bytes += size_bytes
@@ -88,7 +103,16 @@ class Ticket:
     def leave(self) -> None:
         """Give back the place and the bytes."""
         self._admission.requests -= self._has_place
+        self._give_back_bytes()
+
+    def _give_back_bytes(self) -> None:
         self._admission.bytes -= self.held_bytes
+        self._admission.answer_bytes -= self._answer_bytes
+        self.held_bytes = self._answer_bytes = 0
+
+
+def _answered_too_much(admission: Admission) -> ServingError:
+    return _overloaded(f"nodes' answers of {admission.answer_bytes} bytes are under way here: try again later")
 
 
 def _overloaded(info: str) -> ServingError:

@@ -10,6 +10,9 @@ MAX_IN_FLIGHT = 256
 MAX_IN_FLIGHT_BYTES = 16 * MAX_BODY_BYTES
 """Bytes of the bodies of those requests together."""
 
+ANSWER_ROOM = 2
+"""So many times those bytes may the answers of an executor's nodes be; above once them no further request is taken on."""
+
 MAX_CONNECTIONS = 2048
 """REST connections of one port; for a further one the one that has waited longest for a request is closed."""
 

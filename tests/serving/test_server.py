@@ -316,6 +316,24 @@ def test_reply_is_held_instead_of_the_body_until_it_is_written():
     assert (admission.requests, admission.bytes) == (0, 0)
 
 
+def test_answers_of_nodes_have_room_beside_the_bodies_and_their_requests_come_first():
+    admission = Admission(max_bytes=10)
+    with admission.enter() as ticket:
+        ticket.hold(10)
+        ticket.hold_answer(11)
+        with pytest.raises(ServingError, match="answers of 11 bytes are under way"), admission.receive():
+            pass
+        ticket.hold_answer(9)
+        with pytest.raises(ServingError, match="answers of 20 bytes are under way"):
+            ticket.hold_answer(1)
+        written = ticket.reply(10)
+        assert (admission.bytes, admission.answer_bytes) == (10, 0)
+    written()
+    with admission.enter() as ticket:
+        ticket.hold_answer(5)
+    assert (admission.requests, admission.bytes, admission.answer_bytes) == (0, 0, 0)
+
+
 def test_bind_host_is_the_pods_address():
     assert bind_host({"SLIPWAY_POD_IP": "127.1.2.3"}) == "127.1.2.3"
     assert bind_host({}) == bind_host({"SLIPWAY_POD_IP": ""}) == every_address()
