@@ -53,6 +53,7 @@ async def test_a_pod_ends_within_its_grace_period_and_not_before_it(
     worker.stop("deleted")
     await pods.until(lambda: worker._observed.of("main").stop is not None)  # TERM is on its way
     set_clock(monkeypatch, step_s)
+    worker._wake.set()  # it looks at the clock
     await pods.stop(worker)
     assert pods.state()["terminated"]["exitCode"] == 128 + signal.SIGKILL
     assert time.monotonic() - begun_at >= decide.DRAIN_S + worker.pod.grace_s

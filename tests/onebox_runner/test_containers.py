@@ -268,7 +268,7 @@ def test_a_port_that_another_program_holds_everywhere_is_named() -> None:
 
 
 async def test_lines_are_stamped_and_none_is_lost_when_a_container_ends(tmp_path: Path) -> None:
-    output = Output(tmp_path / "logs" / "main" / "0.log", pipes=tmp_path / "main")
+    output = Output(tmp_path / "logs" / "main" / "0.log", pipes=tmp_path / "main", is_new=True)
     with output.writers() as (stdout, stderr):
         os.write(stdout, b"one\ntwo")
         os.write(stderr, b"err\n")
@@ -280,12 +280,12 @@ async def test_lines_are_stamped_and_none_is_lost_when_a_container_ends(tmp_path
 
 
 async def test_a_container_prints_on_while_no_runner_reads(tmp_path: Path) -> None:
-    first = Output(tmp_path / "logs" / "0.log", pipes=tmp_path / "main")
+    first = Output(tmp_path / "logs" / "0.log", pipes=tmp_path / "main", is_new=True)
     with first.writers() as (stdout, _):
         container = os.dup(stdout)
     first.close()
     os.write(container, b"nobody listens\n")
-    second = Output(tmp_path / "logs" / "0.log", pipes=tmp_path / "main")
+    second = Output(tmp_path / "logs" / "0.log", pipes=tmp_path / "main", is_new=False)
     await eventually(lambda: "nobody listens" in (tmp_path / "logs" / "0.log").read_text())
     second.close()
     os.close(container)
@@ -303,7 +303,7 @@ def test_a_log_is_bounded(tmp_path: Path) -> None:
 
 async def test_only_the_logs_of_the_last_two_runs_stay(tmp_path: Path) -> None:
     for restart in range(4):
-        Output(tmp_path / "logs" / f"{restart}.log", pipes=tmp_path / "main").close()
+        Output(tmp_path / "logs" / f"{restart}.log", pipes=tmp_path / "main", is_new=True).close()
     assert sorted(path.name for path in (tmp_path / "logs").iterdir()) == ["2.log", "3.log"]
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import errno
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,8 @@ from typing import Any
 import aiohttp
 import pytest
 
+from slipway.kube.errors import Unavailable
+from slipway.kube.kinds import Kind
 from slipway.onebox.runner import logs
 from slipway.onebox.runner.kubelet import Kubelet
 from slipway.onebox.runner.logs import LogFile, Output
@@ -104,6 +107,42 @@ async def test_what_cannot_be_taken_up_is_told_and_the_other_pods_go_on(
     await kubelet.stop_all()
 
 
+async def test_a_pod_is_removed_however_long_the_api_was_away(pods: Pods, monkeypatch: pytest.MonkeyPatch) -> None:
+    tried, removed = list[str](), pods.kube.delete
+
+    async def away(kind: Kind, name: str, **more: Any) -> None:
+        tried.append(name)
+        if len(tried) < 50:
+            raise Unavailable("refused")
+        await removed(kind, name, **more)
+
+    monkeypatch.setattr(pods.kube, "delete", away)
+    monkeypatch.setattr("slipway.onebox.runner.kubelet.backoff_s", lambda _: 0.0)
+    kubelet = Kubelet(pods.machine, Scheduler(pods.machine.kube, pods.machine.events, lambda: None))
+    kubelet.reconcile({("default", "p"): pod_object(metadata={"deletionTimestamp": "2026-01-01T00:00:00Z"})})
+    await eventually(lambda: pods.kube.deleted == ["p"])
+
+
+async def test_a_runner_that_stops_does_not_wait_for_an_api_that_is_away(
+    pods: Pods, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tried: list[str] = []
+
+    async def away(_kind: Kind, name: str, **_: Any) -> None:
+        tried.append(name)
+        raise Unavailable("refused")
+
+    monkeypatch.setattr(pods.kube, "delete", away)
+    monkeypatch.setattr("slipway.onebox.runner.kubelet.backoff_s", lambda _: 3600.0)
+    kubelet = Kubelet(pods.machine, Scheduler(pods.machine.kube, pods.machine.events, lambda: None))
+    kubelet.reconcile({("default", "p"): deaf(grace_s=0)})
+    await pods.until(lambda: "running" in pods.state())
+    kubelet.reconcile({})
+    await eventually(lambda: tried)
+    async with asyncio.timeout(20):
+        await kubelet.stop_all()
+
+
 def marked(pods: Pods) -> list[int]:
     mark = container_mark(pods.machine.paths, "uid-p", "main")
     found = [int(entry.name) for entry in Path("/proc").iterdir() if entry.name.isdigit()]
@@ -159,7 +198,7 @@ async def test_a_strange_file_among_the_logs_stays_and_the_container_starts(pods
 
 async def test_only_logs_of_the_last_runs_stay(tmp_path: Path) -> None:
     for run in range(4):
-        Output(tmp_path / f"{run}.log", pipes=tmp_path / "main").close()
+        Output(tmp_path / f"{run}.log", pipes=tmp_path / "main", is_new=True).close()
     assert sorted(name for name in listed(tmp_path) if name.endswith(".log")) == ["2.log", "3.log"]
 
 

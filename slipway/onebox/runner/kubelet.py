@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import itertools
 import logging
 from collections.abc import Collection, Mapping
 
@@ -21,7 +23,6 @@ from slipway.onebox.runner.state import read_state
 MEMORY_PERIOD_S = 5.0
 RESTART_AFTER_S = 5.0
 """After a worker ended by a programming error; its containers run on and are adopted."""
-DELETE_TRIES = 20
 
 log = logging.getLogger(__name__)
 
@@ -37,11 +38,11 @@ class Kubelet:
         self._refused: set[str] = set()
         self._unbegun: set[str] = set()  # uids that have no folder: there may be thousands that wait
         self._resting: set[str] = set()  # uids whose worker has failed and is not started again yet
-        self._is_stopping = False
+        self._stopping = asyncio.Event()
         self._pods: Mapping[ObjectKey, Object] = {}
 
     def reconcile(self, pods: Mapping[ObjectKey, Object]) -> None:
-        if self._is_stopping:
+        if self._stopping.is_set():
             return
         self._pods = pods
         by_uid = {str(obj["metadata"]["uid"]): obj for obj in pods.values()}
@@ -82,7 +83,7 @@ class Kubelet:
 
     async def stop_all(self) -> None:
         """Stop every Pod gracefully. The objects stay: the next runner starts them again."""
-        self._is_stopping = True
+        self._stopping.set()
         for worker in self._workers.values():
             worker.stop("the runner stops")
         await asyncio.gather(*(self._tasks[uid] for uid in self._workers), return_exceptions=True)
@@ -131,7 +132,7 @@ class Kubelet:
     async def _run(self, uid: str, worker: PodWorker) -> None:
         try:
             await worker.run()
-            if not self._is_stopping:
+            if not self._stopping.is_set():
                 await self._remove(worker.obj)
                 await asyncio.to_thread(_remove_folder, worker)
         except asyncio.CancelledError:
@@ -159,9 +160,9 @@ class Kubelet:
             task.add_done_callback(lambda _: self._tasks.pop(uid, None))
 
     async def _remove(self, obj: Object) -> None:
-        """The last step of a deletion: the object goes at once."""
+        """The last step of a deletion: the object goes at once, or when the API is there again; the next runner goes on."""
         meta = obj["metadata"]
-        for attempt in range(1, DELETE_TRIES + 1):
+        for attempt in itertools.count(1):
             try:
                 await self._machine.kube.delete(
                     POD, meta["name"], namespace=meta["namespace"], grace_period_s=0, uid=meta["uid"]
@@ -170,8 +171,11 @@ class Kubelet:
                 return
             except KubeError as exc:
                 log.warning("%s/%s: not removed: %s", meta["namespace"], meta["name"], exc)
-                await asyncio.sleep(backoff_s(attempt))
             else:
+                return
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(backoff_s(attempt)):
+                    await self._stopping.wait()
                 return
 
     def _refuse(self, uid: str, obj: Object, error: InvalidPod) -> None:

@@ -12,6 +12,8 @@ import fcntl
 import logging
 import os
 import re
+import sys
+import termios
 from collections import deque
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
@@ -97,38 +99,45 @@ class PipeReader:
         return os.open(self.path, os.O_RDWR | os.O_CLOEXEC)
 
     def close(self) -> None:
-        """Take what is left, then forget the pipe."""
-        while self._read():
-            pass
+        """Take what is in it by now, then forget the pipe: whoever holds it may print for ever."""
+        left = _waiting_bytes(self._fd)
+        while left > 0 and (taken := self._read()):
+            left -= taken
         if self._rest:
             self._log.write(self._stream, [self._rest])
         asyncio.get_running_loop().remove_reader(self._fd)
         os.close(self._fd)
 
-    def _read(self) -> bool:
+    def _read(self) -> int:
+        """How many bytes were there to be read."""
         try:
             chunk = os.read(self._fd, READ_BYTES)
         except BlockingIOError:
-            return False
+            return 0
         *lines, self._rest = (self._rest + chunk).split(b"\n")
         while len(self._rest) > MAX_LINE_BYTES:
             lines.append(self._rest[:MAX_LINE_BYTES])
             self._rest = self._rest[MAX_LINE_BYTES:]
         if lines:
             self._log.write(self._stream, lines)
-        return True
+        return len(chunk)
 
 
 class Output:
     """The log and the two pipes of one run of a container."""
 
-    def __init__(self, log: Path, *, pipes: Path) -> None:
-        """``pipes``: the common start of the pipes' paths."""
+    def __init__(self, log: Path, *, pipes: Path, is_new: bool) -> None:
+        """``pipes``: the common start of the pipes' paths. ``is_new``: the run begins, and has pipes of its own.
+
+        What an earlier run left behind still holds that one's, which nobody reads: it stands still once they are full.
+        """
         self._log = LogFile(log)
         self._readers: list[PipeReader] = []
         try:
             for stream in ("stdout", "stderr"):
                 path = pipes.with_name(f"{pipes.name}.{stream}")
+                if is_new:
+                    path.unlink(missing_ok=True)
                 self._readers.append(PipeReader(path, stream=stream, log=self._log))
         except OSError:
             self.close()
@@ -151,6 +160,11 @@ class Output:
             reader.close()
         self._log.close()
         return self._log.tail
+
+
+def _waiting_bytes(pipe: int) -> int:
+    found = fcntl.ioctl(pipe, termios.FIONREAD, bytes(4))
+    return int.from_bytes(found, sys.byteorder)
 
 
 def _forget_old(log: Path) -> None:

@@ -26,7 +26,10 @@ def container_mark(paths: Paths, pod_uid: str, container: str) -> str:
 
 
 def has_mark(pid: int, mark: str) -> bool:
-    """Whether the process, or the one that started it, was given this mark; a process can give it up."""
+    """Whether the process, or the one that started it, was given this mark; a process can give it up.
+
+    One that also left the session runs on after its container; what it prints is read by nobody.
+    """
     return _holds(_environment(pid), mark)
 
 

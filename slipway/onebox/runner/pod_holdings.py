@@ -78,7 +78,7 @@ class PodHoldings:
         command = self._command(name)
         if not self._is_new and name not in self._known:
             self.kill_left_behind(name)  # started by an earlier runner that could not write it down
-        self._open_output(name, restart)
+        self._open_output(name, restart, is_new=True)
         try:
             with self._outputs[name].writers() as (stdout, stderr):
                 process = spawn(command, stdout=stdout, stderr=stderr, mark=self._mark(name))
@@ -94,7 +94,7 @@ class PodHoldings:
         process = adopt(identity, mark=self._mark(name))
         if process is not None:
             self.processes[name] = process
-            self._open_output(name, restart)
+            self._open_output(name, restart, is_new=False)
             self._known.add(name)
             log.info("%s: adopted %s, process %d", "/".join(self.pod.key), name, process.identity.pid)
         return process
@@ -165,10 +165,10 @@ class PodHoldings:
             self._annotate(PATHS, TRANSLATED)
         return command
 
-    def _open_output(self, name: str, restart: int) -> None:
+    def _open_output(self, name: str, restart: int, *, is_new: bool) -> None:
         pod = self.pod
         path = self._machine.paths.container_log(pod.namespace, pod.name, pod.uid, container=name, restart=restart)
-        self._outputs[name] = Output(path, pipes=self.folder / name)
+        self._outputs[name] = Output(path, pipes=self.folder / name, is_new=is_new)
 
     def _mark(self, name: str) -> str:
         return container_mark(self._machine.paths, self.pod.uid, name)
