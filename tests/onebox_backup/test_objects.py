@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import os
 import pickle
+import shutil
 import sqlite3
 import threading
+from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 
 import pytest
 
 from slipway.onebox.backup import objects
+from slipway.onebox.backup.databases import copy_sqlite
 from slipway.onebox.backup.errors import NotMade
 from slipway.onebox.backup.objects import hold_objects
 from slipway.onebox.services.swift import DEVICE, SwiftFolders
@@ -68,6 +71,40 @@ def test_listing_is_copied_while_it_is_written_to_and_its_waiting_rows_come_alon
     with closing(sqlite3.connect(tmp_path / "held" / DEVICE / LISTING)) as copy:
         assert copy.execute("select name from object").fetchall() == [("kept",)]
     assert (tmp_path / "held" / DEVICE / f"{LISTING}.pending").read_bytes() == waiting
+
+
+def test_row_that_swift_moves_into_the_listing_meanwhile_is_in_one_of_the_copies(
+    folders: SwiftFolders, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Between the two copies, whichever is the first, the waiting row goes into the listing."""
+    file = folders.devices / DEVICE / LISTING
+    file.parent.mkdir(parents=True)
+    waiting = file.with_name(f"{file.name}.pending")
+    waiting.write_text("moved")
+    with closing(sqlite3.connect(file)) as listing:
+        listing.execute("create table object (name text)")
+        listing.commit()
+
+        def move() -> None:
+            if waiting.exists() and waiting.read_text():
+                listing.execute("insert into object values (?)", (waiting.read_text(),))
+                listing.commit()
+                waiting.write_text("")
+
+        def then_move(copy: Callable[[Path, Path], object]) -> Callable[[Path, Path], None]:
+            def copied(source: Path, target: Path) -> None:
+                copy(source, target)
+                move()
+
+            return copied
+
+        monkeypatch.setattr(objects, "copy_sqlite", then_move(copy_sqlite))
+        monkeypatch.setattr(objects.shutil, "copyfile", then_move(shutil.copyfile))
+        hold_objects(folders, tmp_path / "held")
+    place = tmp_path / "held" / DEVICE / LISTING
+    with closing(sqlite3.connect(place)) as copy:
+        listed = [name for (name,) in copy.execute("select name from object")]
+    assert "moved" in [*listed, place.with_name(f"{place.name}.pending").read_text()]
 
 
 def test_object_that_is_overwritten_all_the_time_is_never_missing(folders: SwiftFolders, tmp_path: Path) -> None:

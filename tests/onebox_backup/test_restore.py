@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import re
+import signal
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,6 +18,7 @@ from slipway.onebox.backup.restore import restore_backup
 from slipway.onebox.home_format import HOME_FORMAT, FormatError, read_format
 from slipway.onebox.paths import Paths
 from slipway.onebox.services.folders import HomeError
+from slipway.onebox.supervisor.procfs import identify
 from tests.onebox_backup.archives import HEAD, file, rewrite, write
 from tests.onebox_backup.conftest import restored, slipway
 from tests.onebox_backup.homes import put, tree
@@ -107,3 +111,55 @@ def test_killed_restore_leaves_no_home_and_the_next_one_succeeds(home: Paths, tm
     assert not (tmp_path / "new").exists()
     assert restored(tmp_path / "b", tmp_path / "new").settings.exists()
     assert not (tmp_path / ".new.restoring").exists()
+
+
+def test_home_that_came_meanwhile_is_left_as_it_is(home: Paths, tmp_path: Path) -> None:
+    make_backup(home, tmp_path / "b")
+    new = tmp_path / "new"
+
+    def say(step: str) -> None:
+        if step == "unpacking":
+            put(new / "mine")
+
+    with pytest.raises(NotRestored, match="a restore overwrites nothing"):
+        restore_backup(tmp_path / "b", Paths(new), report=Report(say=say))
+    assert tree(new) == {"mine": ("x", 0o600)}
+    assert not (tmp_path / ".new.restoring").exists()
+
+
+def test_everything_is_on_disk_before_it_is_the_home(
+    home: Paths, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make_backup(home, tmp_path / "b")
+    synced: list[tuple[str, bool]] = []
+    new, draft = tmp_path / "new", tmp_path / ".new.restoring"
+    monkeypatch.setattr(restore.os, "sync", lambda: synced.append(("all", draft.exists() and not new.exists())))
+    monkeypatch.setattr(restore, "sync_folder", lambda folder: synced.append((folder.name, new.exists())))
+    restored(tmp_path / "b", new)
+    assert synced == [("all", True), (tmp_path.name, True)]
+
+
+KILLED = """
+import os, signal, sys
+from pathlib import Path
+from slipway.onebox.backup.databases import _server
+from slipway.onebox.paths import Paths
+from slipway.onebox.services.postgres_setup import ensure_cluster
+paths = Paths(Path(sys.argv[1]))
+paths.sockets.mkdir(mode=0o700)
+ensure_cluster(paths.data("postgres"))
+with _server(paths):
+    os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+def test_database_server_of_a_killed_restore_is_ended_by_the_next(home: Paths, tmp_path: Path) -> None:
+    make_backup(home, tmp_path / "b")
+    draft = Paths(tmp_path / ".new.restoring")
+    killed = subprocess.run([sys.executable, "-c", KILLED, str(draft.home)], stdout=subprocess.DEVNULL, check=False)
+    assert killed.returncode == -signal.SIGKILL
+    server = identify(int((draft.data("postgres") / "postmaster.pid").read_text().split()[0]))
+    assert server is not None
+    restored(tmp_path / "b", tmp_path / "new")
+    assert not server.is_alive
+    assert not draft.sockets.exists()

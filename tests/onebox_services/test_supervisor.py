@@ -19,6 +19,7 @@ from slipway.onebox.supervisor import process as launcher
 from slipway.onebox.supervisor.control import stop_without_supervisor
 from slipway.onebox.supervisor.history import Phase
 from slipway.onebox.supervisor.loop import Desired, Supervisor
+from slipway.onebox.supervisor.procfs import identify
 from slipway.onebox.supervisor.spec import Port, ProcessSpec, SilentError
 from slipway.onebox.supervisor.state import ProcessState, load_states
 from tests.onebox_services.specs import FOREVER, FileProbe, python
@@ -103,6 +104,31 @@ async def test_stubborn_process_is_killed_after_its_grace(machine: Machine) -> N
     assert time.monotonic() - began_s >= 0.2
     assert not state.is_alive
     assert any(line.startswith("kill stubborn") for line in machine.lines)
+
+
+async def test_what_a_dead_process_left_in_its_session_is_ended_before_it_starts_again(
+    machine: Machine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Workers of a PostgreSQL whose first process was killed keep its shared memory, and the next one out."""
+    monkeypatch.setattr(history, "FIRST_BACKOFF_S", 0.001)
+    ready = machine.folder / "worker"
+    code = f"""
+import os, pathlib, signal
+if os.fork() == 0:
+    os.setpgid(0, 0)  # out of the group, in the session
+    pathlib.Path({str(ready)!r}).with_suffix(".new").write_text(str(os.getpid()))
+    pathlib.Path({str(ready)!r}).with_suffix(".new").rename({str(ready)!r})
+signal.pause()
+"""
+    machine.want(python("server", code, probe=FileProbe(ready)))
+    first = await machine.reaches("server", Phase.READY)
+    worker = identify(int(ready.read_text()))
+    assert first.identity
+    assert worker
+    ready.unlink()
+    os.kill(first.identity.pid, signal.SIGKILL)
+    await eventually(ready.exists, what="it starts again")
+    assert not worker.is_alive
 
 
 async def test_crashing_process_ends_in_a_named_crash_loop(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:

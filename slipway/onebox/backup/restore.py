@@ -20,8 +20,10 @@ from slipway.onebox.home_format import FormatError, migrate, steps_from, write_f
 from slipway.onebox.images.snapshot import interpreter
 from slipway.onebox.images.store import Store, remove_tree
 from slipway.onebox.paths import Paths
-from slipway.onebox.services.folders import refuse_odd_name
+from slipway.onebox.services.folders import is_own, refuse_odd_name
 from slipway.onebox.services.networks import choose_network
+from slipway.onebox.services.postgres_setup import ClusterError, end_leftovers
+from slipway.onebox.services.secrets import sync_folder
 from slipway.onebox.services.swift_setup import StorageError, refuse_without_xattrs
 from slipway.onebox.settings import Settings, load_settings, parse_cluster_network, save_settings
 from slipway.onebox.supervisor.procfs import listeners_in
@@ -87,7 +89,8 @@ def restore_backup(file: Path, paths: Paths, *, report: Report) -> list[str]:
             extract(reader, draft, advance=report.advance)
         unbuilt = _settle(Paths(draft), paths, checked.header, report)
         refuse_home(home)  # it took a while
-        draft.rename(home)
+        report.say("syncing")
+        _rename_durably(draft, home)
     except StorageError as error:
         raise NotRestored(str(error)) from error
     except OSError as error:
@@ -155,6 +158,13 @@ def _load(draft: Paths, dumps: Path) -> None:
     shutil.rmtree(dumps)
 
 
+def _rename_durably(draft: Path, home: Path) -> None:
+    """Everything is on disk before it has its name, and then the name is."""
+    os.sync()
+    draft.rename(home)
+    sync_folder(home.parent)
+
+
 def _make_parents(home: Path) -> None:
     try:
         home.parent.mkdir(mode=DRAFT_MODE, parents=True, exist_ok=True)
@@ -165,10 +175,17 @@ def _make_parents(home: Path) -> None:
 
 
 def _remove_draft(draft: Path) -> None:
-    """Also a killed restore's. A folder of that name beside the home is nobody else's."""
+    """Also a killed restore's, with the PostgreSQL that it left. A folder of that name beside the home is nobody else's."""
     if draft.is_symlink() or draft.is_dir():
         if draft.is_symlink() or draft.stat().st_uid != os.getuid():
             raise NotRestored(f"{draft}: not a folder of yours, and in the way: remove it")
+        paths = Paths(draft)
+        try:
+            end_leftovers(paths.data("postgres"))
+        except ClusterError as error:
+            raise NotRestored(str(error)) from error
+        if is_own(paths.sockets):
+            shutil.rmtree(paths.sockets)
         remove_tree(draft)
 
 

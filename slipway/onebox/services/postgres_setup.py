@@ -43,7 +43,7 @@ def ensure_cluster(data: Path, *, output: int | None = None) -> None:
         raise ClusterError(
             f"{data}: made by PostgreSQL {found}, this is {MAJOR}: dump it with the old one, or move the folder away"
         )
-    _clear_leftovers(data)
+    end_leftovers(data)
 
 
 def _make_cluster(data: Path, uid: int, output: int | None) -> None:
@@ -59,8 +59,11 @@ def _make_cluster(data: Path, uid: int, output: int | None) -> None:
     draft.rename(data)
 
 
-def _clear_leftovers(data: Path) -> None:
-    """Workers of a killed server keep its shared memory until they notice; a stale pid may be somebody else's by now."""
+def end_leftovers(data: Path) -> None:
+    """End what works in a cluster that nobody looks after any more; a stale pid may be somebody else's by now.
+
+    Workers of a killed server keep its shared memory until they notice. Raises ClusterError.
+    """
     leftovers = [pid for pid in pids() if _works_in(pid, data)]
     for pid in leftovers:
         os.kill(pid, signal.SIGKILL)

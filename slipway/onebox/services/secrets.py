@@ -7,7 +7,11 @@ import secrets as random
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 
+from slipway.onebox.paths import Paths
+from slipway.onebox.supervisor.errors import SupervisorError
+
 SECRET_BYTES = 32
+HASH_SUFFIX = "s3-hash-suffix"
 
 
 @dataclass(frozen=True)
@@ -30,10 +34,18 @@ class Secrets:
 
 
 def ensure_secrets(folder: Path) -> Secrets:
-    """Load every secret, making the missing ones; modes are put right if somebody loosened them."""
+    """Load every secret, making the missing ones; modes are put right if somebody loosened them.
+
+    Raises:
+        SecretLost: the one without which no object is found.
+    """
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     folder.chmod(0o700)
     return Secrets(**{item.name: _ensure(folder / item.name.replace("_", "-")) for item in fields(Secrets)})
+
+
+class SecretLost(SupervisorError):
+    """A secret that no other can replace is gone; the message says where it may still be."""
 
 
 def _ensure(path: Path) -> str:
@@ -41,9 +53,21 @@ def _ensure(path: Path) -> str:
     if path.exists() and (value := path.read_text().strip()):
         path.chmod(0o600)
         return value
+    if path.name == HASH_SUFFIX:
+        _refuse_where_objects_are(path)
     value = random.token_urlsafe(SECRET_BYTES)
     write_private(path, value)
     return value
+
+
+def _refuse_where_objects_are(path: Path) -> None:
+    store = Paths(path.parent.parent).data("s3")
+    if next(store.glob("devices/*/*"), None) is not None:
+        raise SecretLost(
+            f"{path}: empty or gone, and with another one no object below {store} would be found: write the value of "
+            f"swift_hash_path_suffix in {store}/etc/swift.conf into it, or fetch it from a backup "
+            f"(tar -xzOf FILE secrets/{HASH_SUFFIX}); who gives up all models moves {store} away"
+        )
 
 
 def write_private(path: Path, text: str) -> None:
@@ -57,10 +81,11 @@ def write_private(path: Path, text: str) -> None:
         file.flush()
         os.fsync(descriptor)
     scratch.replace(path)
-    _sync_folder(path.parent)
+    sync_folder(path.parent)
 
 
-def _sync_folder(folder: Path) -> None:
+def sync_folder(folder: Path) -> None:
+    """So that the names in it are on disk, too."""
     descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
     try:
         os.fsync(descriptor)
