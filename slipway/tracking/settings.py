@@ -16,11 +16,11 @@ from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError
 
 from slipway.tracking.errors import SettingsError
+from slipway.tracking.placeholder import PLACEHOLDER
 
 TRACKING, AUTH = "MLFLOW_BACKEND_STORE_URI", "MLFLOW_AUTH_CONFIG_PATH"
 PLACE, KEEP = "SLIPWAY_BACKUP_TO", "SLIPWAY_BACKUP_KEEP"
 DEFAULT_KEEP = 14
-PLACEHOLDER = "CHANGE-ME"  # of mlflow/components/placeholder-secrets
 SHORTEST_PASSWORD = 12  # MLflow refuses less
 DRIVER = "postgresql+psycopg2"
 PASSWORDS_OF_A_QUERY = {"password", "sslpassword"}  # libpq takes them there, too

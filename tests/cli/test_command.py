@@ -77,6 +77,16 @@ def said_without(module: str, *words: str) -> str:
     return ran.stderr
 
 
+def test_no_command_loads_what_only_models_and_databases_need() -> None:
+    program = (
+        "import sys; from slipway.cli.main import COMMANDS, main\n"
+        "for name in COMMANDS: main.get_command(None, name)\n"
+        "print(*sorted({'mlflow', 'numpy', 'onnxruntime', 'pandas', 'sqlalchemy'} & sys.modules.keys()))"
+    )
+    ran = subprocess.run([sys.executable, "-c", program], check=True, capture_output=True, text=True, timeout=50)
+    assert ran.stdout == "\n"
+
+
 @pytest.mark.parametrize("command", ["up", "down", "status"])
 def test_platform_command_in_a_notebook_says_whose_it_is(home: Path, command: str) -> None:
     said = said_without("psycopg2", command)

@@ -13,7 +13,7 @@ from slipway.doctor.checks.workloads import OF_SERVICE, ready_endpoints
 from slipway.doctor.facts import Facts, NotKnown, Object, Unanswered
 from slipway.doctor.question import SYSTEM, Probe, Question
 from slipway.kube.kinds import ENDPOINT_SLICE, SECRET, Kind
-from slipway.tracking.settings import PLACEHOLDER
+from slipway.tracking.placeholder import PLACEHOLDER
 
 STORAGE_CLASS = Kind("storage.k8s.io", "v1", "storageclasses", "StorageClass", namespaced=False)
 CLASSES = Question(STORAGE_CLASS)
