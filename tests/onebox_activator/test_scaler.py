@@ -8,12 +8,12 @@ from typing import Any, cast
 import pytest
 
 from slipway.kube.client import Kube
-from slipway.kube.errors import Unavailable
+from slipway.kube.errors import Conflict, Unavailable
 from slipway.kube.kinds import DEPLOYMENT, HORIZONTAL_POD_AUTOSCALER, SCALED_OBJECT, Kind
 from slipway.kube.reflector import Reflector
 from slipway.onebox.activator.autoscaler import autoscaler_of
 from slipway.onebox.activator.limits import RETRY_S
-from slipway.onebox.activator.scaler import Scaler, who_wakes
+from slipway.onebox.activator.scaler import Scaler, look_period_s, who_wakes
 from slipway.onebox.mesh.admin import Admin
 from slipway.onebox.runner.cache import Cache
 from slipway.onebox.runner.events import Events
@@ -151,3 +151,55 @@ async def test_the_autoscaler_goes_with_the_last_trigger_that_is_measured_here(
 
 def test_event_counts_the_requests_that_wait() -> None:
     assert [who_wakes(held) for held in (0, 1, 2)] == ["its minReplicaCount", "1 request waits", "2 requests wait"]
+
+
+class Quiet:
+    """A Deployment at work whose traffic has stopped, an API that may have a newer one, and a clock."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+        self.kube = RecordingKube()
+        self.cache = Cache(cast(Reflector, Reflected(deployment("a", status={"readyReplicas": 1}), scaled_object("a"))))
+        self.scaler = Scaler(
+            cast(Kube, self.kube),
+            self.cache,
+            admins=[cast(Admin, QuietEnvoy())],
+            events=cast(Events, Said()),
+            clock=lambda: self.now,
+        )
+
+    def scaled(self) -> list[dict[str, Any]]:
+        return [patch for name, patch in self.kube.patched if "replicas" in patch.get("spec", {})]
+
+
+async def test_a_round_that_did_not_look_puts_nothing_to_rest() -> None:
+    quiet = Quiet()
+    await quiet.scaler.round()  # a look: it counts as busy until now
+    quiet.now = 60 - 0.01
+    await quiet.scaler.round()
+    period = look_period_s(quiet.scaler._scaled())
+    assert period is not None
+    quiet.now = 60 - 0.01 + period / 2  # the cooldown is over, and there may have been requests since the last look
+    await quiet.scaler.round()
+    assert quiet.scaled() == []
+    quiet.now = 60 + period
+    await quiet.scaler.round()
+    assert [patch["spec"]["replicas"] for patch in quiet.scaled()] == [0]
+
+
+async def test_only_what_was_looked_at_goes_to_rest(monkeypatch: pytest.MonkeyPatch) -> None:
+    quiet = Quiet()
+
+    async def changed_meanwhile(_kind: Kind, name: str, patch: dict[str, Any], **_: Any) -> dict[str, Any]:
+        if patch.get("spec", {}).get("replicas") == 0 and patch["metadata"].get("resourceVersion") == "1":
+            quiet.kube.patched.append((name, {"refused": patch}))
+            raise Conflict({"code": 409, "message": "the object has been modified", "reason": "Conflict"})
+        quiet.kube.patched.append((name, patch))
+        return {**deployment(name)[1], **patch, "metadata": _meta(name)}
+
+    monkeypatch.setattr(quiet.kube, "patch", changed_meanwhile)
+    await quiet.scaler.round()
+    quiet.now = 120
+    assert await quiet.scaler.round() == RETRY_S
+    assert quiet.scaled() == []
+    assert any("refused" in patch for _, patch in quiet.kube.patched)
