@@ -107,6 +107,29 @@ async def test_what_is_no_request_is_answered_with_a_status(
     assert not caplog.records
 
 
+@pytest.mark.parametrize("token", [b"Bearer token-of-the-administrator", b""], ids=["known", "unknown"])
+@pytest.mark.parametrize(
+    "body",
+    [b"Transfer-Encoding: chunked\r\n\r\nzz\r\n\r\n", b"Content-Encoding: gzip\r\nContent-Length: 4\r\n\r\nabcd"],
+    ids=["no chunk", "no gzip"],
+)
+async def test_a_body_that_cannot_be_read_is_the_clients_error(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, token: bytes, body: bytes
+) -> None:
+    start = b"POST /api/v1/namespaces HTTP/1.1\r\nHost: x\r\nConnection: close\r\n"
+    async with listening_at(tmp_path) as (host, port):
+        reader, writer = await asyncio.open_connection(host, port)
+        writer.write(start + (b"Authorization: %b\r\n" % token if token else b"") + body)
+        async with asyncio.timeout(10):
+            head = await reader.readuntil(b"\r\n\r\n")
+            answer = await reader.read()
+        writer.close()
+    status = json.JSONDecoder().raw_decode(answer.decode())[0]
+    assert int(head.split()[1]) == status["code"]
+    assert status["code"] in (400, 403)
+    assert not caplog.records
+
+
 async def test_a_selector_may_be_long(tmp_path: Path) -> None:
     sent = b"GET /livez?labelSelector=%b HTTP/1.1\r\nHost: x\r\n\r\n" % (b"a" * (MAX_LINE_BYTES - 64))
     async with listening_at(tmp_path) as (host, port):

@@ -19,12 +19,23 @@ MAX_LINE_BYTES = 64 * 1024
 """Of a URL, which may have a long selector, and of one header."""
 
 
+def _is_ours(record: logging.LogRecord) -> bool:
+    """Broken requests are answered, not logged with a traceback: their number is up to the client."""
+    error = record.exc_info[1] if record.exc_info else None
+    return not isinstance(error, (web.RequestPayloadError, HttpProcessingError))
+
+
+http_log = logging.getLogger("slipway.onebox.api.http")
+http_log.addFilter(_is_ours)
+
+
 def make_runner(app: web.Application) -> web.AppRunner:
     """Of the whole API; to be set up, and its ``server`` given to ``protocols``."""
     return web.AppRunner(
         app,
         handler_cancellation=True,
         access_log=None,
+        logger=http_log,
         keepalive_timeout=KEEPALIVE_S,
         shutdown_timeout=SHUTDOWN_S,
         max_line_size=MAX_LINE_BYTES,
@@ -41,7 +52,7 @@ def protocols(server: web.Server | None) -> Callable[[], Connection]:
 
 
 class Connection(web.RequestHandler):
-    """aiohttp's, whose own errors are a Status too. Which requests are broken is up to the client: they are not logged."""
+    """aiohttp's, whose own errors are a Status too."""
 
     __slots__ = ()
 

@@ -116,6 +116,8 @@ class Api:
         except web.HTTPRequestEntityTooLarge:
             message = f"Request entity too large: limit is {MAX_BODY_BYTES}"
             return refuse(Refused(413, message, reason="RequestEntityTooLarge"))
+        except web.RequestPayloadError:
+            return refuse(bad_request("the body cannot be read: it is not as its Transfer- or Content-Encoding says"))
         except (asyncio.CancelledError, ConnectionError):
             raise
         except TimeoutError:
