@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import shutil
 import subprocess
 import sys
 import tempfile
@@ -16,6 +15,7 @@ from typing import Any
 from benchmarks import trivial
 from benchmarks.processes import HOST, REPOSITORY, free_ports
 from slipway.kube.client import Kube
+from slipway.onebox.images.store import remove_tree
 from slipway.onebox.paths import Paths
 from slipway.onebox.settings import load_settings
 from slipway.onebox.supervisor.state import load_states
@@ -79,7 +79,7 @@ def platform(*, with_registry: bool = False) -> Iterator[Machine]:
         yield machine
     finally:
         machine.run("slipway.cli.main", "down")
-        shutil.rmtree(home)
+        remove_tree(home)
 
 
 def _build_trivial(machine: Machine, folder: Path) -> None:

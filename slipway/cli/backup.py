@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import signal
 import sys
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from types import FrameType
-from typing import NoReturn
 
 import click
 
+from slipway.cli.ending import term_is_interrupt
 from slipway.onebox.backup.errors import BackupError
 from slipway.onebox.backup.make import Made, Report, make_backup
 from slipway.onebox.backup.restore import check_backup, restore_backup
@@ -100,20 +98,13 @@ def restore_command(file: Path, *, only_check: bool, quiet: bool) -> None:
 @contextmanager
 def _followed(*, quiet: bool) -> Iterator[Report]:
     """Steps and bars on stderr; failures in one line, with everything half-made removed, on Ctrl-C and TERM too."""
-    before = signal.signal(signal.SIGTERM, _end)
     try:
-        with ExitStack() as bars:
+        with term_is_interrupt(), ExitStack() as bars:
             yield Report() if quiet else _shown(bars)
     except KNOWN_ERRORS as error:
         raise click.ClickException(str(error)) from error
     except KeyboardInterrupt as error:
         raise click.ClickException("interrupted; nothing was left half-made") from error
-    finally:
-        signal.signal(signal.SIGTERM, before)
-
-
-def _end(_number: int, _frame: FrameType | None) -> NoReturn:
-    raise KeyboardInterrupt
 
 
 def _shown(bars: ExitStack) -> Report:

@@ -11,6 +11,7 @@ from pathlib import Path
 import click
 
 from slipway.cli.columns import render_columns
+from slipway.cli.ending import term_is_interrupt
 from slipway.cli.objects import Failure, run
 from slipway.cli.platform import KNOWN_ERRORS, PartList
 from slipway.cli.usage import Written
@@ -108,7 +109,10 @@ def _held(only: tuple[str, ...], plan: Plan, *, keep: bool) -> list[Row]:
                 await site.remove()
 
     try:
-        return run(hold_them)
+        with term_is_interrupt():
+            return run(hold_them)
+    except KeyboardInterrupt as exc:
+        raise Failure("interrupted; " + ("the drills' deployment stays" if keep else "nothing of it stays")) from exc
     except (DrillError, NotUpError, *KNOWN_ERRORS) as exc:
         raise Failure(str(exc)) from exc
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from slipway.onebox.api.columns import custom_columns
+from slipway.onebox.api.columns import NODE, custom_columns
 
 OBJECT = {
     "metadata": {"name": "x"},
@@ -33,3 +33,15 @@ def test_a_cell_is_one_value_and_of_several_the_first(path: str, kind: str, cell
     """As apiextensions-apiserver does it: the first result, as text where the column is one (tableconvertor)."""
     name, column = custom_columns([{"name": "C", "type": kind, "jsonPath": path}])
     assert (name.cell(OBJECT), column.cell(OBJECT)) == ("x", cell)
+
+
+@pytest.mark.parametrize(
+    ("labels", "roles"),
+    [
+        ({}, "<none>"),
+        ({"node-role.kubernetes.io/worker": "", "node-role.kubernetes.io/control-plane": ""}, "control-plane,worker"),
+    ],
+)
+def test_a_node_shows_the_roles_of_its_labels(labels: dict[str, str], roles: str) -> None:
+    column = next(one for one in NODE if one.name == "Roles")
+    assert column.cell({"metadata": {"labels": labels}}) == roles

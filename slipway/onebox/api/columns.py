@@ -78,6 +78,12 @@ AGE = Column("Age", lambda o: age(get(o, "metadata.creationTimestamp")))
 DEFAULT = (NAME, AGE)
 
 
+def _roles(labels: Mapping[str, str]) -> str:
+    """Of a node, by its labels, as kubectl's own table says them."""
+    prefix = "node-role.kubernetes.io/"
+    return ",".join(sorted(name.removeprefix(prefix) for name in labels if name.startswith(prefix))) or NONE
+
+
 def _pairs(labels: Mapping[str, str] | None) -> str:
     return ",".join(f"{key}={value}" for key, value in sorted((labels or {}).items())) or NONE
 
@@ -293,7 +299,7 @@ NODE = (
             + (",SchedulingDisabled" if get(o, "spec.unschedulable") else "")
         ),
     ),
-    Column("Roles", lambda _: NONE),
+    Column("Roles", lambda o: _roles(get(o, "metadata.labels", {}))),
     AGE,
     Column("Version", lambda o: get(o, "status.nodeInfo.kubeletVersion", "")),
 )
