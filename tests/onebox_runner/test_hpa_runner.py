@@ -179,6 +179,10 @@ async def test_kubectl_autoscale_scales_a_bare_deployment_by_processor(onebox: O
         return bool((await kube.get(DEPLOYMENT, "web", namespace="default"))["spec"]["replicas"] == 2)
 
     await eventually(is_scaled, timeout_s=100, what="a second replica")
-    status = (await kube.get(HORIZONTAL_POD_AUTOSCALER, "web", namespace="default"))["status"]
-    (metric,) = status["currentMetrics"]
+
+    async def metrics() -> Any:
+        hpa = await kube.get(HORIZONTAL_POD_AUTOSCALER, "web", namespace="default")
+        return hpa["status"].get("currentMetrics")
+
+    (metric,) = await eventually(metrics, what="the status, which is written after the replicas")
     assert metric["resource"]["current"]["averageUtilization"] > 66
