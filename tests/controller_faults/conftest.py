@@ -63,14 +63,19 @@ class Rig:
         running, self._running = self._running, None
         if running is not None:
             running.cancel()  # once: a controller that does not hear of it is one that cannot be stopped
-            await asyncio.wait({running}, timeout=ENDS_S)
-            assert running.done(), "the controller goes on after it was cancelled"
-            if not running.cancelled():
-                running.result()
+            await ended(running, "controller")
 
     @property
     def is_running(self) -> bool:
         return self._running is not None and not self._running.done()
+
+
+async def ended(task: asyncio.Task[None], what: str) -> None:
+    """After it was cancelled; a crash of it before shows here."""
+    await asyncio.wait({task}, timeout=ENDS_S)
+    assert task.done(), f"the {what} goes on after it was cancelled"
+    if not task.cancelled():
+        task.result()
 
 
 @pytest.fixture
@@ -105,5 +110,4 @@ async def make_rig(api: ApiProcess, plans: tuple[Plan, ...] = ()) -> AsyncIterat
         finally:
             await rig.kill()
             runner.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await runner
+            await ended(runner, "runner")

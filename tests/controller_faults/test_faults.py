@@ -154,7 +154,8 @@ def outcomes(api: ApiProcess, calm: list[Calm]) -> dict[tuple[Plan, ...], str]:
     async def run(plans: tuple[Plan, ...], slots: asyncio.Semaphore) -> tuple[tuple[Plan, ...], str]:
         async with slots:
             try:
-                return plans, await suffer(api, calm, plans)
+                async with asyncio.timeout(HANGS_S):
+                    return plans, await suffer(api, calm, plans)
             except Exception as error:  # noqa: BLE001  - it is the outcome of this plan, and its test says so
                 return plans, f"{type(error).__name__}: {error}"
 
