@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -30,3 +31,13 @@ def test_next_runner_writes_it_anew(tmp_path: Path) -> None:
     (tmp_path / STATE_FILE).unlink()
     StateFile(tmp_path).write(STATE)
     assert read_state(tmp_path) == STATE
+
+
+def test_file_of_a_release_that_kept_the_back_off_in_it_is_read(tmp_path: Path) -> None:
+    StateFile(tmp_path).write(STATE)
+    content = json.loads((tmp_path / STATE_FILE).read_text())
+    content["containers"]["model"]["not_before"] = 1_800_000_000.0
+    (tmp_path / STATE_FILE).write_text(json.dumps(content))
+    found = read_state(tmp_path)
+    assert found is not None
+    assert found.containers["model"].phase == "running"
