@@ -6,11 +6,15 @@ import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
+from typing import NoReturn
 
 
 @contextmanager
 def term_is_interrupt() -> Iterator[None]:
-    """Within the block SIGTERM does what Ctrl-C does: KeyboardInterrupt, or the end of asyncio's main task."""
+    """Within the block SIGTERM is a KeyboardInterrupt, as Ctrl-C is; asyncio cancels its tasks and waits for what they tidy up.
+
+    Not by way of SIGINT, which a command started in the background ignores.
+    """
     before = signal.signal(signal.SIGTERM, _interrupt)
     try:
         yield
@@ -18,5 +22,5 @@ def term_is_interrupt() -> Iterator[None]:
         signal.signal(signal.SIGTERM, before)
 
 
-def _interrupt(_number: int, _frame: FrameType | None) -> None:
-    signal.raise_signal(signal.SIGINT)
+def _interrupt(_number: int, _frame: FrameType | None) -> NoReturn:
+    raise KeyboardInterrupt

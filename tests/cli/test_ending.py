@@ -5,10 +5,19 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+from collections.abc import Iterator
 
 import pytest
 
 from slipway.cli.ending import term_is_interrupt
+
+
+@pytest.fixture(params=[signal.default_int_handler, signal.SIG_IGN], ids=["terminal", "background"], autouse=True)
+def interrupts(request: pytest.FixtureRequest) -> Iterator[None]:
+    """What a shell in a terminal, and one that starts a command in the background, leave of SIGINT."""
+    before = signal.signal(signal.SIGINT, request.param)
+    yield
+    signal.signal(signal.SIGINT, before)
 
 
 def test_term_is_an_interrupt_within_the_block_and_nowhere_else() -> None:

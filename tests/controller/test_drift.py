@@ -138,7 +138,7 @@ EDITS: list[tuple[Kind, str, dict[str, Any]]] = [
     (SERVICE, "iris-main", {"spec": {"selector": {"a": "b"}}}),
     (CONFIG_MAP, f"{NAME}-graph", {"data": {"more": "1"}}),
     (DESTINATION_RULE, "iris-main", {"spec": {"trafficPolicy": {"outlierDetection": {"consecutive5xxErrors": 1}}}}),
-    (VIRTUAL_SERVICE, "iris", {"spec": {"tcp": [], "http": []}}),
+    (VIRTUAL_SERVICE, "iris", {"spec": {"tcp": [], "http": [{"route": [{"destination": {"host": "iris-main"}}]}]}}),
     (HORIZONTAL_POD_AUTOSCALER, NAME, {"spec": {"behavior": {"scaleDown": {"stabilizationWindowSeconds": 1}}}}),
 ]
 

@@ -134,9 +134,13 @@ async def test_nothing_is_adopted_for_an_owner_that_is_gone_although_the_watch_s
     """What orphans a ReplicaSet deletes its owner too; which of the two watches tells first is chance."""
     api, nothing = Api(live), Nothing()
     writes = Writes(cast(Kube, api), Cache(cast(Reflector, nothing)), cast(Events, nothing), lambda pod: pod)
-    left = {"kind": "ReplicaSet", "metadata": {"name": "r", "namespace": "default", "uid": "u"}}
+    left = {
+        "kind": "ReplicaSet",
+        "metadata": {"name": "r", "namespace": "default", "uid": "u"},
+        "spec": {"replicas": 1},
+    }
     adoption = Change(REPLICA_SET, left, {"metadata": {"ownerReferences": []}}, "", is_adoption=True)
-    done = await writes.apply(deployment_object(), [adoption, Change(REPLICA_SET, left, {"spec": {}}, "")])
+    done = await writes.apply(deployment_object(), [adoption, Change(REPLICA_SET, left, {"spec": {"replicas": 0}}, "")])
     assert (done, api.patched) == (bool(patched), patched)
 
 

@@ -66,7 +66,7 @@ class Writes:
             self._cache.remember(kind, made)
             name = made["metadata"]["name"]
             if kind == REPLICA_SET:
-                self._record(owner, SCALED, _scaled(name, 0, made["spec"]["replicas"]), kind)
+                self._record(owner, SCALED, _scaled(name, 0, step.obj["spec"]["replicas"]), kind)
             else:
                 self._record(owner, "SuccessfulCreate", f"Created {kind.kind.lower()}: {name}", kind)
         elif isinstance(step, Delete):
