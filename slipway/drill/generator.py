@@ -8,6 +8,7 @@ those behind it out of the statistics ("coordinated omission").
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import resource
 import sys
@@ -21,6 +22,7 @@ import uvloop
 
 from slipway.contract import headers
 from slipway.drill.order import Order
+from slipway.drill.post import NobodyListens, Poster
 from slipway.drill.reply import LATE, Effort, Reply, parse_detections
 
 FIRST_PAUSE_S = 0.01
@@ -55,8 +57,8 @@ class Report:
 class Generator:
     """Carries out one order."""
 
-    def __init__(self, order: Order, session: aiohttp.ClientSession, stop: asyncio.Event, report: Report) -> None:
-        self._order, self._session, self._stop, self._report = order, session, stop, report
+    def __init__(self, order: Order, poster: Poster, stop: asyncio.Event, report: Report) -> None:
+        self._order, self._poster, self._stop, self._report = order, poster, stop, report
         self._photos = [Path(name).read_bytes() for name in order.photos]
         self._late_s = 0.0
         self._sent = 0
@@ -118,7 +120,7 @@ class Generator:
                 reply = Reply(photo, due, sent, time.monotonic(), LATE, error=what)
                 break
             except aiohttp.ClientError as error:
-                refused += isinstance(error, aiohttp.ClientConnectorError)
+                refused += isinstance(error, NobodyListens)
                 text = f"{type(error).__name__}: {error}"[:ERROR_CHARS]
                 reply = Reply(photo, due, sent, time.monotonic(), LATE, error=text)
             if not self._order.retries or time.monotonic() + pause_s >= deadline:
@@ -128,10 +130,8 @@ class Generator:
         self._report.add(Reply(**{**vars(reply), "tries": tries, "refused": refused}).as_line())
 
     async def _exchange(self, photo: int, due: float, sent: float) -> Reply:
-        sent_headers = {"Content-Type": "image/jpeg"}
-        async with self._session.post(self._order.url, data=self._photos[photo], headers=sent_headers) as answer:
-            body = await answer.read()
-        found = parse_detections(body) if answer.status == 200 else None
+        answer = await self._poster.post(self._photos[photo])
+        found = parse_detections(answer.body) if answer.status == 200 else None
         return Reply(
             photo,
             due,
@@ -140,7 +140,7 @@ class Generator:
             answer.status,
             predictor=answer.headers.get(headers.PREDICTOR, ""),
             model=answer.headers.get(headers.MODEL, ""),
-            error="" if found is not None else body[:ERROR_CHARS].decode(errors="replace") or "an empty body",
+            error="" if found is not None else answer.body[:ERROR_CHARS].decode(errors="replace") or "an empty body",
             detections=found or (),
         )
 
@@ -157,13 +157,9 @@ async def main() -> int:
     order, stop, report = Order.parse(await reader.readline()), asyncio.Event(), Report()
     _step_back()
     started = time.monotonic()
-    connector = aiohttp.TCPConnector(limit=0)
-    timeout = aiohttp.ClientTimeout(total=None)
-    async with aiohttp.ClientSession(
-        connector=connector, timeout=timeout, cookie_jar=aiohttp.DummyCookieJar()
-    ) as session:
+    with contextlib.closing(Poster(order.url)) as poster:
         watch = asyncio.create_task(_stop_at_end(reader, stop))
-        late_s = await Generator(order, session, stop, report).run()
+        late_s = await Generator(order, poster, stop, report).run()
         watch.cancel()
     usage = resource.getrusage(resource.RUSAGE_SELF)
     report.add(Effort(usage.ru_utime + usage.ru_stime, time.monotonic() - started, late_s).as_line())
