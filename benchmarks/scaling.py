@@ -35,7 +35,7 @@ from benchmarks.processes import REPOSITORY
 from benchmarks.scaling_plot import draw
 from slipway.kube.client import Kube
 from slipway.kube.errors import NotFound
-from slipway.kube.kinds import DEPLOYMENT, HORIZONTAL_POD_AUTOSCALER, NAMESPACE, POD, SELDON_DEPLOYMENT
+from slipway.kube.kinds import DEPLOYMENT, NAMESPACE, POD, SELDON_DEPLOYMENT
 from slipway.kube.pods import is_ready
 from slipway.onebox.paths import Paths
 from slipway.onebox.settings import HOST, load_settings
@@ -128,7 +128,7 @@ def locust_argv(program: str, flags: argparse.Namespace, gateway: str, photos: P
 
 
 async def _install(kube: Kube, flags: argparse.Namespace) -> None:
-    """Applied, ready, and with short windows; after the namespace of an earlier run, where it still goes."""
+    """Applied and ready; after the namespace of an earlier run, where it still goes."""
 
     async def is_free() -> bool:
         try:
@@ -145,9 +145,6 @@ async def _install(kube: Kube, flags: argparse.Namespace) -> None:
         return (found.get("status") or {}).get("state") == "Available"
 
     await _until(is_available, READY_S, f"{SPACE}/{NAME} Available")
-    (scaler,) = (await kube.list(HORIZONTAL_POD_AUTOSCALER, namespace=SPACE)).items
-    name = scaler["metadata"]["name"]
-    await kube.patch(HORIZONTAL_POD_AUTOSCALER, name, {"spec": {"behavior": BEHAVIOR}}, type="merge", namespace=SPACE)
 
 
 def manifest(model: str, size: str, most: int) -> dict[str, Any]:
@@ -168,7 +165,8 @@ def manifest(model: str, size: str, most: int) -> dict[str, Any]:
         "parameters": [{"name": "input", "value": size, "type": "STRING"}],
         "children": [{"name": DETECTOR, "type": "MODEL", "modelUri": model}],
     }
-    hpa = {"minReplicas": 1, "maxReplicas": most, "metricsv2": [{"type": "Pods", "pods": pods}]}
+    metrics = [{"type": "Pods", "pods": pods}]
+    hpa = {"minReplicas": 1, "maxReplicas": most, "metricsv2": metrics, "behavior": BEHAVIOR}
     component = {"hpaSpec": hpa, "spec": {"containers": containers}}
     return {
         "apiVersion": "machinelearning.seldon.io/v1",
