@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
+import socket
 import ssl
 import urllib.error
 import urllib.request
@@ -158,17 +158,18 @@ def test_https_is_served_with_the_secret_s_certificate(platform: Platform, yolo:
     platform.kubectl("patch", "gateway", "seldon-gateway", "-n", "istio-system", "--type", "json", "-p", body)
     context = ssl.create_default_context(cadata=chain_of(secret))
 
-    async def first_line() -> bytes:
-        reader, writer = await asyncio.open_connection("127.0.0.1", port, ssl=context, server_hostname="yolo.example")
-        path = "/seldon/default/yolo/api/v1.0/metadata"
-        writer.write(f"GET {path} HTTP/1.1\r\nhost: yolo.example\r\nconnection: close\r\n\r\n".encode())
-        line = await reader.readline()
-        writer.close()
-        return line.strip()
+    path = "/seldon/default/yolo/api/v1.0/metadata"
+    request = f"GET {path} HTTP/1.1\r\nhost: yolo.example\r\nconnection: close\r\n\r\n".encode()
 
     def is_served() -> bool:
         try:
-            return asyncio.run(first_line()) == b"HTTP/1.1 200 OK"
+            with (
+                socket.create_connection(("127.0.0.1", port), timeout=10) as plain,
+                context.wrap_socket(plain, server_hostname="yolo.example") as secure,
+                secure.makefile("rb") as answer,
+            ):
+                secure.sendall(request)
+                return answer.readline().strip() == b"HTTP/1.1 200 OK"
         except OSError:
             return False
 
