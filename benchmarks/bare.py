@@ -23,6 +23,7 @@ from typing import Any, cast
 import uvloop
 
 from benchmarks.processes import HOST
+from slipway.serving.messages import varint
 
 BIN_DATA = b"\x22"
 """Of a SeldonMessage: field 4, with a length."""
@@ -79,11 +80,7 @@ def ask(node: Message, path: bytes, pieces: Sequence[bytes]) -> None:
 
 def tagged(length: int) -> bytes:
     """The beginning of a SeldonMessage whose ``binData`` has that many bytes."""
-    tag = bytearray(BIN_DATA)
-    while length > 0x7F:
-        tag.append(length & 0x7F | 0x80)
-        length >>= 7
-    return bytes((*tag, length))
+    return BIN_DATA + varint(length)
 
 
 async def executor(node: dict[str, Any] | None, port: int) -> None:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-import ipaddress
 import logging
 import time
 from collections.abc import Callable
 
 from slipway.contract.errors import NO_READY_PREDICTOR
+from slipway.contract.ip_addresses import is_ip_address
 from slipway.executor.addresses import Addresses
 from slipway.executor.dialect import SELDON, Dialect
 from slipway.executor.errors import NodeAnswered, NodeTimeout, NodeUnreachable, RequestError
@@ -125,11 +125,7 @@ class Readiness:
 
 def _is_service(host: str) -> bool:
     """Whether it is a name that others stand behind, no address and not the executor's own Pod."""
-    try:
-        ipaddress.ip_address(host)
-    except ValueError:
-        return host != POD
-    return False
+    return host != POD and not is_ip_address(host)
 
 
 def _is_grpc_only(endpoint: Endpoint) -> bool:

@@ -6,7 +6,6 @@ the mesh tells of it.
 
 from __future__ import annotations
 
-import ipaddress
 import re
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -14,6 +13,7 @@ from typing import Any
 import re2
 
 from slipway.contract.field_causes import quote
+from slipway.contract.ip_addresses import is_ip_address
 
 LABEL = re.compile(r"[a-zA-Z0-9]([-a-zA-Z0-9]{0,61}[a-zA-Z0-9])?")
 FIRST_LABEL = re.compile(rf"\*|(\*-?)?{LABEL.pattern}")
@@ -65,16 +65,8 @@ def host(value: Any, path: str) -> Iterator[str]:
         bad.insert(0, first)
     if labels and labels[-1].isdigit():
         bad.append(labels[-1])
-    if bad and not _is_address(text):
+    if bad and not is_ip_address(text):
         yield f"{path}: domain name {shown(text)} invalid (label {shown(bad[0])} invalid)"
-
-
-def _is_address(text: str) -> bool:
-    try:
-        ipaddress.ip_address(text)
-    except ValueError:
-        return False
-    return True
 
 
 def subset_name(value: Any, path: str) -> Iterator[str]:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import ipaddress
 import re
 from collections.abc import Mapping
 from typing import Any
 from urllib.parse import SplitResult, urlsplit
 
+from slipway.contract.ip_addresses import is_ip_address
 from slipway.onebox.mesh import limits
 from slipway.onebox.mesh.ir_security import KeySource
 from slipway.onebox.mesh.render_clusters import CLUSTER_TYPE, HTTP_OPTIONS, duration
@@ -50,14 +50,14 @@ def _parts(uri: str) -> tuple[SplitResult, int]:
         raise NotFetched(f"{uri[:80]!r} is not http://host[:port]/path or https://host[:port]/path") from None
     if parts.username is not None or parts.password is not None:
         raise NotFetched("has a user or a password in it: nobody is told them")
-    if not (_is_address(parts.hostname or "") or _HOST.fullmatch(parts.hostname or "")):
+    if not (is_ip_address(parts.hostname or "") or _HOST.fullmatch(parts.hostname or "")):
         raise NotFetched(f"{uri[:80]!r} has no host")
     return parts, port
 
 
 def _address(host: str, services: Mapping[Key, Service]) -> str:
     """Of a Service, which no resolver knows on one machine, and of an address itself; empty: a resolver is asked."""
-    if _is_address(host):
+    if is_ip_address(host):
         return host
     key = resolve_host(host, "")
     service = services.get(key) if key and key[0] else None
@@ -66,14 +66,6 @@ def _address(host: str, services: Mapping[Key, Service]) -> str:
     if service.cluster_ip is None:
         raise NotFetched(f"{host} is a headless Service, which has no address")
     return service.cluster_ip
-
-
-def _is_address(host: str) -> bool:
-    try:
-        ipaddress.ip_address(host)
-    except ValueError:
-        return False
-    return True
 
 
 def render_key_cluster(source: KeySource) -> dict[str, Any]:
@@ -121,7 +113,7 @@ _BY_NAME = {
 
 
 def _tls(source: KeySource) -> dict[str, Any]:
-    is_address = _is_address(source.host)
+    is_address = is_ip_address(source.host)
     name = {"san_type": "IP_ADDRESS" if is_address else "DNS", "matcher": {"exact": source.host}}
     validation = {"trusted_ca": {"filename": source.authorities}, "match_typed_subject_alt_names": [name]}
     return {

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import ipaddress
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from slipway.contract.ip_addresses import is_ip_address
 from slipway.onebox.mesh.ir import Endpoint, Protocol
 
 Object = Mapping[str, Any]
@@ -133,11 +133,7 @@ def _ready_endpoints(item: Object, labels: Mapping[Key, Mapping[str, str]]) -> I
 
 def _is_endpoint(address: Any, port: Any) -> bool:
     """One that is none would make Envoy refuse its whole cluster."""
-    try:
-        ipaddress.ip_address(address)
-    except ValueError:
-        return False
-    return isinstance(port, int) and 0 < port <= MAX_PORT
+    return is_ip_address(address) and isinstance(port, int) and 0 < port <= MAX_PORT
 
 
 def _key(item: Object) -> Key:
