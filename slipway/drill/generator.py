@@ -1,8 +1,8 @@
 """Sends photos and says what came back: a process of its own, so that nobody else's work delays its clock.
 
 One line on standard input is the order; its end is the wish to stop. Each reply is a line on standard output, up to REPORT_S
-after it came, and the last line is what the generator itself cost. Latencies count from when a request was due, so that a stall delays none of
-those behind it out of the statistics ("coordinated omission").
+after it came, and the last line is what the generator itself cost. Latencies count from when a request was due, so that a
+stall delays none of those behind it out of the statistics ("coordinated omission").
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ LONGEST_PAUSE_S = 0.2
 """Between two tries of a request whose connection broke."""
 ERROR_CHARS = 300
 REPORT_S = 0.05
-"""Replies are told together: each write wakes the process that reads them, which was half of the generator's time."""
+"""Replies are told together: each write wakes the process that reads them."""
 MAX_UNDER_WAY = 20_000
 """Requests that wait for their answers; more is a rate that this machine cannot generate."""
 

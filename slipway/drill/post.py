@@ -1,6 +1,6 @@
 """Posts photos to one address, for a generator that shares its machine with what it measures.
 
-aiohttp's connections and parser without its session, which took more than half of the time of a request that is refused.
+aiohttp's connections and parser without its session, which took more than a third of the time of a request that is refused.
 """
 
 from __future__ import annotations

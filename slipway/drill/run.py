@@ -53,9 +53,8 @@ async def hold(
 
     Raises DrillError where the platform is not well before the first of them.
     """
-    whole = Subject(
-        plan.models, replicas=1
-    )  # at rest nothing is switched off: an old Pod would answer for its successor
+    # At rest nothing is switched off: an old Pod would answer for its successor.
+    whole = Subject(plan.models, replicas=1)
     await site.install(whole)
     rest = dict(await at_rest(site, plan))
     if any(drill.both_versions for drill in drills):

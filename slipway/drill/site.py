@@ -141,12 +141,8 @@ class Site:
             for pod in await self.pods(predictor):
                 url = f"http://{pod['status']['podIP']}:{HTTP_PORT}/prometheus"
                 try:
-                    async with (
-                        asyncio.timeout(
-                            ANSWERS_WITHIN_S
-                        ),  # aiohttp's `total` may lose a cancellation that comes with it
-                        session.get(url) as answer,
-                    ):
+                    # Not aiohttp's `total`, which may lose a cancellation that comes with it.
+                    async with asyncio.timeout(ANSWERS_WITHIN_S), session.get(url) as answer:
                         total += predictions_in(await answer.text())
                 except (TimeoutError, aiohttp.ClientError) as exc:
                     raise DrillError(f"{url}: no metrics: {exc or type(exc).__name__}") from exc
