@@ -41,7 +41,9 @@ class Poster:
 
     async def post(self, photo: bytes) -> Answer:
         """What came back. aiohttp.ClientError where nothing did, NobodyListens among them; a cancelled one ends its connection."""
-        connection = self._kept() or await self._opened()
+        connection = self._kept()
+        if connection is None:  # asked so, as one that has nothing buffered is false
+            connection = await self._opened()
         if (transport := connection.transport) is None:  # closed in the moment in which it was made
             raise aiohttp.ServerDisconnectedError
         try:
