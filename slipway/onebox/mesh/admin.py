@@ -15,7 +15,7 @@ VERSION_SUFFIX = ".version_text"
 
 
 class Admin:
-    """Short questions, each on a connection of its own; None from any of them means that this Envoy is not there."""
+    """Short questions, each on a connection of its own; None means that this Envoy is not there, or says nothing in time."""
 
     def __init__(self, socket: Path, *, timeout_s: float = ADMIN_TIMEOUT_S) -> None:
         self.socket = socket
@@ -27,8 +27,11 @@ class Admin:
         return answer is not None and answer.strip() == "LIVE"
 
     async def versions(self) -> Mapping[str, str] | None:
-        """The version of every dynamic resource it holds, by stat name without ``.version_text``."""
-        answer = await self._ask("GET", "/stats?type=TextReadouts")
+        """The version of every dynamic resource it holds, by stat name without ``.version_text``.
+
+        None only where nobody listens; TimeoutError from one that is there, and busy or stuck.
+        """
+        answer = await self._answer("GET", "/stats?type=TextReadouts")
         return None if answer is None else parse_versions(answer)
 
     async def listeners(self) -> Mapping[str, str] | None:
@@ -58,6 +61,12 @@ class Admin:
         return await self._ask("POST", "/reopen_logs") is not None
 
     async def _ask(self, method: str, path: str) -> str | None:
+        try:
+            return await self._answer(method, path)
+        except TimeoutError:
+            return None
+
+    async def _answer(self, method: str, path: str) -> str | None:
         connector = aiohttp.UnixConnector(str(self.socket))
         try:
             async with (
@@ -69,8 +78,10 @@ class Admin:
                 while chunk := await response.content.read(MAX_ADMIN_BYTES - len(body)):
                     body += chunk
                 return body.decode() if response.status == 200 else None
-        except (OSError, TimeoutError, aiohttp.ClientError):
-            return None  # down, starting or stuck: the caller goes on without it
+        except TimeoutError:
+            raise
+        except (OSError, aiohttp.ClientError):
+            return None  # down or starting: the caller goes on without it
 
 
 def parse_stats(text: str) -> dict[str, int]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import logging
 import time
@@ -14,7 +15,7 @@ from typing import Any
 from slipway.onebox.mesh.admin import Admin
 from slipway.onebox.mesh.bootstrap import bootstrap
 from slipway.onebox.mesh.layout import CERTIFICATES, ENVOYS, Layout
-from slipway.onebox.mesh.limits import ACCESS_LOG_BYTES, APPLY_TIMEOUT_S
+from slipway.onebox.mesh.limits import ACCESS_LOG_BYTES, APPLY_TIMEOUT_S, SILENT_QUESTIONS, SILENT_S
 from slipway.onebox.mesh.render import Resource, Resources, discovery_response
 from slipway.onebox.mesh.scrape_targets import Group, envoy_groups
 from slipway.onebox.mesh.steps import Step, plan_steps
@@ -65,6 +66,7 @@ class Publisher:
         self._layout = layout
         self._written: dict[str, str] = {}  # so that what did not change is not read back to be compared
         self._given_up: tuple[dict[str, str], ...] = tuple({} for _ in ENVOYS)  # not waited for a second time
+        self._silent_until = [0.0 for _ in ENVOYS]
         self._wanted: tuple[Mapping[str, str], ...] = tuple({} for _ in ENVOYS)
         self._admins = tuple(Admin(layout.admin_socket(index)) for index in ENVOYS)
 
@@ -89,10 +91,8 @@ class Publisher:
 
     async def missing(self) -> frozenset[str]:
         """The stat names of what was published and a running Envoy does not have."""
-        found: set[str] = set()
-        for admin, wanted in zip(self._admins, self._wanted, strict=True):
-            found |= _missing(wanted, await admin.versions() or wanted)
-        return frozenset(found)
+        held = await asyncio.gather(*(self._versions(index, otherwise=self._wanted[index]) for index in ENVOYS))
+        return frozenset().union(*map(_missing, self._wanted, held))
 
     def _held(self) -> dict[str, Resource]:
         return {item["name"]: item for item in _resources(self._layout.clusters) or ()}
@@ -110,11 +110,11 @@ class Publisher:
         return frozenset().union(*await asyncio.gather(*waits))
 
     async def _untaken(self, index: int, step: Step) -> frozenset[str]:
-        """Nothing for an Envoy that is not there: it will read the files when it starts."""
+        """Nothing for an Envoy that is not there or is stuck: it will read the files when it starts or goes on."""
         admin, given_up = self._admins[index], self._given_up[index]
         expect = dict(step.expect[index].items() - given_up.items())
         deadline = time.monotonic() + APPLY_TIMEOUT_S
-        while missing := _missing(expect, await admin.versions() or expect):
+        while missing := _missing(expect, await self._versions(index, otherwise=expect)):
             if time.monotonic() > deadline:
                 log.error(
                     "%s: %s has not taken %s within %s s: its log says why; what it had stays in use",
@@ -129,6 +129,19 @@ class Publisher:
         for name in expect.keys() - missing:
             given_up.pop(name, None)
         return missing
+
+    async def _versions(self, index: int, *, otherwise: Mapping[str, str]) -> Mapping[str, str]:
+        """Of what an Envoy holds; ``otherwise`` where it is not there or is stuck. One that was stuck is left in peace for SILENT_S."""
+        admin = self._admins[index]
+        if time.monotonic() < self._silent_until[index]:
+            return otherwise
+        for _ in range(SILENT_QUESTIONS):
+            with contextlib.suppress(TimeoutError):
+                held = await admin.versions()
+                return otherwise if held is None else held
+        log.error("%s says nothing: nobody waits for it for %g s", admin.socket.stem, SILENT_S)
+        self._silent_until[index] = time.monotonic() + SILENT_S
+        return otherwise
 
     async def rotate_access_logs(self) -> None:
         """Bounds the access logs: a file of ACCESS_LOG_BYTES becomes ``.1`` and Envoy begins a new one.
