@@ -78,8 +78,11 @@ def test_search_finds_a_secret(platform: Platform, wanted: dict[bytes, str]) -> 
 
 
 def test_secrets_are_in_no_command_line(platform: Platform, wanted: dict[bytes, str]) -> None:
+    before = platform.processes()
     lines = {pid: command_line(pid) for pid in pids()}
-    assert platform.processes() <= {pid for pid, line in lines.items() if line}
+    stayed = before & platform.processes()  # others came or went while the lines were read
+    assert stayed
+    assert stayed <= {pid for pid, line in lines.items() if line}
     told = {pid: names for pid, line in lines.items() if (names := given_away(line.encode(), wanted))}
     assert told == {}
 
