@@ -286,7 +286,7 @@ def list_models(as_json: bool) -> None:
             {
                 "name": model.name,
                 "versions": sorted(int(v.version) for v in _versions(client, model.name)),
-                "aliases": dict(model.aliases),
+                "aliases": dict(sorted(model.aliases.items())),  # MLflow's order is its database's
             }
             for model in _every(client.search_registered_models)
         ]

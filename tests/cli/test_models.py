@@ -155,6 +155,24 @@ async def test_alias_that_is_not_moved_leaves_the_version_and_says_what_moves_it
     assert result.stderr.endswith("run `slipway model promote shapes 2 --alias champion`\n")
 
 
+class Page(list[Any]):
+    """The only one."""
+
+    token = None
+
+
+def test_list_shows_aliases_by_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A restored database answers in another order than the one before."""
+    model = SimpleNamespace(name="shapes", aliases={"next": "2", "champion": "1"})
+    versions = [SimpleNamespace(version="1"), SimpleNamespace(version="2")]
+    client = SimpleNamespace(
+        search_registered_models=lambda **_: Page([model]), search_model_versions=lambda **_: Page(versions)
+    )
+    monkeypatch.setattr(models, "_client", lambda: client)
+    listed = CliRunner().invoke(main, ["model", "list"])
+    assert listed.stdout.splitlines()[1].split() == ["shapes", "1,2", "champion→1,", "next→2"]
+
+
 def test_alias_that_cannot_be_one_is_refused_before_anything_is_registered(
     folder: Path, logged: list[dict[str, Any]]
 ) -> None:

@@ -180,7 +180,7 @@ def test_cut_off_anywhere_is_refused(whole: bytes, tmp_path: Path) -> None:
 def test_cut_off_says_in_which_member(whole: bytes, tmp_path: Path) -> None:
     plain = gzip.decompress(whole)
     (tmp_path / "b").write_bytes(gzip.compress(plain[: plain.index(b"nnnn") + 600]))
-    with pytest.raises(Damaged, match=re.escape(f"{HOME}/notes.txt: the file ends in it")):
+    with pytest.raises(Damaged, match=re.escape(f"{HOME}/notes.txt: the file ends here")):
         read(tmp_path / "b")
 
 
@@ -235,12 +235,20 @@ def test_newer_format_is_refused_with_the_release_that_reads_it(tmp_path: Path) 
 
 
 @pytest.mark.parametrize(
-    "content", [b"", b"hello", gzip.compress(b"", mtime=0), gzip.compress(b"hello" * 1000, mtime=0)]
+    ("content", "why"),
+    [
+        (b"", "the file ends here: it is cut off"),
+        (b"hello", "damaged here: Not a gzipped file (b'he')"),
+        (gzip.compress(b"", mtime=0), "the file ends here: it is cut off"),
+        (gzip.compress(b"hello" * 1000, mtime=0), "a number is expected, not b'lohelloh'"),
+    ],
 )
-def test_other_files_are_no_backup(content: bytes, tmp_path: Path) -> None:
+def test_other_files_are_no_backup(content: bytes, why: str, tmp_path: Path) -> None:
     (tmp_path / "b").write_bytes(content)
-    with pytest.raises(Damaged):
+    with pytest.raises(Damaged) as caught:
         read(tmp_path / "b")
+    expected = f"{tmp_path}/b: no backup of Slipway ({why}): a file that `slipway backup` wrote is expected"
+    assert str(caught.value) == expected
 
 
 def test_another_tar_is_no_backup(tmp_path: Path) -> None:

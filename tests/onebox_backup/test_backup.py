@@ -341,10 +341,13 @@ def test_commands_say_what_they_did(home: Paths, tmp_path: Path) -> None:
     out, error = made.communicate(timeout=50)
     assert made.returncode == 0, error
     assert re.fullmatch(rf"{tmp_path}/b: \d+\.\d MiB, \d+ members, \d+\.\d s; it holds this platform's secrets\n", out)
+    members = re.findall(r"\d+ members", out)
     assert "warning: hub/homes/ada/out: left out: a link to /etc, out of its folder" in error
     checked = slipway("restore", "--check", str(tmp_path / "b"), home=tmp_path / "new")
     out, error = checked.communicate(timeout=50)
-    assert "whole: " in out, error
+    assert f"whole: {members[0]}, " in out, error
+    listed = subprocess.check_output(["tar", "-tzf", tmp_path / "b"]).splitlines()
+    assert members == [f"{len(listed)} members"]
     assert f"of {home.home} by Slipway" in out
     assert not (tmp_path / "new").exists()
     again = slipway("restore", "--quiet", str(tmp_path / "b"), home=tmp_path / "new")

@@ -18,9 +18,13 @@ MEBIBYTE = 1 << 20
 
 @dataclass
 class Tally:
-    """Of the members so far, in their order. ``folders``: also those that are only above one; ``names``: all, with them."""
+    """Of the members so far, in their order. ``folders``: also those that are only above one; ``names``: all, with them.
+
+    ``members`` is what ``tar -t`` would list.
+    """
 
     folders: set[str] = field(default_factory=set)
+    members: int = 0
     names: int = 0
     names_bytes: int = 0
 
@@ -34,6 +38,7 @@ class Tally:
 
     def count(self, entry: Entry) -> None:
         """A name that is there twice, which a reader refuses, may count twice."""
+        self.members += 1
         name = entry.name
         if entry.kind is not Kind.FOLDER:
             self._count_texts(name, entry.target)

@@ -21,7 +21,7 @@ class Damaged(BackupError):
     """``file`` is no backup, or no longer one; ``member`` is the first that shows it."""
 
     def __init__(self, file: str, member: str, why: str) -> None:
-        self.file, self.member = file, member
+        self.file, self.member, self.why = file, member, why
         super().__init__(f"{file}: {member}: {why}" if member else f"{file}: {why}")
 
 

@@ -94,14 +94,23 @@ class ArchiveReader:
 
     def _read_header(self) -> Header:
         try:
-            entry = self._next()
+            entry = self._first()
             if entry.name != HEADER or entry.size > MAX_HEADER_BYTES:
-                raise self._damaged(f"no backup of Slipway: its first member is {entry.name!r}, not {HEADER}")
+                raise self._not_one(f"its first member is {entry.name!r}, not {HEADER}")
             return parse_header_file(b"".join(self._take(entry)))
         except NotRestored as error:
             raise NotRestored(f"{self._name}: {error}") from error
         except ValueError as error:
             raise self._damaged(f"cannot be read: {error}") from error
+
+    def _first(self) -> Entry:
+        try:
+            return self._next()
+        except Damaged as error:
+            raise self._not_one(error.why) from error
+
+    def _not_one(self, why: str) -> Damaged:
+        return Damaged(self._name, "", f"no backup of Slipway ({why}): a file that `slipway backup` wrote is expected")
 
     def _next(self) -> Entry:
         try:
@@ -172,16 +181,16 @@ class ArchiveReader:
     def _exactly(self, size: int) -> bytes:
         content = self._guarded(partial(self._in.read, size))
         if len(content) < size:
-            raise self._damaged("the file ends in it: it is cut off")
+            raise self._damaged("the file ends here: it is cut off")
         return content
 
     def _guarded(self, read: Callable[[], bytes]) -> bytes:
         try:
             return read()
         except EOFError as error:
-            raise self._damaged("the file ends in it: it is cut off") from error
+            raise self._damaged("the file ends here: it is cut off") from error
         except (zlib.error, gzip.BadGzipFile) as error:
-            raise self._damaged(f"the file is damaged in it: {error}") from error
+            raise self._damaged(f"damaged here: {error}") from error
 
     def _damaged(self, why: str) -> Damaged:
         return Damaged(self._name, self._member, why)

@@ -60,7 +60,7 @@ def check_backup(file: Path, *, report: Report, at_most_bytes: int | None = None
             for _ in content:
                 read_bytes += _advance(stream, read_bytes, report)
         _advance(stream, read_bytes, report)
-    return Checked(reader.header, reader.members.tally.names, reader.members.content_bytes)
+    return Checked(reader.header, reader.members.tally.members, reader.members.content_bytes)
 
 
 def restore_backup(file: Path, paths: Paths, *, report: Report) -> list[str]:

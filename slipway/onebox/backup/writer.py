@@ -64,7 +64,10 @@ class ArchiveWriter:
         self._progress = progress
         self._tally = Tally()
         self.content_bytes = 0
-        self.members = 0
+
+    @property
+    def members(self) -> int:
+        return self._tally.members
 
     def add(self, entry: Entry, content: BinaryIO | None = None) -> bool:
         """False where ``content`` was shorter than ``entry.size``: it is filled up with zeros, as tar does."""
@@ -79,7 +82,6 @@ class ArchiveWriter:
         self._gzip.write(bytes(-entry.size % BLOCK))
         self._manifest.write(manifest_line(entry, sha256.hexdigest()))
         self.content_bytes += entry.size
-        self.members += 1
         return is_whole
 
     def add_bytes(self, name: str, content: bytes) -> None:
