@@ -25,8 +25,11 @@ class ManifestError(KubeError):
     """A manifest cannot be read: where, what, and what would be right."""
 
 
-class _StrictLoader(GoYaml, yaml.SafeLoader):  # type: ignore[misc]  # PyYAML is untyped
-    """Refuses a key that comes twice: kubectl would keep the last silently."""
+class _StrictLoader(GoYaml, yaml.CSafeLoader):  # type: ignore[misc]  # PyYAML is untyped
+    """Refuses a key that comes twice: kubectl would keep the last silently.
+
+    Of libyaml, which takes tabs between what is in brackets, as JSON has them; PyYAML's own scanner does not.
+    """
 
     yaml_constructors = constructors()
 

@@ -221,6 +221,15 @@ def test_an_error_names_its_line(folder: Path, old: str, new: str, said: str) ->
     assert only_line(check("m")) == said
 
 
+def test_json_with_tabs_has_lines_too(folder: Path) -> None:
+    sdep = yaml.safe_load(SDEP)
+    sdep["spec"]["predictors"][0]["graph"]["type"] = "MODELL"
+    text = json.dumps(sdep, indent="\t")
+    (folder / "yolo.json").write_text(text)
+    number = next(index for index, line in enumerate(text.splitlines(), 1) if '"graph"' in line)
+    assert only_line(check("m")).startswith(f"m/yolo.json:{number}: error: ")
+
+
 def test_a_child_of_a_graph_has_its_line(folder: Path) -> None:
     loaded = yaml.safe_load(SDEP)
     loaded["spec"]["predictors"][0]["graph"]["children"] = [{"name": "gone", "type": "MODEL"}]

@@ -66,11 +66,15 @@ def _kubectl() -> None:
     assert shutil.which("kubectl"), "what kubectl reads is compared with kubectl"
 
 
-def read_by_kubectl(text: str) -> Any:
+def whole_by_kubectl(text: str) -> Any:
     command = ["kubectl", "annotate", "--local", "-f", "-", "-o", "json", "read=true"]
-    done = subprocess.run(command, input=HEAD + text, capture_output=True, text=True, check=False)
+    done = subprocess.run(command, input=text, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
-    return json.loads(done.stdout)["spec"]
+    return json.loads(done.stdout)
+
+
+def read_by_kubectl(text: str) -> Any:
+    return whole_by_kubectl(HEAD + text)["spec"]
 
 
 def read(text: str) -> Any:
@@ -125,6 +129,16 @@ def test_what_kubectl_would_lose_or_refuse_is_refused_with_its_place(line: str, 
     with pytest.raises(ManifestError) as refused:
         read(f"spec:\n  {line}\n")
     assert str(refused.value).startswith(said)
+
+
+@pytest.mark.parametrize("before", ["", "\ufeff", "\n \n", "# tabs\n", "---\n"])
+def test_json_with_tabs_is_what_kubectl_reads(before: str) -> None:
+    spec = {"a": [1, 2.5, "x\ty", None, True, {"n": "y"}], "b": {}}
+    thing = {"apiVersion": "example.org/v1", "kind": "Thing", "metadata": {"name": "a"}, "spec": spec}
+    text = before + json.dumps(thing, indent="\t").replace('": ', '"\t:\t')
+    (found,) = parse_manifests(text, origin="here")
+    assert found == thing
+    assert whole_by_kubectl(text)["spec"] == spec
 
 
 def test_long_numbers_are_what_kubectl_reads() -> None:

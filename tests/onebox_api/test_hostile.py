@@ -47,6 +47,7 @@ def test_yaml_reads_numbers_as_go_yaml_does() -> None:
     body = b"[1, 012, 0x1f, 8080:80, 1_000, 1e3, .5, 1.5e-3, -5, 2020-01-01, n, 'n', 0o17]"
     assert parse_yaml(body).value == [1, 10, 31, "8080:80", 1000, 1000.0, 0.5, 0.0015, -5, "2020-01-01", False, "n", 15]
     assert parse_yaml(b"0x" + b"f" * 1_000_000).value == "0x" + "f" * 1_000_000  # no room in 64 bits
+    assert parse_yaml(b'\n{\n\t"a"\t:\t[\t1\t]\n}\t').value == {"a": [1]}
 
 
 @pytest.mark.parametrize("body", [b"[1e999]", b"[-1e999]", b"[" + b"9" * 400 + b"]", b"[" + b"9" * 5000 + b"]"])
