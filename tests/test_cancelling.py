@@ -18,7 +18,7 @@ from slipway.executor import payload_log_sender
 from slipway.executor.addresses import Addresses
 from slipway.executor.graph import Endpoint, Node
 from slipway.executor.metrics import ExecutorMetrics, Identity
-from slipway.executor.rest_client import RestNodes, open_session
+from slipway.executor.rest_client import RestNodes
 from slipway.kube.scrape import Exposition
 from slipway.microservice import workers
 from slipway.onebox.mesh.admin import Admin
@@ -67,10 +67,8 @@ async def of_a_node(_: Path, url: str) -> object:
     port = URL(url).port or 0
     node = Node("m", endpoint=Endpoint("127.0.0.1", http_port=port, grpc_port=0, service_port=port))
     metrics = ExecutorMetrics(Identity("d", "p", "v"))
-    async with open_session() as session:
-        return await RestNodes(session, addresses=Addresses(), metrics=metrics, timeout_s=LIMIT_S).fetch(
-            node, "/metadata"
-        )
+    nodes = RestNodes(addresses=Addresses(), metrics=metrics, timeout_s=LIMIT_S)
+    return await nodes.fetch(node, "/metadata")
 
 
 async def of_a_client(_: Path, url: str) -> object:

@@ -22,8 +22,9 @@ import uvloop
 
 from slipway.contract import headers
 from slipway.drill.order import Order
-from slipway.drill.post import NobodyListens, Poster
+from slipway.drill.post import Poster
 from slipway.drill.reply import LATE, Effort, Reply, parse_detections
+from slipway.serving.http_client import NoConnection
 
 FIRST_PAUSE_S = 0.01
 LONGEST_PAUSE_S = 0.2
@@ -120,7 +121,7 @@ class Generator:
                 reply = Reply(photo, due, sent, time.monotonic(), LATE, error=what)
                 break
             except aiohttp.ClientError as error:
-                refused += isinstance(error, NobodyListens)
+                refused += isinstance(error, NoConnection)
                 text = f"{type(error).__name__}: {error}"[:ERROR_CHARS]
                 reply = Reply(photo, due, sent, time.monotonic(), LATE, error=text)
             if not self._order.retries or time.monotonic() + pause_s >= deadline:

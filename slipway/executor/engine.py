@@ -8,8 +8,6 @@ import logging
 from collections.abc import Awaitable
 from typing import Any, TypeVar
 
-import aiohttp
-
 from slipway.contract.headers import PREDICTOR
 from slipway.contract.protos import prediction_pb2 as pb
 from slipway.executor.addresses import Addresses
@@ -49,7 +47,6 @@ class Engine:
         *,
         settings: Settings,
         limits: CallLimits,
-        session: aiohttp.ClientSession,
         dialect: Dialect = SELDON,
         tracing: Tracing = OFF,
     ) -> None:
@@ -64,7 +61,6 @@ class Engine:
         if tracing.collector is not None:
             self.metrics.registry.register(tracing.collector)
         self.rest = RestNodes(
-            session,
             addresses=addresses,
             metrics=self.metrics,
             timeout_s=limits.rest_timeout_s,
@@ -169,6 +165,7 @@ class Engine:
         return []
 
     async def close(self) -> None:
+        self.rest.close()
         await self.grpc.close()
         await self.payload_log.close()
 

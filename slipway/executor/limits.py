@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from slipway.contract.limits import MAX_BODY_BYTES
-from slipway.serving.limits import IDLE_TIMEOUT_S, MAX_IN_FLIGHT
+from slipway.serving.limits import IDLE_TIMEOUT_S
 
 REQUEST_DEADLINE_S = 300.0
 """A whole request, all nodes together; longer where a node's own timeout is (`seldon.io/rest-timeout`)."""
@@ -13,9 +13,6 @@ CONNECT_TIMEOUT_S = 2.0
 
 MAX_ANSWER_BYTES = 4 * MAX_BODY_BYTES
 """A node's answer: arrays as JSON are several times the photo they come from."""
-
-NODE_CONNECTIONS = MAX_IN_FLIGHT
-"""Kept connections to one node."""
 
 NODE_KEEPALIVE_S = IDLE_TIMEOUT_S - 15.0
 """An idle connection is dropped by us before our own components drop it."""

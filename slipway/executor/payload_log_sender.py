@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import io
 import socket
 import threading
 from collections.abc import Mapping
@@ -17,10 +18,10 @@ from aiohttp.abc import AbstractResolver, ResolveResult
 
 from slipway.executor.addresses import Addresses
 from slipway.executor.limits import CONNECT_TIMEOUT_S, LOG_DELIVERY_TIMEOUT_S
-from slipway.executor.rest_client import in_pieces
 
 MAX_REPLY_BYTES = 64 * 1024
 """What is read of a receiver's answer, to use its connection again."""
+LARGE_BODY_BYTES = 2**20
 PASSING = frozenset({HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.TOO_EARLY, HTTPStatus.TOO_MANY_REQUESTS})
 """Refusals below 500 that another attempt may get around."""
 
@@ -89,6 +90,11 @@ def _settle(outcome: asyncio.Future[list[Any] | OSError], found: list[Any] | OSE
         outcome.set_result(found)
 
 
+def _in_pieces(body: bytes) -> bytes | io.BytesIO:
+    """A large body as a stream, which is written piece by piece: one write of it would hold up the event loop."""
+    return io.BytesIO(body) if len(body) > LARGE_BODY_BYTES else body
+
+
 class Sender:
     """Kept connections to the receivers; none before the first event."""
 
@@ -103,7 +109,7 @@ class Sender:
         try:
             async with (
                 asyncio.timeout(LOG_DELIVERY_TIMEOUT_S),  # aiohttp's `total` may lose a cancellation that comes with it
-                session.post(url, headers=headers, data=in_pieces(body), allow_redirects=False) as response,
+                session.post(url, headers=headers, data=_in_pieces(body), allow_redirects=False) as response,
             ):
                 await response.content.read(MAX_REPLY_BYTES)
                 return problem_of(response.status)

@@ -12,7 +12,6 @@ from slipway.executor.engine import Engine
 from slipway.executor.graph import Graph
 from slipway.executor.predictor import PredictorFile
 from slipway.executor.protocols import PROTOCOLS
-from slipway.executor.rest_client import open_session
 from slipway.executor.settings import Settings
 from slipway.executor.timeouts import CallLimits
 from slipway.serving.lifecycle import Lifecycle
@@ -34,20 +33,19 @@ async def running(
         TracingError: traces are to be sent, and this environment cannot.
     """
     tracing = open_tracing(settings.tracing)
-    async with open_session() as session:
-        dialect = PROTOCOLS[settings.protocol or "seldon"].dialect
-        engine = Engine(graph, settings=settings, limits=limits, session=session, dialect=dialect, tracing=tracing)
-        servers = await _listen(engine, settings=settings, limits=limits, lifecycle=lifecycle)
-        LOG.info("REST on port %d, gRPC on port %d", servers.rest_ports[0], servers.grpc_port)
-        followers = _followers(engine, settings)
-        try:
-            yield servers
-        finally:
-            for follower in followers:
-                follower.cancel()
-            await asyncio.gather(*followers, return_exceptions=True)
-            await servers.stop(0)
-            await asyncio.gather(engine.close(), asyncio.to_thread(tracing.close))  # each waits for its own receiver
+    dialect = PROTOCOLS[settings.protocol or "seldon"].dialect
+    engine = Engine(graph, settings=settings, limits=limits, dialect=dialect, tracing=tracing)
+    servers = await _listen(engine, settings=settings, limits=limits, lifecycle=lifecycle)
+    LOG.info("REST on port %d, gRPC on port %d", servers.rest_ports[0], servers.grpc_port)
+    followers = _followers(engine, settings)
+    try:
+        yield servers
+    finally:
+        for follower in followers:
+            follower.cancel()
+        await asyncio.gather(*followers, return_exceptions=True)
+        await servers.stop(0)
+        await asyncio.gather(engine.close(), asyncio.to_thread(tracing.close))  # each waits for its own receiver
 
 
 async def serve(graph: Graph, *, settings: Settings, limits: CallLimits) -> int:

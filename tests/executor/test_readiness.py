@@ -15,7 +15,7 @@ from slipway.executor.addresses import Addresses
 from slipway.executor.limits import FIRST_READY_POLL_S
 from slipway.executor.metrics import ExecutorMetrics, Identity
 from slipway.executor.readiness import Readiness
-from slipway.executor.rest_client import RestNodes, open_session
+from slipway.executor.rest_client import RestNodes
 from tests.executor.executors import Executor, executor
 from tests.executor.graphs import graph_of
 from tests.executor.nodes import Node, Reply, serving
@@ -48,17 +48,17 @@ async def test_nodes_are_asked_again_once_the_last_answer_is_a_poll_old() -> Non
     node, now = Node("a"), 0.0
     async with serving(node):
         pass
-    async with open_session() as session:
-        addresses = Addresses(pod_ip="127.0.0.1")
-        nodes = RestNodes(session, addresses=addresses, metrics=ExecutorMetrics(Identity("", "", "")))
-        asked, root = Readiness(nodes, addresses=addresses, clock=lambda: now), graph_of(node.graph("MODEL")).root
-        refused = await asked.problems(root)
-        assert len(refused) == 1
-        async with serving(node):
-            assert await asked.problems(root) == refused
-            now = FIRST_READY_POLL_S
-            assert await asked.problems(root) == []
-            assert await asked.problems(root) == []
+    addresses = Addresses(pod_ip="127.0.0.1")
+    nodes = RestNodes(addresses=addresses, metrics=ExecutorMetrics(Identity("", "", "")))
+    asked, root = Readiness(nodes, addresses=addresses, clock=lambda: now), graph_of(node.graph("MODEL")).root
+    refused = await asked.problems(root)
+    assert len(refused) == 1
+    async with serving(node):
+        assert await asked.problems(root) == refused
+        now = FIRST_READY_POLL_S
+        assert await asked.problems(root) == []
+        assert await asked.problems(root) == []
+    nodes.close()
     assert [seen.path for seen in node.seen] == ["/metadata"]
 
 
