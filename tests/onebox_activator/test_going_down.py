@@ -14,6 +14,7 @@ from slipway.onebox.mesh.ir import Cluster
 from slipway.onebox.mesh.services import index_services
 from slipway.onebox.mesh.sleepers import Rest, Sleeper
 from slipway.onebox.runner.endpoints import plan_endpoints
+from slipway.onebox.runner.moments import Moment
 from slipway.onebox.runner.replica_sets import plan_replica_set
 from slipway.onebox.runner.workload_steps import Change, Create, Delete
 
@@ -99,7 +100,7 @@ class Machine:
         """The ReplicaSet's Pods: a new one is ready at once, one that goes is still there."""
         spec = {"replicas": self.replicas, "template": {"metadata": {"labels": LABELS}, "spec": {"containers": []}}}
         owner = {"apiVersion": "apps/v1", "kind": "ReplicaSet", "metadata": _meta("yolo-1"), "spec": spec}
-        for step in plan_replica_set(owner, list(self.pods.values()), NOW + self.version):
+        for step in plan_replica_set(owner, list(self.pods.values()), Moment(NOW + self.version)):
             if isinstance(step, Create):
                 pod = dict(step.obj)
                 ready = {"type": "Ready", "status": "True", "lastTransitionTime": "2026-01-01T00:00:00Z"}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from slipway.onebox.runner.workload_steps import time_text
+from slipway.onebox.runner.moments import time_text
 
 NOW = 1_800_000_000.0
 

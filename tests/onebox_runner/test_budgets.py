@@ -9,7 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from slipway.onebox.runner.budgets import plan_budget
-from slipway.onebox.runner.workload_steps import Change, time_text
+from slipway.onebox.runner.moments import Moment, time_text
+from slipway.onebox.runner.workload_steps import Change
 from tests.onebox_runner.objects import NOW, deployment_object, running_pod
 
 LABELS = {"app": "d"}
@@ -36,7 +37,7 @@ def world(replicas: int, ready: int, *, there: int | None = None) -> dict[str, l
 
 
 def status(obj: dict[str, Any], **objects: Any) -> dict[str, Any]:
-    (step,) = plan_budget(obj, **objects, now=NOW)
+    (step,) = plan_budget(obj, **objects, now=Moment(NOW))
     assert isinstance(step, Change)
     assert step.subresource == "status"
     return dict(step.patch["status"])
@@ -88,4 +89,4 @@ def test_a_second_look_changes_nothing_and_the_floor_is_kept(replicas: int, read
     found = status(obj, **objects)
     assert found["disruptionsAllowed"] <= max(0, found["currentHealthy"] - found["desiredHealthy"])
     settled = {**obj, "status": {key: value for key, value in found.items() if value != {}}}
-    assert plan_budget(settled, **objects, now=NOW + 60) == []
+    assert plan_budget(settled, **objects, now=Moment(NOW + 60)) == []

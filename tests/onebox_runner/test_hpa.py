@@ -25,7 +25,7 @@ from slipway.onebox.runner.hpa_spec import (
     parse_autoscaler,
 )
 from slipway.onebox.runner.hpa_status import is_worth_writing, render_status
-from slipway.onebox.runner.workload_steps import time_text
+from slipway.onebox.runner.moments import time_text
 from tests.onebox_runner.objects import NOW, pod_object
 
 WAITING = Series("waiting")

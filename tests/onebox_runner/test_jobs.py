@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from slipway.onebox.runner.jobs import retry_at
+from slipway.onebox.runner.moments import Moment
 from slipway.onebox.runner.workload_steps import Notice
 from tests.onebox_runner.objects import NOW
 from tests.onebox_runner.workload_world import World, end, job_object
@@ -28,7 +29,7 @@ def test_a_failed_job_pod_is_replaced_after_a_pause_until_the_limit() -> None:
     end(world.all("Pod")[0], "Failed", NOW)
     world.settle(NOW + 5)
     assert len(world.all("Pod")) == 1
-    assert retry_at(world.one("Job", "j"), world.all("Pod")) == NOW + 10
+    assert retry_at(world.one("Job", "j"), world.all("Pod"), Moment(NOW + 5)) == NOW + 10
     world.settle(NOW + 10)
     assert len(world.all("Pod")) == 2
     for pod in world.all("Pod"):

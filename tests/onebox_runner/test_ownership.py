@@ -13,6 +13,7 @@ from slipway.kube.reflector import Reflector
 from slipway.onebox.runner.cache import Cache
 from slipway.onebox.runner.events import Events
 from slipway.onebox.runner.jobs import plan_job, retry_at
+from slipway.onebox.runner.moments import Moment, time_text
 from slipway.onebox.runner.ownership import claim
 from slipway.onebox.runner.replica_sets import FORGOTTEN_AFTER_S, KEPT_ENDED, next_try_at
 from slipway.onebox.runner.workload_steps import (
@@ -22,7 +23,6 @@ from slipway.onebox.runner.workload_steps import (
     Delete,
     free_names,
     owner_reference,
-    time_text,
 )
 from slipway.onebox.runner.workload_writes import Writes
 from tests.onebox_runner.objects import NOW, deployment_object, pod_object, running_pod
@@ -157,7 +157,7 @@ def test_pods_that_end_by_themselves_are_replaced_ever_more_slowly_and_do_not_pi
         now += 5
     assert 12 <= made <= 18  # after 10 s, 20 s … 320 s, and every 320 s
     (replica_set,) = world.all("ReplicaSet")
-    assert now - 5 < next_try_at(replica_set, world.all("Pod")) < now + 360
+    assert now - 5 < next_try_at(replica_set, world.all("Pod"), Moment(now)) < now + 360
     deployment = world.one("Deployment", "d")
     deployment["spec"] = {**deployment["spec"], "replicas": 0}
     world.settle(now)
@@ -200,11 +200,11 @@ def test_huge_workloads_are_made_and_ended_a_few_pods_at_a_time() -> None:
         world.apply(world.plan(NOW))
     assert len(world.all("Pod")) == 4 * MAX_BURST, "names made at one time differ"
     world.one("Job", "j")["spec"] = {**job["spec"], "activeDeadlineSeconds": 5}
-    steps = plan_job(world.one("Job", "j"), world.all("Pod"), NOW + 5)
+    steps = plan_job(world.one("Job", "j"), world.all("Pod"), Moment(NOW + 5))
     assert sum(isinstance(step, Delete) for step in steps) == MAX_BURST
     world.settle(NOW + 5)
     assert world.all("Pod") == [], "also after the Job is said to have failed"
-    assert retry_at(world.one("Job", "j"), []) is None
+    assert retry_at(world.one("Job", "j"), [], Moment(NOW + 5)) is None
 
     world = World(deployment_object(10**9))
     for _ in range(3):

@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 
 from slipway.onebox.runner.deployment_status import deadline_at
 from slipway.onebox.runner.deployments import Bounds, Generation, paused_sizes
+from slipway.onebox.runner.moments import Moment
 from tests.onebox_runner.objects import NOW, deployment_object
 from tests.onebox_runner.workload_world import World, roll_to
 
@@ -74,11 +75,11 @@ def test_paused_roll_out_does_not_time_out_and_its_deadline_begins_anew():
     assert progressing(world) == ("Unknown", "DeploymentPaused", "Deployment is paused")
     world.settle(NOW + 1000)
     assert progressing(world)[1] == "DeploymentPaused"
-    assert deadline_at(world.one("Deployment", "d")) is None
+    assert deadline_at(world.one("Deployment", "d"), Moment(NOW)) is None
     set_paused(world, paused=False)
     world.settle(NOW + 1001)
     assert progressing(world) == ("Unknown", "DeploymentResumed", "Deployment is resumed")
-    assert deadline_at(world.one("Deployment", "d")) == NOW + 1062
+    assert deadline_at(world.one("Deployment", "d"), Moment(NOW)) == NOW + 1062
     world.settle(NOW + 1060)
     assert progressing(world)[1] == "DeploymentResumed"
     world.settle(NOW + 1062)

@@ -16,11 +16,11 @@ from slipway.onebox.runner import logs
 from slipway.onebox.runner.kubelet import Kubelet
 from slipway.onebox.runner.logs import LogFile, Output
 from slipway.onebox.runner.marks import container_mark, has_mark
+from slipway.onebox.runner.moments import time_text
 from slipway.onebox.runner.probes import run_check
 from slipway.onebox.runner.scheduler import Scheduler
 from slipway.onebox.runner.spec import Check, InvalidPod, parse_pod
 from slipway.onebox.runner.state import PodState, StateFile, read_state
-from slipway.onebox.runner.workload_steps import time_text
 from tests.onebox_runner.conftest import IMAGE, Pods
 from tests.onebox_runner.objects import NOW, pod_object
 from tests.onebox_runner.test_pods import DEAF, is_alive, pids, ready

@@ -10,8 +10,9 @@ from hypothesis import strategies as st
 
 from slipway.onebox.runner.deployment_status import Counts, render_deployment_status
 from slipway.onebox.runner.deployments import Generation, bounds, rolling_sizes
+from slipway.onebox.runner.moments import Moment, time_text
 from slipway.onebox.runner.replica_sets import plan_replica_set
-from slipway.onebox.runner.workload_steps import Delete, owner_reference, time_text
+from slipway.onebox.runner.workload_steps import Delete, owner_reference
 from tests.onebox_runner.objects import NOW, deployment_object, pod_object, running_pod
 from tests.onebox_runner.workload_world import World, roll_to
 
@@ -160,7 +161,9 @@ def test_scaling_makes_and_removes_pods_unready_and_young_first() -> None:
         running_pod("going", owner, ready=True, going=True),
     ]
     deleted = [
-        step.obj["metadata"]["name"] for step in plan_replica_set(replica_set, pods, NOW) if isinstance(step, Delete)
+        step.obj["metadata"]["name"]
+        for step in plan_replica_set(replica_set, pods, Moment(NOW))
+        if isinstance(step, Delete)
     ]
     assert deleted == ["unready", "young"]
 
@@ -261,9 +264,9 @@ def test_broken_old_pods_go_before_healthy_ones() -> None:
 def test_a_pod_that_fails_after_the_roll_out_does_not_restart_the_deadline() -> None:
     deployment = deployment_object(1)
     done = Counts(desired=1, minimum=1, total=1, wanted=1, updated=1, ready=1, available=1, new_name="d-x")
-    deployment["status"] = render_deployment_status(deployment, done, NOW)
+    deployment["status"] = render_deployment_status(deployment, done, Moment(NOW))
     failing = Counts(desired=1, minimum=1, total=1, wanted=1, updated=1, ready=0, available=0, new_name="d-x")
-    later = render_deployment_status(deployment, failing, NOW + 10_000)
+    later = render_deployment_status(deployment, failing, Moment(NOW + 10_000))
     progressing = next(item for item in later["conditions"] if item["type"] == "Progressing")
     assert (progressing["status"], progressing["reason"]) == ("True", "NewReplicaSetAvailable")
 

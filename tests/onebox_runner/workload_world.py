@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from slipway.onebox.runner.deployments import plan_deployment
 from slipway.onebox.runner.jobs import plan_job
+from slipway.onebox.runner.moments import Moment, time_text
 from slipway.onebox.runner.replica_sets import plan_replica_set
-from slipway.onebox.runner.workload_steps import Change, Create, Delete, Notice, Step, time_text
+from slipway.onebox.runner.workload_steps import Change, Create, Delete, Notice, Step
 from tests.onebox_runner.objects import NOW
 
 
 class World:
-    """Applies steps to plain dicts, as an API without a network would."""
+    """Applies steps to plain dicts, as an API without a network would. ``moment``: what plans are told of a time."""
 
-    def __init__(self, *objects: dict[str, Any]) -> None:
+    def __init__(self, *objects: dict[str, Any], moment: Callable[[float], Moment] = Moment) -> None:
+        self._moment = moment
         self.objects = {(obj["kind"], obj["metadata"]["name"]): obj for obj in objects}
         self.notices: list[Notice] = []
 
@@ -25,10 +28,11 @@ class World:
         return self.objects[(kind, name)]
 
     def plan(self, now: float) -> list[Step]:
+        at = self._moment(now)
         sets, pods = self.all("ReplicaSet"), self.all("Pod")
-        steps = [step for item in self.all("Deployment") for step in plan_deployment(item, sets, pods, now)]
-        steps += [step for item in sets for step in plan_replica_set(item, pods, now)]
-        return steps + [step for item in self.all("Job") for step in plan_job(item, pods, now)]
+        steps = [step for item in self.all("Deployment") for step in plan_deployment(item, sets, pods, at)]
+        steps += [step for item in sets for step in plan_replica_set(item, pods, at)]
+        return steps + [step for item in self.all("Job") for step in plan_job(item, pods, at)]
 
     def apply(self, steps: list[Step]) -> None:
         self.notices += [step.notice for step in steps if isinstance(step, Change) and step.notice]

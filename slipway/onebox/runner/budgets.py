@@ -13,15 +13,14 @@ from typing import Any
 
 from slipway.kube.kinds import POD_DISRUPTION_BUDGET
 from slipway.kube.selectors import selector_matches
+from slipway.onebox.runner.moments import Moment
 from slipway.onebox.runner.workload_steps import (
     Change,
     Object,
     Step,
     controller_uid,
     is_going,
-    parse_time,
-    ready_since,
-    time_text,
+    ready_stamp,
 )
 
 EVICTED_FOR_S = 120.0
@@ -42,7 +41,7 @@ class Health:
 
 
 def plan_budget(
-    budget: Object, pods: Sequence[Object], replica_sets: Sequence[Object], deployments: Sequence[Object], now: float
+    budget: Object, pods: Sequence[Object], replica_sets: Sequence[Object], deployments: Sequence[Object], now: Moment
 ) -> list[Step]:
     """``pods``, ``replica_sets`` and ``deployments`` are all of the namespace."""
     if is_going(budget):
@@ -52,8 +51,8 @@ def plan_budget(
         pod for pod in pods if selector is not None and selector_matches(selector, pod["metadata"].get("labels") or {})
     ]
     old = budget.get("status") or {}
-    evicted = _evicted(old, mine, now)
-    healthy = sum(ready_since(pod) is not None and pod["metadata"]["name"] not in evicted for pod in mine)
+    evicted = _evicted(budget, mine, now)
+    healthy = sum(ready_stamp(pod) is not None and pod["metadata"]["name"] not in evicted for pod in mine)
     health = _health(budget["spec"], mine, replicas_of(mine, replica_sets, deployments), healthy)
     status = _status(budget, health, evicted, now)
     forgotten = {name: None for name in old.get("disruptedPods") or {} if name not in evicted}
@@ -92,21 +91,21 @@ def _share(value: object, replicas: int) -> int:
     return math.ceil(replicas * int(text[:-1]) / 100) if text.endswith("%") else int(text)
 
 
-def _evicted(old: Mapping[str, Any], pods: Sequence[Object], now: float) -> dict[str, str]:
+def _evicted(budget: Object, pods: Sequence[Object], now: Moment) -> dict[str, str]:
     """Evicted Pods that still look healthy."""
     there = {pod["metadata"]["name"] for pod in pods if not is_going(pod)}
     return {
         name: at
-        for name, at in (old.get("disruptedPods") or {}).items()
-        if name in there and now - parse_time(at) < EVICTED_FOR_S
+        for name, at in ((budget.get("status") or {}).get("disruptedPods") or {}).items()
+        if name in there and now.wall - now.since(budget, at) < EVICTED_FOR_S
     }
 
 
-def _status(budget: Object, health: Health, evicted: Mapping[str, str], now: float) -> dict[str, Any]:
+def _status(budget: Object, health: Health, evicted: Mapping[str, str], now: Moment) -> dict[str, Any]:
     generation = budget["metadata"].get("generation", 1)
     value, reason = ("True", "SufficientPods") if health.allowed else ("False", "InsufficientPods")
     before: Object = next(iter((budget.get("status") or {}).get("conditions") or ()), {})
-    since = before["lastTransitionTime"] if before.get("status") == value else time_text(now)
+    since = before["lastTransitionTime"] if before.get("status") == value else now.text
     condition = {
         "type": "DisruptionAllowed",
         "status": value,

@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from slipway.onebox.runner.workload_steps import Object, parse_time, prune_zero, time_text
+from slipway.onebox.runner.moments import Moment, Object
+from slipway.onebox.runner.workload_steps import prune_zero
 
 DEFAULT_DEADLINE_S = 600
 PAUSED, RESUMED, TIMED_OUT = "DeploymentPaused", "DeploymentResumed", "ProgressDeadlineExceeded"
@@ -26,7 +27,7 @@ class Counts:
     new_name: str = ""
 
 
-def render_deployment_status(deployment: Object, counts: Counts, now: float) -> dict[str, Any]:
+def render_deployment_status(deployment: Object, counts: Counts, now: Moment) -> dict[str, Any]:
     old = deployment.get("status") or {}
     status = prune_zero(
         {
@@ -50,7 +51,7 @@ def is_complete(counts: Counts) -> bool:
     return counts.updated == counts.total == counts.available == counts.desired and bool(counts.new_name)
 
 
-def _available(old: Object, counts: Counts, now: float) -> dict[str, Any]:
+def _available(old: Object, counts: Counts, now: Moment) -> dict[str, Any]:
     if counts.available >= counts.minimum:
         return _condition(
             old, "Available", "True", "MinimumReplicasAvailable", "Deployment has minimum availability.", now
@@ -59,7 +60,7 @@ def _available(old: Object, counts: Counts, now: float) -> dict[str, Any]:
     return _condition(old, "Available", "False", "MinimumReplicasUnavailable", message, now)
 
 
-def _progressing(deployment: Object, counts: Counts, now: float) -> dict[str, Any]:
+def _progressing(deployment: Object, counts: Counts, now: Moment) -> dict[str, Any]:
     old, name = deployment.get("status") or {}, deployment["metadata"]["name"]
     before = _find(old, "Progressing")
     subject = f'ReplicaSet "{counts.new_name}"' if counts.new_name else f'Deployment "{name}"'
@@ -77,13 +78,13 @@ def _progressing(deployment: Object, counts: Counts, now: float) -> dict[str, An
             old, "Progressing", "True", "ReplicaSetUpdated", f"{subject} is progressing.", now, touch=True
         )
     limit_s = float(deployment["spec"].get("progressDeadlineSeconds") or DEFAULT_DEADLINE_S)
-    if before.get("reason") == TIMED_OUT or now - parse_time(before.get("lastUpdateTime")) > limit_s:
+    if before.get("reason") == TIMED_OUT or now.wall - now.since(deployment, before.get("lastUpdateTime")) > limit_s:
         message = f"{subject} has timed out progressing."
         return _condition(old, "Progressing", "False", TIMED_OUT, message, now)
     return dict(before)
 
 
-def _paused(old: Object, now: float) -> dict[str, Any]:
+def _paused(old: Object, now: Moment) -> dict[str, Any]:
     """No deadline is counted; what has timed out stays so."""
     before = _find(old, "Progressing")
     if before.get("reason") == TIMED_OUT:
@@ -91,13 +92,13 @@ def _paused(old: Object, now: float) -> dict[str, Any]:
     return _condition(old, "Progressing", "Unknown", PAUSED, "Deployment is paused", now)
 
 
-def deadline_at(deployment: Object) -> float | None:
+def deadline_at(deployment: Object, now: Moment) -> float | None:
     """When a roll-out that is under way is given up; None where none is."""
     before = _find(deployment.get("status") or {}, "Progressing")
     if before.get("reason") not in ("ReplicaSetUpdated", RESUMED):
         return None
     limit_s = float(deployment["spec"].get("progressDeadlineSeconds") or DEFAULT_DEADLINE_S)
-    return parse_time(before.get("lastUpdateTime")) + limit_s + 1
+    return now.since(deployment, before.get("lastUpdateTime")) + limit_s + 1
 
 
 def _has_progress(old: Object, counts: Counts) -> bool:
@@ -111,20 +112,20 @@ def _has_progress(old: Object, counts: Counts) -> bool:
 
 
 def _condition(
-    old: Object, kind: str, value: str, reason: str, message: str, now: float, *, touch: bool = False
+    old: Object, kind: str, value: str, reason: str, message: str, now: Moment, *, touch: bool = False
 ) -> dict[str, Any]:
     """Times stay while nothing changes; ``touch`` says that there was progress."""
     before = _find(old, kind)
     same = (before.get("status"), before.get("reason"), before.get("message")) == (value, reason, message)
     if same and not touch:
         return dict(before)
-    since = before["lastTransitionTime"] if before.get("status") == value else time_text(now)
+    since = before["lastTransitionTime"] if before.get("status") == value else now.text
     return {
         "type": kind,
         "status": value,
         "reason": reason,
         "message": message,
-        "lastUpdateTime": time_text(now),
+        "lastUpdateTime": now.text,
         "lastTransitionTime": since,
     }
 

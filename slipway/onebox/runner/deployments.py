@@ -13,6 +13,7 @@ from typing import Any
 
 from slipway.kube.kinds import DEPLOYMENT, REPLICA_SET
 from slipway.onebox.runner.deployment_status import Counts, render_deployment_status
+from slipway.onebox.runner.moments import Moment
 from slipway.onebox.runner.ownership import claim
 from slipway.onebox.runner.workload_steps import (
     HASH_CHARS,
@@ -30,7 +31,7 @@ from slipway.onebox.runner.workload_steps import (
     is_going,
     owned_by,
     owner_reference,
-    ready_since,
+    ready_stamp,
     template_hash,
 )
 
@@ -71,7 +72,7 @@ class Bounds:
 
 
 def plan_deployment(
-    deployment: Object, replica_sets: Sequence[Object], pods: Sequence[Object], now: float
+    deployment: Object, replica_sets: Sequence[Object], pods: Sequence[Object], now: Moment
 ) -> list[Step]:
     """``replica_sets`` and ``pods`` are all of the namespace."""
     if is_going(deployment):
@@ -253,7 +254,7 @@ def _replica_set(deployment: Object, code: str, name: str, *, replicas: int, rev
     return made
 
 
-def _generation(obj: Object, pods: Sequence[Object], *, min_ready_s: float, now: float) -> Generation:
+def _generation(obj: Object, pods: Sequence[Object], *, min_ready_s: float, now: Moment) -> Generation:
     mine = owned_by(obj, pods)
     active = [pod for pod in mine if is_active(pod)]
     return Generation(
@@ -261,7 +262,7 @@ def _generation(obj: Object, pods: Sequence[Object], *, min_ready_s: float, now:
         replicas=int(obj["spec"].get("replicas", 1)),
         active=len(active),
         pods=sum((pod.get("status") or {}).get("phase") not in ("Succeeded", "Failed") for pod in mine),
-        ready=sum(ready_since(pod) is not None for pod in active),
+        ready=sum(ready_stamp(pod) is not None for pod in active),
         available=sum(is_available(pod, min_ready_s=min_ready_s, now=now) for pod in active),
     )
 

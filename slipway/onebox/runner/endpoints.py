@@ -19,7 +19,7 @@ from slipway.onebox.runner.workload_steps import (
     is_going,
     owned_by,
     owner_reference,
-    ready_since,
+    ready_stamp,
 )
 
 SERVICE_LABEL = "kubernetes.io/service-name"
@@ -89,7 +89,7 @@ def _endpoint(pod: Object, *, always: bool) -> dict[str, Any]:
     serving = is_ready(pod)
     return {
         "addresses": [pod["status"]["podIP"]],
-        "conditions": {"ready": always or ready_since(pod) is not None, "serving": serving, "terminating": going},
+        "conditions": {"ready": always or ready_stamp(pod) is not None, "serving": serving, "terminating": going},
         "nodeName": NODE_NAME,
         "targetRef": {"kind": "Pod", "namespace": meta["namespace"], "name": meta["name"], "uid": meta["uid"]},
     }

@@ -14,8 +14,8 @@ from typing import Any, Literal
 from slipway.kube.client import Kube
 from slipway.kube.errors import AlreadyExists, KubeError, NotFound
 from slipway.kube.kinds import EVENT
+from slipway.onebox.runner.moments import time_text
 from slipway.onebox.runner.references import NODE_NAME
-from slipway.onebox.runner.status import time_text
 
 MAX_WAITING = 1000
 """Events not yet written; the newest are dropped beyond that, with a line in the log."""

@@ -14,7 +14,8 @@ from dataclasses import dataclass
 from typing import Literal
 
 from slipway.onebox.runner.hpa_spec import Metric, Rules
-from slipway.onebox.runner.workload_steps import Object, is_going, parse_time
+from slipway.onebox.runner.moments import parse_time
+from slipway.onebox.runner.workload_steps import Object, is_going
 
 CPU_INITIALIZATION_S = 300.0
 """For so long after its start a Pod's CPU may be that of its start (--horizontal-pod-autoscaler-cpu-initialization-period)."""

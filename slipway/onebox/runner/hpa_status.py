@@ -9,7 +9,7 @@ from slipway.contract.quantity import quantity_text
 from slipway.onebox.runner.hpa import Condition, Decision
 from slipway.onebox.runner.hpa_metrics import Proposal
 from slipway.onebox.runner.hpa_spec import Autoscaler, Metric, Unreadable
-from slipway.onebox.runner.workload_steps import Object, time_text
+from slipway.onebox.runner.moments import Object, time_text
 
 METRICS_S = 15.0
 ORDER = ("AbleToScale", "ScalingActive", "ScalingLimited")

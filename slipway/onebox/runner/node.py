@@ -12,9 +12,9 @@ from slipway.kube.client import Kube
 from slipway.kube.errors import AlreadyExists
 from slipway.kube.kinds import NODE
 from slipway.onebox.runner.machine import memory_bytes
+from slipway.onebox.runner.moments import time_text
 from slipway.onebox.runner.references import HOST_IP, NODE_NAME
 from slipway.onebox.runner.scheduling import MAX_PODS
-from slipway.onebox.runner.status import time_text
 
 MANAGER = "slipway-runner"
 

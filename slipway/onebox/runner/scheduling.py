@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from slipway.onebox.runner.claims import claim_obstacle
+from slipway.onebox.runner.moments import time_text
 from slipway.onebox.runner.references import NODE_NAME
-from slipway.onebox.runner.status import time_text
 
 Object = Mapping[str, Any]
 TAINT, EFFECT = "node.kubernetes.io/unschedulable", "NoSchedule"

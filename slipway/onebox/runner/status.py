@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from typing import Any
 
+from slipway.onebox.runner.moments import time_text
 from slipway.onebox.runner.observed import (
     ContainerState,
     Exit,
@@ -51,10 +51,6 @@ def render_status(
     if facts.start_time is not None:
         status["startTime"] = time_text(facts.start_time)
     return status
-
-
-def time_text(seconds: float) -> str:
-    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 def _phase(pod: Pod, observed: Observed) -> str:

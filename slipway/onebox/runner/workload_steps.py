@@ -7,10 +7,10 @@ import itertools
 import json
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from typing import Any
 
 from slipway.kube.kinds import Kind
+from slipway.onebox.runner.moments import Moment
 
 Object = Mapping[str, Any]
 HASH_LABEL = "pod-template-hash"
@@ -104,25 +104,17 @@ def is_active(pod: Object) -> bool:
     return not is_going(pod) and (pod.get("status") or {}).get("phase") not in ("Succeeded", "Failed")
 
 
-def ready_since(pod: Object) -> float | None:
-    """When the Pod became ready (seconds since the epoch); None while it is not."""
+def ready_stamp(pod: Object) -> str | None:
+    """When the Pod became ready, '' where its status does not say it; None while it is not."""
     for condition in (pod.get("status") or {}).get("conditions") or ():
         if condition["type"] == "Ready" and condition["status"] == "True" and not is_going(pod):
-            return parse_time(condition.get("lastTransitionTime"))
+            return condition.get("lastTransitionTime") or ""
     return None
 
 
-def is_available(pod: Object, *, min_ready_s: float, now: float) -> bool:
-    since = ready_since(pod)
-    return since is not None and (min_ready_s == 0 or now - since >= min_ready_s)
-
-
-def parse_time(text: str | None) -> float:
-    return datetime.fromisoformat(text).timestamp() if text else 0.0
-
-
-def time_text(seconds: float) -> str:
-    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+def is_available(pod: Object, *, min_ready_s: float, now: Moment) -> bool:
+    stamp = ready_stamp(pod)
+    return stamp is not None and (min_ready_s == 0 or now.wall - now.since(pod, stamp) >= min_ready_s)
 
 
 def template_hash(template: Object) -> str:
