@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
+from slipway.kube.boot_clock import boot_time
 from slipway.kube.errors import ConfigError
 
 API_VERSIONS = ("client.authentication.k8s.io/v1", "client.authentication.k8s.io/v1beta1")
@@ -62,10 +63,14 @@ class ExecSpec:
 
 @dataclass
 class ExecCredential:
-    """Runs the plug-in when it must; everybody who waits meanwhile gets the same answer."""
+    """Runs the plug-in when it must; everybody who waits meanwhile gets the same answer.
+
+    ``clock`` is what the plug-in's own times are compared with, and may be set; ``ticks`` tells how long ago it ran.
+    """
 
     spec: ExecSpec
     clock: Callable[[], float] = time.time
+    ticks: Callable[[], float] = boot_time
     _issued: Issued | None = None
     _ran_at: float = float("-inf")
     _lock: asyncio.Lock = field(default_factory=asyncio.Lock)
@@ -75,17 +80,19 @@ class ExecCredential:
         async with self._lock:
             if self._issued is None or self._is_over(self._issued):
                 self._issued = parse_credential(await _run(self.spec), self.spec)
-                self._ran_at = self.clock()
+                self._ran_at = self.ticks()
             return self._issued
 
     def renew(self) -> None:
         """The API refused it: ask for another, unless this one is new."""
-        if self.clock() - self._ran_at >= PAUSE_S:
+        if self._may_run():
             self._issued = None
 
     def _is_over(self, issued: Issued) -> bool:
-        now = self.clock()
-        return issued.expires_at is not None and now >= issued.expires_at - EARLY_S and now - self._ran_at >= PAUSE_S
+        return issued.expires_at is not None and self.clock() >= issued.expires_at - EARLY_S and self._may_run()
+
+    def _may_run(self) -> bool:
+        return self.ticks() - self._ran_at >= PAUSE_S
 
 
 def parse_credential(text: bytes, spec: ExecSpec) -> Issued:

@@ -48,7 +48,7 @@ def spec(plugin: Path, status: dict[str, Any] | None = None, version: str = V1) 
 async def test_token_is_asked_for_once_until_it_ends(plugin: Path) -> None:
     now = [1_000_000.0]
     ends = {"expirationTimestamp": "1970-01-12T14:46:40Z"}  # 1 003 600 s
-    credential = ExecCredential(spec(plugin, ends), clock=lambda: now[0])
+    credential = ExecCredential(spec(plugin, ends), clock=lambda: now[0], ticks=lambda: now[0])
     assert (await credential.current()).token == "token-1"
     now[0] += 3500
     assert (await credential.current()).token == "token-1"
@@ -59,11 +59,22 @@ async def test_token_is_asked_for_once_until_it_ends(plugin: Path) -> None:
 
 async def test_refused_token_is_asked_for_anew_but_not_for_each_request(plugin: Path) -> None:
     now = [1_000_000.0]
-    credential = ExecCredential(spec(plugin), clock=lambda: now[0])
+    credential = ExecCredential(spec(plugin), ticks=lambda: now[0])
     assert (await credential.current()).token == "token-1"
     credential.renew()
     assert (await credential.current()).token == "token-1", "it has just been made"
     now[0] += exec_credential.PAUSE_S
+    credential.renew()
+    assert (await credential.current()).token == "token-2"
+
+
+async def test_refused_token_is_asked_for_anew_although_the_clock_was_set_back(plugin: Path) -> None:
+    wall, ticks = [1_000_000.0], [100.0]
+    ends = {"expirationTimestamp": "1970-01-12T14:46:40Z"}
+    credential = ExecCredential(spec(plugin, ends), clock=lambda: wall[0], ticks=lambda: ticks[0])
+    assert (await credential.current()).token == "token-1"
+    wall[0] -= 3600
+    ticks[0] += exec_credential.PAUSE_S
     credential.renew()
     assert (await credential.current()).token == "token-2"
 
@@ -168,7 +179,7 @@ async def url(guarded: Guarded) -> AsyncIterator[str]:
 
 async def test_client_uses_the_plugin_and_renews_after_a_401(guarded: Guarded, url: str, plugin: Path) -> None:
     now = [1_000_000.0]
-    credential = ExecCredential(spec(plugin), clock=lambda: now[0])
+    credential = ExecCredential(spec(plugin), ticks=lambda: now[0])
     async with Kube(Access(url, plugin=credential)) as kube:
         await kube.get(CONFIG_MAP, "a", namespace="default")
         guarded.wanted, now[0] = "token-2", now[0] + 3600
