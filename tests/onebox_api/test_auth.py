@@ -16,6 +16,7 @@ from slipway.onebox.api.escalation import MAX_GRANTS, MAX_SHOWN, not_held
 from slipway.onebox.api.server import make_app
 from slipway.onebox.paths import Paths
 
+AUTHORITY = "-----BEGIN CERTIFICATE-----"
 ADMIN, ROBOT = "token-of-the-administrator", "token-of-the-robot"
 CORE, RBAC = "/api/v1/namespaces/default", "/apis/rbac.authorization.k8s.io/v1"
 Client = TestClient[aiohttp.web.Request, aiohttp.web.Application]
@@ -24,7 +25,7 @@ Client = TestClient[aiohttp.web.Request, aiohttp.web.Application]
 @pytest.fixture
 async def client(tmp_path: Path) -> AsyncIterator[Client]:
     """An API with the service account `robot` and its token."""
-    parts = make_parts(Paths(tmp_path), admin_token=ADMIN, admission={})
+    parts = make_parts(Paths(tmp_path), admin_token=ADMIN, admission={}, authority=AUTHORITY)
     client = TestClient(TestServer(make_app(parts)))
     await client.start_server()
     await made(client, f"{CORE}/serviceaccounts", {"metadata": {"name": "robot"}})
@@ -73,10 +74,20 @@ async def test_a_service_accounts_secret_without_a_token_is_given_one(client: Cl
     headers = {"Authorization": f"Bearer {ADMIN}"}
     data = (await (await client.get(f"{CORE}/secrets/made-here", headers=headers)).json())["data"]
     token = base64.b64decode(data["token"]).decode()
-    assert base64.b64decode(data["namespace"]) == b"default"
+    assert [base64.b64decode(data[key]).decode() for key in ("namespace", "ca.crt")] == ["default", AUTHORITY]
     assert token not in (ADMIN, ROBOT)
     assert await ask(client, "GET", "/api", token=token) == 200
     assert await ask(client, "GET", "/api", token=token + "x") == 401
+
+
+async def test_a_service_accounts_secret_keeps_what_it_brings(client: Client) -> None:
+    headers = {"Authorization": f"Bearer {ADMIN}"}
+    data = (await (await client.get(f"{CORE}/secrets/robot-token", headers=headers)).json())["data"]
+    assert data.keys() == {"ca.crt", "namespace", "token"}
+    assert base64.b64decode(data["token"]).decode() == ROBOT
+    own = {"metadata": {"name": "own"}, "type": "Opaque", "data": {"ca.crt": "eA=="}}
+    await made(client, f"{CORE}/secrets", own)
+    assert (await (await client.get(f"{CORE}/secrets/own", headers=headers)).json())["data"] == own["data"]
 
 
 async def test_a_service_account_may_do_nothing_until_a_binding_says_so(client: Client) -> None:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import base64
 import contextlib
 import copy
 import json
 from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
 from typing import Any
 
 import kr8s.asyncio
@@ -14,6 +16,7 @@ import yaml
 from kr8s.asyncio import objects
 from kr8s.asyncio.objects import new_class
 from kubernetes import client, dynamic, watch
+from kubernetes.config.incluster_config import InClusterConfigLoader
 
 from tests.onebox_api.conftest import TOKEN, ApiProcess, running_api
 from tests.onebox_api.test_kubectl import DEPLOYMENT, SDEP
@@ -234,6 +237,27 @@ def test_the_official_clients_typed_api_lists_and_watches(official: dynamic.Dyna
         core.read_namespaced_config_map("settings", "default")
     assert missing.value.status == 404
     assert json.loads(missing.value.body)["reason"] == "NotFound"
+
+
+def test_a_service_accounts_secret_is_all_that_the_official_client_needs(
+    api: ApiProcess, official: dynamic.DynamicClient, tmp_path: Path
+) -> None:
+    core = client.CoreV1Api(official.client)
+    core.create_namespaced_service_account("default", {"metadata": {"name": "robot"}})
+    meta = {"name": "robot", "annotations": {"kubernetes.io/service-account.name": "robot"}}
+    secret = {"metadata": meta, "type": "kubernetes.io/service-account-token"}
+    for name, content in core.create_namespaced_secret("default", secret).data.items():
+        (tmp_path / name).write_bytes(base64.b64decode(content))
+    host, _, port = api.address.partition(":")
+    given = client.Configuration()
+    InClusterConfigLoader(
+        token_filename=str(tmp_path / "token"),
+        cert_filename=str(tmp_path / "ca.crt"),
+        environ={"KUBERNETES_SERVICE_HOST": host, "KUBERNETES_SERVICE_PORT": port},
+    ).load_and_set(given)
+    with client.ApiClient(given) as robot:
+        review = client.AuthenticationV1Api(robot).create_self_subject_review({})
+    assert review.status.user_info.username == "system:serviceaccount:default:robot"
 
 
 IRREGULAR = {"AuthorizationPolicy": "authorizationpolicies", "ServiceEntry": "serviceentries"}  # kr8s adds an s

@@ -74,13 +74,17 @@ def make_parts(
     admin_token: str,
     admission: Mapping[str, Review] | None = None,
     network: ipaddress.IPv4Network = CLUSTER_NETWORKS,
+    authority: str = "",
 ) -> Parts:
-    """Open the store and put the server together; ``admission`` defaults to the contract's rules."""
+    """Open the store and put the server together; ``admission`` defaults to the contract's rules.
+
+    ``authority``: the certificate by which clients know this API, in PEM; empty where it speaks no TLS.
+    """
     try:
         store = Store(paths.api_database)
     except sqlite3.OperationalError as exc:
         raise NotStarted(f"{paths.api_database}: {exc}: is another API running on this home?") from exc
-    catalog = load_catalog()
+    catalog = load_catalog(authority=authority)
     objects = Objects(store, catalog, reviews=reviews() if admission is None else admission, network=network)
     definitions = Definitions(objects)
     definitions.start()
@@ -100,8 +104,9 @@ def make_parts(
 
 async def serve(paths: Paths, host: str, port: int, *, network: ipaddress.IPv4Network) -> None:
     """Serve until SIGTERM or SIGINT."""
-    parts = make_parts(paths, admin_token=read_token(paths.secrets / "api-token"), network=network)
+    token = read_token(paths.secrets / "api-token")
     certificate, key = ensure_certificate(paths.secrets)
+    parts = make_parts(paths, admin_token=token, network=network, authority=certificate.read_text())
     listener = Listener(certificate=certificate, key=key, max_connections=connections_of(allow_many_files()))
     runner = make_runner(make_app(parts, heard=listener.heard))
     await runner.setup()

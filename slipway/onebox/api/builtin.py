@@ -46,7 +46,7 @@ def _v(name: str, kind: str, cells: tuple[columns.Column, ...] = columns.DEFAULT
     return (Version(name, load_types()[kind], cells, **more),)
 
 
-def builtin_rows() -> list[Resource]:
+def builtin_rows(authority: str) -> list[Resource]:
     """Every kind that exists without a CRD."""
     workload: dict[str, Any] = {"has_status": True, "has_generation": True, "scale": Scale(), "categories": ("all",)}
     to_v1 = functools.partial(_renamed, EVENT_FIELDS)
@@ -54,7 +54,7 @@ def builtin_rows() -> list[Resource]:
     rows = [
         Resource("", "namespaces", "Namespace", _v("v1", "Namespace", columns.NAMESPACE), False, short_names=("ns",), has_status=True, subresources=("finalize",), verbs=tuple(verb for verb in VERBS if verb != "deletecollection"), name_rule="label", default=rules.default_namespace, prepare=rules.prepare_namespace, selectable=("status.phase",)),
         Resource("", "configmaps", "ConfigMap", _v("v1", "ConfigMap", columns.CONFIG_MAP), short_names=("cm",), check=rules.check_config_map),
-        Resource("", "secrets", "Secret", _v("v1", "Secret", columns.SECRET), default=rules.default_secret, prepare=rules.prepare_secret, check=rules.check_secret, selectable=("type",)),
+        Resource("", "secrets", "Secret", _v("v1", "Secret", columns.SECRET), default=rules.default_secret, prepare=functools.partial(rules.prepare_secret, authority=authority), check=rules.check_secret, selectable=("type",)),
         Resource("", "services", "Service", _v("v1", "Service", columns.SERVICE), short_names=("svc",), categories=("all",), has_status=True, name_rule="service", default=service_rules.default_service, check=service_rules.check_service, selectable=("spec.clusterIP", "spec.type")),
         Resource("", "serviceaccounts", "ServiceAccount", _v("v1", "ServiceAccount", columns.SERVICE_ACCOUNT), short_names=("sa",), subresources=("token",)),
         Resource("", "pods", "Pod", _v("v1", "Pod", columns.POD), short_names=("po",), categories=("all",), has_status=True, subresources=("log", "eviction", "binding", "exec", "attach", "portforward"), default=rules.default_pod, prepare=rules.prepare_pod, check=rules.check_pod, selectable=("spec.nodeName", "spec.restartPolicy", "spec.serviceAccountName", "status.phase", "status.podIP")),
@@ -83,8 +83,9 @@ def builtin_rows() -> list[Resource]:
     return [*rows[:-1], dataclasses.replace(rows[-1], check=functools.partial(crds.check_crd, taken=taken))]
 
 
-def load_catalog() -> Catalog:
+def load_catalog(*, authority: str = "") -> Catalog:
+    """``authority``: the certificate that a service account's Secret names as the API's, in PEM."""
     catalog = Catalog()
-    for row in builtin_rows():
+    for row in builtin_rows(authority):
         catalog.register(row)
     return catalog

@@ -215,11 +215,20 @@ def default_secret(obj: Object) -> None:
         obj["data"] = (obj.get("data") or {}) | encoded
 
 
-def prepare_secret(obj: Object) -> None:
-    """A service account's Secret gets a token, as a cluster's controller writes one, unless it brings its own."""
-    if obj.get("type") == TOKEN_SECRET and not (obj.get("data") or {}).get("token"):
-        made = {"token": secrets.token_urlsafe(TOKEN_BYTES), "namespace": obj["metadata"]["namespace"]}
-        obj["data"] = (obj.get("data") or {}) | {key: base64.b64encode(made[key].encode()).decode() for key in made}
+def prepare_secret(obj: Object, *, authority: str) -> None:
+    """A service account's Secret gets what it does not bring of that which a cluster's controller writes into one.
+
+    ``authority``: whom its reader trusts to be this API, in PEM; empty where nobody is to be trusted.
+    """
+    if obj.get("type") != TOKEN_SECRET:
+        return
+    brought = {key: value for key, value in (obj.get("data") or {}).items() if value}
+    made = {
+        "ca.crt": authority,
+        "namespace": obj["metadata"]["namespace"],
+        "token": secrets.token_urlsafe(TOKEN_BYTES),
+    }
+    obj["data"] = {key: base64.b64encode(text.encode()).decode() for key, text in made.items() if text} | brought
 
 
 def check_config_map(new: Object, old: Object | None) -> Sequence[Cause]:
