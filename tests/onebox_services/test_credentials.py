@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import re
 import subprocess
 from pathlib import Path
 
@@ -19,8 +18,7 @@ from slipway.onebox.services.credentials import (
     write_access_files,
 )
 from slipway.onebox.services.platform_objects import NAMESPACES, objects
-from slipway.onebox.services.secrets import SecretLost, ensure_secrets, write_private
-from slipway.onebox.services.swift import SwiftFolders, render_swift_conf
+from slipway.onebox.services.secrets import ensure_secrets
 from slipway.onebox.settings import Settings, save_settings
 
 MODEL_STORAGE_KEYS = {  # docs/architecture.md, "Credentials for models"
@@ -43,28 +41,6 @@ def test_secrets_are_made_once_for_their_owner_only(tmp_path: Path) -> None:
     values = [path.read_text() for path in folder.iterdir()]
     assert len(set(values)) == len(values)
     assert all(len(value) >= 40 for value in values)
-
-
-@pytest.mark.parametrize("is_empty", [True, False])
-def test_salt_of_objects_that_are_there_is_not_made_anew(tmp_path: Path, is_empty: bool) -> None:
-    paths = Paths(tmp_path)
-    first = ensure_secrets(paths.secrets)
-    folders = SwiftFolders(paths.data("s3"))
-    (folders.devices / "disk").mkdir(parents=True)
-    file = paths.secrets / "s3-hash-suffix"
-    file.write_text("") if is_empty else file.unlink()
-    second = ensure_secrets(paths.secrets)  # no object yet
-    assert second.s3_hash_suffix != first.s3_hash_suffix
-    (folders.devices / "disk" / "objects").mkdir()
-    file.write_text("") if is_empty else file.unlink()
-    with pytest.raises(SecretLost, match=re.escape(f"{file}: empty or gone, and with another one no object below")):
-        ensure_secrets(paths.secrets)
-    assert not file.exists() or not file.read_text()
-    write_private(folders.config / "swift.conf", render_swift_conf(second))  # where the message sends its reader
-    salt = re.search("swift_hash_path_suffix = (.+)", (folders.config / "swift.conf").read_text())
-    assert salt
-    file.write_text(salt[1])
-    assert ensure_secrets(paths.secrets) == second
 
 
 def test_loosened_modes_are_put_right(tmp_path: Path) -> None:

@@ -34,6 +34,7 @@ from slipway.onebox.images.environment import shared
 from slipway.onebox.images.snapshot import interpreter
 from slipway.onebox.images.store import Store, now_text
 from slipway.onebox.paths import Paths
+from slipway.onebox.services.lost_secrets import refuse_lost_salt
 from slipway.onebox.services.swift import SwiftFolders
 from slipway.onebox.supervisor.state import load_states
 
@@ -75,8 +76,10 @@ def make_backup(
     Raises:
         NotMade: a part of the platform cannot be copied, or the file cannot be written.
         FormatError: a newer release has had this home.
+        SecretLost: it would hold objects, and not the salt that finds them.
     """
     report = report or Report()
+    refuse_lost_salt(paths)
     _refuse_places(paths, file, replace=replace)
     number, _ = read_format(paths.home_format)
     header = Header(

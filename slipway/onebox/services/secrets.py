@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import secrets as random
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 
 from slipway.onebox.paths import Paths
-from slipway.onebox.supervisor.errors import SupervisorError
+from slipway.onebox.services.lost_secrets import HASH_SUFFIX, is_depended_on, is_missing, marker_of, replaced_text
 
 SECRET_BYTES = 32
-HASH_SUFFIX = "s3-hash-suffix"
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -25,7 +26,9 @@ class Secrets:
     s3_registrar_key: str = field(repr=False)  # may write model versions
     s3_reader_key: str = field(repr=False)  # may read them
     s3_scientist_key: str = field(repr=False)  # may write them, but change no bucket: what notebooks get
-    s3_hash_suffix: str = field(repr=False)  # salts the object server's paths; changing it loses every object
+    s3_hash_suffix: str = field(
+        repr=False
+    )  # salts the object server's paths; empty where it was lost: S3 is not started
     hub_admin_password: str = field(repr=False)  # the hub's first account
     hub_cookie_key: str = field(repr=False)
     hub_proxy_token: str = field(repr=False)  # between JupyterHub and its proxy
@@ -36,38 +39,26 @@ class Secrets:
 def ensure_secrets(folder: Path) -> Secrets:
     """Load every secret, making the missing ones; modes are put right if somebody loosened them.
 
-    Raises:
-        SecretLost: the one without which no object is found.
+    One that is replaced while something depends on it is told, and remembered for `slipway status`. Only S3's salt is left
+    empty then: ``refuse_lost_salt`` comes before whatever uses it.
     """
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     folder.chmod(0o700)
     return Secrets(**{item.name: _ensure(folder / item.name.replace("_", "-")) for item in fields(Secrets)})
 
 
-class SecretLost(SupervisorError):
-    """A secret that no other can replace is gone; the message says where it may still be."""
-
-
 def _ensure(path: Path) -> str:
-    """An empty file is what a full disk leaves: no secret, so another is made."""
-    if path.exists() and (value := path.read_text().strip()):
+    if not is_missing(path):
         path.chmod(0o600)
-        return value
-    if path.name == HASH_SUFFIX:
-        _refuse_where_objects_are(path)
+        return path.read_text().strip()
+    if is_depended_on(Paths(path.parent.parent), path.name):
+        if path.name == HASH_SUFFIX:
+            return ""
+        write_private(marker_of(path), "")
+        log.warning("%s", replaced_text(path))
     value = random.token_urlsafe(SECRET_BYTES)
     write_private(path, value)
     return value
-
-
-def _refuse_where_objects_are(path: Path) -> None:
-    store = Paths(path.parent.parent).data("s3")
-    if next(store.glob("devices/*/*"), None) is not None:
-        raise SecretLost(
-            f"{path}: empty or gone, and with another one no object below {store} would be found: write the value of "
-            f"swift_hash_path_suffix in {store}/etc/swift.conf into it, or fetch it from a backup "
-            f"(tar -xzOf FILE secrets/{HASH_SUFFIX}); who gives up all models moves {store} away"
-        )
 
 
 def write_private(path: Path, text: str) -> None:

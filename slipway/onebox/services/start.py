@@ -11,10 +11,12 @@ from dataclasses import dataclass, replace
 from slipway.onebox.api.listener import ensure_certificate
 from slipway.onebox.home_format import migrate
 from slipway.onebox.paths import Paths
+from slipway.onebox.services import swift
 from slipway.onebox.services.credentials import write_access_files
 from slipway.onebox.services.folders import ensure_folders
 from slipway.onebox.services.hub import processes as hub
 from slipway.onebox.services.hub.identity import choose_first_uid, refuse_unreachable, taken_numbers, uid_seed
+from slipway.onebox.services.lost_secrets import refuse_lost_salt
 from slipway.onebox.services.networks import choose_network, refuse_taken_network
 from slipway.onebox.services.platform import OPTIONAL, PARTS, build_specs
 from slipway.onebox.services.secrets import Secrets, ensure_secrets
@@ -139,19 +141,22 @@ def request(platform: Platform, *, only: Collection[str] = (), without: Collecti
     """Tell the supervisor (a new one if none lives) what is wanted.
 
     Raises:
-        SupervisorError: somebody else listens where one of them would.
+        SupervisorError: somebody else listens where one of them would; S3 is to start, and its salt was lost.
         PlatformError: a part that does not exist, or a supervisor that does not start.
     """
     paths, specs = platform.paths, platform.specs
     supervisor = living_supervisor(paths.run)
     names = {spec.name for spec in specs}
+    running = load_wish(paths).names & names if supervisor else frozenset()
     wanted = choose_wanted(
         specs,
         only=only,
         without=without,
-        running=load_wish(paths).names & names if supervisor else frozenset(),
+        running=running,
         optional=[hub.PART] if platform.settings.with_hub else [],
     )
+    if (wanted - running) & names_of(specs, [swift.PART]):
+        refuse_lost_salt(paths)
     states = load_states(paths.run)
     ours = {
         pid for state in states.values() if state.identity and state.is_alive for pid in descendants(state.identity.pid)

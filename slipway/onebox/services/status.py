@@ -15,6 +15,7 @@ from slipway.onebox.mesh.admin import Admin
 from slipway.onebox.mesh.layout import ENVOYS, Layout
 from slipway.onebox.mesh.translate import SECURE_LISTENER
 from slipway.onebox.paths import Paths
+from slipway.onebox.services.lost_secrets import secret_notes
 from slipway.onebox.services.platform import build_specs
 from slipway.onebox.services.pods import living_containers
 from slipway.onebox.services.secrets import ensure_secrets
@@ -71,13 +72,17 @@ class DeploymentRow:
 
 @dataclass(frozen=True)
 class Status:
-    """Everything `slipway status` shows. ``deployments`` is None when the API does not answer."""
+    """Everything `slipway status` shows. ``deployments`` is None when the API does not answer.
+
+    ``notes``: what is to be put right, though it does not stop what runs.
+    """
 
     supervisor_pid: int | None
     processes: tuple[ProcessRow, ...]
     containers: tuple[ContainerRow, ...]
     deployments: tuple[DeploymentRow, ...] | None
     pss_bytes: int
+    notes: tuple[str, ...] = ()
 
     @property
     def is_ready(self) -> bool:
@@ -120,6 +125,7 @@ async def _observe(paths: Paths, specs: Sequence[ProcessSpec]) -> Status:
         containers=containers,
         deployments=await _deployments(paths),
         pss_bytes=own_bytes + sum(row.pss_bytes for row in rows) + sum(row.pss_bytes for row in containers),
+        notes=secret_notes(paths),
     )
 
 
@@ -202,9 +208,10 @@ def deployment_row(item: dict[str, Any]) -> DeploymentRow:
 
 
 def render_status(status: Status) -> str:
-    """Two tables for people, and the sum."""
+    """Two tables for people, the sum, and notes."""
+    notes = [f"note: {note}" for note in status.notes]
     if not status.processes:
-        return "nothing runs: start it with `slipway up`"
+        return "\n".join(("nothing runs: start it with `slipway up`", *notes))
     header = ("PROCESS", "STATE", "PID", "UPTIME", "RESTARTS", "PSS MiB", "PORTS", "")
     lines = _table([header, *(_cells(row) for row in status.processes)])
     if status.containers:
@@ -221,7 +228,7 @@ def render_status(status: Status) -> str:
             for row in status.deployments
         ]
         lines += ["", *_table([names, *rows])]
-    return "\n".join(lines)
+    return "\n".join((*lines, *(("", *notes) if notes else ())))
 
 
 def _cells(row: ProcessRow) -> tuple[str, ...]:

@@ -16,6 +16,7 @@ from slipway.onebox.services.secrets import Secrets
 from slipway.onebox.settings import HOST, Settings
 from slipway.onebox.supervisor.spec import Port, ProcessSpec
 
+PART = "s3"
 BUCKET = "slipway-models"
 TRAINING_BUCKET = "training"  # checkpoints, each written over the one before: no versions are kept
 SWIFT_ACCOUNT = f"AUTH_{S3_ACCOUNT}"
@@ -153,11 +154,11 @@ def specs(paths: Paths, settings: Settings, secrets: Secrets, *, env: dict[str, 
     probe = S3Probe(s3_endpoint(settings), role.s3_user, role.s3_key, S3_REGION)
     names = [f"s3-{server}" for server in STORAGE_SERVERS]
     return [
-        ProcessSpec(name="s3-config", part="s3", argv=(*task, "config", "--ports", *ports), env=env, nice=NICE),
+        ProcessSpec(name="s3-config", part=PART, argv=(*task, "config", "--ports", *ports), env=env, nice=NICE),
         *(_server(server, Port(HOST, port), folders=folders, env=env) for server, port in internal.items()),
         ProcessSpec(
             name="s3-proxy",
-            part="s3",
+            part=PART,
             argv=_argv("proxy", folders),
             env=env,
             ports=(public,),
@@ -165,14 +166,14 @@ def specs(paths: Paths, settings: Settings, secrets: Secrets, *, env: dict[str, 
             after=("s3-config", *names),
             nice=NICE,
         ),
-        ProcessSpec(name="s3-bucket", part="s3", argv=(*task, "bucket"), env=env, after=("s3-proxy",), nice=NICE),
+        ProcessSpec(name="s3-bucket", part=PART, argv=(*task, "bucket"), env=env, after=("s3-proxy",), nice=NICE),
     ]
 
 
 def _server(server: str, port: Port, *, folders: SwiftFolders, env: dict[str, str]) -> ProcessSpec:
     return ProcessSpec(
         name=f"s3-{server}",
-        part="s3",
+        part=PART,
         argv=_argv(server, folders),
         env=env,
         ports=(port,),

@@ -11,6 +11,7 @@ from pathlib import Path
 from slipway.onebox.paths import Paths
 from slipway.onebox.services import swift
 from slipway.onebox.services.credentials import S3_ACCOUNT, S3_SCIENTIST, registrar, render_credentials
+from slipway.onebox.services.lost_secrets import SecretLost, refuse_lost_salt
 from slipway.onebox.services.secrets import Secrets, ensure_secrets, write_private
 from slipway.onebox.settings import HOST, Settings, load_settings
 from slipway.onebox.supervisor.history import PERMANENT_EXIT
@@ -125,10 +126,11 @@ def main() -> int:
     secrets = ensure_secrets(paths.secrets)
     try:
         if given.step == "config":
+            refuse_lost_salt(paths)
             write_configuration(folders, secrets, ports=given.ports)
         else:
             ensure_bucket(folders, load_settings(paths.settings), secrets)
-    except (StorageError, LookupError) as error:
+    except (StorageError, SecretLost, LookupError) as error:
         print(error, file=sys.stderr)
         return PERMANENT_EXIT
     return 0
