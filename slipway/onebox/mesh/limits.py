@@ -92,8 +92,8 @@ APPLY_TIMEOUT_S = 2.0
 """How long one step of a change waits for the Envoys that run."""
 SILENT_QUESTIONS = 2
 """After so many without an answer, an Envoy that runs counts as stuck. One may fall into a moment in which nothing ran."""
-SILENT_S = 5.0
-"""For so long nobody waits for a stuck Envoy; it reads what was published when it goes on."""
+LISTEN_S = 0.5
+"""How often an Envoy that is stuck is asked whether it goes on, beside whatever is published."""
 CHECK_S = 5.0
 """How often the Envoys are asked whether they still have what was published: one may have been away at the time."""
 VALIDATE_TIMEOUT_S = 10.0

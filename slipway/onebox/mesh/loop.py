@@ -31,7 +31,7 @@ from slipway.kube.reflector import Reflector
 from slipway.onebox.mesh.findings import Findings, report
 from slipway.onebox.mesh.ir import Finding
 from slipway.onebox.mesh.layout import Layout
-from slipway.onebox.mesh.limits import ACCESS_LOG_CHECK_S, CHECK_S, SETTLE_S, TICK_S
+from slipway.onebox.mesh.limits import ACCESS_LOG_CHECK_S, CHECK_S, LISTEN_S, SETTLE_S, TICK_S
 from slipway.onebox.mesh.refusals import Refusals
 from slipway.onebox.mesh.render import render
 from slipway.onebox.mesh.scrape_targets import pod_groups
@@ -89,6 +89,7 @@ async def run(kube: Kube, paths: Paths, here: Site, network: IPv4Network | None 
         await reflector.wait_synced()
         findings = Findings()
         tasks.create_task(_rotate(publisher))
+        tasks.create_task(_listen(publisher))
         tasks.create_task(_report(reflector, kube, findings))
         await _follow(reflector, publisher, findings, here=here, layout=layout)
 
@@ -147,7 +148,8 @@ async def _publish(
         settled, mesh = translate_readable(settled, here)
         missing = await publisher.publish(render(mesh, layout))
         if not lacks_routes(missing):
-            refusals.accept(settled)
+            if publisher.is_routed:
+                refusals.accept(settled)
             return (*mesh.findings, *refused)
         if not await refusals.search(settled):
             return (*mesh.findings, *refused)
@@ -190,3 +192,9 @@ async def _rotate(publisher: Publisher) -> None:
         except OSError as exc:  # a log that somebody has moved meanwhile, for example
             log.warning("access logs are not rotated: %s; again in %g s", exc, ACCESS_LOG_CHECK_S)
         await asyncio.sleep(ACCESS_LOG_CHECK_S)
+
+
+async def _listen(publisher: Publisher) -> None:
+    while True:
+        await publisher.listen()
+        await asyncio.sleep(LISTEN_S)

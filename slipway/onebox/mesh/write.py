@@ -3,25 +3,23 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import json
 import logging
-import time
-from collections.abc import Mapping
+from functools import partial
 from ipaddress import IPv4Network
 from pathlib import Path
 from typing import Any
 
 from slipway.onebox.mesh.admin import Admin
 from slipway.onebox.mesh.bootstrap import bootstrap
+from slipway.onebox.mesh.followers import Follower
 from slipway.onebox.mesh.layout import CERTIFICATES, ENVOYS, Layout
-from slipway.onebox.mesh.limits import ACCESS_LOG_BYTES, APPLY_TIMEOUT_S, SILENT_QUESTIONS, SILENT_S
+from slipway.onebox.mesh.limits import ACCESS_LOG_BYTES
 from slipway.onebox.mesh.render import Resource, Resources, discovery_response
 from slipway.onebox.mesh.scrape_targets import Group, envoy_groups
 from slipway.onebox.mesh.steps import Step, plan_steps
 
 log = logging.getLogger(__name__)
-POLL_S = 0.01
 
 
 def prepare(layout: Layout, network: IPv4Network | None = None) -> None:
@@ -65,22 +63,35 @@ class Publisher:
     def __init__(self, layout: Layout) -> None:
         self._layout = layout
         self._written: dict[str, str] = {}  # so that what did not change is not read back to be compared
-        self._given_up: tuple[dict[str, str], ...] = tuple({} for _ in ENVOYS)  # not waited for a second time
-        self._silent_until = [0.0 for _ in ENVOYS]
-        self._wanted: tuple[Mapping[str, str], ...] = tuple({} for _ in ENVOYS)
         self._admins = tuple(Admin(layout.admin_socket(index)) for index in ENVOYS)
+        self._followers = tuple(map(Follower, self._admins))
+
+    @property
+    def is_routed(self) -> bool:
+        """Whether each Envoy has the routes that were published, or is not there: until then those before may be in use."""
+        return all(one.has_routes for one in self._followers)
 
     async def publish(self, wanted: Resources) -> frozenset[str]:
-        """The stat names of what a running Envoy has not taken in time; then nothing is removed."""
+        """The stat names of what a running Envoy has not taken in time. While routes are not taken, no cluster is removed."""
         missing: frozenset[str] = frozenset()
         for step in plan_steps(self._held(), wanted, self._layout):
-            if step.name == "removal" and missing:
+            if step.name == "removal" and not self.is_routed:
                 break
-            self._wanted = tuple({**old, **new} for old, new in zip(self._wanted, step.expect, strict=True))
+            for one, versions in zip(self._followers, step.expect, strict=True):
+                one.expect(versions)
             if self._write(step):
-                missing |= await self._wait(step)
+                taken = map(partial(Follower.take, step=step.name), self._followers, step.expect)
+                missing |= frozenset().union(*await asyncio.gather(*taken))
         self._forget_certificates(wanted)
         return missing
+
+    async def missing(self) -> frozenset[str]:
+        """The stat names of what was published and a running Envoy does not have."""
+        return frozenset().union(*await asyncio.gather(*(one.missing() for one in self._followers)))
+
+    async def listen(self) -> None:
+        """Hears whether Envoys that said nothing do again."""
+        await asyncio.gather(*(one.listen() for one in self._followers))
 
     def _forget_certificates(self, wanted: Resources) -> None:
         """A key that nothing serves with does not stay on the disk."""
@@ -88,11 +99,6 @@ class Publisher:
             if str(path) not in wanted.certificates:
                 path.unlink(missing_ok=True)
                 self._written.pop(str(path), None)
-
-    async def missing(self) -> frozenset[str]:
-        """The stat names of what was published and a running Envoy does not have."""
-        held = await asyncio.gather(*(self._versions(index, otherwise=self._wanted[index]) for index in ENVOYS))
-        return frozenset().union(*map(_missing, self._wanted, held))
 
     def _held(self) -> dict[str, Resource]:
         return {item["name"]: item for item in _resources(self._layout.clusters) or ()}
@@ -104,44 +110,6 @@ class Publisher:
         if changed:
             log.info("%s: wrote %s", step.name, ", ".join(changed))
         return bool(changed)
-
-    async def _wait(self, step: Step) -> frozenset[str]:
-        waits = (self._untaken(index, step) for index in ENVOYS)
-        return frozenset().union(*await asyncio.gather(*waits))
-
-    async def _untaken(self, index: int, step: Step) -> frozenset[str]:
-        """Nothing for an Envoy that is not there or is stuck: it will read the files when it starts or goes on."""
-        admin, given_up = self._admins[index], self._given_up[index]
-        expect = dict(step.expect[index].items() - given_up.items())
-        deadline = time.monotonic() + APPLY_TIMEOUT_S
-        while missing := _missing(expect, await self._versions(index, otherwise=expect)):
-            if time.monotonic() > deadline:
-                log.error(
-                    "%s: %s has not taken %s within %s s: its log says why; what it had stays in use",
-                    step.name,
-                    admin.socket.stem,
-                    ", ".join(sorted(missing)),
-                    APPLY_TIMEOUT_S,
-                )
-                given_up.update({name: expect[name] for name in missing})
-                break
-            await asyncio.sleep(POLL_S)
-        for name in expect.keys() - missing:
-            given_up.pop(name, None)
-        return missing
-
-    async def _versions(self, index: int, *, otherwise: Mapping[str, str]) -> Mapping[str, str]:
-        """Of what an Envoy holds; ``otherwise`` where it is not there or is stuck. One that was stuck is left in peace for SILENT_S."""
-        admin = self._admins[index]
-        if time.monotonic() < self._silent_until[index]:
-            return otherwise
-        for _ in range(SILENT_QUESTIONS):
-            with contextlib.suppress(TimeoutError):
-                held = await admin.versions()
-                return otherwise if held is None else held
-        log.error("%s says nothing: nobody waits for it for %g s", admin.socket.stem, SILENT_S)
-        self._silent_until[index] = time.monotonic() + SILENT_S
-        return otherwise
 
     async def rotate_access_logs(self) -> None:
         """Bounds the access logs: a file of ACCESS_LOG_BYTES becomes ``.1`` and Envoy begins a new one.
@@ -155,10 +123,6 @@ class Publisher:
                 path.replace(old)
             if old.exists() and not path.exists():
                 await self._admins[index].reopen_logs()
-
-
-def _missing(expect: Mapping[str, str], versions: Mapping[str, str]) -> frozenset[str]:
-    return frozenset(name for name, version in expect.items() if versions.get(name) != version)
 
 
 def _resources(path: Path) -> list[Resource] | None:
