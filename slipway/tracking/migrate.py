@@ -71,27 +71,31 @@ def _alone(uri: str) -> Iterator[None]:
 
 def ensure_accounts(uri: str, accounts: Sequence[Account], *, say: Say) -> None:
     """The schema of the accounts' database, and each account with the password that is given."""
-    store = _store(uri)
-    for account in accounts:
-        if not store.has_user(account.name):
-            store.create_user(account.name, account.password, is_admin=account.is_admin)
-            say(f"account {account.name}: made")
-            continue
-        if not store.authenticate_user(account.name, account.password):
-            store.update_user(account.name, password=account.password)
-            say(f"account {account.name}: has the Secret's password again")
-        if store.get_user(account.name).is_admin != account.is_admin:
-            store.update_user(account.name, is_admin=account.is_admin)
-            say(f"account {account.name}: is {'an' if account.is_admin else 'no'} administrator again")
+    with _opened(uri) as store:
+        for account in accounts:
+            if not store.has_user(account.name):
+                store.create_user(account.name, account.password, is_admin=account.is_admin)
+                say(f"account {account.name}: made")
+                continue
+            if not store.authenticate_user(account.name, account.password):
+                store.update_user(account.name, password=account.password)
+                say(f"account {account.name}: has the configured password again")
+            if store.get_user(account.name).is_admin != account.is_admin:
+                store.update_user(account.name, is_admin=account.is_admin)
+                say(f"account {account.name}: is {'an' if account.is_admin else 'no'} administrator again")
 
 
-def _store(uri: str) -> Any:
+@contextmanager
+def _opened(uri: str) -> Iterator[Any]:
     """Opening it upgrades its schema."""
     from mlflow.server.auth.sqlalchemy_store import SqlAlchemyStore
 
     store: Any = SqlAlchemyStore()
     store.init_db(uri)
-    return store
+    try:
+        yield store
+    finally:
+        store.engine.dispose()
 
 
 @sentences()

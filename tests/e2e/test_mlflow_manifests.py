@@ -193,7 +193,7 @@ def test_registry_is_made_served_saved_and_brought_back(pods: Pods, s3: Any) -> 
     ]
     again = pods.run("Job", "mlflow-migrate")
     assert [line.split(",")[0] for line in again.stdout.splitlines()] == [
-        "account slipway-reader: has the Secret's password again",
+        "account slipway-reader: has the configured password again",
         "mlflow: as it was",
     ]
     server = pods.start_server()
@@ -259,7 +259,7 @@ def test_backup_of_an_older_release_is_served_with_the_passwords_of_today(pods: 
     done = pods.run("CronJob", "mlflow-restore")
     assert done.returncode == 0, done.stderr
     assert done.stdout.splitlines()[1:] == [
-        "account slipway-reader: has the Secret's password again",
+        "account slipway-reader: has the configured password again",
         f"mlflow: upgraded from {old} to {current_revision()}",
     ]
     pods.start_server()

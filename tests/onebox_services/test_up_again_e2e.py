@@ -43,3 +43,19 @@ def test_up_again_makes_a_deleted_gateway_anew_and_tells_no_old_seconds(home: Ho
     assert "Gateway seldon-gateway was missing: made anew\n" in again.stdout
     assert re.findall(r"^(?:api +ready|objects +done) +(.*)$", again.stdout, re.MULTILINE) == ["as before"] * 2
     assert "seldon-gateway" in kubectl(home, "get", "gateway", "-n", "istio-system").stdout
+
+
+def test_up_gives_mlflow_a_password_that_was_lost(home: Home) -> None:
+    ports = [
+        word
+        for name, port in zip(("--mlflow-port", "--s3-port"), free_ports(2), strict=True)
+        for word in (name, str(port))
+    ]
+    first = home.run("up", "--only", "mlflow", *ports)
+    assert first.returncode == 0, first.stderr
+    assert home.run("down").returncode == 0
+    (home.paths.secrets / "mlflow-admin-password").unlink()
+    again = home.run("up", "--only", "mlflow")
+    assert again.returncode == 0, again.stderr
+    log = (home.paths.logs / "mlflow.log").read_text()
+    assert "account admin: has the configured password again" in log

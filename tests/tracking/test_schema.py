@@ -99,7 +99,7 @@ def test_accounts_become_what_they_should_be(tmp_path: Path) -> None:
         "account a: made",
         "account b: made",
         "account a: is no administrator again",
-        "account b: has the Secret's password again",
+        "account b: has the configured password again",
         "account b: is an administrator again",
     ]
     said.clear()

@@ -10,14 +10,18 @@ import argparse
 import os
 import sys
 from configparser import ConfigParser
+from functools import partial
 from pathlib import Path
 
 from slipway.onebox.paths import Paths
 from slipway.onebox.services import postgres
+from slipway.onebox.services.credentials import MLFLOW_ADMIN
 from slipway.onebox.settings import HOST
 from slipway.onebox.supervisor.history import PERMANENT_EXIT
 from slipway.tracking.errors import NewerSchemaError
+from slipway.tracking.migrate import ensure_accounts
 from slipway.tracking.schema import ensure_schema
+from slipway.tracking.settings import Account
 
 MAX_CONNECTIONS = 64
 DRAIN_S = 5
@@ -40,7 +44,8 @@ def write_auth_config(path: Path, *, database_uri: str) -> None:
 
 def serve(paths: Paths, *, port: int) -> None:
     auth_config = paths.data("mlflow") / "basic_auth.ini"
-    write_auth_config(auth_config, database_uri=postgres.database_uri(paths, postgres.MLFLOW_AUTH_DATABASE))
+    auth_uri = postgres.database_uri(paths, postgres.MLFLOW_AUTH_DATABASE)
+    write_auth_config(auth_config, database_uri=auth_uri)
     os.environ["MLFLOW_AUTH_CONFIG_PATH"] = str(auth_config)
 
     import uvicorn
@@ -56,6 +61,9 @@ def serve(paths: Paths, *, port: int) -> None:
     os.environ[_MLFLOW_SGI_NAME.name] = "uvicorn"
     if ensure_schema(store_uri):
         print("the database was an older release's: its schema is upgraded", flush=True)
+    # Its password may have been lost, and made anew: MLflow itself sets none but the first.
+    admin = Account(MLFLOW_ADMIN, os.environ["MLFLOW_AUTH_ADMIN_PASSWORD"], is_admin=True)
+    ensure_accounts(auth_uri, [admin], say=partial(print, flush=True))
     initialize_backend_stores(store_uri, store_uri, artifact_root)
 
     from mlflow.server.auth import create_app
