@@ -131,7 +131,7 @@ async def test_certificate_of_a_plugin_is_used_and_its_next_one_too(url: str, tm
     found = access(tmp_path, url, user)
     assert found.plugin is not None
     now = [0.0]
-    found.plugin.clock = lambda: now[0]
+    found.plugin.ticks = lambda: now[0]
     async with Kube(found) as kube:
         assert await name_seen(kube) == "ada"
         give(BOB)
