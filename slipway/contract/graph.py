@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from slipway.contract.fields import FieldError, Fields, read_text, without_empty
+from slipway.contract.ip_addresses import is_ip_address
 from slipway.contract.limits import MAX_PORT
 
 MAX_DEPTH = 64
@@ -21,12 +22,21 @@ BUILT_IN = frozenset({UNKNOWN_IMPLEMENTATION, "SIMPLE_MODEL", "SIMPLE_ROUTER", R
 IN_NO_NAME = frozenset(',;"/')
 """Names of nodes and predictors are parts of headers and paths: besides these, they are of printable ASCII."""
 
+IN_NO_HOST = frozenset("/\\@[]?#:%")
+MAX_SHOWN_CHARS = 80
+
+
+def is_host(text: str) -> bool:
+    """Whether it can be an address or a name; empty is none given."""
+    plain = text.isprintable() and " " not in text and not IN_NO_HOST & set(text)
+    return plain or is_ip_address(text)
+
 
 def name_fault(name: str) -> str:
     """What is wrong with a node's name, shown in full; empty for one that a header and a path can carry."""
     if name.isascii() and name.isprintable() and not IN_NO_NAME & set(name):
         return ""
-    return f"{name[:80]!r}: a name is of printable ASCII characters without {' '.join(sorted(IN_NO_NAME))}"
+    return f"{name[:MAX_SHOWN_CHARS]!r}: a name is of printable ASCII characters without {' '.join(sorted(IN_NO_NAME))}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,8 +60,10 @@ class Endpoint:
         )
 
     @property
-    def port_fault(self) -> str:
-        """What is wrong with its ports; empty where each is one, or is not given."""
+    def fault(self) -> str:
+        """What is wrong with its host or its ports; empty where each is one, or is not given."""
+        if not is_host(self.service_host):
+            return f"endpoint: service_host {self.service_host[:MAX_SHOWN_CHARS]!r} is no name or address of a host"
         given = {"service_port": self.service_port, "httpPort": self.http_port, "grpcPort": self.grpc_port}
         wrong = [f"{name} {port}" for name, port in given.items() if not 0 <= port <= MAX_PORT]
         return f"endpoint: {', '.join(wrong)} is no port from 1 to {MAX_PORT}" if wrong else ""

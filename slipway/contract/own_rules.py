@@ -47,7 +47,7 @@ def own_rules(sdep: SeldonDeployment) -> Iterator[Cause]:
                 f"recreate is for a machine without room for two versions, {FOLLOW_ALIAS} starts the new one beside the old",
             )
         yield from _graph(predictor.graph, f"{path}.graph")
-        if predictor.explainer is not None and (fault := predictor.explainer.endpoint.port_fault):
+        if predictor.explainer is not None and (fault := predictor.explainer.endpoint.fault):
             yield Cause(f"{path}.explainer", fault)
 
 
@@ -112,7 +112,7 @@ def _node(node: PredictiveUnit) -> Iterator[str]:
     for word in (node.type, node.implementation):
         if word in CHILDREN_NEEDED and not node.children:
             yield f"{word} {CHILDREN_NEEDED[word]}, it has none"
-    if node.endpoint is not None and (fault := node.endpoint.port_fault):
+    if node.endpoint is not None and (fault := node.endpoint.fault):
         yield fault
     if node.logger is not None:
         yield from _logger(node.logger)

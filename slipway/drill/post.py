@@ -21,7 +21,7 @@ class Poster:
         asked = URL(url)
         if asked.scheme != "http" or not asked.host:
             raise ValueError(f"{url}: http://HOST:PORT/PATH is expected")
-        self._target = Target(asked.host, asked.port or 80, asked.authority, asked.raw_path_qs)
+        self._target = Target(asked.host, asked.port or 80, asked.host_port_subcomponent or "", asked.raw_path_qs)
         self._client = HttpClient(connect_timeout_s=CONNECT_TIMEOUT_S, keep_s=KEEP_S)
 
     async def post(self, photo: bytes) -> Answer:

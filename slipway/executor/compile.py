@@ -62,7 +62,7 @@ def _node(unit: PredictiveUnit, *, images: dict[str, str], log_url: str, where: 
         raise GraphError(f"{here}: {unit.type} {CHILDREN_NEEDED[unit.type]}, it has none")
     if built_in := _built_in(unit):
         return replace(_built_in_node(unit, built_in, children, here), logger=_logger(unit, log_url, here))
-    if unit.endpoint is not None and (fault := unit.endpoint.port_fault):
+    if unit.endpoint is not None and (fault := unit.endpoint.fault):
         raise GraphError(f"{here}: {fault}")
     node = Node(
         name=unit.name,

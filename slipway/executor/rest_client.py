@@ -23,6 +23,7 @@ from slipway.executor.metrics import ExecutorMetrics
 from slipway.executor.payload import Payload, Wire, inflate
 from slipway.executor.run import Journey, apart
 from slipway.executor.spans import rest_facts
+from slipway.serving.errors import ServingError
 from slipway.serving.http_client import AnswerTooLong, HttpClient, Target, target_of
 from slipway.serving.messages import JSON, PROTOBUF
 from slipway.serving.tracing import OFF, Tracing
@@ -130,7 +131,11 @@ class RestNodes:
                 is_answer=True,
             )
         except AnswerTooLong as error:
+            status = HTTPStatus.BAD_GATEWAY
             raise AnswerTooLarge(f"node {node.name}: {error}") from error
+        except ServingError as error:  # of ``hold_answer``
+            status = error.status_code
+            raise
         except TimeoutError as error:
             status = HTTPStatus.GATEWAY_TIMEOUT
             limit = f" within {self._timeout_s:g} s" if self._timeout_s else ""

@@ -7,13 +7,14 @@ from __future__ import annotations
 
 import asyncio
 import os
-import time
+import socket
 from collections import deque
 from collections.abc import Callable, Mapping
 from functools import lru_cache
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import aiohttp
+from aiohappyeyeballs import start_connection
 from aiohttp import hdrs
 from aiohttp.client_proto import ResponseHandler
 from aiohttp.http_exceptions import HttpProcessingError
@@ -22,11 +23,16 @@ from aiohttp.streams import EofStream, StreamReader
 from multidict import CIMultiDictProxy
 from yarl import URL
 
+from slipway.contract.ip_addresses import is_ip_address
+from slipway.serving.errors import one_line
+
 PIECE_BYTES = 1024 * 1024
 """A larger body is written piece by piece, as the server takes it: one write of it would hold up the event loop."""
 End = tuple[str, int]
-FINAL = 200
-"""Answers below it announce another one (RFC 9110, 15.2), but for the switch to another protocol."""
+NEXT_ADDRESS_S = 0.25
+"""Of several addresses of a name, the next is tried beside one that has not answered for so long (RFC 8305, 5)."""
+EARLY, SWITCH, FINAL = 100, 101, 200
+"""Answers from 100 to 199 announce another one (RFC 9110, 15.2), but for the switch to a protocol that nobody asked for."""
 
 
 class Target(NamedTuple):
@@ -73,6 +79,9 @@ class HttpClient:
         self._connect_timeout_s = connect_timeout_s
         self._keep_s = keep_s
         self._idle: dict[End, deque[_Idle]] = {}
+        self._sweep: asyncio.TimerHandle | None = None
+        self._lookups: dict[End, asyncio.Future[list[Any]]] = {}
+        self._is_closed = False
 
     async def ask(
         self,
@@ -104,7 +113,10 @@ class HttpClient:
         return await self._exchange(await self._opened(target), target, head, body or b"", max_bytes, hold)
 
     def close(self) -> None:
-        """End the idle connections."""
+        """End the idle connections, and each other one with its request."""
+        self._is_closed = True
+        if self._sweep is not None:
+            self._sweep.cancel()
         for idle in self._idle.values():
             for one in idle:
                 one.connection.close()
@@ -123,61 +135,111 @@ class HttpClient:
         try:
             message, content = await connection.answer()
             answer = Answer(message.code, message.headers, await _body_of(message, content, max_bytes, hold))
+            _check_end(connection, message)
+        except aiohttp.ServerDisconnectedError as error:
+            connection.abort()
+            raise aiohttp.ServerDisconnectedError from error  # aiohttp's own text may be half a head
         except (HttpProcessingError, EofStream) as error:
             connection.abort()
-            raise BrokenAnswer(f"what came from {target.authority} is no HTTP: {error}") from error
+            what = one_line(" ".join(str(error).split()))
+            raise BrokenAnswer(f"what came from {target.authority} is no HTTP: {what}") from error
         except BaseException:
             connection.abort()
             raise
         finally:
-            is_sent = upload is None or not upload.cancel()
-        if not is_sent or message.should_close or connection.should_close:
-            connection.close()
+            is_sent = (upload is None or not upload.cancel()) and connection.has_sent_all
+        if not is_sent or message.should_close or connection.should_close or self._is_closed:
+            connection.abort()  # a graceful end would wait, with what is not sent, for a server that does not read
         else:
             self._keep(target[:2], connection)
         return answer
 
     def _keep(self, end: End, connection: _Connection) -> None:
-        now = time.monotonic()
-        if end not in self._idle:  # servers come and go: those that are not asked any more are forgotten
-            self._idle = {other: idle for other, idle in self._idle.items() if self._drop_old(idle, now)}
-        idle = self._idle.setdefault(end, deque())
-        self._drop_old(idle, now)
-        idle.append(_Idle(now, connection))
+        loop = asyncio.get_running_loop()
+        connection.is_idle = True
+        self._idle.setdefault(end, deque()).append(_Idle(loop.time(), connection))
+        if self._sweep is None:
+            self._sweep = loop.call_later(self._keep_s, self._drop_old, loop)
 
-    def _drop_old(self, idle: deque[_Idle], now: float) -> bool:
-        """Whether any is left."""
-        while idle and now - idle[0].since > self._keep_s:
-            idle.popleft().connection.close()
-        return bool(idle)
+    def _drop_old(self, loop: asyncio.AbstractEventLoop) -> None:
+        """What nobody used for ``keep_s`` ends then, and servers that are not asked any more are forgotten."""
+        now = loop.time()
+        for idle in self._idle.values():
+            while idle and idle[0].since + self._keep_s <= now:
+                idle.popleft().connection.close()
+        self._idle = {end: idle for end, idle in self._idle.items() if idle}
+        oldest = min((idle[0].since for idle in self._idle.values()), default=None)
+        self._sweep = loop.call_at(oldest + self._keep_s, self._drop_old, loop) if oldest is not None else None
 
     def _kept(self, end: End) -> _Connection | None:
         """The one that was used last, so that the others can grow old."""
         idle = self._idle.get(end)
         while idle:
-            since, connection = idle.pop()
-            if time.monotonic() - since <= self._keep_s and connection.is_connected() and not connection.should_close:
+            _, connection = idle.pop()
+            if connection.is_connected() and not connection.should_close:
                 return connection
             connection.close()
         return None
 
     async def _opened(self, target: Target) -> _Connection:
-        loop = asyncio.get_running_loop()
         try:
             async with asyncio.timeout(self._connect_timeout_s):
-                _, connection = await loop.create_connection(lambda: _Connection(loop), target.host, target.port)
+                return await self._connected(target)
         except TimeoutError as error:
             raise NoConnection(f"no connection to {target.authority} within {self._connect_timeout_s:g} s") from error
         except (OSError, UnicodeError) as error:
             raise NoConnection(f"no connection to {target.authority}: {_why(error)}") from error
-        return connection
+
+    async def _connected(self, target: Target) -> _Connection:
+        loop = asyncio.get_running_loop()
+        if is_ip_address(target.host):
+            return (await loop.create_connection(lambda: _Connection(loop), target.host, target.port))[1]
+        sock = await start_connection(await self._look_up(target[:2]), happy_eyeballs_delay=NEXT_ADDRESS_S)
+        try:
+            return (await loop.create_connection(lambda: _Connection(loop), sock=sock))[1]
+        except BaseException:
+            sock.close()
+            raise
+
+    async def _look_up(self, end: End) -> list[Any]:
+        """The addresses of a name, asked for once for all who wait: a slow name server would keep the others waiting."""
+        if end not in self._lookups:
+            asked = asyncio.get_running_loop().getaddrinfo(*end, type=socket.SOCK_STREAM)
+            self._lookups[end] = asyncio.ensure_future(asked)
+            self._lookups[end].add_done_callback(lambda found: self._looked_up(end, found))
+        return await asyncio.shield(self._lookups[end])
+
+    def _looked_up(self, end: End, found: asyncio.Future[list[Any]]) -> None:
+        del self._lookups[end]
+        if not found.cancelled():
+            found.exception()  # those who wait have it, where there are any left
 
 
 class _Connection(ResponseHandler):
     """One server's end; an exchange at a time."""
 
+    is_idle = False
+
+    @property
+    def has_sent_all(self) -> bool:
+        return self.transport is None or not self.transport.get_write_buffer_size()
+
+    def data_received(self, data: bytes) -> None:
+        """What nobody asked for ends the connection: it would be taken for the next answer, or fill the memory until then."""
+        if self.is_idle:
+            self.abort()
+        else:
+            super().data_received(data)
+
+    def eof_received(self) -> None:
+        """No answer comes after it: nobody reads what is still to be written."""
+        super().eof_received()
+        if self.transport is not None:
+            self.transport.abort()
+
     def send(self, head: bytes, body: bytes) -> asyncio.Task[None] | None:
         """Write a request; the task that still does so, of a large one."""
+        self.is_idle = False
         if self.transport is None:
             raise aiohttp.ServerDisconnectedError
         self.set_response_params(read_until_eof=True, auto_decompress=False)
@@ -192,8 +254,10 @@ class _Connection(ResponseHandler):
         """Head and body of the final answer, which may come before the request is written."""
         while True:
             message, content = await self.read()
-            if message.code >= FINAL or message.upgrade:
+            if message.code >= FINAL:
                 return message, content
+            if message.code < EARLY or message.code == SWITCH:
+                raise BrokenAnswer(f"an answer with status {message.code}")
 
     async def _upload(self, body: bytes) -> None:
         view = memoryview(body)
@@ -228,6 +292,13 @@ def head_of(verb: str, target: Target, headers: Mapping[str, str], length: int |
     return f"{text}\r\n\r\n".encode(errors="surrogateescape")
 
 
+def _check_end(connection: _Connection, message: RawResponseMessage) -> None:
+    """Raises aiohttp.ClientOSError where only the connection's end could say that a body is whole, and that was a reset."""
+    broken = connection.exception()
+    if isinstance(broken, aiohttp.ClientOSError) and not message.chunked and hdrs.CONTENT_LENGTH not in message.headers:
+        raise broken
+
+
 def _why(error: OSError | UnicodeError) -> str:
     """In the system's words: asyncio has others for the same."""
     number = getattr(error, "errno", None) or 0
@@ -237,8 +308,8 @@ def _why(error: OSError | UnicodeError) -> str:
 async def _body_of(
     message: RawResponseMessage, content: StreamReader, max_bytes: int, hold: Callable[[int], None]
 ) -> bytes:
-    announced = message.headers.get(hdrs.CONTENT_LENGTH, "0")
-    if int(announced) > max_bytes:
+    announced = message.headers.get(hdrs.CONTENT_LENGTH, "0").lstrip("0") or "0"
+    if int(announced) > max_bytes and not content.at_eof():
         raise AnswerTooLong(f"the answer has {announced} bytes: at most {max_bytes} are read")
     chunks: list[bytes] = []
     size = 0

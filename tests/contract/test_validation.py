@@ -228,6 +228,11 @@ OWN: dict[str, tuple[Manifest, str, str]] = {
         "spec.predictors[0].graph",
         "service_port 90000 is no port from 1 to 65535",
     ),
+    "host of an endpoint": (
+        sdep(predictor(graph=node(endpoint={"service_host": "http://other", "service_port": 9000}))),
+        "spec.predictors[0].graph",
+        "service_host 'http://other' is no name or address of a host",
+    ),
     "port of an explainer": (
         sdep(
             predictor(

@@ -51,6 +51,13 @@ def test_ab_test_takes_its_ratio_or_a_half() -> None:
             unit("m", "MODEL", endpoint={"service_host": "h", "httpPort": 90000}),
             "node m: endpoint: httpPort 90000 is no port from 1 to 65535",
         ),
+        *(
+            (
+                unit("m", "MODEL", endpoint={"service_host": host, "httpPort": 9000}),
+                "node m: endpoint: service_host .* is no name or address of a host",
+            )
+            for host in ("a/b", "a b", "a@b", "[::1]", "h:1", "h\0", "a\r\nb")
+        ),
         (unit("r", "ROUTER", unit("m\r\nx-evil: 1", "MODEL")), r"node r: node 'm\\r\\nx-evil: 1': a name is of"),
         (unit("größe", "MODEL"), "node 'größe': a name is of printable ASCII"),
         (unit("m;dur=0, n", "MODEL"), "node 'm;dur=0, n': a name is of"),

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import socket
+import struct
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager, closing
 from typing import Any
@@ -184,18 +186,49 @@ async def test_get_on_a_new_connection_that_ends_is_an_error() -> None:
         assert server.n_connections == 1
 
 
-async def test_connection_that_was_idle_too_long_is_not_used_again(monkeypatch: pytest.MonkeyPatch) -> None:
-    now = 0.0
-    monkeypatch.setattr(http_client.time, "monotonic", lambda: now)
+async def test_connection_that_nobody_uses_any_more_ends_by_itself() -> None:
     async with serving(OK, OK) as server, serving(OK) as other:
-        with client_of(keep_s=60.0) as client:
+        with client_of(keep_s=0.05) as client:
+            await asyncio.gather(post(client, server.target), post(client, server.target), post(client, other.target))
+            await eventually(lambda: server.n_open == other.n_open == 0, what="the end of the connections")
             await post(client, server.target)
-            now = 60.0
-            await post(client, server.target)
-            assert server.n_connections == 1
-            now = 120.1
-            await post(client, other.target)  # with the first of another server, what is old everywhere ends
-            await eventually(lambda: server.n_open == 0, what="the end of the old connection")
+            assert server.n_connections == 3
+            await eventually(lambda: server.n_open == 0, what="the end of the connection")
+
+
+async def test_connection_of_a_client_that_was_closed_meanwhile_is_not_kept() -> None:
+    asked, told = asyncio.Event(), asyncio.Event()
+    async with serving() as server:
+
+        async def late(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            await server.request(reader)
+            asked.set()
+            await told.wait()
+            writer.write(OK)
+            await reader.read()
+
+        server.behave = late
+        with client_of() as client:
+            task = asyncio.create_task(post(client, server.target))
+            await asked.wait()
+        told.set()
+        assert (await task).status == 200
+        await eventually(lambda: server.n_open == 0, what="the end of the connection")
+
+
+async def test_server_that_talks_on_without_being_asked_is_not_listened_to() -> None:
+    async with serving() as server:
+
+        async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            await server.request(reader)
+            while True:
+                writer.write(OK)
+                await writer.drain()
+
+        server.behave = talk
+        with client_of() as client:
+            assert (await post(client, server.target)).body == b"taken"
+            await eventually(lambda: server.n_open == 0, what="the end of the connection")
 
 
 async def test_request_given_up_ends_its_connection() -> None:
@@ -237,18 +270,37 @@ async def test_body_of_any_size_arrives_whole(n_bytes: int) -> None:
 
 async def test_answer_before_the_whole_body_was_sent_counts_and_ends_the_connection() -> None:
     refusal = b"HTTP/1.1 413 Too Large\r\nContent-Length: 0\r\n\r\n"
+    answered, sizes = asyncio.Event(), list[int]()
     async with serving() as server:
 
         async def refuse(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
             await reader.readuntil(b"\r\n\r\n")
             writer.write(refusal)
-            await asyncio.Event().wait()
+            await answered.wait()
+            sizes.append(len(await reader.read()))
 
         server.behave = refuse
         with client_of() as client:
             for _ in range(2):
                 assert (await post(client, server.target, bytes(20 * 2**20))).status == 413
-        assert server.n_connections == 2
+            assert server.n_connections == 2
+            answered.set()
+            await eventually(lambda: server.n_open == 0, what="the end of both")
+    assert sum(sizes) < 20 * 2**20  # what was not sent yet went with its connection
+
+
+async def test_server_that_reads_no_more_of_a_large_body_and_leaves_is_noticed() -> None:
+    async with serving() as server:
+
+        async def leave(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            await reader.readuntil(b"\r\n\r\n")
+            writer.write_eof()
+            await gone.wait()
+
+        gone, server.behave = asyncio.Event(), leave
+        with client_of() as client, pytest.raises(aiohttp.ServerDisconnectedError, match="^Server disconnected$"):
+            await post(client, server.target, bytes(20 * 2**20))
+        gone.set()
 
 
 @pytest.mark.parametrize(
@@ -290,14 +342,81 @@ async def test_sizes_are_told_as_they_come_and_may_be_refused() -> None:
         (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n", aiohttp.ClientError),
         (b"HTTP/1.1 200 OK\r\nX: " + b"x" * 10_000 + b"\r\n\r\n", BrokenAnswer),
         (b"HTTP/1.1 20", aiohttp.ServerDisconnectedError),
+        (b"HTTP/1.1 99 What\r\nContent-Length: 0\r\n\r\n", BrokenAnswer),
+        (b"HTTP/1.1 101 Switching Protocols\r\n\r\n", BrokenAnswer),
+        (b"HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: h2c\r\n\r\n", BrokenAnswer),
     ],
-    ids=["no HTTP", "half a body", "no chunk", "a line too long", "half a head"],
+    ids=["no HTTP", "half a body", "no chunk", "a line too long", "half a head", "99", "101", "another protocol"],
 )
 async def test_broken_answers_are_errors_of_one_family(answer: bytes, error: type[Exception]) -> None:
     async with serving(answer) as server:
         with client_of() as client, pytest.raises(error) as caught:
             await post(client, server.target)
     assert isinstance(caught.value, aiohttp.ClientError)
+    assert str(caught.value).isprintable()
+
+
+@pytest.mark.parametrize(
+    ("answer", "status", "body"),
+    [
+        (OK.replace(b"Length: 5", b"Length: " + b"0" * 5000 + b"5"), 200, b"taken"),
+        (b"HTTP/1.1 304 Not Modified\r\nContent-Length: 1000\r\n\r\n", 304, b""),
+        (b"HTTP/1.1 204 No Content\r\n\r\n", 204, b""),
+    ],
+    ids=["a number of many digits", "304", "204"],
+)
+async def test_odd_answers_are_read_as_they_are_meant(answer: bytes, status: int, body: bytes) -> None:
+    async with serving(answer) as server:
+        with client_of() as client:
+            assert (await post(client, server.target))[::2] == (status, body)
+
+
+@pytest.mark.parametrize("length", [b"", b"Content-Length: 5\r\n"])
+async def test_body_that_only_the_end_of_the_connection_ends_is_not_whole_after_a_reset(length: bytes) -> None:
+    async with serving() as server:
+
+        async def reset(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            await server.request(reader)
+            writer.write(b"HTTP/1.1 200 OK\r\n" + length + b"\r\ntaken")
+            await came.wait()
+            sock = writer.get_extra_info("socket")
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            writer.transport.abort()
+
+        came, server.behave = asyncio.Event(), reset
+        with client_of() as client:
+            asked = post(client, server.target, hold=lambda _size: came.set())
+            if length:
+                assert (await asked).body == b"taken"
+            else:
+                with pytest.raises(aiohttp.ClientOSError):
+                    await asked
+
+
+async def test_name_is_looked_up_once_for_all_who_wait_and_each_of_its_addresses_is_tried(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    asked, silent = list[object](), "127.99.13.7"
+    async with serving(OK) as server:
+        port = server.target.port
+
+        look_up = asyncio.get_running_loop().getaddrinfo
+
+        async def getaddrinfo(host: str, *of: Any, **options: Any) -> list[Any]:
+            if host != "two.test":
+                return await look_up(host, *of, **options)
+            asked.append(host)
+            await asyncio.sleep(0)
+            kind = (socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP, "")
+            return [(*kind, (silent, port)), (*kind, ("127.0.0.1", port))]
+
+        monkeypatch.setattr(asyncio.get_running_loop(), "getaddrinfo", getaddrinfo)
+        with socket.create_server((silent, port), backlog=0) as full, socket.create_connection((silent, port)):
+            full.settimeout(0)
+            with client_of() as client:
+                found = await asyncio.gather(*(get(client, target_of("two.test", port, "/")) for _ in range(20)))
+            assert {one.status for one in found} == {200}
+            assert asked == ["two.test"]
 
 
 async def test_nobody_there_says_where_and_why() -> None:
