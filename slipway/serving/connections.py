@@ -78,6 +78,16 @@ class _Connection(web.RequestHandler):
         """When it would be closed for being idle, by the event loop's clock."""
         return self._next_keepalive_close_time
 
+    async def shutdown(self, timeout: float | None = limits.GRACE_S) -> None:  # noqa: ASYNC109  - aiohttp's
+        """Cancels a handler after ``timeout``: aiohttp would wait as long once more, in all longer than a Pod may take to end."""
+        handler = self._task_handler
+        late = None if timeout is None or handler is None else self._loop.call_later(timeout, handler.cancel)
+        try:
+            await super().shutdown(timeout)
+        finally:
+            if late is not None:
+                late.cancel()
+
     def handle_error(
         self,
         request: web.BaseRequest,

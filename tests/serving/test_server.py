@@ -346,3 +346,31 @@ def test_the_413_text_is_the_one_the_gateway_repeats():
         "PAYLOAD_TOO_LARGE",
         "the request body is larger than 12582912 bytes",
     )
+
+
+async def test_work_that_outlasts_the_grace_period_is_cancelled_at_its_end() -> None:
+    loop, grace_s = asyncio.get_running_loop(), 1.0
+    began, told = asyncio.Event(), list[str]()
+
+    async def handle(_request: web.Request) -> web.Response:
+        began.set()
+        try:
+            await asyncio.Event().wait()
+        finally:
+            told.append("cancelled")
+        raise AssertionError
+
+    lifecycle = Lifecycle()
+    app = application(lifecycle=lifecycle, render_error=lambda failure: component_error(failure.reason, failure.info))
+    app.router.add_post("/", handle)
+    servers = await Servers.start(
+        rest=[Rest(app, 0)], grpc_half=None, lifecycle=lifecycle, host="127.0.0.1", shutdown=Shutdown(0, grace_s)
+    )
+    _, writer = await asyncio.open_connection("127.0.0.1", servers.rest_ports[0])
+    writer.write(b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\n\r\n")
+    await began.wait()
+    twice = loop.call_later(2 * grace_s, told.append, "twice the time")
+    await servers.stop(grace_s)
+    twice.cancel()
+    writer.close()
+    assert told == ["cancelled"]
