@@ -97,7 +97,7 @@ def _evicted(budget: Object, pods: Sequence[Object], now: Moment) -> dict[str, s
     return {
         name: at
         for name, at in ((budget.get("status") or {}).get("disruptedPods") or {}).items()
-        if name in there and now.wall - now.since(budget, at) < EVICTED_FOR_S
+        if name in there and now.age_s(budget, at) < EVICTED_FOR_S
     }
 
 

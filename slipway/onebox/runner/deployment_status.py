@@ -78,7 +78,7 @@ def _progressing(deployment: Object, counts: Counts, now: Moment) -> dict[str, A
             old, "Progressing", "True", "ReplicaSetUpdated", f"{subject} is progressing.", now, touch=True
         )
     limit_s = float(deployment["spec"].get("progressDeadlineSeconds") or DEFAULT_DEADLINE_S)
-    if before.get("reason") == TIMED_OUT or now.wall - now.since(deployment, before.get("lastUpdateTime")) > limit_s:
+    if before.get("reason") == TIMED_OUT or now.age_s(deployment, before.get("lastUpdateTime")) > limit_s:
         message = f"{subject} has timed out progressing."
         return _condition(old, "Progressing", "False", TIMED_OUT, message, now)
     return dict(before)

@@ -108,7 +108,7 @@ def _failure(job: Object, failed: int, active: Sequence[Object], now: Moment) ->
     if failed > limit or _is_past_limit_by_restarts(spec, active, limit):
         return "BackoffLimitExceeded"
     deadline = spec.get("activeDeadlineSeconds")
-    if deadline is not None and started and now.wall - now.since(job, started) >= float(deadline):
+    if deadline is not None and started and now.age_s(job, started) >= float(deadline):
         return "DeadlineExceeded"
     return ""
 

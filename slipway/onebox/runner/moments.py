@@ -41,6 +41,10 @@ class Moment:
     def text(self) -> str:
         return time_text(self.wall)
 
+    def age_s(self, obj: Object, stamp: str | None) -> float:
+        """Seconds since ``stamp``."""
+        return self.wall - self.since(obj, stamp)
+
 
 class Memory:
     """When the stamps of objects were first asked for. What nobody asks for in a whole round is forgotten."""

@@ -114,7 +114,7 @@ def ready_stamp(pod: Object) -> str | None:
 
 def is_available(pod: Object, *, min_ready_s: float, now: Moment) -> bool:
     stamp = ready_stamp(pod)
-    return stamp is not None and (min_ready_s == 0 or now.wall - now.since(pod, stamp) >= min_ready_s)
+    return stamp is not None and (min_ready_s == 0 or now.age_s(pod, stamp) >= min_ready_s)
 
 
 def template_hash(template: Object) -> str:
