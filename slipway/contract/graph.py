@@ -21,8 +21,8 @@ BUILT_IN = frozenset({UNKNOWN_IMPLEMENTATION, "SIMPLE_MODEL", "SIMPLE_ROUTER", R
 """Implementations that are no prepackaged server."""
 IN_NO_NAME = frozenset(',;"/')
 """Names of nodes and predictors are parts of headers and paths: besides these, they are of printable ASCII."""
-
 IN_NO_HOST = frozenset("/\\@[]?#:%")
+"""What would make another URL of a node's; an IPv6 address may have its colons."""
 MAX_SHOWN_CHARS = 80
 
 

@@ -159,17 +159,18 @@ class HttpClient:
         connection.is_idle = True
         self._idle.setdefault(end, deque()).append(_Idle(loop.time(), connection))
         if self._sweep is None:
-            self._sweep = loop.call_later(self._keep_s, self._drop_old, loop)
+            self._sweep = loop.call_later(self._keep_s, self._drop_old)
 
-    def _drop_old(self, loop: asyncio.AbstractEventLoop) -> None:
+    def _drop_old(self) -> None:
         """What nobody used for ``keep_s`` ends then, and servers that are not asked any more are forgotten."""
+        loop = asyncio.get_running_loop()
         now = loop.time()
         for idle in self._idle.values():
             while idle and idle[0].since + self._keep_s <= now:
                 idle.popleft().connection.close()
         self._idle = {end: idle for end, idle in self._idle.items() if idle}
         oldest = min((idle[0].since for idle in self._idle.values()), default=None)
-        self._sweep = loop.call_at(oldest + self._keep_s, self._drop_old, loop) if oldest is not None else None
+        self._sweep = loop.call_at(oldest + self._keep_s, self._drop_old) if oldest is not None else None
 
     def _kept(self, end: End) -> _Connection | None:
         """The one that was used last, so that the others can grow old."""

@@ -26,9 +26,7 @@ class Secrets:
     s3_registrar_key: str = field(repr=False)  # may write model versions
     s3_reader_key: str = field(repr=False)  # may read them
     s3_scientist_key: str = field(repr=False)  # may write them, but change no bucket: what notebooks get
-    s3_hash_suffix: str = field(
-        repr=False
-    )  # salts the object server's paths; empty where it was lost: S3 is not started
+    s3_hash_suffix: str = field(repr=False)  # salts the object server's paths; empty where it was lost
     hub_admin_password: str = field(repr=False)  # the hub's first account
     hub_cookie_key: str = field(repr=False)
     hub_proxy_token: str = field(repr=False)  # between JupyterHub and its proxy
